@@ -1,0 +1,364 @@
+//! `foveal check`: every variant on this adapter against the f64 reference, or against stored outputs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::ArgMatches;
+use foveal_kernels::{Case, ErrorKind, Expected, HostTensor, Operator, Problem, Rows, Tolerance};
+use serde_json::{Map, Value, json};
+
+use crate::args;
+use crate::commands::Verdict;
+use crate::device::{Choice, Device};
+use crate::failure::{one_line, suggestion, usage};
+use crate::io;
+use crate::job::{Job, NoJob, check_variant, operators_of};
+use crate::ui::Ui;
+use crate::verify::{self, Checked};
+
+/// The golden values are the float32 rounding of an f64 result: the reference has to be as near as that.
+const GOLDEN_ROUNDING: Tolerance = Tolerance { rel_rmse: 1e-6, worst: 1e-5, floor: 1e-7 };
+
+/// Something to check.
+struct Item {
+    operator: &'static str,
+    name: String,
+    /// What to type to see this case alone.
+    repro: String,
+    what: What,
+}
+
+enum What {
+    Case(Case),
+    Golden(PathBuf),
+}
+
+/// A problem with its inputs and what has to come out.
+struct Prepared {
+    operator: &'static dyn Operator,
+    problem: Arc<dyn Problem>,
+    inputs: Vec<(&'static str, HostTensor)>,
+    expected: Vec<Expected>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    Passed,
+    Failed,
+    Skipped,
+}
+
+impl Status {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// What came of one variant.
+struct Tried {
+    variant: String,
+    status: Status,
+    checked: Option<Checked>,
+    reason: Option<String>,
+}
+
+/// What came of one item.
+struct Row {
+    status: Status,
+    tried: Vec<Tried>,
+    reason: Option<String>,
+    repro: String,
+}
+
+pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
+    let operators = operators_of(args::string(matches, "op"))?;
+    let variant = args::string(matches, "variant");
+    check_variant(variant, &operators)?;
+    let choice = Choice::of(matches);
+    let golden = matches.get_one::<PathBuf>("golden");
+    let items = items(matches, &operators, golden.map(PathBuf::as_path))?;
+    let device = match golden {
+        // The reference itself is checked: that needs no adapter.
+        Some(_) if choice.is_cpu() => None,
+        _ => Some(Device::require(&choice, "check")?),
+    };
+    let adapter = device.as_ref().map_or_else(|| "cpu".to_owned(), Device::name);
+    ui.line(format!("on {adapter}"));
+
+    let width = items.iter().map(|item| item.name.chars().count()).max().unwrap_or(0).min(44);
+    let bar = ui.progress(items.len(), "check");
+    let mut counts = [0usize; 3];
+    let mut rows = Vec::new();
+    for item in &items {
+        bar.set_message(item.name.clone());
+        let row = examine(item, device.as_ref(), variant, args::string(matches, "adapter"));
+        counts[row.status as usize] += 1;
+        if !ui.json {
+            bar.suspend(|| print(ui, item, &row, width));
+        }
+        rows.push(json_row(item, &row));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let [passed, failed, skipped] = counts;
+    ui.line(format!("{passed} passed, {failed} failed, {skipped} skipped"));
+    ui.document(&json!({
+        "adapter": adapter, "passed": passed, "failed": failed, "skipped": skipped, "cases": rows,
+    }));
+    Ok(Verdict::of(failed == 0))
+}
+
+fn items(matches: &ArgMatches, operators: &[&'static dyn Operator], golden: Option<&Path>) -> Result<Vec<Item>> {
+    if let Some(path) = golden {
+        let only = args::string(matches, "op").unwrap_or_default();
+        return Ok(io::golden_files(path)?
+            .into_iter()
+            .map(|file| Item {
+                operator: operators.first().map(|op| op.name()).filter(|_| !only.is_empty()).unwrap_or_default(),
+                name: file.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+                repro: format!("foveal check --golden {}", quoted(&file.to_string_lossy())),
+                what: What::Golden(file),
+            })
+            .collect());
+    }
+    let seed = matches.get_one::<u64>("seed").copied().unwrap_or(1);
+    if let Some(&count) = matches.get_one::<u64>("random") {
+        let one = |operator: &'static dyn Operator, index: u64| {
+            let seed = seed.wrapping_add(index);
+            let case = operator.random_case(seed);
+            Item {
+                operator: operator.name(),
+                name: format!("{} {}", case.name, case.problem.describe()),
+                repro: format!("foveal check {} --random 1 --seed {seed}", operator.name()),
+                what: What::Case(case),
+            }
+        };
+        return Ok(operators.iter().flat_map(|op| (0..count).map(move |index| one(*op, index))).collect());
+    }
+    let wanted = args::string(matches, "cases").unwrap_or_default();
+    let all: Vec<(&str, Case)> =
+        operators.iter().flat_map(|op| op.cases().into_iter().map(|case| (op.name(), case))).collect();
+    let items: Vec<Item> = all
+        .iter()
+        .filter(|(_, case)| case.name.contains(wanted))
+        .map(|(operator, case)| Item {
+            operator,
+            name: case.name.clone(),
+            repro: format!("foveal check {operator} --cases {}", quoted(&case.name)),
+            what: What::Case(case.clone()),
+        })
+        .collect();
+    if items.is_empty() {
+        let hint = suggestion(wanted, all.iter().map(|(_, case)| case.name.as_str()));
+        return Err(usage(format!("no case's name contains `{wanted}`; `foveal list --json` has all names{hint}")));
+    }
+    Ok(items)
+}
+
+fn examine(item: &Item, device: Option<&Device>, variant: Option<&str>, adapter: Option<&str>) -> Row {
+    let adapter = adapter.map(|name| format!(" --adapter {}", quoted(name))).unwrap_or_default();
+    let row = |status, reason| Row { status, tried: Vec::new(), reason, repro: format!("{}{adapter}", item.repro) };
+    let prepared = match &item.what {
+        What::Case(case) => of_case(item.operator, case),
+        What::Golden(path) => of_golden(path, item.operator),
+    };
+    let prepared = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => match skip_reason(&error) {
+            Some(reason) => return row(Status::Skipped, Some(reason)),
+            None => return row(Status::Failed, Some(one_line(&error))),
+        },
+    };
+    let tried = match device {
+        Some(device) => on_device(&prepared, device, variant),
+        None => vec![against_reference(&prepared)],
+    };
+    let status = |wanted| tried.iter().any(|tried| tried.status == wanted);
+    let mut row = row(Status::Skipped, None);
+    row.status = match (status(Status::Failed), status(Status::Passed)) {
+        (true, _) => Status::Failed,
+        (false, true) => Status::Passed,
+        (false, false) => Status::Skipped,
+    };
+    if row.status == Status::Skipped {
+        row.reason = tried.first().and_then(|tried| tried.reason.clone());
+    }
+    if let Some(bad) = tried.iter().find(|tried| tried.status == Status::Failed).filter(|_| device.is_some()) {
+        row.repro = format!("{}{adapter} --variant {}", item.repro, bad.variant);
+    } else if device.is_none() {
+        row.repro.push_str(" --device cpu");
+    }
+    row.tried = tried;
+    row
+}
+
+fn of_case(operator: &str, case: &Case) -> Result<Prepared> {
+    let operator = crate::job::operator(operator)?;
+    let inputs = case.problem.random_inputs(case.seed);
+    let borrowed: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let rows = Rows::affordable(&case.problem.work(), case.seed);
+    let expected = case.problem.reference(&borrowed, rows)?;
+    Ok(Prepared { operator, problem: Arc::clone(&case.problem), inputs, expected })
+}
+
+fn of_golden(path: &Path, only: &str) -> Result<Prepared> {
+    let file = io::read(path)?;
+    let options = file.options()?.ok_or_else(|| NoJob("no `foveal` header entry".into()))?;
+    if let Some(op) = options.get("op").and_then(Value::as_str)
+        && !only.is_empty()
+        && only != op
+    {
+        return Err(NoJob(format!("operator `{op}`")).into());
+    }
+    // An output that is computed on request only is a flag of its own name; what is stored is requested.
+    let held: Vec<String> = file.tensors.keys().cloned().collect();
+    let job = Job::new(file, None, None, |operator| {
+        let flags = operator.options().iter().filter(|spec| spec.value.is_empty());
+        Ok(flags
+            .filter(|spec| held.iter().any(|name| name == spec.name))
+            .map(|spec| (spec.name.to_owned(), Value::Bool(true)))
+            .collect::<Map<String, Value>>())
+    })?;
+    let expected = verify::stored(&job.problem.ports(), |name| job.tensor(name))?;
+    if expected.is_empty() {
+        return Err(NoJob("no stored output".into()).into());
+    }
+    let inputs = job.inputs()?.into_iter().map(|(name, tensor)| (name, tensor.clone())).collect();
+    Ok(Prepared { operator: job.operator, problem: Arc::clone(&job.problem), inputs, expected })
+}
+
+/// Why a file or case is passed over, if that is what `error` means.
+fn skip_reason(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        if let Some(NoJob(reason)) = cause.downcast_ref() {
+            return Some(reason.clone());
+        }
+        let unsupported = |error: &&foveal_kernels::Error| error.kind() == ErrorKind::Unsupported;
+        if let Some(error) = cause.downcast_ref::<foveal_kernels::Error>().filter(unsupported) {
+            return Some(error.to_string());
+        }
+        let unsupported = |error: &&foveal::Error| error.kind() == foveal::ErrorKind::Unsupported;
+        cause.downcast_ref::<foveal::Error>().filter(unsupported).map(ToString::to_string)
+    })
+}
+
+fn against_reference(prepared: &Prepared) -> Tried {
+    let checked = || {
+        let inputs: Vec<(&str, &HostTensor)> = prepared.inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+        let computed = prepared.problem.reference(&inputs, Rows::All)?;
+        let outputs: Vec<_> =
+            computed.iter().map(|output| Ok((output.name, output.to_tensor()?))).collect::<Result<_>>()?;
+        verify::check_within(&prepared.expected, &outputs, |_| GOLDEN_ROUNDING)
+    };
+    tried("reference".into(), checked())
+}
+
+fn on_device(prepared: &Prepared, device: &Device, only: Option<&str>) -> Vec<Tried> {
+    let inputs: Vec<(&'static str, &HostTensor)> =
+        prepared.inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let variants = prepared.operator.variants();
+    variants
+        .iter()
+        .map(|variant| variant.name)
+        .filter(|name| only.is_none_or(|only| only == *name))
+        .map(|name| {
+            let problem = &*prepared.problem;
+            // A variant that this adapter or problem rules out has nothing to show.
+            let plan = match device.plan(problem, Some(name)) {
+                Ok(plan) => plan,
+                Err(error) => {
+                    let reason = Some(format!("{name}: {}", one_line(&error)));
+                    return Tried { variant: name.into(), status: Status::Skipped, checked: None, reason };
+                }
+            };
+            let outcome = device
+                .prepare(&plan)
+                .and_then(|kernel| device.run(&kernel, &inputs))
+                .and_then(|outputs| verify::check(problem, &prepared.expected, &outputs));
+            tried(name.into(), outcome)
+        })
+        .collect()
+}
+
+fn tried(variant: String, outcome: Result<Checked>) -> Tried {
+    match outcome.context("could not be run") {
+        Ok(checked) => Tried {
+            variant,
+            status: if checked.passed() { Status::Passed } else { Status::Failed },
+            reason: checked.complaint(),
+            checked: Some(checked),
+        },
+        Err(error) => {
+            Tried { variant, status: Status::Failed, checked: None, reason: Some(one_line(&error)) }
+        }
+    }
+}
+
+fn print(ui: Ui, item: &Item, row: &Row, width: usize) {
+    let word = match row.status {
+        Status::Passed => "PASS",
+        Status::Failed => "FAIL",
+        Status::Skipped => "SKIP",
+    };
+    let errors: Vec<String> = row
+        .tried
+        .iter()
+        .filter_map(|tried| {
+            let error = tried.checked.as_ref().map(Checked::rel_rmse);
+            match (tried.status, error) {
+                (Status::Skipped, _) => None,
+                (_, Some(error)) => Some(format!("{} {error:.1e}", tried.variant)),
+                (_, None) => Some(format!("{} -", tried.variant)),
+            }
+        })
+        .collect();
+    let reason = row.reason.as_deref().unwrap_or_default();
+    let line = format!("{word}  {:<width$}  {}{reason}", item.name, errors.join("  "));
+    ui.line(line.trim_end());
+    if row.status == Status::Failed {
+        for tried in row.tried.iter().filter(|tried| tried.status == Status::Failed) {
+            ui.line(format!("      {}: {}", tried.variant, tried.reason.as_deref().unwrap_or_default()));
+        }
+        ui.line(format!("      again: {}", row.repro));
+    }
+}
+
+fn json_row(item: &Item, row: &Row) -> Value {
+    let checked = || row.tried.iter().filter_map(|tried| tried.checked.as_ref());
+    let furthest = checked().max_by(|a, b| (!a.passed(), a.rel_rmse()).partial_cmp(&(!b.passed(), b.rel_rmse())).unwrap_or(std::cmp::Ordering::Equal));
+    let variants: Vec<Value> = row
+        .tried
+        .iter()
+        .map(|tried| {
+            json!({
+                "variant": tried.variant,
+                "status": tried.status.word(),
+                "rel_rmse": tried.checked.as_ref().map(Checked::rel_rmse),
+                "reason": tried.reason,
+            })
+        })
+        .collect();
+    json!({
+        "name": item.name,
+        "status": row.status.word(),
+        "rel_rmse": furthest.map(Checked::rel_rmse),
+        "worst": furthest.and_then(Checked::worst),
+        "repro": row.repro,
+        "reason": row.reason,
+        "variants": variants,
+    })
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    if word.chars().all(|c| c.is_ascii_alphanumeric() || "_-./:,=+".contains(c)) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}

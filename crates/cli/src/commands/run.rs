@@ -1,0 +1,138 @@
+//! `foveal run`: compute an operator on tensors from files.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::ArgMatches;
+use foveal_kernels::{Dtype, Expected, HostTensor, PortRole, Rows};
+use serde_json::{Value, json};
+
+use crate::args;
+use crate::commands::Verdict;
+use crate::device::{Choice, Device};
+use crate::failure::usage;
+use crate::io::{self, Output};
+use crate::job::{Job, check_variant};
+use crate::options;
+use crate::ui::{self, Ui};
+use crate::verify::{self, Checked};
+
+/// What was computed, on what, and how long the computation itself took.
+struct Done {
+    adapter: String,
+    variant: String,
+    time: Duration,
+    outputs: Vec<(&'static str, HostTensor)>,
+}
+
+pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
+    let files = io::read_all(&args::all::<PathBuf>(matches, "input"))?;
+    let dtype: Option<Dtype> = args::string(matches, "dtype").map(str::parse).transpose()?;
+    let job = Job::new(files, args::string(matches, "op"), dtype, |op| options::given(matches, op))?;
+    let variant = args::string(matches, "variant");
+    check_variant(variant, &[job.operator])?;
+    let inputs = job.inputs()?;
+    let path = matches.get_one::<PathBuf>("output").ok_or_else(|| usage("--output is missing"))?;
+    let output = Output::prepare(path)?;
+
+    let odd: Vec<String> = inputs
+        .iter()
+        .filter_map(|(name, tensor)| verify::non_finite(tensor).map(|what| format!("{name} holds {what}")))
+        .collect();
+    let done = match Device::open(&Choice::of(matches), ui)? {
+        Some(device) => on_device(&device, &job, &inputs, variant)?,
+        None => on_cpu(&job, &inputs, variant)?,
+    };
+    let checked = if matches.get_flag("check") { Some(check(&job, &inputs, &done)?) } else { None };
+
+    let written: Vec<(&str, &HostTensor)> = done.outputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    output.write(&written, &job.entry())?;
+    report(ui, &job, &done, checked.as_ref(), &odd, path);
+    Ok(Verdict::of(checked.is_none_or(|(checked, _)| checked.passed())))
+}
+
+fn on_device(device: &Device, job: &Job, inputs: &[(&'static str, &HostTensor)], variant: Option<&str>) -> Result<Done> {
+    let plan = device.plan(&*job.problem, variant)?;
+    let kernel = device.prepare(&plan)?;
+    let start = Instant::now();
+    let outputs = device.run(&kernel, inputs)?;
+    Ok(Done { adapter: device.name(), variant: kernel.plan().variant.clone(), time: start.elapsed(), outputs })
+}
+
+fn on_cpu(job: &Job, inputs: &[(&'static str, &HostTensor)], variant: Option<&str>) -> Result<Done> {
+    if variant.is_some() {
+        return Err(usage("--variant names a way to compute on an adapter; there is none with the cpu device"));
+    }
+    let start = Instant::now();
+    let expected = job.problem.reference(inputs, Rows::All)?;
+    let time = start.elapsed();
+    let outputs = verify::as_outputs(&job.problem.ports(), &expected)?;
+    Ok(Done { adapter: "cpu".into(), variant: "reference (f64)".into(), time, outputs })
+}
+
+/// The comparison with the reference, and how many values could not be compared because the reference itself is NaN.
+fn check(job: &Job, inputs: &[(&'static str, &HostTensor)], done: &Done) -> Result<(Checked, usize)> {
+    let rows = Rows::affordable(&job.problem.work(), 0);
+    let mut expected: Vec<Expected> = job.problem.reference(inputs, rows)?;
+    let aside = verify::set_nan_aside(&mut expected);
+    Ok((verify::check(&*job.problem, &expected, &done.outputs)?, aside))
+}
+
+fn report(
+    ui: Ui,
+    job: &Job,
+    done: &Done,
+    checked: Option<&(Checked, usize)>,
+    odd: &[String],
+    path: &std::path::Path,
+) {
+    let problem = &job.problem;
+    ui.line(format!("{} {}", job.operator.name(), problem.describe()));
+    ui.line(format!("  on       {}", done.adapter));
+    ui.line(format!("  variant  {}", done.variant));
+    ui.line(format!("  time     {} (with transfers)", ui::time(done.time)));
+    for what in odd {
+        ui.line(format!("  note     {what}"));
+    }
+    let mut check = Value::Null;
+    if let Some((checked, aside)) = checked {
+        let compared: usize = checked.outputs.iter().map(|output| output.compared).sum();
+        let verdict = match checked.complaint() {
+            None => format!("right: rel RMSE {:.1e} over {compared} values", checked.rel_rmse()),
+            Some(complaint) => format!("WRONG: {complaint}"),
+        };
+        ui.line(format!("  check    {verdict}"));
+        if *aside > 0 {
+            ui.line(format!("           {aside} values are NaN in the reference too and were not compared"));
+        }
+        check = json!({
+            "status": if checked.passed() { "passed" } else { "failed" },
+            "rel_rmse": checked.rel_rmse(),
+            "worst": checked.worst(),
+            "compared": compared,
+            "nan_in_reference": aside,
+        });
+    }
+    let outputs: Vec<String> =
+        done.outputs.iter().map(|(name, tensor)| format!("{name} {:?}", tensor.shape())).collect();
+    ui.line(format!("  wrote    {} to {}", outputs.join(", "), path.display()));
+    let shapes = |role: PortRole| -> Value {
+        let ports = problem.ports();
+        let ports = ports.iter().filter(|port| port.role == role);
+        ports.map(|port| (port.name.to_owned(), json!({"shape": port.shape, "dtype": port.dtype.to_string()}))).collect()
+    };
+    ui.document(&json!({
+        "adapter": done.adapter,
+        "op": job.operator.name(),
+        "problem": problem.describe(),
+        "options": problem.options(),
+        "variant": done.variant,
+        "time_ms": done.time.as_secs_f64() * 1e3,
+        "inputs": shapes(PortRole::Input),
+        "outputs": shapes(PortRole::Output),
+        "notes": odd,
+        "check": check,
+        "output": path.display().to_string(),
+    }));
+}

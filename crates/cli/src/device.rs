@@ -1,0 +1,146 @@
+//! The one place that talks to the engine.
+
+use anyhow::Result;
+use clap::ArgMatches;
+use foveal::{AdapterChoice, Engine, ErrorKind, Kernel, Options, Roofline, SelfCheck, Timing, Timings};
+use foveal_kernels::{AdapterProfile, Constraints, HostTensor, Plan, Problem};
+
+use crate::args;
+use crate::failure::usage;
+use crate::ui::Ui;
+
+/// How to open a device.
+#[derive(Clone, Debug)]
+pub(crate) struct Choice {
+    place: Place,
+    adapter: AdapterChoice,
+    self_check: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// An adapter if there is one.
+    Auto,
+    /// An adapter or an error.
+    Gpu,
+    /// The reference.
+    Cpu,
+}
+
+impl Choice {
+    /// What the command line asks for.
+    pub(crate) fn of(matches: &ArgMatches) -> Self {
+        let wanted = args::string(matches, "adapter");
+        let adapter = match wanted {
+            None => AdapterChoice::Auto,
+            Some(text) => {
+                text.parse().map_or_else(|_| AdapterChoice::Name(text.to_owned()), AdapterChoice::Index)
+            }
+        };
+        let place = match args::string(matches, "device") {
+            Some("gpu") => Place::Gpu,
+            Some("cpu") => Place::Cpu,
+            // Whoever names an adapter does not want the CPU instead.
+            _ if wanted.is_some() || std::env::var_os("FOVEAL_ADAPTER").is_some_and(|name| !name.is_empty()) => {
+                Place::Gpu
+            }
+            _ => Place::Auto,
+        };
+        Self { place, adapter, self_check: !matches.get_flag("no-self-check") }
+    }
+
+    /// Whether the reference was asked for.
+    pub(crate) fn is_cpu(&self) -> bool {
+        self.place == Place::Cpu
+    }
+}
+
+/// An opened adapter.
+pub(crate) struct Device {
+    engine: Engine,
+}
+
+impl Device {
+    /// The device, or `None` for the reference on the CPU, with a warning if that is for want of an adapter.
+    pub(crate) fn open(choice: &Choice, ui: Ui) -> Result<Option<Self>> {
+        let device = Self::open_quietly(choice)?;
+        if device.is_none() && choice.place == Place::Auto {
+            ui.warn("no adapter was found; computing with the f64 reference on the CPU");
+        }
+        Ok(device)
+    }
+
+    /// The device, or `None` for the reference on the CPU.
+    pub(crate) fn open_quietly(choice: &Choice) -> Result<Option<Self>> {
+        if choice.is_cpu() {
+            return Ok(None);
+        }
+        let options = Options {
+            adapter: choice.adapter.clone(),
+            self_check: if choice.self_check { SelfCheck::On } else { SelfCheck::Off },
+            ..Options::default()
+        };
+        match pollster::block_on(Engine::new(options)) {
+            Ok(engine) => Ok(Some(Self { engine })),
+            Err(error) if error.kind() == ErrorKind::NoAdapter && choice.place == Place::Auto => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The device, or an error that says what it takes to have one.
+    pub(crate) fn require(choice: &Choice, what: &str) -> Result<Self> {
+        if choice.is_cpu() {
+            return Err(usage(format!("{what} needs an adapter, not the cpu device")));
+        }
+        Self::open_quietly(choice)?.ok_or_else(|| usage(format!("{what} needs an adapter and none was found; {HOW_TO_GET_ONE}")))
+    }
+
+    /// The adapter's name.
+    pub(crate) fn name(&self) -> String {
+        self.profile().name.clone()
+    }
+
+    /// What plans are made for.
+    pub(crate) fn profile(&self) -> &AdapterProfile {
+        self.engine.profile()
+    }
+
+    /// The plan of the engine's choice, or of that variant.
+    pub(crate) fn plan(&self, problem: &dyn Problem, variant: Option<&str>) -> Result<Plan> {
+        let constraints = variant.map_or_else(Constraints::default, Constraints::variant);
+        Ok(self.engine.plan_with(problem, &constraints)?)
+    }
+
+    /// Compiles and checks.
+    pub(crate) fn prepare(&self, plan: &Plan) -> Result<Kernel> {
+        Ok(pollster::block_on(self.engine.prepare(plan))?)
+    }
+
+    /// Runs once, transfers included.
+    pub(crate) fn run(
+        &self,
+        kernel: &Kernel,
+        inputs: &[(&'static str, &HostTensor)],
+    ) -> Result<Vec<(&'static str, HostTensor)>> {
+        Ok(pollster::block_on(self.engine.run(kernel, inputs))?)
+    }
+
+    /// Measures the kernel alone.
+    pub(crate) fn time(
+        &self,
+        kernel: &Kernel,
+        inputs: &[(&'static str, &HostTensor)],
+        timing: Timing,
+    ) -> Result<Timings> {
+        Ok(pollster::block_on(self.engine.time(kernel, inputs, timing))?)
+    }
+
+    /// Measures the adapter.
+    pub(crate) fn roofline(&self) -> Result<Roofline> {
+        Ok(pollster::block_on(self.engine.roofline())?)
+    }
+}
+
+/// What to install where there is no driver.
+pub(crate) const HOW_TO_GET_ONE: &str = "a software adapter comes with the package mesa-vulkan-drivers (Debian, Ubuntu, \
+                                         Fedora) or vulkan-swrast (Arch)";

@@ -1,0 +1,69 @@
+//! Measuring a kernel, after checking it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use foveal::Timing;
+use foveal_kernels::{HostTensor, Problem, Rows};
+
+use crate::device::Device;
+use crate::verify::{self, Checked};
+
+/// Measurements that a median is taken of.
+pub(crate) const REPEATS: u32 = 30;
+
+/// Runs before the first measurement.
+const WARM_UPS: u32 = 3;
+
+/// What inputs are drawn from. The values do not change the time; a fixed seed makes the check repeatable.
+const SEED: u64 = 7;
+
+/// A measured kernel.
+pub(crate) struct Measured {
+    /// The variant that ran.
+    pub(crate) variant: String,
+    /// The check that came first.
+    pub(crate) checked: Checked,
+    /// The times; nothing if the check failed.
+    pub(crate) times: Option<Times>,
+}
+
+/// The times of a kernel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub(crate) median: Duration,
+    pub(crate) p10: Duration,
+    pub(crate) p90: Duration,
+    /// How many measurements these are of.
+    pub(crate) taken: usize,
+}
+
+impl Times {
+    /// `amount` a nanosecond, at the median: 10^9 a second.
+    pub(crate) fn rate(&self, amount: f64) -> f64 {
+        amount / self.median.as_secs_f64() / 1e9
+    }
+}
+
+/// Checks a variant, or the planner's choice, on random inputs and then measures it.
+pub(crate) fn measure(
+    device: &Device,
+    problem: &Arc<dyn Problem>,
+    variant: Option<&str>,
+    repeats: u32,
+    limit: Duration,
+) -> Result<Measured> {
+    let plan = device.plan(&**problem, variant)?;
+    let kernel = device.prepare(&plan)?;
+    let inputs = problem.random_inputs(SEED);
+    let inputs: Vec<(&'static str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let expected = problem.reference(&inputs, Rows::affordable(&problem.work(), SEED))?;
+    let checked = verify::check(&**problem, &expected, &device.run(&kernel, &inputs)?)?;
+    let times = if checked.passed() {
+        Some(device.time(&kernel, &inputs, Timing { warm_ups: WARM_UPS, repeats, limit })?)
+    } else {
+        None
+    };
+    Ok(Measured { variant: kernel.plan().variant.clone(), checked, times })
+}

@@ -1,0 +1,118 @@
+//! Options of operators on the command line: one argument for each name that any operator has.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
+use foveal_kernels::{OptionSpec, Operator};
+use serde_json::{Map, Value};
+
+use crate::failure::{suggestion, usage};
+
+/// Adds the options of all operators to a command, except those it has itself.
+pub(crate) fn add(command: Command, operators: &[&dyn Operator], own: &[&str]) -> Command {
+    let mut specs: BTreeMap<&'static str, (OptionSpec, Vec<&'static str>)> = BTreeMap::new();
+    for operator in operators {
+        for spec in operator.options() {
+            specs.entry(spec.name).or_insert((*spec, Vec::new())).1.push(operator.name());
+        }
+    }
+    let mut command = command;
+    for (name, (spec, of)) in specs {
+        if own.contains(&name) {
+            continue;
+        }
+        let mut arg = Arg::new(name)
+            .long(name.replace('_', "-"))
+            .help(spec.help)
+            .help_heading(format!("Options of {}", of.join(", ")))
+            .allow_negative_numbers(true);
+        arg = if spec.value.is_empty() {
+            // A value is possible so that a file's option can be turned off.
+            arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("true|false")
+        } else {
+            arg.action(ArgAction::Set).value_name(spec.value)
+        };
+        command = command.arg(arg);
+    }
+    command
+}
+
+/// The operator's options that were given; options of other operators are errors.
+pub(crate) fn given(matches: &ArgMatches, operator: &dyn Operator) -> Result<Map<String, Value>> {
+    let mut options = Map::new();
+    for other in foveal_kernels::operators() {
+        for spec in other.options() {
+            let from_user = matches.try_contains_id(spec.name).unwrap_or(false)
+                && matches.value_source(spec.name) == Some(ValueSource::CommandLine);
+            if !from_user {
+                continue;
+            }
+            if !operator.options().iter().any(|own| own.name == spec.name) {
+                let names: Vec<&str> = operator.options().iter().map(|spec| spec.name).collect();
+                return Err(usage(format!(
+                    "`{}` has no option --{}: it has {}{}",
+                    operator.name(),
+                    spec.name.replace('_', "-"),
+                    names.iter().map(|name| format!("--{}", name.replace('_', "-"))).collect::<Vec<_>>().join(", "),
+                    suggestion(spec.name, names.iter().copied())
+                )));
+            }
+            if let Some(text) = matches.get_one::<String>(spec.name) {
+                options.insert(spec.name.to_owned(), parse(text));
+            }
+        }
+    }
+    Ok(options)
+}
+
+/// Numbers, booleans, arrays and objects as JSON has them; anything else is text.
+fn parse(text: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(Value::String(_) | Value::Null) | Err(_) => Value::String(text.to_owned()),
+        Ok(value) => value,
+    }
+}
+
+/// Options as they would be typed.
+pub(crate) fn typed(options: &Map<String, Value>) -> String {
+    let mut words = Vec::new();
+    for (name, value) in options.iter().filter(|(name, _)| *name != "op") {
+        let name = name.replace('_', "-");
+        words.push(match value {
+            Value::Bool(true) => format!("--{name}"),
+            Value::String(text) if text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)) => {
+                format!("--{name} {text}")
+            }
+            Value::String(text) => format!("--{name} '{}'", text.replace('\'', r"'\''")),
+            Value::Number(number) => format!("--{name} {number}"),
+            other => format!("--{name}='{other}'"),
+        });
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_are_typed_by_how_they_look() {
+        assert_eq!(parse("0.5"), json!(0.5));
+        assert_eq!(parse("-3"), json!(-3));
+        assert_eq!(parse("true"), json!(true));
+        assert_eq!(parse("bthd"), json!("bthd"));
+        assert_eq!(parse("causal & (k < 4)"), json!("causal & (k < 4)"));
+        assert_eq!(parse(r#"{"q_block":16}"#), json!({"q_block": 16}));
+        assert_eq!(parse("nan"), json!("nan"));
+        assert_eq!(parse("null"), json!("null"));
+    }
+
+    #[test]
+    fn options_are_quoted_for_a_shell() {
+        let options = json!({"op": "attention", "causal": true, "layout": "bthd", "mask": "k < 4", "scale": 0.5});
+        assert_eq!(typed(options.as_object().unwrap()), "--causal --layout bthd --mask 'k < 4' --scale 0.5");
+    }
+}

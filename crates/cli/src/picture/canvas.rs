@@ -1,0 +1,108 @@
+//! A surface to draw on: rectangles and text.
+
+use image::{Rgb, RgbImage};
+use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
+
+/// A size and weight of text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Font {
+    weight: FontWeight,
+    height: RasterHeight,
+}
+
+/// For the title.
+pub(super) const TITLE: Font = Font { weight: FontWeight::Bold, height: RasterHeight::Size24 };
+/// For headings of panels.
+pub(super) const HEADING: Font = Font { weight: FontWeight::Bold, height: RasterHeight::Size16 };
+/// For everything else.
+pub(super) const BODY: Font = Font { weight: FontWeight::Regular, height: RasterHeight::Size16 };
+
+/// Where text stands relative to its point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Align {
+    Left,
+    Centre,
+    Right,
+}
+
+/// The surface.
+pub(super) struct Canvas {
+    image: RgbImage,
+}
+
+impl Canvas {
+    pub(super) fn new(width: u32, height: u32, background: Rgb<u8>) -> Self {
+        Self { image: RgbImage::from_pixel(width, height, background) }
+    }
+
+    pub(super) fn into_image(self) -> RgbImage {
+        self.image
+    }
+
+    pub(super) fn width(&self) -> u32 {
+        self.image.width()
+    }
+
+    pub(super) fn fill(&mut self, x: u32, y: u32, width: u32, height: u32, colour: Rgb<u8>) {
+        for row in y..(y + height).min(self.image.height()) {
+            for column in x..(x + width).min(self.image.width()) {
+                self.image.put_pixel(column, row, colour);
+            }
+        }
+    }
+
+    /// Text with its top at `y`.
+    pub(super) fn text(&mut self, x: u32, y: u32, text: &str, font: Font, align: Align, colour: Rgb<u8>) {
+        let left = aligned(x, width_of(text, font), align);
+        self.glyphs(text, font, |along, across| (left + along, y + across), colour);
+    }
+
+    /// Text that reads upwards, centred on `y`, with its left edge at `x`.
+    pub(super) fn text_upwards(&mut self, x: u32, y: u32, text: &str, font: Font, colour: Rgb<u8>) {
+        let bottom = y + width_of(text, font) / 2;
+        self.glyphs(text, font, |along, across| (x + across, bottom.saturating_sub(along)), colour);
+    }
+
+    /// Draws the glyphs, their pixels put where `place` says.
+    fn glyphs(&mut self, text: &str, font: Font, place: impl Fn(u32, u32) -> (u32, u32), colour: Rgb<u8>) {
+        let advance = advance(font);
+        let mut start = 0;
+        for character in text.chars() {
+            let glyph = get_raster(character, font.weight, font.height).or_else(|| get_raster('?', font.weight, font.height));
+            for (across, row) in (0..).zip(glyph.iter().flat_map(|glyph| glyph.raster())) {
+                for (along, &cover) in (0..).zip(row.iter()) {
+                    let (x, y) = place(start + along, across);
+                    if let Some(pixel) = self.image.get_pixel_mut_checked(x, y) {
+                        *pixel = blend(*pixel, colour, cover);
+                    }
+                }
+            }
+            start += advance;
+        }
+    }
+}
+
+fn aligned(x: u32, width: u32, align: Align) -> u32 {
+    match align {
+        Align::Left => x,
+        Align::Centre => x.saturating_sub(width / 2),
+        Align::Right => x.saturating_sub(width),
+    }
+}
+
+fn advance(font: Font) -> u32 {
+    u32::try_from(get_raster_width(font.weight, font.height)).unwrap_or(0)
+}
+
+/// Pixels that a text is wide.
+pub(super) fn width_of(text: &str, font: Font) -> u32 {
+    advance(font) * u32::try_from(text.chars().count()).unwrap_or(0)
+}
+
+fn blend(below: Rgb<u8>, above: Rgb<u8>, cover: u8) -> Rgb<u8> {
+    let mix = |a: u8, b: u8| {
+        let (a, b, cover) = (u16::from(a), u16::from(b), u16::from(cover));
+        u8::try_from((a * (255 - cover) + b * cover) / 255).unwrap_or(u8::MAX)
+    };
+    Rgb([mix(below[0], above[0]), mix(below[1], above[1]), mix(below[2], above[2])])
+}

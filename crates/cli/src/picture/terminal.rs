@@ -1,0 +1,97 @@
+//! Attention weights as characters.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+
+use super::{Weights, tone};
+
+/// From nothing to all.
+const RAMP: &[u8] = b" .:-=+*#%@";
+
+/// How a terminal shows shades.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shades {
+    /// Characters of more and less ink: for pipes, files and old terminals.
+    Ink,
+    /// Two coloured pixels a character.
+    Colour,
+}
+
+impl Shades {
+    /// What stdout can show.
+    pub(crate) fn of_stdout() -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let able = std::env::var("COLORTERM").is_ok_and(|value| value == "truecolor" || value == "24bit");
+        if wanted && able && std::io::stdout().is_terminal() { Self::Colour } else { Self::Ink }
+    }
+}
+
+/// The weights on `columns` by half as many characters, which is about square.
+pub(crate) fn heat_map(weights: &Weights, columns: usize, shades: Shades) -> String {
+    let rows = columns / 2;
+    let mut text = String::new();
+    for row in 0..rows {
+        for column in 0..columns {
+            match shades {
+                Shades::Ink => {
+                    let level = tone(brightest(weights, (row, rows), (column, columns)));
+                    text.push(char::from(RAMP[index(level, RAMP.len())]));
+                }
+                Shades::Colour => {
+                    let colour = |half: usize| {
+                        let weight = brightest(weights, (2 * row + half, 2 * rows), (column, columns));
+                        colorous::INFERNO.eval_continuous(tone(weight))
+                    };
+                    let (top, bottom) = (colour(0), colour(1));
+                    let _ = write!(
+                        text,
+                        "\x1b[38;2;{};{};{};48;2;{};{};{}m\u{2580}",
+                        top.r, top.g, top.b, bottom.r, bottom.g, bottom.b
+                    );
+                }
+            }
+        }
+        if shades == Shades::Colour {
+            text.push_str("\x1b[0m");
+        }
+        let kept = text.trim_end_matches(' ').len();
+        text.truncate(kept);
+        text.push('\n');
+    }
+    text
+}
+
+/// The largest weight in a cell: a mean would wash out the single keys that matter.
+fn brightest(weights: &Weights, (row, rows): (usize, usize), (column, columns): (usize, usize)) -> f64 {
+    let span = |at: usize, of: usize, length: usize| {
+        let first = at * length / of;
+        first..((at + 1) * length / of).max(first + 1).min(length)
+    };
+    span(row, rows, weights.queries)
+        .flat_map(|query| span(column, columns, weights.keys).map(move |key| query * weights.keys + key))
+        .map(|at| weights.values[at])
+        .fold(0.0, f64::max)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "0 to 1 times ten")]
+fn index(level: f64, count: usize) -> usize {
+    ((level * count as f64) as usize).min(count - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_diagonal_is_drawn_as_one() {
+        let values = (0..16).map(|at| if at % 5 == 0 { 1.0 } else { 0.0 }).collect();
+        let weights = Weights { label: String::new(), queries: 4, keys: 4, values };
+        assert_eq!(heat_map(&weights, 8, Shades::Ink), "@@\n  @@\n    @@\n      @@\n");
+    }
+
+    #[test]
+    fn more_cells_than_weights_are_no_problem() {
+        let weights = Weights { label: String::new(), queries: 1, keys: 1, values: vec![1.0] };
+        assert!(heat_map(&weights, 6, Shades::Ink).starts_with("@@@@@@\n"));
+    }
+}

@@ -1,0 +1,105 @@
+//! What a caller binds, and checking it against the plan.
+
+use foveal_kernels::{Plan, Port};
+
+use crate::Error;
+
+/// A byte range of a buffer, bound as a tensor.
+///
+/// WebGPU does not let one dispatch read and write the same buffer, not even different parts of it: what a kernel reads
+/// and what it writes have to be in different buffers.
+///
+/// ```no_run
+/// # fn bind(kernel: &foveal::Kernel, encoder: &mut foveal::wgpu::CommandEncoder, x: &foveal::wgpu::Buffer,
+/// # y: &foveal::wgpu::Buffer) -> Result<(), foveal::Error> {
+/// // Whole buffers would be `("x", x), ("y", y)`; these are slices.
+/// kernel.encode(encoder, &[("x", x.slice(1024..2048)), ("y", y.slice(..1024))])
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding<'a> {
+    /// The buffer, with usage `STORAGE`.
+    pub buffer: &'a wgpu::Buffer,
+    /// Where the tensor begins: a multiple of the adapter's `min_storage_buffer_offset_alignment`.
+    pub offset_bytes: u64,
+    /// Bytes from there on that belong to the tensor: at least [`Port::size_bytes`].
+    pub size_bytes: u64,
+}
+
+impl<'a> From<&'a wgpu::Buffer> for Binding<'a> {
+    fn from(buffer: &'a wgpu::Buffer) -> Self {
+        Self { buffer, offset_bytes: 0, size_bytes: buffer.size() }
+    }
+}
+
+impl<'a> From<wgpu::BufferSlice<'a>> for Binding<'a> {
+    fn from(slice: wgpu::BufferSlice<'a>) -> Self {
+        Self { buffer: slice.buffer(), offset_bytes: slice.offset(), size_bytes: slice.size() }
+    }
+}
+
+/// More tensors than any plan has, so that bindings are resolved without an allocation.
+pub(crate) const MAX_PORTS: usize = 32;
+
+/// The caller's bindings in the order of the plan's ports; `None` for empty tensors that were left out.
+pub(crate) type Bound<'a> = [Option<Binding<'a>>; MAX_PORTS];
+
+/// Finds each port's binding and checks that it can hold the tensor.
+pub(crate) fn resolve<'a, B: Into<Binding<'a>> + Copy>(
+    plan: &Plan,
+    tensors: &[(&str, B)],
+    alignment: u32,
+) -> Result<Bound<'a>, Error> {
+    let mut bound = [None; MAX_PORTS];
+    for (index, (name, _)) in tensors.iter().enumerate() {
+        if plan.port(name).is_none() {
+            let names: Vec<&str> = plan.ports.iter().map(|port| port.name).collect();
+            let message = format!("there is no such tensor; the plan has {}", names.join(", "));
+            return Err(Error::usage(format!("tensor `{name}`"), message));
+        }
+        if tensors[..index].iter().any(|(other, _)| other == name) {
+            return Err(Error::usage(format!("tensor `{name}`"), "bound twice"));
+        }
+    }
+    for (port, place) in plan.ports.iter().zip(&mut bound) {
+        let found = tensors.iter().find(|(name, _)| *name == port.name).map(|(_, binding)| (*binding).into());
+        if port.size_bytes() == 0 {
+            continue;
+        }
+        let Some(binding) = found else {
+            let message = format!("not bound; {} of {} bytes is expected", describe(port), port.size_bytes());
+            return Err(Error::usage(format!("tensor `{}`", port.name), message));
+        };
+        check(port, &binding, alignment)?;
+        *place = Some(binding);
+    }
+    Ok(bound)
+}
+
+fn check(port: &Port, binding: &Binding<'_>, alignment: u32) -> Result<(), Error> {
+    let usage = |message: String| Err(Error::usage(format!("tensor `{}`", port.name), message));
+    let Binding { buffer, offset_bytes, size_bytes } = *binding;
+    if size_bytes < port.size_bytes() {
+        let expected = port.size_bytes();
+        return usage(format!("{} needs {expected} bytes, the binding has {size_bytes}", describe(port)));
+    }
+    if offset_bytes.checked_add(size_bytes).is_none_or(|end| end > buffer.size()) {
+        let size = buffer.size();
+        return usage(format!("bytes {offset_bytes}.. of length {size_bytes} are not within the buffer's {size} bytes"));
+    }
+    if !offset_bytes.is_multiple_of(u64::from(alignment)) {
+        return usage(format!(
+            "the offset of {offset_bytes} bytes is no multiple of {alignment}, the adapter's \
+             min_storage_buffer_offset_alignment"
+        ));
+    }
+    if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
+        return usage(format!("the buffer's usage has to include STORAGE, it is {:?}", buffer.usage()));
+    }
+    Ok(())
+}
+
+/// A port's shape and type in words.
+pub(crate) fn describe(port: &Port) -> String {
+    format!("{:?} {}", port.shape, port.dtype)
+}

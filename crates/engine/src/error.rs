@@ -1,0 +1,124 @@
+//! The engine's one error type.
+
+use std::fmt;
+
+/// What went wrong, as a value: nothing in this crate panics on a caller's mistake, a full card or a lost device.
+///
+/// The message names the argument at fault, what was expected and what came. Programs tell causes apart by
+/// [`Error::kind`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Error {
+    // Boxed: errors are rare, and results of this type are returned from everything.
+    inner: Box<Inner>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Inner {
+    kind: ErrorKind,
+    argument: String,
+    message: String,
+}
+
+/// The causes of an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The caller's input makes no sense: a shape, a name, a buffer that is too small.
+    Usage,
+    /// There is no adapter, or none that was asked for.
+    NoAdapter,
+    /// The input makes sense, but this version or this adapter cannot do it.
+    Unsupported,
+    /// The input makes sense, but an adapter limit is in the way; the message names the limit.
+    Limit,
+    /// Every variant that could be taken failed on this adapter; the message names each and says how.
+    Refused,
+    /// wgpu's validation rejected a call.
+    Validation,
+    /// The device has no memory left.
+    OutOfMemory,
+    /// The device is lost or was destroyed. Nothing on it can go on; a new [`Engine`](crate::Engine) can.
+    DeviceLost,
+    /// The device did not finish within [`Options::wait_limit`](crate::Options::wait_limit).
+    Timeout,
+    /// The driver failed, for example to compile a shader.
+    Driver,
+    /// A fault of Foveal's.
+    Internal,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, argument: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { inner: Box::new(Inner { kind, argument: argument.into(), message: message.into() }) }
+    }
+
+    pub(crate) fn usage(argument: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, argument, message)
+    }
+
+    pub(crate) fn limit(limit: &str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Limit, limit, message)
+    }
+
+    pub(crate) fn internal(part: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, part, message)
+    }
+
+    pub(crate) fn lost(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::DeviceLost, "device", message)
+    }
+
+    /// An error that wgpu raised while the engine was `doing` something.
+    pub(crate) fn raised(doing: &str, error: &wgpu::Error) -> Self {
+        match error {
+            wgpu::Error::OutOfMemory { .. } => Self::new(ErrorKind::OutOfMemory, doing, "the device has no memory left"),
+            wgpu::Error::Validation { description, .. } => {
+                Self::new(ErrorKind::Validation, doing, description.trim_end())
+            }
+            wgpu::Error::Internal { description, .. } => Self::new(ErrorKind::Driver, doing, description.trim_end()),
+        }
+    }
+
+    /// The cause.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.inner.kind
+    }
+
+    /// The argument, limit or part at fault.
+    #[must_use]
+    pub fn argument(&self) -> &str {
+        &self.inner.argument
+    }
+
+    /// Whether the fault lies with a variant's shaders, so that another variant may do better. What the caller did, what
+    /// the whole device suffers from and limits that a plan should have known are no reason to try the next one.
+    pub(crate) fn is_the_variants(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Validation | ErrorKind::Driver | ErrorKind::Refused)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.inner.argument, self.inner.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<foveal_kernels::Error> for Error {
+    fn from(error: foveal_kernels::Error) -> Self {
+        use foveal_kernels::ErrorKind as Cause;
+        let kind = match error.kind() {
+            Cause::Invalid => ErrorKind::Usage,
+            Cause::Unsupported => ErrorKind::Unsupported,
+            Cause::Limit => ErrorKind::Limit,
+            _ => ErrorKind::Internal,
+        };
+        // The text of such an error starts with its argument, which is kept apart here.
+        let text = error.to_string();
+        let message = text.strip_prefix(error.argument()).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&text);
+        Self::new(kind, error.argument(), message)
+    }
+}

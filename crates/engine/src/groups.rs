@@ -1,0 +1,156 @@
+//! Bind groups, and remembering them.
+
+use std::sync::Arc;
+
+use foveal_shaders::BindingKind;
+
+use crate::Error;
+use crate::binding::{Bound, MAX_PORTS};
+use crate::kernel::{Inner, KernelPass, Slot, SlotSource};
+
+/// The bind groups of all passes for one set of tensors.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    passes: Vec<Vec<(u32, wgpu::BindGroup)>>,
+}
+
+/// A slot's buffer and the range of it.
+type Range<'a> = (&'a wgpu::Buffer, u64, u64);
+
+impl Groups {
+    /// To be called within error scopes.
+    pub(crate) fn new(device: &wgpu::Device, kernel: &Inner, bound: &Bound<'_>) -> Result<Self, Error> {
+        let passes = kernel.passes.iter().map(|pass| Self::of(device, kernel, pass, bound)).collect::<Result<_, _>>()?;
+        Ok(Self { passes })
+    }
+
+    /// The bind groups of a pass with their numbers.
+    pub(crate) fn of_pass(&self, index: usize) -> impl Iterator<Item = (u32, &wgpu::BindGroup)> {
+        self.passes.get(index).into_iter().flatten().map(|(group, bind_group)| (*group, bind_group))
+    }
+
+    fn of(
+        device: &wgpu::Device,
+        kernel: &Inner,
+        pass: &KernelPass,
+        bound: &Bound<'_>,
+    ) -> Result<Vec<(u32, wgpu::BindGroup)>, Error> {
+        let ranges: Vec<Range<'_>> =
+            pass.slots.iter().map(|slot| range(kernel, slot, bound)).collect::<Result<_, _>>()?;
+        check_aliases(kernel, &pass.slots, &ranges)?;
+        let mut groups = Vec::new();
+        for (group, layout) in (0..).zip(&pass.pipeline.layouts) {
+            let Some(layout) = layout else { continue };
+            let bindings = pass.pipeline.interface.bindings.iter().zip(&ranges);
+            let entries: Vec<wgpu::BindGroupEntry<'_>> = bindings
+                .filter(|(binding, _)| binding.group == group)
+                .map(|(binding, (buffer, offset, size))| wgpu::BindGroupEntry {
+                    binding: binding.index,
+                    resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer,
+                        offset: *offset,
+                        size: wgpu::BufferSize::new(*size),
+                    }),
+                })
+                .collect();
+            let descriptor = wgpu::BindGroupDescriptor { label: Some("foveal"), layout, entries: &entries };
+            groups.push((group, device.create_bind_group(&descriptor)));
+        }
+        Ok(groups)
+    }
+}
+
+fn range<'a>(kernel: &'a Inner, slot: &Slot, bound: &Bound<'a>) -> Result<Range<'a>, Error> {
+    let missing = || Error::internal("binding", format!("{slot:?} has no buffer"));
+    let (buffer, start) = match slot.source {
+        SlotSource::Uniforms => (kernel.uniforms.as_ref(), 0),
+        SlotSource::Scratch(index) => (kernel.scratch.get(index).map(|scratch| scratch.buffer()), 0),
+        SlotSource::Empty => {
+            let [to_read, to_write] = kernel.empty.as_ref().ok_or_else(missing)?;
+            (Some(if slot.read_only { to_read } else { to_write }), 0)
+        }
+        SlotSource::Port(index) => match bound.get(index).copied().flatten() {
+            Some(binding) => (Some(binding.buffer), binding.offset_bytes),
+            None => (None, 0),
+        },
+    };
+    Ok((buffer.ok_or_else(missing)?, start + slot.offset_bytes, slot.size_bytes))
+}
+
+/// WebGPU forbids reading and writing one buffer in one dispatch, and writing one place through two bindings. wgpu would
+/// say so when the caller finishes the encoder, in terms that mean nothing to the caller.
+fn check_aliases(kernel: &Inner, slots: &[Slot], ranges: &[Range<'_>]) -> Result<(), Error> {
+    let name = |slot: &Slot| match slot.source {
+        SlotSource::Port(index) => kernel.plan.ports.get(index).map(|port| port.name),
+        _ => None,
+    };
+    for (index, (slot, (buffer, start, size))) in slots.iter().zip(ranges).enumerate() {
+        for (other, (other_buffer, other_start, other_size)) in slots.iter().zip(ranges).skip(index + 1) {
+            let (Some(name), Some(other_name)) = (name(slot), name(other)) else { continue };
+            if buffer != other_buffer || (slot.read_only && other.read_only) {
+                continue;
+            }
+            let tensors = format!("tensors `{name}` and `{other_name}`");
+            if slot.read_only != other.read_only {
+                return Err(Error::usage(tensors, "one is read and the other written, so they need different buffers"));
+            }
+            if start < &(other_start + other_size) && other_start < &(start + size) {
+                return Err(Error::usage(tensors, "both are written, and their ranges of the buffer overlap"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Bind groups of the sets of tensors that were bound last.
+#[derive(Debug, Default)]
+pub(crate) struct GroupCache {
+    /// Least recently used first.
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Buffer and offset of each port.
+    key: Vec<Option<(wgpu::Buffer, u64)>>,
+    groups: Arc<Groups>,
+}
+
+/// Enough for double and triple buffering; more would keep memory alive that the caller has given up.
+const REMEMBERED_SETS: usize = 8;
+
+impl GroupCache {
+    pub(crate) fn get(&mut self, bound: &Bound<'_>) -> Option<Arc<Groups>> {
+        let same = |entry: &Entry| {
+            entry.key.iter().zip(bound).all(|(key, binding)| match (key, binding) {
+                (Some((buffer, offset)), Some(binding)) => {
+                    buffer == binding.buffer && *offset == binding.offset_bytes
+                }
+                (None, None) => true,
+                _ => false,
+            })
+        };
+        let index = self.entries.iter().rposition(same)?;
+        self.entries[index..].rotate_left(1);
+        self.entries.last().map(|entry| Arc::clone(&entry.groups))
+    }
+
+    pub(crate) fn insert(&mut self, bound: &Bound<'_>, groups: &Arc<Groups>) {
+        if self.entries.len() >= REMEMBERED_SETS {
+            self.entries.remove(0);
+        }
+        let key = bound.iter().map(|binding| binding.map(|b| (b.buffer.clone(), b.offset_bytes)));
+        let mut key: Vec<_> = key.collect();
+        key.truncate(MAX_PORTS - bound.iter().rev().take_while(|binding| binding.is_none()).count());
+        self.entries.push(Entry { key, groups: Arc::clone(groups) });
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+    }
+}
+
+/// Whether a binding is one that a plan names: storage, as opposed to the parameters.
+pub(crate) fn is_storage(kind: &BindingKind) -> bool {
+    matches!(kind, BindingKind::Storage { .. })
+}

@@ -1,0 +1,214 @@
+//! A prepared plan: recording it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use foveal_kernels::{Plan, Rejected};
+
+use crate::binding::{Binding, Bound, resolve};
+use crate::engine::Shared;
+use crate::gpu::lock;
+use crate::groups::{GroupCache, Groups};
+use crate::pipeline::Pipeline;
+use crate::pool::Pooled;
+use crate::scope::scoped;
+use crate::{Error, ErrorKind};
+
+/// A plan that is compiled, checked and ready to be recorded into command encoders. Cloning is cheap.
+///
+/// Dropping the last clone gives its scratch memory back to the engine; work that was recorded with it is not affected.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) plan: Plan,
+    pub(crate) refused: Vec<Rejected>,
+    pub(crate) self_check: SelfCheckReport,
+    pub(crate) passes: Vec<KernelPass>,
+    pub(crate) scratch: Vec<Pooled>,
+    /// All passes' parameters.
+    pub(crate) uniforms: Option<wgpu::Buffer>,
+    /// What empty tensors are bound to, because a binding cannot be empty: one to read, one to write.
+    pub(crate) empty: Option<[wgpu::Buffer; 2]>,
+    pub(crate) groups: Mutex<GroupCache>,
+}
+
+/// One dispatch.
+#[derive(Debug)]
+pub(crate) struct KernelPass {
+    pub(crate) pipeline: Arc<Pipeline>,
+    /// What to bind, in the order of the shader's bindings.
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) workgroups: [u32; 3],
+}
+
+/// What a binding of a shader is bound to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    pub(crate) source: SlotSource,
+    pub(crate) read_only: bool,
+    pub(crate) offset_bytes: u64,
+    pub(crate) size_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SlotSource {
+    Uniforms,
+    Port(usize),
+    Scratch(usize),
+    Empty,
+}
+
+/// How a kernel's variant came to be trusted on this adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SelfCheckReport {
+    /// It ran a small case and was right.
+    Passed {
+        /// What that cost beyond compiling: inputs, reference, transfers, comparing.
+        duration: Duration,
+        /// From submitting the case until it was done. Drivers that compile at the first dispatch do so here.
+        first_dispatch: Duration,
+    },
+    /// It was right before, with these very shaders on this adapter and driver.
+    Remembered,
+    /// Checks are off.
+    Off,
+    /// The plan dispatches nothing.
+    Nothing,
+}
+
+impl Kernel {
+    /// The plan, which is not the one that was given to [`Engine::prepare`](crate::Engine::prepare) if its variant was
+    /// refused.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.inner.plan
+    }
+
+    /// Variants that would have been taken but failed on this adapter, each with the reason.
+    #[must_use]
+    pub fn refused(&self) -> &[Rejected] {
+        &self.inner.refused
+    }
+
+    /// How the variant came to be trusted.
+    #[must_use]
+    pub fn self_check(&self) -> SelfCheckReport {
+        self.inner.self_check
+    }
+
+    /// Records the kernel into the caller's encoder, in a compute pass of its own. Nothing is submitted; what was
+    /// recorded before is seen, and what is recorded later sees the outputs.
+    ///
+    /// `tensors` are the plan's ports by name, as whole buffers or slices; an empty tensor may be left out. Recording
+    /// again with buffers that were used lately allocates nothing. The kernel remembers some sets of buffers, and so
+    /// keeps them alive, until [`Kernel::forget_buffers`] or its end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] naming the tensor that is missing, unknown, too small, misaligned, without usage `STORAGE`,
+    /// or both read and written; [`ErrorKind::DeviceLost`]; [`ErrorKind::Validation`] for buffers of another device.
+    pub fn encode<'a, B: Into<Binding<'a>> + Copy>(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        tensors: &[(&str, B)],
+    ) -> Result<(), Error> {
+        let groups = self.groups(tensors)?;
+        self.record(encoder, &groups, None);
+        Ok(())
+    }
+
+    /// As [`Kernel::encode`], into a compute pass of the caller's. Pipeline and bind groups of the pass are replaced.
+    ///
+    /// # Errors
+    /// As [`Kernel::encode`].
+    pub fn encode_in_pass<'a, B: Into<Binding<'a>> + Copy>(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        tensors: &[(&str, B)],
+    ) -> Result<(), Error> {
+        let groups = self.groups(tensors)?;
+        self.dispatch(pass, &groups);
+        Ok(())
+    }
+
+    /// Forgets the buffers that [`Kernel::encode`] was called with, so that the kernel does not keep them alive.
+    pub fn forget_buffers(&self) {
+        lock(&self.inner.groups).clear();
+    }
+
+    /// Bind groups for these tensors, made or remembered.
+    fn groups<'a, B: Into<Binding<'a>> + Copy>(&self, tensors: &[(&str, B)]) -> Result<Arc<Groups>, Error> {
+        let bound = self.resolve(tensors)?;
+        if let Some(groups) = lock(&self.inner.groups).get(&bound) {
+            return Ok(groups);
+        }
+        let groups = self.make_groups(&bound)?;
+        lock(&self.inner.groups).insert(&bound, &groups);
+        Ok(groups)
+    }
+
+    pub(crate) fn resolve<'a, B: Into<Binding<'a>> + Copy>(&self, tensors: &[(&str, B)]) -> Result<Bound<'a>, Error> {
+        self.inner.shared.gpu.check()?;
+        let alignment = self.inner.shared.profile.limits.min_storage_buffer_offset_alignment;
+        resolve(&self.inner.plan, tensors, alignment)
+    }
+
+    /// Bind groups that nobody remembers.
+    pub(crate) fn make_groups(&self, bound: &Bound<'_>) -> Result<Arc<Groups>, Error> {
+        let device = &self.inner.shared.gpu.device;
+        let (groups, caught) = scoped(device, || Groups::new(device, &self.inner, bound));
+        // A browser tells later; there, the error comes out when the work is submitted.
+        if let Ok(result) = caught.check_now("binding tensors") {
+            result.map_err(|error| self.inner.shared.gpu.explain(error))?;
+        }
+        groups.map(Arc::new)
+    }
+
+    /// Records the passes; the two queries of `timestamps` from the given index on are written before and after.
+    pub(crate) fn record(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        groups: &Groups,
+        timestamps: Option<(&wgpu::QuerySet, u32)>,
+    ) {
+        if self.inner.passes.is_empty() && timestamps.is_none() {
+            return;
+        }
+        let label = self.inner.plan.passes.first().map(|pass| pass.label.as_str());
+        let timestamp_writes = timestamps.map(|(query_set, index)| wgpu::ComputePassTimestampWrites {
+            query_set,
+            beginning_of_pass_write_index: Some(index),
+            end_of_pass_write_index: Some(index + 1),
+        });
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label, timestamp_writes });
+        self.dispatch(&mut pass, groups);
+    }
+
+    fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>, groups: &Groups) {
+        let mut current: Option<&Arc<Pipeline>> = None;
+        for (index, step) in self.inner.passes.iter().enumerate() {
+            if current.is_none_or(|pipeline| !Arc::ptr_eq(pipeline, &step.pipeline)) {
+                pass.set_pipeline(&step.pipeline.pipeline);
+                current = Some(&step.pipeline);
+            }
+            for (group, bind_group) in groups.of_pass(index) {
+                pass.set_bind_group(group, bind_group, &[]);
+            }
+            let [x, y, z] = step.workgroups;
+            pass.dispatch_workgroups(x, y, z);
+        }
+    }
+
+    /// An error unless the kernel was prepared by this engine.
+    pub(crate) fn belongs_to(&self, shared: &Arc<Shared>) -> Result<(), Error> {
+        if Arc::ptr_eq(&self.inner.shared, shared) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Usage, "kernel", "it was prepared by another engine, whose device it lives on"))
+    }
+}

@@ -1,0 +1,76 @@
+//! How an engine is opened.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foveal_shaders::Library;
+
+/// How an engine is opened. Take the defaults for what does not matter:
+///
+/// ```
+/// use foveal::{AdapterChoice, Options};
+/// let options = Options { adapter: AdapterChoice::Name("llvmpipe".into()), ..Options::default() };
+/// assert!(!options.floor);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which adapter. Read by [`Engine::new`](crate::Engine::new) only.
+    pub adapter: AdapterChoice,
+    /// The shaders: those that come with Foveal by default.
+    pub library: Arc<Library>,
+    /// Whether a variant has to prove itself before it is used.
+    pub self_check: SelfCheck,
+    /// Where compiled pipelines and passed self-checks are remembered: the user's cache directory by default. `None`
+    /// leaves the disk alone. Files there are never trusted: what is damaged or foreign is ignored, and a directory that
+    /// cannot be written to costs time, not correctness.
+    pub cache_dir: Option<PathBuf>,
+    /// Opens the device with WebGPU's default limits and no optional feature, so that what runs here runs on every
+    /// adapter. Read by [`Engine::new`](crate::Engine::new) only.
+    pub floor: bool,
+    /// Compiles shaders with naga's bounds checks and loop guards, for tests of the kernels. Slower.
+    pub runtime_checks: bool,
+    /// How long the engine waits for work that it submitted before it gives up with
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout). Ten minutes by default: software adapters are slow, hung
+    /// drivers are forever.
+    pub wait_limit: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            adapter: AdapterChoice::Auto,
+            library: Arc::new(Library::builtin().clone()),
+            self_check: SelfCheck::On,
+            cache_dir: crate::store::default_dir(),
+            floor: false,
+            runtime_checks: false,
+            wait_limit: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Which adapter to open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AdapterChoice {
+    /// The first of [`adapters`](crate::adapters) or, where the environment variable `FOVEAL_ADAPTER` is set and not
+    /// empty, the first whose name contains its value.
+    #[default]
+    Auto,
+    /// The one at this index of [`adapters`](crate::adapters).
+    Index(usize),
+    /// The first whose name contains this text, upper or lower case.
+    Name(String),
+}
+
+/// Whether a variant has to prove itself on this adapter and driver before it is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SelfCheck {
+    /// Yes, unless it has done so before.
+    #[default]
+    On,
+    /// No.
+    Off,
+    /// Yes, even if it has done so before.
+    Again,
+}

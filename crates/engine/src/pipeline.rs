@@ -1,0 +1,179 @@
+//! Compiling requests, each once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use foveal_kernels::AdapterProfile;
+use foveal_shaders::{BindingKind, Interface, Library, Request};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::gpu::{Gpu, lock};
+use crate::scope::{Caught, scoped};
+use crate::{Error, ErrorKind, trusted};
+
+/// A compiled request.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    pub(crate) pipeline: wgpu::ComputePipeline,
+    /// The layout of each bind group; `None` for numbers that the shader skips.
+    pub(crate) layouts: Vec<Option<wgpu::BindGroupLayout>>,
+    pub(crate) interface: Interface,
+    /// Hash of the final text: what self-checks are remembered by.
+    pub(crate) text_hash: u128,
+}
+
+/// The compiled requests of an engine, by fingerprint.
+#[derive(Debug, Default)]
+pub(crate) struct Pipelines {
+    slots: Mutex<HashMap<u128, Slot>>,
+}
+
+/// One lock for each pipeline: two tasks that want the same wait for one compilation, others do not wait at all.
+type Slot = Arc<Mutex<Option<Arc<Pipeline>>>>;
+
+impl Pipelines {
+    /// The pipeline of `request`, and whether it was compiled for this call.
+    pub(crate) async fn get(
+        &self,
+        gpu: &Gpu,
+        library: &Library,
+        request: &Request,
+        label: &str,
+        compiler: &Compiler<'_>,
+    ) -> Result<(Arc<Pipeline>, bool), Error> {
+        gpu.check()?;
+        let slot = Arc::clone(lock(&self.slots).entry(request.fingerprint()).or_default());
+        let (pipeline, caught) = {
+            let mut place = lock(&slot);
+            if let Some(pipeline) = &*place {
+                return Ok((Arc::clone(pipeline), false));
+            }
+            let (pipeline, caught) = compiler.compile(gpu, library, request, label)?;
+            match caught.check_now(label) {
+                Ok(result) => {
+                    result?;
+                    *place = Some(Arc::clone(&pipeline));
+                    return Ok((pipeline, true));
+                }
+                Err(caught) => (pipeline, caught),
+            }
+        };
+        // A browser, which answers later and where no lock may be held meanwhile.
+        caught.check(label).await?;
+        *lock(&slot) = Some(Arc::clone(&pipeline));
+        Ok((pipeline, true))
+    }
+}
+
+/// What all pipelines of an engine are compiled with.
+#[derive(Debug)]
+pub(crate) struct Compiler<'a> {
+    pub(crate) profile: &'a AdapterProfile,
+    pub(crate) cache: Option<&'a wgpu::PipelineCache>,
+    pub(crate) runtime_checks: bool,
+}
+
+impl Compiler<'_> {
+    fn compile(
+        &self,
+        gpu: &Gpu,
+        library: &Library,
+        request: &Request,
+        label: &str,
+    ) -> Result<(Arc<Pipeline>, Caught), Error> {
+        let specialised = library.specialise(request).map_err(|error| Error::internal(label, error.to_string()))?;
+        let interface = specialised.interface;
+        self.check_interface(&interface, label)?;
+        let ((pipeline, layouts), caught) = scoped(&gpu.device, || {
+            let layouts = bind_group_layouts(&gpu.device, &interface, label);
+            let groups: Vec<Option<&wgpu::BindGroupLayout>> = layouts.iter().map(Option::as_ref).collect();
+            let layout = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some(label),
+                bind_group_layouts: &groups,
+                immediate_size: 0,
+            });
+            let module = trusted::shader_module(&gpu.device, label, &specialised.text, self.runtime_checks);
+            let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(label),
+                layout: Some(&layout),
+                module: &module,
+                entry_point: Some(&interface.entry),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    // Kernels write workgroup memory before they read it, as the self-check would show.
+                    zero_initialize_workgroup_memory: self.runtime_checks,
+                    ..wgpu::PipelineCompilationOptions::default()
+                },
+                cache: self.cache,
+            });
+            (pipeline, layouts)
+        });
+        let text_hash = xxh3_128(specialised.text.as_bytes());
+        Ok((Arc::new(Pipeline { pipeline, layouts, interface, text_hash }), caught))
+    }
+
+    /// What wgpu does not check, or says less well.
+    fn check_interface(&self, interface: &Interface, label: &str) -> Result<(), Error> {
+        let AdapterProfile { limits, features, .. } = self.profile;
+        let over = |limit: &str, needed: u64, allowed: u64| {
+            Err(Error::limit(limit, format!("{label} needs {needed}, the device allows {allowed}")))
+        };
+        let threads = interface.workgroup_size.iter().map(|&n| u64::from(n)).product::<u64>();
+        if threads > u64::from(limits.max_compute_invocations_per_workgroup) {
+            let allowed = limits.max_compute_invocations_per_workgroup;
+            return over("max_compute_invocations_per_workgroup", threads, allowed.into());
+        }
+        if interface.workgroup_bytes > limits.max_compute_workgroup_storage_size {
+            let allowed = limits.max_compute_workgroup_storage_size;
+            return over("max_compute_workgroup_storage_size", interface.workgroup_bytes.into(), allowed.into());
+        }
+        let storage = interface.bindings.iter().filter(|b| matches!(b.kind, BindingKind::Storage { .. })).count() as u64;
+        if storage > u64::from(limits.max_storage_buffers_per_shader_stage) {
+            let allowed = limits.max_storage_buffers_per_shader_stage;
+            return over("max_storage_buffers_per_shader_stage", storage, allowed.into());
+        }
+        let missing = |feature: &str| {
+            Err(Error::new(ErrorKind::Unsupported, label, format!("the shader needs {feature}, the device has none")))
+        };
+        if interface.uses_subgroups && features.subgroups.is_none() {
+            return missing("subgroup operations");
+        }
+        if interface.uses_f16 && !features.f16 {
+            return missing("f16 arithmetic");
+        }
+        Ok(())
+    }
+}
+
+fn bind_group_layouts(
+    device: &wgpu::Device,
+    interface: &Interface,
+    label: &str,
+) -> Vec<Option<wgpu::BindGroupLayout>> {
+    let groups = interface.bindings.iter().map(|binding| binding.group + 1).max().unwrap_or(0);
+    let layout = |group: u32| {
+        let entries: Vec<wgpu::BindGroupLayoutEntry> = interface
+            .bindings
+            .iter()
+            .filter(|binding| binding.group == group)
+            .map(|binding| {
+                let (ty, min_binding_size) = match &binding.kind {
+                    BindingKind::Storage { read_only } => {
+                        (wgpu::BufferBindingType::Storage { read_only: *read_only }, None)
+                    }
+                    BindingKind::Uniform(layout) => {
+                        (wgpu::BufferBindingType::Uniform, wgpu::BufferSize::new(layout.size_bytes.into()))
+                    }
+                };
+                wgpu::BindGroupLayoutEntry {
+                    binding: binding.index,
+                    visibility: wgpu::ShaderStages::COMPUTE,
+                    ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size },
+                    count: None,
+                }
+            })
+            .collect();
+        let descriptor = wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries };
+        (!entries.is_empty()).then(|| device.create_bind_group_layout(&descriptor))
+    };
+    (0..groups).map(layout).collect()
+}

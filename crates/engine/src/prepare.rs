@@ -1,0 +1,268 @@
+//! From a plan to a kernel: compile, check, fall back.
+
+use std::sync::{Arc, Mutex};
+
+use foveal_kernels::{Pass, Plan, PortRole, Rejected, Source};
+
+use crate::binding::MAX_PORTS;
+use crate::engine::Shared;
+use crate::gpu::lock;
+use crate::groups::is_storage;
+use crate::kernel::{Inner, Kernel, KernelPass, SelfCheckReport, Slot, SlotSource};
+use crate::pipeline::Pipeline;
+use crate::pool::Pooled;
+use crate::{Engine, Error, ErrorKind, params};
+
+const PARAMS: &str = "params";
+
+/// Bytes of the buffers that empty tensors are bound to.
+const EMPTY_BYTES: u64 = 256;
+
+pub(crate) const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
+    .union(wgpu::BufferUsages::COPY_SRC)
+    .union(wgpu::BufferUsages::COPY_DST);
+
+impl Engine {
+    /// Compiles a plan's shaders and, unless that has happened before, runs a small case of its variant and compares the
+    /// result with the reference. A variant that does not compile here, or that computes wrong results, is refused for
+    /// the engine's life, and the next one is taken; [`Kernel::refused`] and the log say so.
+    ///
+    /// All of the device's errors surface here. Natively, compiling and the check happen on the thread that polls the
+    /// future, which is ready when first polled.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] naming every variant if none is left; [`ErrorKind::Limit`] if the plan was made for a
+    /// larger adapter; [`ErrorKind::OutOfMemory`], [`ErrorKind::DeviceLost`], [`ErrorKind::Timeout`].
+    pub async fn prepare(&self, plan: &Plan) -> Result<Kernel, Error> {
+        let mut refused: Vec<Rejected> = Vec::new();
+        let mut next: Option<Plan> = None;
+        loop {
+            let plan = next.as_ref().unwrap_or(plan);
+            let error = match self.trust(plan).await {
+                Ok((pipelines, report)) => return self.finish(plan, pipelines, refused, report).await,
+                Err(error) if error.is_the_variants() => error,
+                Err(error) => return Err(error),
+            };
+            refused.push(Rejected { variant: plan.variant.clone(), reason: error.to_string() });
+            // The engine remembers what it refuses, so the planner is told.
+            let replanned = self.plan(&*plan.problem);
+            next = match replanned {
+                Ok(plan) if refused.iter().all(|rejected| rejected.variant != plan.variant) => Some(plan),
+                Ok(plan) => return Err(none_left(plan.operator, &refused, "the planner has no other")),
+                Err(error) => return Err(none_left(plan.operator, &refused, &error.to_string())),
+            };
+        }
+    }
+
+    /// As [`Engine::prepare`], but only the plan's own variant will do.
+    ///
+    /// # Errors
+    /// As [`Engine::prepare`]; whatever made the variant fail is returned as it is.
+    pub async fn prepare_exact(&self, plan: &Plan) -> Result<Kernel, Error> {
+        let (pipelines, report) = self.trust(plan).await?;
+        self.finish(plan, pipelines, Vec::new(), report).await
+    }
+
+    /// The plan's pipelines, and why they can be trusted. A variant that cannot be is refused for the engine's life.
+    async fn trust(&self, plan: &Plan) -> Result<(Vec<Arc<Pipeline>>, SelfCheckReport), Error> {
+        let shared = &self.shared;
+        shared.gpu.check()?;
+        let known = lock(&shared.refused).get(&(plan.operator, plan.variant.clone())).cloned();
+        if let Some(reason) = known {
+            return Err(Error::new(ErrorKind::Refused, format!("variant {}", plan.variant), reason));
+        }
+        let trusted = async {
+            let pipelines = self.compile(plan).await?;
+            let report = self.check_variant(plan, &pipelines).await?;
+            Ok((pipelines, report))
+        };
+        trusted.await.map_err(|error| {
+            let error = shared.gpu.explain(error);
+            if error.is_the_variants() {
+                shared.refuse(plan, &error);
+            }
+            error
+        })
+    }
+
+    async fn finish(
+        &self,
+        plan: &Plan,
+        pipelines: Vec<Arc<Pipeline>>,
+        refused: Vec<Rejected>,
+        report: SelfCheckReport,
+    ) -> Result<Kernel, Error> {
+        let gpu = &self.shared.gpu;
+        let kernel = self.assemble(plan, pipelines, refused, report).await.map_err(|error| gpu.explain(error))?;
+        // Creating objects on a lost device raises nothing, so success has to be confirmed.
+        gpu.probe()?;
+        Ok(kernel)
+    }
+
+    /// The pipelines of the plan's passes, in order.
+    async fn compile(&self, plan: &Plan) -> Result<Vec<Arc<Pipeline>>, Error> {
+        let Shared { gpu, pipelines, options, stored, .. } = &*self.shared;
+        let compiler = self.shared.compiler();
+        let mut compiled = Vec::with_capacity(plan.passes.len());
+        let mut any_new = false;
+        for pass in &plan.passes {
+            let (pipeline, new) = pipelines.get(gpu, &options.library, &pass.request, &pass.label, &compiler).await?;
+            any_new |= new;
+            compiled.push(pipeline);
+        }
+        if let Some(stored) = stored
+            && any_new
+        {
+            stored.save();
+        }
+        Ok(compiled)
+    }
+
+    /// A kernel of compiled pipelines, with its memory.
+    pub(crate) async fn assemble(
+        &self,
+        plan: &Plan,
+        pipelines: Vec<Arc<Pipeline>>,
+        refused: Vec<Rejected>,
+        self_check: SelfCheckReport,
+    ) -> Result<Kernel, Error> {
+        let Shared { gpu, pool, profile, .. } = &*self.shared;
+        if plan.ports.len() > MAX_PORTS {
+            return Err(Error::internal("plan", format!("it has {} tensors of {MAX_PORTS}", plan.ports.len())));
+        }
+        let mut uniforms = Vec::new();
+        let mut passes = Vec::with_capacity(plan.passes.len());
+        for (pass, pipeline) in plan.passes.iter().zip(pipelines) {
+            passes.push(self.pass(plan, pass, pipeline, &mut uniforms)?);
+        }
+        let mut scratch: Vec<Pooled> = Vec::with_capacity(plan.scratch.len());
+        for wanted in &plan.scratch {
+            scratch.push(pool.take(gpu, wanted.name, wanted.bytes, STORAGE, &profile.limits).await?);
+        }
+        let uniforms = if uniforms.is_empty() {
+            None
+        } else {
+            let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+            let buffer = gpu.buffer("foveal.params", uniforms.len() as u64, usage, &profile.limits).await?;
+            gpu.write(&buffer, 0, &uniforms).await?;
+            Some(buffer)
+        };
+        let any_empty = passes.iter().flat_map(|pass| &pass.slots).any(|slot| slot.source == SlotSource::Empty);
+        let empty = if any_empty {
+            let [to_read, to_write] = ["foveal.empty_input", "foveal.empty_output"]
+                .map(|label| gpu.buffer(label, EMPTY_BYTES, STORAGE, &profile.limits));
+            Some([to_read.await?, to_write.await?])
+        } else {
+            None
+        };
+        Ok(Kernel {
+            inner: Arc::new(Inner {
+                shared: Arc::clone(&self.shared),
+                plan: plan.clone(),
+                refused,
+                self_check,
+                passes,
+                scratch,
+                uniforms,
+                empty,
+                groups: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Matches a pass with its shader's interface. Its parameters are appended to `uniforms`.
+    fn pass(
+        &self,
+        plan: &Plan,
+        pass: &Pass,
+        pipeline: Arc<Pipeline>,
+        uniforms: &mut Vec<u8>,
+    ) -> Result<KernelPass, Error> {
+        let limits = &self.shared.profile.limits;
+        let internal = |message: String| Err(Error::internal(&pass.label, message));
+        let mut slots = Vec::with_capacity(pipeline.interface.bindings.len());
+        let mut has_params = false;
+        for binding in &pipeline.interface.bindings {
+            slots.push(match &binding.kind {
+                foveal_shaders::BindingKind::Uniform(layout) => {
+                    if binding.name != PARAMS || has_params {
+                        return internal(format!("the shader has the uniform `{}`, not `params` alone", binding.name));
+                    }
+                    has_params = true;
+                    let alignment = limits.min_uniform_buffer_offset_alignment.max(4) as usize;
+                    let start = uniforms.len().next_multiple_of(alignment);
+                    uniforms.resize(start, 0);
+                    uniforms.extend(params::bytes(layout, &pass.params, &pass.label)?);
+                    Slot {
+                        source: SlotSource::Uniforms,
+                        read_only: true,
+                        offset_bytes: start as u64,
+                        size_bytes: layout.size_bytes.into(),
+                    }
+                }
+                foveal_shaders::BindingKind::Storage { read_only } => {
+                    self.storage_slot(plan, pass, &binding.name, *read_only)?
+                }
+            });
+        }
+        let storage = pipeline.interface.bindings.iter().filter(|binding| is_storage(&binding.kind));
+        let names: Vec<&str> = storage.map(|binding| binding.name.as_str()).collect();
+        if let Some(extra) = pass.bindings.iter().find(|binding| !names.contains(&binding.name)) {
+            return internal(format!("the plan binds `{}`, the shader uses {}", extra.name, names.join(", ")));
+        }
+        if pass.bindings.len() != names.len() {
+            return internal(format!("the plan makes {} bindings, the shader {}", pass.bindings.len(), names.len()));
+        }
+        if !has_params && !pass.params.is_empty() {
+            return internal("the plan gives parameters, the shader uses none".to_owned());
+        }
+        if let Some(count) = pass.workgroups.iter().find(|&&n| n > limits.max_compute_workgroups_per_dimension) {
+            let message = format!("{} dispatches {count} workgroups in a dimension", pass.label);
+            return Err(Error::limit("max_compute_workgroups_per_dimension", message));
+        }
+        Ok(KernelPass { pipeline, slots, workgroups: pass.workgroups })
+    }
+
+    fn storage_slot(&self, plan: &Plan, pass: &Pass, name: &str, read_only: bool) -> Result<Slot, Error> {
+        let limits = &self.shared.profile.limits;
+        let internal = |message: String| Err(Error::internal(&pass.label, message));
+        let Some(binding) = pass.bindings.iter().find(|binding| binding.name == name) else {
+            return internal(format!("the shader's `{name}` is not bound by the plan"));
+        };
+        let (source, size) = match binding.source {
+            Source::Port(index) => match plan.ports.get(index) {
+                Some(port) if port.role == PortRole::Input && !read_only => {
+                    return internal(format!("the shader may write `{name}`, which is the input {}", port.name));
+                }
+                port => (SlotSource::Port(index), port.map(|port| port.size_bytes())),
+            },
+            Source::Scratch(index) => (
+                SlotSource::Scratch(index),
+                plan.scratch.get(index).map(|scratch| scratch.bytes.next_multiple_of(4)),
+            ),
+        };
+        let Some(size) = size else { return internal(format!("`{name}` is bound to {:?}, which is not", binding.source)) };
+        let (offset_bytes, size_bytes) = (binding.offset_bytes, binding.size_bytes);
+        if size_bytes == 0 {
+            return Ok(Slot { source: SlotSource::Empty, read_only, offset_bytes: 0, size_bytes: EMPTY_BYTES });
+        }
+        if offset_bytes.checked_add(size_bytes).is_none_or(|end| end > size) {
+            return internal(format!("`{name}` is bound to bytes {offset_bytes} + {size_bytes} of {size}"));
+        }
+        if !offset_bytes.is_multiple_of(limits.min_storage_buffer_offset_alignment.into()) || size_bytes % 4 != 0 {
+            return internal(format!("`{name}` is bound to a misaligned range, {offset_bytes} + {size_bytes} bytes"));
+        }
+        if size_bytes > limits.max_storage_buffer_binding_size {
+            let allowed = limits.max_storage_buffer_binding_size;
+            let message = format!("{} binds {size_bytes} bytes as `{name}`, the device allows {allowed}", pass.label);
+            return Err(Error::limit("max_storage_buffer_binding_size", message));
+        }
+        Ok(Slot { source, read_only, offset_bytes, size_bytes })
+    }
+}
+
+fn none_left(operator: &str, refused: &[Rejected], why: &str) -> Error {
+    let list: Vec<String> = refused.iter().map(|r| format!("{}: {}", r.variant, r.reason)).collect();
+    let message = format!("no variant works on this adapter ({why}). Tried {}", list.join("; "));
+    Error::new(ErrorKind::Refused, operator, message)
+}

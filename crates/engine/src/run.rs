@@ -1,0 +1,198 @@
+//! Running a kernel on tensors in host memory.
+
+use foveal_kernels::{Dtype, HostTensor, Plan, Port, PortRole};
+
+use crate::binding::{Binding, describe};
+use crate::engine::Shared;
+use crate::pool::Pooled;
+use crate::prepare::STORAGE;
+use crate::self_check::to_usize;
+use crate::{Engine, Error, Kernel};
+
+/// Tensors on the device, by name.
+pub(crate) type Uploaded<'p> = Vec<(&'p str, Pooled)>;
+
+impl Engine {
+    /// Runs a kernel: uploads the inputs, submits, waits, reads the outputs back. The order of the outputs is the plan's.
+    ///
+    /// Inputs of another storage type are rounded to the port's. Natively the wait blocks the thread that polls the
+    /// future. What a frame has to include is better recorded with [`Kernel::encode`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) naming the tensor that is missing, unknown or of another shape;
+    /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory),
+    /// [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost), [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
+    pub async fn run(
+        &self,
+        kernel: &Kernel,
+        inputs: &[(&str, &HostTensor)],
+    ) -> Result<Vec<(&'static str, HostTensor)>, Error> {
+        kernel.belongs_to(&self.shared)?;
+        let run = async {
+            let tensors = self.upload_all(kernel, inputs).await?;
+            let bindings = bindings(&tensors);
+            let groups = kernel.make_groups(&kernel.resolve(&bindings)?)?;
+            let record = |encoder: &mut wgpu::CommandEncoder| {
+                kernel.record(encoder, &groups, None);
+                Ok(())
+            };
+            self.shared.gpu.submit("foveal.run", record).await?;
+            let mut outputs = Vec::new();
+            for port in kernel.plan().ports.iter().filter(|port| port.role == PortRole::Output) {
+                let Some((_, binding)) = bindings.iter().find(|(name, _)| *name == port.name) else {
+                    return Err(Error::internal("run", format!("output {} has no buffer", port.name)));
+                };
+                let range = Binding { size_bytes: port.size_bytes(), ..*binding };
+                let bytes = self.read_bytes(range).await?;
+                outputs.push((port.name, HostTensor::from_bytes(port.shape.clone(), &bytes, port.dtype)?));
+            }
+            Ok(outputs)
+        };
+        run.await.map_err(|error| self.shared.gpu.explain(error))
+    }
+
+    /// A buffer that holds `tensor` as storage type `dtype`, to be bound to kernels.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Limit`](crate::ErrorKind::Limit) if it is larger than a buffer can be,
+    /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory).
+    pub async fn upload(&self, label: &str, tensor: &HostTensor, dtype: Dtype) -> Result<wgpu::Buffer, Error> {
+        let bytes = tensor.to_bytes(dtype);
+        let buffer = self.buffer(label, bytes.len() as u64).await?;
+        self.shared.gpu.write(&buffer, 0, &bytes).await.map_err(|error| self.shared.gpu.explain(error))?;
+        Ok(buffer)
+    }
+
+    /// A buffer of at least `size_bytes` for a tensor, such as an output: zeroed, with usages `STORAGE`, `COPY_SRC` and
+    /// `COPY_DST`.
+    ///
+    /// # Errors
+    /// As [`Engine::upload`].
+    pub async fn buffer(&self, label: &str, size_bytes: u64) -> Result<wgpu::Buffer, Error> {
+        let Shared { gpu, profile, .. } = &*self.shared;
+        let buffer = gpu.buffer(label, size_bytes, STORAGE, &profile.limits).await;
+        // Creating objects on a lost device raises nothing, so success has to be confirmed.
+        buffer.and_then(|buffer| gpu.probe().map(|()| buffer)).map_err(|error| gpu.explain(error))
+    }
+
+    /// The dense tensor of `shape` and `dtype` at the beginning of `source`, a whole buffer or a slice, once the work
+    /// that was submitted before is done. The buffer needs usage `COPY_SRC`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the buffer is too small or cannot be copied from;
+    /// [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost), [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
+    pub async fn read_back<'a>(
+        &self,
+        source: impl Into<Binding<'a>>,
+        shape: &[usize],
+        dtype: Dtype,
+    ) -> Result<HostTensor, Error> {
+        let source = source.into();
+        let count = shape.iter().try_fold(dtype.size_bytes(), |n, &d| n.checked_mul(d));
+        let needed = count.and_then(|bytes| u64::try_from(bytes).ok()?.checked_next_multiple_of(4));
+        let size_bytes = needed.filter(|&needed| needed <= source.size_bytes).ok_or_else(|| {
+            let message = format!("{shape:?} {dtype} does not fit in {} bytes", source.size_bytes);
+            Error::usage("source", message)
+        })?;
+        if !source.buffer.usage().contains(wgpu::BufferUsages::COPY_SRC) {
+            let message = format!("the buffer's usage has to include COPY_SRC, it is {:?}", source.buffer.usage());
+            return Err(Error::usage("source", message));
+        }
+        let bytes = self.read_bytes(Binding { size_bytes, ..source }).await;
+        let bytes = bytes.map_err(|error| self.shared.gpu.explain(error))?;
+        Ok(HostTensor::from_bytes(shape.to_vec(), &bytes, dtype)?)
+    }
+
+    /// The bytes of a range of a buffer.
+    pub(crate) async fn read_bytes(&self, source: Binding<'_>) -> Result<Vec<u8>, Error> {
+        let Shared { gpu, pool, profile, .. } = &*self.shared;
+        let Binding { buffer, offset_bytes, size_bytes } = source;
+        if size_bytes == 0 {
+            return Ok(Vec::new());
+        }
+        to_usize(size_bytes)?;
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = pool.take(gpu, "foveal.read_back", size_bytes, usage, &profile.limits).await?;
+        let copy = |encoder: &mut wgpu::CommandEncoder| {
+            encoder.copy_buffer_to_buffer(buffer, offset_bytes, staging.buffer(), 0, size_bytes);
+            Ok(())
+        };
+        let filled = gpu.submit("foveal.read_back", copy).await?;
+        gpu.read(staging.buffer(), size_bytes, filled).await
+    }
+
+    /// The inputs on the device, and buffers for the outputs.
+    pub(crate) async fn upload_all<'k>(
+        &self,
+        kernel: &'k Kernel,
+        inputs: &[(&str, &HostTensor)],
+    ) -> Result<Uploaded<'k>, Error> {
+        let Shared { gpu, pool, profile, .. } = &*self.shared;
+        let mut tensors = self.upload_inputs(kernel, inputs).await?;
+        for port in kernel.plan().ports.iter().filter(|port| port.role == PortRole::Output) {
+            check_dense(port)?;
+            let size = port.size_bytes();
+            tensors.push((port.name, pool.take(gpu, port.name, size, STORAGE, &profile.limits).await?));
+        }
+        Ok(tensors)
+    }
+
+    /// The inputs on the device.
+    pub(crate) async fn upload_inputs<'k>(
+        &self,
+        kernel: &'k Kernel,
+        inputs: &[(&str, &HostTensor)],
+    ) -> Result<Uploaded<'k>, Error> {
+        let Shared { gpu, pool, profile, .. } = &*self.shared;
+        gpu.check()?;
+        check_names(kernel.plan(), inputs)?;
+        let mut tensors = Vec::new();
+        for port in kernel.plan().ports.iter().filter(|port| port.role == PortRole::Input) {
+            let argument = || format!("tensor `{}`", port.name);
+            let Some((_, tensor)) = inputs.iter().find(|(name, _)| *name == port.name) else {
+                return Err(Error::usage(argument(), format!("not given; {} is expected", describe(port))));
+            };
+            if tensor.shape() != port.shape {
+                let message = format!("shape {:?} is expected, got {:?}", port.shape, tensor.shape());
+                return Err(Error::usage(argument(), message));
+            }
+            check_dense(port)?;
+            let bytes = tensor.to_bytes(port.dtype);
+            let pooled = pool.take(gpu, port.name, bytes.len() as u64, STORAGE, &profile.limits).await?;
+            gpu.write(pooled.buffer(), 0, &bytes).await?;
+            tensors.push((port.name, pooled));
+        }
+        Ok(tensors)
+    }
+}
+
+/// The uploaded tensors as bindings.
+pub(crate) fn bindings<'t>(tensors: &'t Uploaded<'_>) -> Vec<(&'t str, Binding<'t>)> {
+    tensors.iter().map(|(name, pooled)| (*name, Binding::from(pooled.buffer()))).collect()
+}
+
+fn check_names(plan: &Plan, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
+    let expected = || -> Vec<&str> {
+        let ports = plan.ports.iter().filter(|port| port.role == PortRole::Input);
+        ports.map(|port| port.name).collect()
+    };
+    for (index, (name, _)) in inputs.iter().enumerate() {
+        if plan.port(name).is_none_or(|port| port.role != PortRole::Input) {
+            let message = format!("there is no such input; the plan has {}", expected().join(", "));
+            return Err(Error::usage(format!("tensor `{name}`"), message));
+        }
+        if inputs[..index].iter().any(|(other, _)| other == name) {
+            return Err(Error::usage(format!("tensor `{name}`"), "given twice"));
+        }
+    }
+    Ok(())
+}
+
+/// A host tensor is dense; one with strides can only be bound.
+fn check_dense(port: &Port) -> Result<(), Error> {
+    if port.span == port.shape.iter().product::<usize>() {
+        return Ok(());
+    }
+    let message = "its strides leave gaps, which a tensor in host memory cannot; record the kernel with `encode`";
+    Err(Error::usage(format!("tensor `{}`", port.name), message))
+}

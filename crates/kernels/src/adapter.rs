@@ -1,0 +1,139 @@
+//! What a plan needs to know about an adapter, as plain data.
+
+use serde::{Deserialize, Serialize};
+
+/// What an adapter can do, and how fast.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdapterProfile {
+    /// The adapter's name, e.g. `llvmpipe (LLVM 15.0.6, 256 bits)`.
+    pub name: String,
+    /// Driver name and version, as the backend tells them.
+    pub driver: String,
+    /// The API it is reached through: `vulkan`, `metal`, `dx12`, `gl`, `webgpu`.
+    pub backend: String,
+    /// What sort of device it is.
+    pub kind: AdapterKind,
+    /// Limits of the device, as it was opened.
+    pub limits: Limits,
+    /// Optional features the device was opened with.
+    pub features: Features,
+    /// Rates that the cost model uses.
+    pub rates: Rates,
+}
+
+/// What sort of device an adapter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names are WebGPU's")]
+pub enum AdapterKind {
+    Discrete,
+    Integrated,
+    Virtual,
+    /// A driver that runs shaders on the CPU.
+    Cpu,
+    Other,
+}
+
+/// The limits that plans are checked against, in WebGPU's terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are WebGPU's")]
+pub struct Limits {
+    pub max_storage_buffers_per_shader_stage: u32,
+    pub max_storage_buffer_binding_size: u64,
+    pub max_buffer_size: u64,
+    pub min_storage_buffer_offset_alignment: u32,
+    pub min_uniform_buffer_offset_alignment: u32,
+    pub max_uniform_buffer_binding_size: u64,
+    pub max_compute_workgroup_storage_size: u32,
+    pub max_compute_invocations_per_workgroup: u32,
+    pub max_compute_workgroup_size_x: u32,
+    pub max_compute_workgroups_per_dimension: u32,
+}
+
+/// Optional features.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Features {
+    /// Subgroup operations in compute shaders, with the smallest and largest subgroup size; `None` without them.
+    pub subgroups: Option<(u32, u32)>,
+    /// `shader-f16`.
+    pub f16: bool,
+    /// Timestamp queries.
+    pub timestamps: bool,
+    /// Pipeline caches that can be stored.
+    pub pipeline_cache: bool,
+}
+
+/// Rates of an adapter, in operations of one lane a nanosecond over the whole device (10^9 a second).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// f32 fused multiply-adds.
+    pub fma: f64,
+    /// f32 loads from a storage buffer, cached.
+    pub storage_load: f64,
+    /// f32 loads from workgroup memory.
+    pub workgroup_load: f64,
+    /// Subgroup broadcasts; 0 without subgroups.
+    pub broadcast: f64,
+    /// `exp2`.
+    pub exp2: f64,
+    /// Whether the rates were measured on this adapter (`foveal info --roofline`) or assumed from its kind.
+    pub measured: bool,
+}
+
+impl Rates {
+    /// Rates assumed of an adapter of `kind` that was not measured. Only their ratios matter when variants are compared:
+    /// a driver that runs shaders on the CPU pays about thirty FMAs for a load, a GPU two to four.
+    #[must_use]
+    pub fn assumed(kind: AdapterKind) -> Self {
+        let (fma, storage, workgroup, broadcast, exp2) = match kind {
+            AdapterKind::Cpu => (60.0, 2.0, 3.0, 20.0, 10.0),
+            AdapterKind::Discrete => (8000.0, 1000.0, 4000.0, 2000.0, 2000.0),
+            AdapterKind::Integrated | AdapterKind::Virtual | AdapterKind::Other => (700.0, 90.0, 350.0, 180.0, 180.0),
+        };
+        Self { fma, storage_load: storage, workgroup_load: workgroup, broadcast, exp2, measured: false }
+    }
+
+    /// GFLOP/s of the FMA peak: two operations each.
+    #[must_use]
+    pub fn peak_gflops(&self) -> f64 {
+        2.0 * self.fma
+    }
+}
+
+impl Limits {
+    /// The limits every WebGPU adapter has.
+    pub const WEBGPU_DEFAULT: Self = Self {
+        max_storage_buffers_per_shader_stage: 8,
+        max_storage_buffer_binding_size: 128 << 20,
+        max_buffer_size: 256 << 20,
+        min_storage_buffer_offset_alignment: 256,
+        min_uniform_buffer_offset_alignment: 256,
+        max_uniform_buffer_binding_size: 64 << 10,
+        max_compute_workgroup_storage_size: 16 << 10,
+        max_compute_invocations_per_workgroup: 256,
+        max_compute_workgroup_size_x: 256,
+        max_compute_workgroups_per_dimension: 65_535,
+    };
+}
+
+impl AdapterProfile {
+    /// The least that any WebGPU adapter offers: default limits, no optional feature. What runs here runs everywhere.
+    #[must_use]
+    pub fn webgpu_floor() -> Self {
+        Self {
+            name: "WebGPU floor".into(),
+            driver: String::new(),
+            backend: "webgpu".into(),
+            kind: AdapterKind::Other,
+            limits: Limits::WEBGPU_DEFAULT,
+            features: Features::default(),
+            rates: Rates::assumed(AdapterKind::Other),
+        }
+    }
+
+    /// A key that changes when results or timings might: adapter, driver and API.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{} | {} | {}", self.name, self.driver, self.backend)
+    }
+}

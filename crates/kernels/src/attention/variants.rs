@@ -1,0 +1,328 @@
+//! The variants: which tiles each would use, and what that would cost.
+
+use foveal_shaders::Request;
+
+use super::{
+    Attention,
+    spec::{Strides, Tensor},
+};
+use crate::{AdapterKind, AdapterProfile, Cost, Dtype, VariantInfo};
+
+/// A variant's proposal for a problem on an adapter.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    pub(super) variant: &'static str,
+    pub(super) request: Request,
+    /// Rows of a workgroup's tile.
+    pub(super) tile_rows: usize,
+    pub(super) threads: u32,
+    pub(super) workgroup_bytes: u32,
+    pub(super) tiles: Vec<(String, String)>,
+    pub(super) cost: Cost,
+}
+
+/// A variant: its name, and a proposal or the reason why there is none.
+pub(super) struct Variant {
+    pub(super) info: VariantInfo,
+    pub(super) propose: fn(&Attention, &AdapterProfile) -> Result<Candidate, String>,
+}
+
+pub(super) fn variants() -> [Variant; 3] {
+    [
+        Variant {
+            info: VariantInfo {
+                name: "tiled",
+                summary: "register tiles fed through workgroup memory; default WebGPU limits, no optional feature",
+            },
+            propose: tiled,
+        },
+        Variant {
+            info: VariantInfo {
+                name: "broadcast",
+                summary: "a lane owns rows, each key is loaded once a subgroup and spread; subgroups of any width from 4",
+            },
+            propose: broadcast,
+        },
+        Variant {
+            info: VariantInfo {
+                name: "naive",
+                summary: "one thread a row, no tiles: the shortest text, to read and to compare with",
+            },
+            propose: naive,
+        },
+    ]
+}
+
+/// Few queries leave a tile mostly empty: then the heads that share keys are folded into its rows.
+const FOLD_BELOW: usize = 33;
+
+impl Attention {
+    /// How many heads share a workgroup's rows: 1 or the whole group.
+    pub(super) fn fold(&self) -> usize {
+        let queries = self.tiles_for.unwrap_or(self.q_len);
+        if self.group() > 1 && queries < FOLD_BELOW { self.group() } else { 1 }
+    }
+
+    /// Rows that share a key/value head's workgroups.
+    pub(super) fn rows(&self) -> usize {
+        self.q_len * self.fold()
+    }
+
+    /// Rows that tiles are chosen for.
+    fn rows_for_tiles(&self) -> usize {
+        self.tiles_for.unwrap_or(self.q_len) * self.fold()
+    }
+
+    /// Whether every row of every tensor starts on a multiple of four elements.
+    pub(super) fn aligned(&self) -> bool {
+        let vectors = |strides: Strides| strides.aligned_to(4);
+        self.head_dim % 4 == 0
+            && self.value_dim % 4 == 0
+            && Tensor::ALL.into_iter().all(|tensor| vectors(self.strides(tensor)))
+    }
+
+    /// The module that reads and writes this problem's storage.
+    fn io_module(&self) -> &'static str {
+        match (self.dtype, self.aligned()) {
+            (Dtype::F32, true) => "attention/io_f32x4",
+            (Dtype::F32, false) => "attention/io_f32",
+            (Dtype::F16, true) => "attention/io_f16x4",
+            (Dtype::F16, false) => "attention/io_f16",
+            (Dtype::Bf16, true) => "attention/io_bf16x4",
+            (Dtype::Bf16, false) => "attention/io_bf16",
+        }
+    }
+
+    fn padded_dims(&self) -> (usize, usize) {
+        (self.head_dim.next_multiple_of(4), self.value_dim.next_multiple_of(4))
+    }
+
+    /// What all variants' requests have in common.
+    fn request(&self, module: &str) -> Request {
+        let (head_dim, value_dim) = self.padded_dims();
+        Request::new(module)
+            .replace("attention/io", self.io_module())
+            .tunable("HEAD_DIM", small(head_dim))
+            .tunable("VALUE_DIM", small(value_dim))
+            .tunable("FOLD", self.fold() > 1)
+            .tunable("WRITE_LSE", self.lse)
+    }
+
+    /// Rows and (row, key) pairs that tiles of `rows` x `keys` visit, over the whole problem.
+    fn visited(&self, rows: usize, keys: usize) -> (f64, f64) {
+        let total = self.rows();
+        let tiles = total.div_ceil(rows);
+        let heads = float(self.batch * self.q_heads / self.fold());
+        let pairs: f64 = (0..tiles)
+            .map(|tile| {
+                // The last query of the tile bounds its keys; with heads folded that is the last of all.
+                let last = if self.fold() > 1 { self.q_len } else { ((tile + 1) * rows).min(self.q_len) };
+                let seen = self.keys_seen(last.saturating_sub(1));
+                float(rows * seen.next_multiple_of(keys))
+            })
+            .sum();
+        (heads * float(tiles * rows), heads * pairs)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn float(x: usize) -> f64 {
+    x as f64
+}
+
+/// Dimensions and tile sizes are at most a few thousand.
+#[expect(clippy::cast_possible_truncation, reason = "bounded by the spec's checks")]
+fn small(x: usize) -> u32 {
+    x as u32
+}
+
+fn tile(name: &str, value: impl ToString) -> (String, String) {
+    (name.to_owned(), value.to_string())
+}
+
+/// Workgroups that keep an adapter busy: two threads of a CPU, or many workgroups of a GPU.
+fn occupancy(spec: &Attention, adapter: &AdapterProfile, tile_rows: usize) -> f64 {
+    let groups = float(spec.rows().div_ceil(tile_rows) * spec.batch * spec.q_heads / spec.fold());
+    let wanted = match adapter.kind {
+        AdapterKind::Cpu => 2.0,
+        AdapterKind::Discrete => 128.0,
+        _ => 24.0,
+    };
+    (groups / wanted).clamp(1.0 / wanted, 1.0)
+}
+
+/// Time of a cost: on a CPU everything shares the same ports, on a GPU the slowest pipe hides the others.
+fn timed(mut cost: Cost, adapter: &AdapterProfile) -> Cost {
+    let rates = &adapter.rates;
+    let parts = [
+        cost.fma / rates.fma,
+        cost.storage_loads / rates.storage_load,
+        cost.workgroup_loads / rates.workgroup_load,
+        if cost.broadcasts > 0.0 { cost.broadcasts / rates.broadcast } else { 0.0 },
+        cost.exp2 / rates.exp2,
+    ];
+    let nanoseconds = match adapter.kind {
+        AdapterKind::Cpu => parts.iter().sum::<f64>(),
+        _ => parts.iter().copied().fold(0.0, f64::max) + 0.1 * parts.iter().sum::<f64>(),
+    } / cost.occupancy.max(1e-3);
+    // A cost beyond a year is a plan nobody runs; saturate instead of failing.
+    cost.time = std::time::Duration::from_secs_f64((nanoseconds * 1e-9).min(3e7));
+    cost
+}
+
+fn naive(spec: &Attention, adapter: &AdapterProfile) -> Result<Candidate, String> {
+    let threads = if adapter.kind == AdapterKind::Cpu { 8 } else { 64 };
+    let (head_dim, value_dim) = spec.padded_dims();
+    let (rows, pairs) = spec.visited(threads, 1);
+    let cost = Cost {
+        fma: pairs * float(head_dim + value_dim),
+        // q again for every key: nothing is kept.
+        storage_loads: pairs * float(2 * head_dim + value_dim),
+        exp2: 2.0 * pairs + rows,
+        occupancy: occupancy(spec, adapter, threads),
+        ..Cost::default()
+    };
+    Ok(Candidate {
+        variant: "naive",
+        request: spec.request("attention/naive").tunable("THREADS", small(threads)),
+        tile_rows: threads,
+        threads: small(threads),
+        workgroup_bytes: 0,
+        tiles: vec![tile("rows", threads)],
+        cost: timed(cost, adapter),
+    })
+}
+
+/// Bytes of workgroup memory `tiled` keeps to: the floor's limit, and what lets four waves live on a SIMD of 64 KiB.
+const STAGE_VECTORS: usize = (16 << 10) / 16;
+
+fn tiled(spec: &Attention, adapter: &AdapterProfile) -> Result<Candidate, String> {
+    let (head_dim, value_dim) = spec.padded_dims();
+    let widest = head_dim.max(value_dim);
+    // Hardware whose subgroups are always 64 wide has 256 registers a lane for all waves of a SIMD: two vectors of o a row
+    // would leave room for two waves only.
+    let few_registers = adapter.features.subgroups.is_some_and(|(least, _)| least >= 64);
+    let (lanes, row_lanes) = match widest {
+        0..=64 => (16, 16),
+        65..=128 if !few_registers => (16, 16),
+        65..=256 => (32, 8),
+        _ => (64, 4),
+    };
+    let threads = lanes * row_lanes;
+    let (block_q, block_k) = (4 * row_lanes, 4 * lanes);
+    // A CPU gains nothing from long unrolled stages and pays for compiling them.
+    let longest = if adapter.kind == AdapterKind::Cpu { 8 } else { 32 };
+    let slice = best_slice(head_dim, (STAGE_VECTORS / (row_lanes + lanes)).min(longest));
+    let value_lanes = value_dim.div_ceil(block_k) * lanes;
+    let key_slice = (0..=longest.ilog2())
+        .rev()
+        .map(|power| 1usize << power)
+        .find(|keys| block_k % keys == 0 && keys * (row_lanes + value_lanes) <= STAGE_VECTORS)
+        .filter(|keys| *keys >= 4)
+        .ok_or("no slice of the values fits in 16 KiB of workgroup memory")?;
+    let vectors = (slice * (row_lanes + lanes)).max(key_slice * (row_lanes + value_lanes)).max(threads);
+    let workgroup_bytes = small(vectors * 16);
+    check_workgroup(adapter, threads, workgroup_bytes)?;
+    let (rows, pairs) = spec.visited(block_q, block_k);
+    let padded_head = head_dim.next_multiple_of(slice);
+    let staged_per_pair = float(padded_head) * (1.0 / float(block_q) + 1.0 / float(block_k))
+        + float(value_dim) / float(block_q);
+    let cost = Cost {
+        fma: pairs * float(padded_head + value_lanes * 4),
+        storage_loads: pairs * staged_per_pair,
+        // Two vectors of four feed sixteen FMAs; staging writes cost as much as reads.
+        workgroup_loads: pairs * (float(padded_head + value_lanes * 4) / 2.0 + staged_per_pair),
+        exp2: pairs + rows,
+        occupancy: occupancy(spec, adapter, block_q),
+        ..Cost::default()
+    };
+    Ok(Candidate {
+        variant: "tiled",
+        request: spec
+            .request("attention/tiled")
+            .tunable("LANES", small(lanes))
+            .tunable("ROW_LANES", small(row_lanes))
+            .tunable("SLICE", small(slice))
+            .tunable("KEY_SLICE", small(key_slice)),
+        tile_rows: block_q,
+        threads: small(threads),
+        workgroup_bytes,
+        tiles: vec![
+            tile("rows", block_q),
+            tile("keys", block_k),
+            tile("slice of d", slice),
+            tile("slice of keys", key_slice),
+        ],
+        cost: timed(cost, adapter),
+    })
+}
+
+/// The multiple of four up to `longest` that covers `dim` with the least padding; the longest of those.
+fn best_slice(dim: usize, longest: usize) -> usize {
+    (1..=longest / 4)
+        .map(|quads| quads * 4)
+        .min_by_key(|&slice| (dim.next_multiple_of(slice) - dim, usize::MAX - slice))
+        .unwrap_or(4)
+}
+
+fn check_workgroup(adapter: &AdapterProfile, threads: usize, bytes: u32) -> Result<(), String> {
+    let limits = &adapter.limits;
+    let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
+    if threads > most as usize {
+        return Err(format!("needs {threads} threads a workgroup, max_compute_invocations_per_workgroup is {most}"));
+    }
+    if bytes > limits.max_compute_workgroup_storage_size {
+        return Err(format!(
+            "needs {bytes} bytes of workgroup memory, max_compute_workgroup_storage_size is {}",
+            limits.max_compute_workgroup_storage_size
+        ));
+    }
+    Ok(())
+}
+
+fn broadcast(spec: &Attention, adapter: &AdapterProfile) -> Result<Candidate, String> {
+    let Some((least, most)) = adapter.features.subgroups else {
+        return Err("needs subgroups, which the adapter lacks (or the device was opened without)".into());
+    };
+    if least < 4 {
+        return Err(format!("needs subgroups of 4 lanes or more, the adapter's may have {least}"));
+    }
+    let keys = if least < 8 { 4 } else { 8 };
+    let (head_dim, value_dim) = spec.padded_dims();
+    let cpu = adapter.kind == AdapterKind::Cpu;
+    // A software driver runs one subgroup on a core: a workgroup of one needs no synchronisation.
+    let threads = if cpu { most.max(4) as usize } else { 64 };
+    // Values of q and o that a lane can hold: CPU drivers spill to cache, which is cheap; GPUs have registers only. The
+    // first bounds compile time as well.
+    let budget = if cpu { if keys == 4 { 1024 } else { 2048 } } else { 160 };
+    let most_rows = (budget / (head_dim + value_dim)).max(1);
+    let wanted = spec.rows_for_tiles().div_ceil(threads).max(1);
+    let rows_a_lane = (0..=4).rev().map(|power| 1usize << power).find(|&rows| rows <= most_rows).unwrap_or(1);
+    let rows_a_lane = rows_a_lane.min(wanted.next_power_of_two());
+    check_workgroup(adapter, threads, 0)?;
+    let tile_rows = threads * rows_a_lane;
+    let (rows, pairs) = spec.visited(tile_rows, keys);
+    let width = float(head_dim + value_dim);
+    let cost = Cost {
+        fma: pairs * width,
+        storage_loads: pairs * width / float(keys * rows_a_lane) + rows * width,
+        broadcasts: pairs * width / float(rows_a_lane),
+        exp2: pairs * (1.0 + 1.0 / float(keys)),
+        occupancy: occupancy(spec, adapter, tile_rows),
+        ..Cost::default()
+    };
+    Ok(Candidate {
+        variant: "broadcast",
+        request: spec
+            .request("attention/broadcast")
+            .tunable("THREADS", small(threads))
+            .tunable("ROWS", small(rows_a_lane))
+            .tunable("KEYS", small(keys))
+            .tunable("TILE_ROWS", small(rows_a_lane.min(2))),
+        tile_rows,
+        threads: small(threads),
+        workgroup_bytes: 0,
+        tiles: vec![tile("rows", tile_rows), tile("rows a lane", rows_a_lane), tile("keys", keys)],
+        cost: timed(cost, adapter),
+    })
+}

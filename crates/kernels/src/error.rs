@@ -1,0 +1,74 @@
+//! The crate's one error type.
+
+use std::fmt;
+
+/// What went wrong, said so that the caller can act on it: the argument, what was expected and what came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Error {
+    kind: ErrorKind,
+    argument: String,
+    message: String,
+}
+
+/// What sort of thing went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The caller's input makes no sense: a shape, an option, a name.
+    Invalid,
+    /// The input makes sense but this version does not do it. Checks report such cases as skipped.
+    Unsupported,
+    /// The input makes sense but an adapter limit is in the way; the message names the limit.
+    Limit,
+    /// A fault of ours.
+    Internal,
+}
+
+impl Error {
+    /// The input `argument` makes no sense: `message` says what was expected and what came.
+    pub fn invalid(argument: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Invalid, argument: argument.into(), message: message.into() }
+    }
+
+    /// The input `argument` asks for something this version does not do.
+    pub fn unsupported(argument: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Unsupported, argument: argument.into(), message: message.into() }
+    }
+
+    /// The adapter limit `limit` is in the way.
+    pub fn limit(limit: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Limit, argument: limit.into(), message: message.into() }
+    }
+
+    /// A fault of ours, in the part named `part`.
+    pub fn internal(part: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Internal, argument: part.into(), message: message.into() }
+    }
+
+    /// What sort of error this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The argument, limit or part at fault.
+    #[must_use]
+    pub fn argument(&self) -> &str {
+        &self.argument
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.argument, self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<foveal_shaders::Error> for Error {
+    fn from(error: foveal_shaders::Error) -> Self {
+        Self::internal("shader", error.to_string())
+    }
+}

@@ -1,0 +1,33 @@
+//! What Foveal computes: operator descriptions, references in f64, and plans.
+//!
+//! Nothing here touches a GPU, a clock or a file. An operator is described by plain data that implements [`Problem`];
+//! [`Problem::plan`] turns the description and an [`AdapterProfile`] into a [`Plan`]: which shaders, specialised how,
+//! dispatched over what, and why. [`Problem::reference`] computes what the answer has to be, from the definition.
+//!
+//! ```
+//! use foveal_kernels::{AdapterProfile, Constraints, Problem, attention::Attention};
+//!
+//! let spec = Attention::new([1, 8, 1024, 64], [1, 8, 1024, 64]).causal();
+//! let plan = spec.plan(&AdapterProfile::webgpu_floor(), &Constraints::default())?;
+//! assert_eq!(plan.variant, "tiled");
+//! println!("{plan}");
+//! # Ok::<(), foveal_kernels::Error>(())
+//! ```
+
+mod adapter;
+pub mod attention;
+mod compare;
+mod dtype;
+mod error;
+mod explain;
+mod operator;
+mod plan;
+mod tensor;
+
+pub use adapter::{AdapterKind, AdapterProfile, Features, Limits, Rates};
+pub use compare::{Comparison, Expected, Tolerance, Worst, compare};
+pub use dtype::Dtype;
+pub use error::{Error, ErrorKind};
+pub use operator::{Case, Constraints, OptionSpec, Operator, Problem, Recipe, Rows, VariantInfo, Work, operator, operators};
+pub use plan::{Cost, ParamValue, Pass, PassBinding, Plan, Port, PortRole, Rejected, Scratch, Source};
+pub use tensor::{HostTensor, TensorData};

@@ -1,0 +1,169 @@
+//! Tensors on the host: what files hold, what the reference reads, what is uploaded.
+
+use half::{bf16, f16};
+
+use crate::{Dtype, Error};
+
+/// A dense row-major tensor in host memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostTensor {
+    shape: Vec<usize>,
+    data: TensorData,
+}
+
+/// A tensor's elements. The first three are [`Dtype`]s; the rest carry indices, lengths and masks.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each variant is its element type")]
+pub enum TensorData {
+    F32(Vec<f32>),
+    F16(Vec<f16>),
+    Bf16(Vec<bf16>),
+    F64(Vec<f64>),
+    I32(Vec<i32>),
+    I64(Vec<i64>),
+    U8(Vec<u8>),
+}
+
+impl TensorData {
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(x) => x.len(),
+            Self::F16(x) => x.len(),
+            Self::Bf16(x) => x.len(),
+            Self::F64(x) => x.len(),
+            Self::I32(x) => x.len(),
+            Self::I64(x) => x.len(),
+            Self::U8(x) => x.len(),
+        }
+    }
+
+    /// Whether there is no element.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl HostTensor {
+    /// A tensor of `shape` holding `data` in row-major order.
+    ///
+    /// # Errors
+    /// If the number of elements is not the product of the shape, or that product overflows.
+    pub fn new(shape: Vec<usize>, data: TensorData) -> Result<Self, Error> {
+        let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        if count != Some(data.len()) {
+            return Err(Error::invalid("shape", format!("{shape:?} does not describe {} elements", data.len())));
+        }
+        Ok(Self { shape, data })
+    }
+
+    /// A tensor stored as `dtype`, each value rounded to it.
+    ///
+    /// # Errors
+    /// As [`HostTensor::new`].
+    pub fn from_f32(shape: Vec<usize>, values: &[f32], dtype: Dtype) -> Result<Self, Error> {
+        let data = match dtype {
+            Dtype::F32 => TensorData::F32(values.to_vec()),
+            Dtype::F16 => TensorData::F16(values.iter().map(|&x| f16::from_f32(x)).collect()),
+            Dtype::Bf16 => TensorData::Bf16(values.iter().map(|&x| bf16::from_f32(x)).collect()),
+        };
+        Self::new(shape, data)
+    }
+
+    /// A tensor whose storage of type `dtype` is `bytes` (little endian, as in GPU memory). Trailing bytes are ignored.
+    ///
+    /// # Errors
+    /// If `bytes` is too short for `shape`.
+    pub fn from_bytes(shape: Vec<usize>, bytes: &[u8], dtype: Dtype) -> Result<Self, Error> {
+        let count = shape.iter().product::<usize>();
+        let need = count * dtype.size_bytes();
+        let bytes = bytes.get(..need).ok_or_else(|| {
+            Error::invalid("bytes", format!("{shape:?} of {dtype} needs {need} bytes, got {}", bytes.len()))
+        })?;
+        let halves = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
+        let data = match dtype {
+            Dtype::F32 => {
+                TensorData::F32(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+            }
+            Dtype::F16 => TensorData::F16(halves().map(f16::from_le_bytes).collect()),
+            Dtype::Bf16 => TensorData::Bf16(halves().map(bf16::from_le_bytes).collect()),
+        };
+        Self::new(shape, data)
+    }
+
+    /// Sizes, outermost first.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The elements, row-major.
+    #[must_use]
+    pub fn data(&self) -> &TensorData {
+        &self.data
+    }
+
+    /// The storage type, or `None` for a tensor of indices or doubles.
+    #[must_use]
+    pub fn dtype(&self) -> Option<Dtype> {
+        match self.data {
+            TensorData::F32(_) => Some(Dtype::F32),
+            TensorData::F16(_) => Some(Dtype::F16),
+            TensorData::Bf16(_) => Some(Dtype::Bf16),
+            _ => None,
+        }
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether the tensor has no element.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All elements as f64.
+    #[must_use]
+    pub fn to_f64(&self) -> Vec<f64> {
+        match &self.data {
+            TensorData::F32(x) => x.iter().map(|&x| f64::from(x)).collect(),
+            TensorData::F16(x) => x.iter().map(|x| x.to_f64()).collect(),
+            TensorData::Bf16(x) => x.iter().map(|x| x.to_f64()).collect(),
+            TensorData::F64(x) => x.clone(),
+            TensorData::I32(x) => x.iter().map(|&x| f64::from(x)).collect(),
+            #[expect(clippy::cast_precision_loss, reason = "indices are far below 2^53")]
+            TensorData::I64(x) => x.iter().map(|&x| x as f64).collect(),
+            TensorData::U8(x) => x.iter().map(|&x| f64::from(x)).collect(),
+        }
+    }
+
+    /// The elements stored as `dtype` (rounding where it is narrower), little endian, padded with zeros to whole `u32`s:
+    /// what a storage buffer is filled with.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "rounding to the storage type is the purpose")]
+    pub fn to_bytes(&self, dtype: Dtype) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity((self.len() * dtype.size_bytes()).next_multiple_of(4));
+        match (&self.data, dtype) {
+            (TensorData::F32(x), Dtype::F32) => bytes.extend(x.iter().flat_map(|x| x.to_le_bytes())),
+            (TensorData::F16(x), Dtype::F16) => bytes.extend(x.iter().flat_map(|x| x.to_le_bytes())),
+            (TensorData::Bf16(x), Dtype::Bf16) => bytes.extend(x.iter().flat_map(|x| x.to_le_bytes())),
+            _ => {
+                for x in self.to_f64() {
+                    match dtype {
+                        Dtype::F32 => bytes.extend((x as f32).to_le_bytes()),
+                        Dtype::F16 => bytes.extend(f16::from_f64(x).to_le_bytes()),
+                        Dtype::Bf16 => bytes.extend(bf16::from_f64(x).to_le_bytes()),
+                    }
+                }
+            }
+        }
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+}

@@ -1,0 +1,188 @@
+// Attention by broadcast, forward: a lane owns whole rows, a key is loaded once a subgroup and spread to its lanes.
+//
+//   o[b,h,i,:] = sum_j softmax_j(scale * q[b,h,i,:] . k[b,g,j,:]) v[b,g,j,:]          g = h / (H / G)
+//
+// Shapes    q [B, H, Tq, Dk]   k [B, G, Tk, Dk]   v [B, G, Tk, Dv]   o [B, H, Tq, Dv]   lse [B, H, Tq]
+// Dispatch  x = tiles of THREADS * ROWS rows, y = heads (folded), z = B
+// Storage   registers only: ROWS rows of q and o a lane, KEYS keys and values a subgroup
+// Numerics  f32 accumulation; scores in base 2; a hidden score lies so far below any maximum that its weight is zero
+// Source    Dao 2023, algorithm 1; Milakov and Gimelshein 2018
+//
+// Made for adapters on which a load costs tens of FMAs, as software drivers' do: a loaded key element feeds
+// THREADS * ROWS FMAs. Subgroups may have any width from KEYS: lane i loads key i % KEYS, and only the first KEYS lanes
+// (or those of each quad) are read from.
+
+import package::attention::problem::{FOLD, params, row_at, row_count, q_row, o_row, k_head_offset, v_head_offset, keys_seen, put_lse};
+import package::attention::io::{q4, k4, v4, put_o4};
+import package::attention::hooks::{Element, hook_score, hook_visible};
+
+// Widths, rounded up to multiples of four.
+const HEAD_DIM: u32 = 64u;
+const VALUE_DIM: u32 = 64u;
+const THREADS: u32 = 8u;
+// Rows a lane owns, and how many of them are worked on at a time.
+const ROWS: u32 = 4u;
+const TILE_ROWS: u32 = 2u;
+// Keys loaded together: 4 are spread within quads, 8 by shuffles.
+const KEYS: u32 = 8u;
+const WRITE_LSE: bool = true;
+const SCORE_HOOK: bool = false;
+const MASK_HOOK: bool = false;
+
+const K_VECTORS: u32 = HEAD_DIM / 4u;
+const V_VECTORS: u32 = VALUE_DIM / 4u;
+const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
+const_assert KEYS == 4u || KEYS == 8u;
+const_assert ROWS % TILE_ROWS == 0u;
+
+// Below any score, and so far below FIRST_MAXIMUM that exp2 of the difference is zero.
+const HIDDEN: f32 = -2e30;
+const FIRST_MAXIMUM: f32 = -1e30;
+
+@compute @workgroup_size(THREADS)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(local_invocation_index) thread: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let first_row = params.first_row + group.x * THREADS * ROWS;
+    let k_first = k_head_offset(group);
+    let v_first = v_head_offset(group);
+
+    // With heads folded together rows are not in query order: any tile may hold the last query.
+    var last_query = params.q_len - 1u;
+    if !FOLD {
+        last_query = min(first_row + THREADS * ROWS, params.q_len) - 1u;
+    }
+    let keys = keys_seen(last_query);
+
+    var q: array<array<vec4f, K_VECTORS>, ROWS>;
+    var o: array<array<vec4f, V_VECTORS>, ROWS>;
+    var maximum: array<f32, ROWS>;
+    var weight_sum: array<f32, ROWS>;
+    var seen: array<u32, ROWS>;
+    // One row is loaded a turn, and those before it move up: a software driver spends milliseconds of compile time on each
+    // load in the text, next to nothing on a move.
+    for (var turn = 0u; turn < ROWS; turn += 1u) {
+        for (var r = 0u; r + 1u < ROWS; r += 1u) {
+            for (var c = 0u; c < K_VECTORS; c += 1u) {
+                q[r][c] = q[r + 1u][c];
+            }
+            seen[r] = seen[r + 1u];
+        }
+        let row = row_at(first_row + turn * THREADS + thread, group);
+        for (var c = 0u; c < K_VECTORS; c += 1u) {
+            q[ROWS - 1u][c] = q4(q_row(row), 4u * c) * params.scale_log2;
+        }
+        seen[ROWS - 1u] = keys_seen(row.query);
+    }
+    for (var r = 0u; r < ROWS; r += 1u) {
+        maximum[r] = FIRST_MAXIMUM;
+    }
+
+    for (var key_0 = 0u; key_0 < keys; key_0 += KEYS) {
+        // Every load comes before the first FMA, so that what follows is one straight line.
+        let key = min(key_0 + lane % KEYS, params.kv_len - 1u);
+        var mine: array<vec4f, K_VECTORS>;
+        for (var c = 0u; c < K_VECTORS; c += 1u) {
+            mine[c] = k4(k_first + key * params.k_row, 4u * c);
+        }
+        var spread: array<array<vec4f, K_VECTORS>, KEYS>;
+        for (var j = 0u; j < KEYS; j += 1u) {
+            for (var c = 0u; c < K_VECTORS; c += 1u) {
+                if KEYS == 8u {
+                    spread[j][c] = subgroupShuffle(mine[c], j);
+                } else if j == 0u {
+                    spread[j][c] = quadBroadcast(mine[c], 0u);
+                } else if j == 1u {
+                    spread[j][c] = quadBroadcast(mine[c], 1u);
+                } else if j == 2u {
+                    spread[j][c] = quadBroadcast(mine[c], 2u);
+                } else {
+                    spread[j][c] = quadBroadcast(mine[c], 3u);
+                }
+            }
+        }
+
+        var s: array<array<f32, KEYS>, ROWS>;
+        var shrink: array<f32, ROWS>;
+        for (var first = 0u; first < ROWS; first += TILE_ROWS) {
+            for (var c = 0u; c < K_VECTORS; c += 1u) {
+                for (var r = first; r < first + TILE_ROWS; r += 1u) {
+                    for (var j = 0u; j < KEYS; j += 1u) {
+                        s[r][j] += dot(q[r][c], spread[j][c]);
+                    }
+                }
+            }
+            for (var r = first; r < first + TILE_ROWS; r += 1u) {
+                var raised = maximum[r];
+                for (var j = 0u; j < KEYS; j += 1u) {
+                    s[r][j] = select(HIDDEN, s[r][j], key_0 + j < seen[r]);
+                    raised = max(raised, s[r][j]);
+                }
+                shrink[r] = exp2(maximum[r] - raised);
+                maximum[r] = raised;
+                weight_sum[r] *= shrink[r];
+                for (var j = 0u; j < KEYS; j += 1u) {
+                    s[r][j] = exp2(s[r][j] - raised);
+                    weight_sum[r] += s[r][j];
+                }
+            }
+        }
+
+        var my_value: array<vec4f, V_VECTORS>;
+        for (var c = 0u; c < V_VECTORS; c += 1u) {
+            my_value[c] = v4(v_first + key * params.v_row, 4u * c);
+        }
+        var spread_value: array<array<vec4f, V_VECTORS>, KEYS>;
+        for (var j = 0u; j < KEYS; j += 1u) {
+            for (var c = 0u; c < V_VECTORS; c += 1u) {
+                if KEYS == 8u {
+                    spread_value[j][c] = subgroupShuffle(my_value[c], j);
+                } else if j == 0u {
+                    spread_value[j][c] = quadBroadcast(my_value[c], 0u);
+                } else if j == 1u {
+                    spread_value[j][c] = quadBroadcast(my_value[c], 1u);
+                } else if j == 2u {
+                    spread_value[j][c] = quadBroadcast(my_value[c], 2u);
+                } else {
+                    spread_value[j][c] = quadBroadcast(my_value[c], 3u);
+                }
+            }
+        }
+        for (var first = 0u; first < ROWS; first += TILE_ROWS) {
+            for (var c = 0u; c < V_VECTORS; c += 1u) {
+                for (var r = first; r < first + TILE_ROWS; r += 1u) {
+                    o[r][c] *= shrink[r];
+                    for (var j = 0u; j < KEYS; j += 1u) {
+                        o[r][c] = fma(vec4f(s[r][j]), spread_value[j][c], o[r][c]);
+                    }
+                }
+            }
+        }
+    }
+
+    // The rows leave as they came: the first is written, the others move up.
+    for (var turn = 0u; turn < ROWS; turn += 1u) {
+        let index = first_row + turn * THREADS + thread;
+        if index < row_count() {
+            let row = row_at(index, group);
+            // A row that sees no key has no weight: zero over one, not over zero.
+            let inverse = 1.0 / select(weight_sum[0], 1.0, weight_sum[0] == 0.0);
+            for (var c = 0u; c < V_VECTORS; c += 1u) {
+                put_o4(o_row(row), 4u * c, o[0][c] * inverse);
+            }
+            if WRITE_LSE {
+                put_lse(row, select((maximum[0] + log2(weight_sum[0])) * 0.6931471805599453, params.negative_infinity,
+                    weight_sum[0] == 0.0));
+            }
+        }
+        for (var r = 0u; r + 1u < ROWS; r += 1u) {
+            for (var c = 0u; c < V_VECTORS; c += 1u) {
+                o[r][c] = o[r + 1u][c];
+            }
+            weight_sum[r] = weight_sum[r + 1u];
+            maximum[r] = maximum[r + 1u];
+        }
+    }
+}

@@ -1,0 +1,70 @@
+// Attention, forward, one thread a row: the shortest text.
+//
+//   o[b,h,i,:] = sum_j softmax_j(scale * q[b,h,i,:] . k[b,g,j,:]) v[b,g,j,:]          g = h / (H / G)
+//
+// Shapes    q [B, H, Tq, Dk]   k [B, G, Tk, Dk]   v [B, G, Tk, Dv]   o [B, H, Tq, Dv]   lse [B, H, Tq]
+// Dispatch  x = rows / THREADS, y = heads (folded), z = B
+// Storage   none; the row of o lives in registers
+// Numerics  f32 accumulation; scores in base 2
+// Source    Milakov and Gimelshein 2018, algorithm 3
+
+import package::attention::problem::{params, row_at, row_count, q_row, o_row, k_head_offset, v_head_offset, keys_seen, put_lse};
+import package::attention::io::{q4, k4, v4, put_o4};
+import package::attention::hooks::{Element, hook_score, hook_visible};
+
+// Widths, rounded up to multiples of four.
+const HEAD_DIM: u32 = 64u;
+const VALUE_DIM: u32 = 64u;
+const THREADS: u32 = 64u;
+const WRITE_LSE: bool = true;
+const SCORE_HOOK: bool = false;
+const MASK_HOOK: bool = false;
+const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let index = params.first_row + group.x * THREADS + thread;
+    let row = row_at(index, group);
+    let q_first = q_row(row);
+    let k_first = k_head_offset(group);
+    let v_first = v_head_offset(group);
+
+    var o: array<vec4f, VALUE_DIM / 4u>;
+    var maximum = -1e30;
+    var weight_sum = 0.0;
+    for (var key = 0u; key < keys_seen(row.query); key += 1u) {
+        var score = 0.0;
+        for (var d = 0u; d < HEAD_DIM; d += 4u) {
+            score += dot(q4(q_first, d), k4(k_first + key * params.k_row, d));
+        }
+        score *= params.scale_log2;
+        let at = Element(row.batch, row.head, row.query, key);
+        if SCORE_HOOK {
+            score = hook_score(score, at);
+        }
+        if MASK_HOOK {
+            if !hook_visible(at) {
+                continue;
+            }
+        }
+        let raised = max(maximum, score);
+        let shrink = exp2(maximum - raised);
+        let weight = exp2(score - raised);
+        maximum = raised;
+        weight_sum = fma(weight_sum, shrink, weight);
+        for (var c = 0u; c < VALUE_DIM / 4u; c += 1u) {
+            o[c] = fma(o[c], vec4f(shrink), weight * v4(v_first + key * params.v_row, 4u * c));
+        }
+    }
+
+    if index < row_count() {
+        // A row that sees no key has no weight: zero over one, not over zero.
+        let inverse = 1.0 / select(weight_sum, 1.0, weight_sum == 0.0);
+        for (var c = 0u; c < VALUE_DIM / 4u; c += 1u) {
+            put_o4(o_row(row), 4u * c, o[c] * inverse);
+        }
+        if WRITE_LSE {
+            put_lse(row, select((maximum + log2(weight_sum)) * 0.6931471805599453, params.negative_infinity, weight_sum == 0.0));
+        }
+    }
+}

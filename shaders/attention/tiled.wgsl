@@ -1,0 +1,236 @@
+// Tiled attention, forward: two-dimensional register tiles fed through workgroup memory.
+//
+//   o[b,h,i,:] = sum_j softmax_j(scale * q[b,h,i,:] . k[b,g,j,:]) v[b,g,j,:]          g = h / (H / G)
+//
+// Shapes    q [B, H, Tq, Dk]   k [B, G, Tk, Dk]   v [B, G, Tk, Dv]   o [B, H, Tq, Dv]   lse [B, H, Tq]
+// Dispatch  x = tiles of BLOCK_Q rows, y = heads (folded), z = B
+// Storage   16 KiB of workgroup memory, in turn a slice of q and k, the row maxima, part of the weights with a slice of v.
+//           A thread owns 4 rows and 4 keys of the tile, and 4 * VALUE_VECTORS columns of o for its rows.
+// Numerics  f32 accumulation; scores in base 2; a hidden score lies so far below any maximum that its weight is zero
+// Source    Dao 2023, algorithm 1; Milakov and Gimelshein 2018
+//
+// q and k are staged transposed ([d][row], [d][key]): one vec4 load brings four rows or keys of the same d, and each pair
+// of loads feeds an outer product of 16 FMAs. The weights are staged as [key][row] for the same reason.
+
+import package::attention::problem::{FOLD, params, row_at, row_count, q_row, q_row_after, o_row, k_head_offset, v_head_offset, keys_seen, put_lse};
+import package::attention::io::{q4, k4, v4, put_o4};
+import package::attention::hooks::{Element, hook_score, hook_visible};
+
+// Widths, rounded up to multiples of four.
+const HEAD_DIM: u32 = 64u;
+const VALUE_DIM: u32 = 64u;
+// Threads along the keys (and the columns of o), and along the rows.
+const LANES: u32 = 16u;
+const ROW_LANES: u32 = 16u;
+// Columns of q and k, and keys of the weights and v, that are staged at a time.
+const SLICE: u32 = 32u;
+const KEY_SLICE: u32 = 32u;
+// Steps whose operands are loaded together. They are used last first: the wait for the last then covers all of them.
+const BATCH: u32 = 2u;
+const WRITE_LSE: bool = true;
+const SCORE_HOOK: bool = false;
+const MASK_HOOK: bool = false;
+
+const THREADS: u32 = LANES * ROW_LANES;
+const BLOCK_Q: u32 = 4u * ROW_LANES;
+const BLOCK_K: u32 = 4u * LANES;
+const VALUE_VECTORS: u32 = (VALUE_DIM + BLOCK_K - 1u) / BLOCK_K;
+const VALUE_LANES: u32 = VALUE_VECTORS * LANES;
+const Q_BLOCKS: u32 = ROW_LANES * (SLICE / 4u);
+const BLOCKS: u32 = Q_BLOCKS + LANES * (SLICE / 4u);
+const UNROLL_BLOCKS: u32 = (BLOCKS + THREADS - 1u) / THREADS;
+const UNROLL_VALUES: u32 = (KEY_SLICE * VALUE_LANES + THREADS - 1u) / THREADS;
+const K_STAGE: u32 = SLICE * ROW_LANES;
+const V_STAGE: u32 = KEY_SLICE * ROW_LANES;
+const STAGE: u32 = max(max(SLICE * (ROW_LANES + LANES), KEY_SLICE * (ROW_LANES + VALUE_LANES)), THREADS);
+const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && SLICE % 4u == 0u && KEY_SLICE % 4u == 0u;
+const_assert BLOCK_K % KEY_SLICE == 0u;
+
+// Below any score, and so far below FIRST_MAXIMUM that exp2 of the difference is zero.
+const HIDDEN: f32 = -2e30;
+const FIRST_MAXIMUM: f32 = -1e30;
+
+var<workgroup> stage: array<vec4f, STAGE>;
+
+// Four rows of four columns, as four columns of four rows.
+fn stage_transposed(at: u32, step: u32, a: vec4f, b: vec4f, c: vec4f, d: vec4f) {
+    stage[at] = vec4f(a.x, b.x, c.x, d.x);
+    stage[at + step] = vec4f(a.y, b.y, c.y, d.y);
+    stage[at + 2u * step] = vec4f(a.z, b.z, c.z, d.z);
+    stage[at + 3u * step] = vec4f(a.w, b.w, c.w, d.w);
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let lane = thread % LANES;
+    let row_lane = thread / LANES;
+    let first_row = params.first_row + group.x * BLOCK_Q;
+    let k_first = k_head_offset(group);
+    let v_first = v_head_offset(group);
+    let k_last = k_first + (params.kv_len - 1u) * params.k_row;
+    let v_last = v_first + (params.kv_len - 1u) * params.v_row;
+
+    // With heads folded together rows are not in query order: any tile may hold the last query.
+    var last_query = params.q_len - 1u;
+    var first_query = 0u;
+    if !FOLD {
+        last_query = min(first_row + BLOCK_Q, params.q_len) - 1u;
+        first_query = first_row;
+    }
+    let keys = keys_seen(last_query);
+    // Keys below this are seen by every row of the tile.
+    let keys_all = keys_seen(first_query);
+
+    var o: array<array<vec4f, VALUE_VECTORS>, 4>;
+    var maximum: array<f32, 4>;
+    var weight_sum: array<f32, 4>;
+    for (var r = 0u; r < 4u; r += 1u) {
+        maximum[r] = FIRST_MAXIMUM;
+    }
+
+    for (var key_0 = 0u; key_0 < keys; key_0 += BLOCK_K) {
+        var s: array<vec4f, 4>;
+        for (var slice = 0u; slice < HEAD_DIM; slice += SLICE) {
+            workgroupBarrier();
+            // A block is 4 x 4: first come those of q, then those of k.
+            for (var step = 0u; step < UNROLL_BLOCKS; step += 1u) {
+                let block = thread + step * THREADS;
+                if block < Q_BLOCKS {
+                    let quad = block % ROW_LANES;
+                    let column = block / ROW_LANES * 4u;
+                    let d = slice + column;
+                    let row = first_row + quad * 4u;
+                    let a = q_row(row_at(row, group));
+                    if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
+                        stage_transposed(column * ROW_LANES + quad, ROW_LANES, q4(a, d), q4(q_row_after(a, row, 1u, group), d),
+                            q4(q_row_after(a, row, 2u, group), d), q4(q_row_after(a, row, 3u, group), d));
+                    } else {
+                        stage_transposed(column * ROW_LANES + quad, ROW_LANES, vec4f(), vec4f(), vec4f(), vec4f());
+                    }
+                } else if BLOCKS % THREADS == 0u || block < BLOCKS {
+                    let quad = (block - Q_BLOCKS) % LANES;
+                    let column = (block - Q_BLOCKS) / LANES * 4u;
+                    let d = slice + column;
+                    let at = K_STAGE + column * LANES + quad;
+                    let a = k_first + (key_0 + quad * 4u) * params.k_row;
+                    if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
+                        stage_transposed(at, LANES, k4(min(a, k_last), d), k4(min(a + params.k_row, k_last), d),
+                            k4(min(a + 2u * params.k_row, k_last), d), k4(min(a + 3u * params.k_row, k_last), d));
+                    } else {
+                        stage_transposed(at, LANES, vec4f(), vec4f(), vec4f(), vec4f());
+                    }
+                }
+            }
+            workgroupBarrier();
+            for (var d = 0u; d < SLICE; d += BATCH) {
+                var a: array<vec4f, BATCH>;
+                var b: array<vec4f, BATCH>;
+                for (var u = 0u; u < BATCH; u += 1u) {
+                    a[u] = stage[(d + u) * ROW_LANES + row_lane];
+                    b[u] = stage[K_STAGE + (d + u) * LANES + lane];
+                }
+                for (var u = 0u; u < BATCH; u += 1u) {
+                    for (var r = 0u; r < 4u; r += 1u) {
+                        s[r] = fma(vec4f(a[BATCH - 1u - u][r]), b[BATCH - 1u - u], s[r]);
+                    }
+                }
+            }
+        }
+
+        for (var r = 0u; r < 4u; r += 1u) {
+            s[r] *= params.scale_log2;
+        }
+        let key = key_0 + lane * 4u;
+        if key_0 + BLOCK_K > keys_all {
+            for (var r = 0u; r < 4u; r += 1u) {
+                let seen = keys_seen(row_at(first_row + row_lane * 4u + r, group).query);
+                s[r] = select(vec4f(HIDDEN), s[r], vec4u(key, key + 1u, key + 2u, key + 3u) < vec4u(seen));
+            }
+        }
+
+        // Row maxima: each thread offers those of its four keys and reads those of its rows' other threads.
+        workgroupBarrier();
+        var offered: vec4f;
+        for (var r = 0u; r < 4u; r += 1u) {
+            offered[r] = max(max(s[r].x, s[r].y), max(s[r].z, s[r].w));
+        }
+        stage[lane * ROW_LANES + row_lane] = offered;
+        workgroupBarrier();
+        var raised = vec4f(maximum[0], maximum[1], maximum[2], maximum[3]);
+        for (var i = 0u; i < LANES; i += 1u) {
+            raised = max(raised, stage[i * ROW_LANES + row_lane]);
+        }
+        for (var r = 0u; r < 4u; r += 1u) {
+            let shrink = exp2(maximum[r] - raised[r]);
+            maximum[r] = raised[r];
+            s[r] = exp2(s[r] - raised[r]);
+            weight_sum[r] = fma(weight_sum[r], shrink, s[r].x + s[r].y + s[r].z + s[r].w);
+            for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
+                o[r][c] *= shrink;
+            }
+        }
+
+        for (var part = 0u; part < BLOCK_K; part += KEY_SLICE) {
+            workgroupBarrier();
+            if lane / (KEY_SLICE / 4u) == part / KEY_SLICE {
+                let at = (lane * 4u - part) * ROW_LANES + row_lane;
+                stage_transposed(at, ROW_LANES, s[0], s[1], s[2], s[3]);
+            }
+            for (var step = 0u; step < UNROLL_VALUES; step += 1u) {
+                let block = thread + step * THREADS;
+                let column = block % VALUE_LANES * 4u;
+                // The last key's values stand in for those of keys beyond it: their weight is zero, and zero times what
+                // else lies there need not be.
+                let inside = KEY_SLICE * VALUE_LANES % THREADS == 0u || block < KEY_SLICE * VALUE_LANES;
+                if inside && (4u * VALUE_LANES == VALUE_DIM || column < VALUE_DIM) {
+                    let from_key = v_first + (key_0 + part + block / VALUE_LANES) * params.v_row;
+                    stage[V_STAGE + block] = v4(min(from_key, v_last), column);
+                }
+            }
+            workgroupBarrier();
+            for (var j = 0u; j < KEY_SLICE; j += BATCH) {
+                var p: array<vec4f, BATCH>;
+                var b: array<array<vec4f, VALUE_VECTORS>, BATCH>;
+                for (var u = 0u; u < BATCH; u += 1u) {
+                    p[u] = stage[(j + u) * ROW_LANES + row_lane];
+                    for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
+                        b[u][c] = stage[V_STAGE + (j + u) * VALUE_LANES + c * LANES + lane];
+                    }
+                }
+                for (var u = 0u; u < BATCH; u += 1u) {
+                    for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
+                        for (var r = 0u; r < 4u; r += 1u) {
+                            o[r][c] = fma(vec4f(p[BATCH - 1u - u][r]), b[BATCH - 1u - u][c], o[r][c]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    workgroupBarrier();
+    stage[lane * ROW_LANES + row_lane] = vec4f(weight_sum[0], weight_sum[1], weight_sum[2], weight_sum[3]);
+    workgroupBarrier();
+    var total: vec4f;
+    for (var i = 0u; i < LANES; i += 1u) {
+        total += stage[i * ROW_LANES + row_lane];
+    }
+    for (var r = 0u; r < 4u; r += 1u) {
+        let index = first_row + row_lane * 4u + r;
+        if index < row_count() {
+            let row = row_at(index, group);
+            // A row that sees no key has no weight: zero over one, not over zero.
+            let inverse = 1.0 / select(total[r], 1.0, total[r] == 0.0);
+            for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
+                let column = (c * LANES + lane) * 4u;
+                if column < VALUE_DIM {
+                    put_o4(o_row(row), column, o[r][c] * inverse);
+                }
+            }
+            if WRITE_LSE && lane == 0u {
+                put_lse(row, select((maximum[r] + log2(total[r])) * 0.6931471805599453, params.negative_infinity,
+                    total[r] == 0.0));
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Embeds every `.wgsl` file of the package's folders, so that adding a shader needs no list to be edited.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+/// Folders of the package that hold Rust, not shaders.
+const NOT_SHADERS: [&str; 3] = ["src", "tests", "target"];
+
+fn main() -> io::Result<()> {
+    // The whole package, because a new folder (a new operator) must be noticed too.
+    println!("cargo:rerun-if-changed=.");
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or(io::ErrorKind::NotFound)?);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&root)? {
+        let path = entry?.path();
+        let skipped = NOT_SHADERS.iter().any(|name| path.file_name().is_some_and(|n| n == *name));
+        if path.is_dir() && !skipped {
+            collect(&path, &mut files)?;
+        }
+    }
+    files.sort();
+
+    let mut list = String::from("[\n");
+    for file in &files {
+        let relative = file.strip_prefix(&root).map_err(io::Error::other)?.with_extension("");
+        let name: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
+        writeln!(list, "    ({:?}, include_str!({:?})),", name.join("/"), file).map_err(io::Error::other)?;
+    }
+    list.push_str("]\n");
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);
+    fs::write(out.join("builtin.rs"), list)
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "wgsl") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}

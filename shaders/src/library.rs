@@ -1,0 +1,148 @@
+//! The modules that can be specialised.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use crate::error::{Error, ErrorKind, suggestion};
+use crate::link::Linked;
+use crate::request::{Request, Tunable};
+use crate::source::{Parsed, Source};
+use crate::specialise::{Specialised, specialise, specialise_items};
+use crate::tunables;
+
+/// Shader modules by path, such as `attention/tiled` or `shared/online_softmax`.
+///
+/// Modules are parsed when first used and then kept; libraries made from one another share them.
+#[derive(Clone, Debug, Default)]
+pub struct Library {
+    modules: BTreeMap<String, Arc<Source>>,
+}
+
+/// Path and text of every `.wgsl` file of the package.
+const BUILTIN: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/builtin.rs"));
+
+impl Library {
+    /// The modules that come with Foveal: every `.wgsl` file of the package's folders.
+    pub fn builtin() -> &'static Self {
+        static LIBRARY: OnceLock<Library> = OnceLock::new();
+        LIBRARY.get_or_init(|| Self {
+            modules: BUILTIN
+                .iter()
+                .map(|(name, text)| ((*name).into(), Arc::new(Source::new(*name, *text))))
+                .collect(),
+        })
+    }
+
+    /// A library without modules.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// This library and more modules, as (path, text). Tests register kernels that are wrong on purpose this way.
+    ///
+    /// # Errors
+    ///
+    /// A path that is not names joined by `/`, or that this library has already; text that is not WGSL.
+    pub fn with_modules(&self, extra: &[(&str, &str)]) -> Result<Self, Error> {
+        let mut library = self.clone();
+        for (name, text) in extra {
+            if !is_module_path(name) {
+                let message = "a module's path is names joined by `/`, such as `attention/tiled`";
+                return Err(Error::new(ErrorKind::Syntax, name, None, message));
+            }
+            let source = Arc::new(Source::new(*name, (*text).to_owned()));
+            source.parsed()?;
+            if library.modules.insert((*name).to_owned(), source).is_some() {
+                return Err(Error::new(
+                    ErrorKind::Clash,
+                    name,
+                    None,
+                    "the library has a module of this path already",
+                ));
+            }
+        }
+        Ok(library)
+    }
+
+    /// The paths of all modules, sorted.
+    pub fn modules(&self) -> impl Iterator<Item = &str> {
+        self.modules.keys().map(String::as_str)
+    }
+
+    /// The text of a module as it was written, if the library has it.
+    pub fn source(&self, module: &str) -> Option<&str> {
+        self.modules.get(module).map(|source| source.text())
+    }
+
+    /// Whether the module has an entry point of its own, so that it can be specialised into a kernel.
+    ///
+    /// # Errors
+    ///
+    /// An unknown module, or one that does not parse.
+    pub fn has_entry(&self, module: &str) -> Result<bool, Error> {
+        Ok(crate::specialise::entry_points(self.get(module)?.parsed()?).next().is_some())
+    }
+
+    /// The tunables of a module and of all that it imports, sorted by name.
+    ///
+    /// # Errors
+    ///
+    /// An unknown module, or modules that do not parse or link.
+    pub fn tunables(&self, module: &str) -> Result<Vec<Tunable>, Error> {
+        self.tunables_of(&Request::new(module))
+    }
+
+    /// The tunables that this request could set, sorted by name: those of [`Self::tunables`] after its replacements.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::tunables`], and replacements or hooks that do not fit.
+    pub fn tunables_of(&self, request: &Request) -> Result<Vec<Tunable>, Error> {
+        let hooks = crate::link::hook_sources(request)?;
+        Ok(tunables::list(&Linked::new(self, request, &hooks)?))
+    }
+
+    /// The final text of a kernel, and what it needs from its host.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the request or with the modules that it reaches; see [`ErrorKind`]. The text is not
+    /// type-checked: that is the shader compiler's part.
+    pub fn specialise(&self, request: &Request) -> Result<Specialised, Error> {
+        specialise(self, request)
+    }
+
+    /// The final text of everything that a module declares, entry point or not, with what it uses. For checking modules
+    /// that other modules import.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::specialise`].
+    pub fn specialise_items(&self, request: &Request) -> Result<String, Error> {
+        specialise_items(self, request)
+    }
+
+    /// The module of this path.
+    pub(crate) fn get(&self, module: &str) -> Result<&Source, Error> {
+        self.modules.get(module).map(|source| &**source).ok_or_else(|| {
+            let message = format!("there is no such module{}", suggestion(module, self.modules()));
+            Error::new(ErrorKind::Unresolved, module, None, message)
+        })
+    }
+
+    /// The module `path`, as imported by `importer`.
+    pub(crate) fn import(&self, path: &str, importer: &str) -> Result<(&Source, &Parsed), Error> {
+        let Some(source) = self.modules.get(path) else {
+            let message = format!("imports the unknown module `{path}`{}", suggestion(path, self.modules()));
+            return Err(Error::new(ErrorKind::Unresolved, importer, None, message));
+        };
+        Ok((source, source.parsed()?))
+    }
+}
+
+fn is_module_path(path: &str) -> bool {
+    path.split('/').all(|part| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic())
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    })
+}

@@ -1,0 +1,372 @@
+//! Unrolling of `for` loops, and the rule that says which.
+//!
+//! A loop with constant bounds is unrolled if its variable reaches the index of a function-scope array, because only then
+//! can the array become scalars, or if its header names a constant that begins with `UNROLL`, because the author asks for
+//! it. Every other loop stays a loop: that is how authors keep the size of the code in hand. (A loop of one iteration is
+//! always resolved, and one of none dropped: neither adds code.)
+
+use wgsl_parse::span::Span;
+use wgsl_parse::syntax::{
+    AssignmentOperator, BinaryOperator, CompoundStatement, DeclarationKind, Expression, ForStatement,
+    Statement, UnaryOperator,
+};
+
+use crate::body::Flow;
+use crate::context::Context;
+use crate::error::{Error, ErrorKind};
+use crate::scope::{Local, Shape};
+use crate::tree::{self, Expr, Node, Stmt, as_ident, each_operand, is_ident, mentions};
+use crate::value::{self, Known, Num};
+
+/// Longest loop that may be unrolled.
+const MAX_ITERATIONS: usize = 65_536;
+
+impl Context<'_> {
+    pub(crate) fn for_statement(
+        &mut self,
+        s: &ForStatement,
+        span: Span,
+        out: &mut Vec<Stmt>,
+    ) -> Result<Flow, Error> {
+        if self.unroll
+            && s.attributes.is_empty()
+            && let Some((name, values, demanded)) = self.iterations(s, span)?
+        {
+            return self.unrolled(s, span, &name, &values, demanded, out);
+        }
+        let rolled = self.rolled(s)?;
+        self.push_loop(rolled, span, out)
+    }
+
+    fn unrolled(
+        &mut self,
+        s: &ForStatement,
+        span: Span,
+        name: &str,
+        values: &[Num],
+        demanded: bool,
+        out: &mut Vec<Stmt>,
+    ) -> Result<Flow, Error> {
+        let outer = self.suffix.len();
+        if demanded {
+            self.loops.push(span);
+        }
+        let mut flow = Flow::Continues;
+        for num in values {
+            self.count_unrolled()?;
+            if demanded {
+                self.suffix.push_str(&match num.as_i64() {
+                    Some(v) if v < 0 => format!("_n{}", v.unsigned_abs()),
+                    Some(v) => format!("_{v}"),
+                    None => "_".to_owned(),
+                });
+            }
+            let mark = self.scope.enter();
+            let known = Some(Known { num: *num, constant: false });
+            self.scope.declare(
+                name,
+                Local { ident: wgsl_parse::syntax::Ident::new(name.to_owned()), known, shape: Shape::Int },
+            );
+            flow = self.content(&s.body, out)?;
+            self.scope.leave(mark);
+            self.suffix.truncate(outer);
+            if flow == Flow::Ends {
+                break;
+            }
+        }
+        if demanded {
+            self.loops.pop();
+        }
+        Ok(flow)
+    }
+
+    /// The loop variable, its value in each iteration, and whether the rule demands unrolling; `None` if the loop is to
+    /// stay.
+    fn iterations(
+        &mut self,
+        s: &ForStatement,
+        span: Span,
+    ) -> Result<Option<(String, Vec<Num>, bool)>, Error> {
+        let (Some(init), Some(condition), Some(update)) = (&s.initializer, &s.condition, &s.update) else {
+            return Ok(None);
+        };
+        let Statement::Declaration(d) = init.node() else { return Ok(None) };
+        let (DeclarationKind::Var(_), Some(start)) = (d.kind, &d.initializer) else { return Ok(None) };
+        let name = d.ident.to_string();
+        let Some(start) = self.expr(start)?.1.filter(|k| k.num.is_int()) else { return Ok(None) };
+        let Some(start) = self.declared_value(Some(start), d.ty.as_ref(), init.span())? else {
+            return Ok(None);
+        };
+        let mut num = start.num.concrete().map_err(|m| self.constant_error(span, &m))?;
+        if is_blocked(&s.body.statements, &name) {
+            return Ok(None);
+        }
+        let demanded = self.is_demanded(s, &name);
+
+        let mut values = Vec::new();
+        loop {
+            let mark = self.scope.enter();
+            let known = Known { num, constant: false };
+            self.scope
+                .declare(&name, Local { ident: d.ident.clone(), known: Some(known), shape: Shape::Int });
+            let goes_on = self.expr(condition)?.1.and_then(|k| k.num.as_bool());
+            let next = self.step(update, &name, known)?;
+            self.scope.leave(mark);
+            match goes_on {
+                None => return Ok(None),
+                Some(false) => return Ok(Some((name, values, demanded))),
+                Some(true) => values.push(num),
+            }
+            if !demanded && values.len() > 1 {
+                return Ok(None);
+            }
+            if values.len() > MAX_ITERATIONS {
+                let message =
+                    format!("this loop is to be unrolled, but has more than {MAX_ITERATIONS} iterations");
+                return Err(self.error(ErrorKind::Limit, span, message));
+            }
+            let Some(next) = next else { return Ok(None) };
+            num = next;
+        }
+    }
+
+    /// The loop variable's value after the update statement.
+    fn step(&mut self, update: &Stmt, name: &str, known: Known) -> Result<Option<Num>, Error> {
+        let one = Known { num: Num::Int(1), constant: false };
+        let (op, by) = match update.node() {
+            Statement::Increment(s) if is_ident(&s.expression, name) => (BinaryOperator::Addition, one),
+            Statement::Decrement(s) if is_ident(&s.expression, name) => (BinaryOperator::Subtraction, one),
+            Statement::Assignment(s) if is_ident(&s.lhs, name) => {
+                let Some(by) = self.expr(&s.rhs)?.1 else { return Ok(None) };
+                let Some(op) = operation(s.operator) else {
+                    let ty = known.num.type_name();
+                    return by.num.convert(ty).map_err(|m| self.constant_error(update.span(), &m));
+                };
+                (op, by)
+            }
+            _ => return Ok(None),
+        };
+        let next = value::binary(op, known, by).map_err(|m| self.constant_error(update.span(), &m))?;
+        Ok(next.map(|next| next.num))
+    }
+
+    /// Whether the rule demands that a loop over `name` be unrolled. The answer depends on the source alone, so it is
+    /// found once even for a loop within an unrolled one.
+    fn is_demanded(&mut self, s: &ForStatement, name: &str) -> bool {
+        let key = std::ptr::from_ref(s).addr();
+        if let Some(demanded) = self.demands.get(&key) {
+            return *demanded;
+        }
+        let mut is_unroll = |name: &str| name.starts_with("UNROLL") && self.linked.items.contains_key(name);
+        let start = match s.initializer.as_ref().map(wgsl_parse::span::Spanned::node) {
+            Some(Statement::Declaration(d)) => d.initializer.as_ref(),
+            _ => None,
+        };
+        let asked = [start, s.condition.as_ref()].into_iter().flatten().any(|e| mentions(e, &mut is_unroll));
+        let mut reach = Reach { cx: self, names: vec![(name.to_owned(), true, false)], found: asked };
+        if !asked {
+            reach.block(&s.body.statements);
+        }
+        let demanded = reach.found;
+        self.demands.insert(key, demanded);
+        demanded
+    }
+}
+
+/// The operation of a compound assignment; `None` for `=`.
+pub(crate) fn operation(op: AssignmentOperator) -> Option<BinaryOperator> {
+    Some(match op {
+        AssignmentOperator::Equal => return None,
+        AssignmentOperator::PlusEqual => BinaryOperator::Addition,
+        AssignmentOperator::MinusEqual => BinaryOperator::Subtraction,
+        AssignmentOperator::TimesEqual => BinaryOperator::Multiplication,
+        AssignmentOperator::DivisionEqual => BinaryOperator::Division,
+        AssignmentOperator::ModuloEqual => BinaryOperator::Remainder,
+        AssignmentOperator::AndEqual => BinaryOperator::BitwiseAnd,
+        AssignmentOperator::OrEqual => BinaryOperator::BitwiseOr,
+        AssignmentOperator::XorEqual => BinaryOperator::BitwiseXor,
+        AssignmentOperator::ShiftRightAssign => BinaryOperator::ShiftRight,
+        AssignmentOperator::ShiftLeftAssign => BinaryOperator::ShiftLeft,
+    })
+}
+
+/// Whether a body assigns the loop variable, takes its address, or leaves or continues the loop: then it cannot be
+/// repeated as it stands.
+fn is_blocked(body: &[Stmt], name: &str) -> bool {
+    jumps(body, true, true) || assigns(body, name)
+}
+
+/// Whether statements contain a `break` out of the `switch` they are in.
+pub(crate) fn has_break(body: &[Stmt]) -> bool {
+    jumps(body, true, false)
+}
+
+/// Whether statements contain a `break` or `continue` of the loop or switch around them.
+fn jumps(body: &[Stmt], on_break: bool, on_continue: bool) -> bool {
+    let block = |b: &CompoundStatement| jumps(&b.statements, on_break, on_continue);
+    body.iter().any(|statement| match statement.node() {
+        Statement::Break(_) => on_break,
+        Statement::Continue(_) => on_continue,
+        Statement::Compound(b) => block(b),
+        Statement::If(s) => {
+            block(&s.if_clause.body)
+                || s.else_if_clauses.iter().any(|clause| block(&clause.body))
+                || s.else_clause.as_ref().is_some_and(|clause| block(&clause.body))
+        }
+        Statement::Switch(s) => {
+            s.clauses.iter().any(|clause| jumps(&clause.body.statements, false, on_continue))
+        }
+        _ => false,
+    })
+}
+
+/// Whether statements change the variable `name`, or could through a pointer. Names declared anew within them only make
+/// the answer more careful than it need be.
+fn assigns(body: &[Stmt], name: &str) -> bool {
+    let mut found = false;
+    tree::walk(body, &mut |node| match node {
+        Node::Statement(s) => match s.node() {
+            Statement::Assignment(s) => found |= mentions_root(&s.lhs, name),
+            Statement::Increment(s) => found |= mentions_root(&s.expression, name),
+            Statement::Decrement(s) => found |= mentions_root(&s.expression, name),
+            _ => {}
+        },
+        Node::Expr(e) => found |= takes_address(e, name),
+        _ => {}
+    });
+    found
+}
+
+/// Whether an assignment's target is the variable `name` or a part of it.
+fn mentions_root(target: &Expr, name: &str) -> bool {
+    match target.node() {
+        Expression::Parenthesized(p) => mentions_root(&p.expression, name),
+        Expression::NamedComponent(c) => mentions_root(&c.base, name),
+        Expression::Indexing(i) => mentions_root(&i.base, name),
+        _ => is_ident(target, name),
+    }
+}
+
+fn takes_address(e: &Expr, name: &str) -> bool {
+    let mut found = matches!(e.node(), Expression::Unary(u)
+        if u.operator == UnaryOperator::AddressOf && mentions_root(&u.operand, name));
+    each_operand(e, &mut |operand| found = found || takes_address(operand, name));
+    found
+}
+
+/// Follows a loop variable through `let`s, constants and inner loops to the index of an array.
+struct Reach<'c, 'l> {
+    cx: &'c Context<'l>,
+    /// Names in scope: whether computed from the loop variable, whether an array.
+    names: Vec<(String, bool, bool)>,
+    found: bool,
+}
+
+impl Reach<'_, '_> {
+    fn block(&mut self, body: &[Stmt]) {
+        let mark = self.names.len();
+        body.iter().for_each(|statement| self.statement(statement));
+        self.names.truncate(mark);
+    }
+
+    fn is_computed(&self, e: &Expr) -> bool {
+        mentions(e, &mut |name| {
+            self.names.iter().rev().find(|(n, ..)| n == name).is_some_and(|(_, computed, _)| *computed)
+        })
+    }
+
+    fn is_array(&self, e: &Expr) -> bool {
+        match e.node() {
+            Expression::Parenthesized(p) => self.is_array(&p.expression),
+            Expression::Indexing(i) => self.is_array(&i.base),
+            Expression::NamedComponent(c) => self.is_array(&c.base),
+            _ => as_ident(e).is_some_and(|ident| {
+                let name = ident.name();
+                match self.names.iter().rev().find(|(n, ..)| *n == *name) {
+                    Some((_, _, is_array)) => *is_array,
+                    None => self.cx.scope.get(&name).is_some_and(|local| local.shape == Shape::Array),
+                }
+            }),
+        }
+    }
+
+    fn expr(&mut self, e: &Expr) {
+        if self.found {
+            return;
+        }
+        if let Expression::Indexing(i) = e.node()
+            && self.is_array(&i.base)
+            && self.is_computed(&i.index)
+        {
+            self.found = true;
+        }
+        each_operand(e, &mut |operand| self.expr(operand));
+    }
+
+    fn statement(&mut self, statement: &Stmt) {
+        match statement.node() {
+            Statement::Compound(b) => self.block(&b.statements),
+            Statement::If(s) => {
+                self.expr(&s.if_clause.expression);
+                self.block(&s.if_clause.body.statements);
+                for clause in &s.else_if_clauses {
+                    self.expr(&clause.expression);
+                    self.block(&clause.body.statements);
+                }
+                if let Some(clause) = &s.else_clause {
+                    self.block(&clause.body.statements);
+                }
+            }
+            Statement::Switch(s) => {
+                self.expr(&s.expression);
+                s.clauses.iter().for_each(|clause| self.block(&clause.body.statements));
+            }
+            Statement::While(s) => {
+                self.expr(&s.condition);
+                self.block(&s.body.statements);
+            }
+            Statement::Loop(s) => {
+                self.block(&s.body.statements);
+                s.continuing.iter().for_each(|c| self.block(&c.body.statements));
+            }
+            Statement::For(s) => {
+                let mark = self.names.len();
+                s.initializer.iter().for_each(|statement| self.statement(statement));
+                // Bounds that depend on the outer variable are constant only if the outer loop is unrolled.
+                let update = match s.update.as_ref().map(wgsl_parse::span::Spanned::node) {
+                    Some(Statement::Assignment(s)) => Some(&s.rhs),
+                    _ => None,
+                };
+                let start = match s.initializer.as_ref().map(wgsl_parse::span::Spanned::node) {
+                    Some(Statement::Declaration(d)) => d.initializer.as_ref(),
+                    _ => None,
+                };
+                let header = [start, s.condition.as_ref(), update];
+                let computed = header.into_iter().flatten().any(|e| self.is_computed(e));
+                if let Some(last) = self.names.get_mut(mark) {
+                    last.1 |= computed;
+                }
+                s.condition.iter().for_each(|e| self.expr(e));
+                self.block(&s.body.statements);
+                self.names.truncate(mark);
+            }
+            Statement::Declaration(d) => {
+                d.initializer.iter().for_each(|e| self.expr(e));
+                // A `var` is a run-time value even when its first value is known.
+                let is_var = matches!(d.kind, DeclarationKind::Var(_));
+                let computed = !is_var && d.initializer.as_ref().is_some_and(|e| self.is_computed(e));
+                let shape = match (&d.ty, &d.initializer) {
+                    (Some(ty), _) => self.cx.shape_of_type(ty),
+                    (None, Some(init)) => self.cx.shape(init),
+                    (None, None) => Shape::Other,
+                };
+                self.names.push((d.ident.to_string(), computed, shape == Shape::Array));
+            }
+            _ => tree::walk(std::slice::from_ref(statement), &mut |node| {
+                if let Node::Expr(e) = node {
+                    self.expr(e);
+                }
+            }),
+        }
+    }
+}
