@@ -1,6 +1,6 @@
 //! What all passes over one request share: the linked items, constants and their values, the current place.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use wgsl_parse::span::{Span, Spanned};
 use wgsl_parse::syntax::{
@@ -21,7 +21,7 @@ const MAX_EVALUATION_DEPTH: usize = 600;
 /// The state of one specialisation.
 pub(crate) struct Context<'l> {
     pub(crate) linked: &'l Linked<'l>,
-    pub(crate) settings: HashMap<&'l str, Value>,
+    pub(crate) settings: FxHashMap<&'l str, Value>,
     pub(crate) unroll: bool,
     /// Index of the file whose text is being walked.
     pub(crate) file: usize,
@@ -33,8 +33,8 @@ pub(crate) struct Context<'l> {
     pub(crate) loops: Vec<Span>,
     /// Statements and iterations that unrolling has made so far.
     pub(crate) unrolled: usize,
-    pub(crate) demands: HashMap<usize, bool>,
-    consts: HashMap<String, Const>,
+    pub(crate) demands: FxHashMap<usize, bool>,
+    consts: FxHashMap<String, Const>,
     depth: usize,
 }
 
@@ -45,7 +45,7 @@ enum Const {
 }
 
 impl<'l> Context<'l> {
-    pub(crate) fn new(linked: &'l Linked<'l>, settings: HashMap<&'l str, Value>, unroll: bool) -> Self {
+    pub(crate) fn new(linked: &'l Linked<'l>, settings: FxHashMap<&'l str, Value>, unroll: bool) -> Self {
         Self {
             linked,
             settings,
@@ -56,8 +56,8 @@ impl<'l> Context<'l> {
             suffix: String::new(),
             loops: Vec::new(),
             unrolled: 0,
-            demands: HashMap::new(),
-            consts: HashMap::new(),
+            demands: FxHashMap::default(),
+            consts: FxHashMap::default(),
             depth: 0,
         }
     }

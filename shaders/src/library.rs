@@ -1,6 +1,6 @@
 //! The modules that can be specialised.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, ErrorKind, suggestion};
@@ -83,6 +83,38 @@ impl Library {
         Ok(crate::specialise::entry_points(self.get(module)?.parsed()?).next().is_some())
     }
 
+    /// The paths that a module and its imports import and that no module has, sorted. Such a path is a *role*: a request
+    /// fills it with [`Request::replace`], with one of the modules that [`Self::fillers`] lists.
+    ///
+    /// # Errors
+    ///
+    /// An unknown module, or modules that do not parse.
+    pub fn roles(&self, module: &str) -> Result<Vec<String>, Error> {
+        let mut open = vec![self.get(module)?];
+        let mut seen = BTreeSet::from([module]);
+        let mut roles = BTreeSet::new();
+        while let Some(source) = open.pop() {
+            for imported in &source.parsed()?.imports {
+                let path = imported.module.as_str();
+                match self.modules.get(path) {
+                    Some(source) if seen.insert(path) => open.push(source),
+                    Some(_) => {}
+                    None => {
+                        roles.insert(path.to_owned());
+                    }
+                }
+            }
+        }
+        Ok(roles.into_iter().collect())
+    }
+
+    /// The modules that fill the role `path` by the convention of names: `attention/io_f32` and `attention/io_f16` fill
+    /// `attention/io`. Whether one declares what a certain kernel imports is found when that is linked.
+    pub fn fillers<'l>(&'l self, path: &'l str) -> impl Iterator<Item = &'l str> {
+        self.modules()
+            .filter(move |module| module.strip_prefix(path).is_some_and(|rest| rest.starts_with('_')))
+    }
+
     /// The tunables of a module and of all that it imports, sorted by name.
     ///
     /// # Errors
@@ -133,7 +165,12 @@ impl Library {
     /// The module `path`, as imported by `importer`.
     pub(crate) fn import(&self, path: &str, importer: &str) -> Result<(&Source, &Parsed), Error> {
         let Some(source) = self.modules.get(path) else {
-            let message = format!("imports the unknown module `{path}`{}", suggestion(path, self.modules()));
+            let fillers: Vec<_> = self.fillers(path).collect();
+            let message = if fillers.is_empty() {
+                format!("imports the unknown module `{path}`{}", suggestion(path, self.modules()))
+            } else {
+                format!("imports `{path}`, which the request must replace with one of {}", fillers.join(", "))
+            };
             return Err(Error::new(ErrorKind::Unresolved, importer, None, message));
         };
         Ok((source, source.parsed()?))

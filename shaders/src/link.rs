@@ -1,6 +1,6 @@
 //! Linking: from a root module to the set of all items that it may use.
 
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use wgsl_parse::syntax::{Function, GlobalDeclaration, GlobalDeclarationNode};
 
@@ -16,7 +16,7 @@ use crate::source::{Parsed, Source};
 pub(crate) struct Linked<'l> {
     /// In the order of the output: what is imported first, then hooks, then the root.
     pub(crate) files: Vec<File<'l>>,
-    pub(crate) items: HashMap<&'l str, Item<'l>>,
+    pub(crate) items: FxHashMap<&'l str, Item<'l>>,
 }
 
 pub(crate) struct File<'l> {
@@ -34,7 +34,7 @@ pub(crate) struct Item<'l> {
 
 /// The texts of a request's hooks, as modules of their own.
 pub(crate) fn hook_sources(request: &Request) -> Result<Vec<Source>, Error> {
-    let mut names = HashSet::new();
+    let mut names = FxHashSet::default();
     for (name, _) in &request.hooks {
         if !names.insert(name) {
             return Err(Error::new(
@@ -53,14 +53,14 @@ impl<'l> Linked<'l> {
     pub(crate) fn new(library: &'l Library, request: &Request, hooks: &'l [Source]) -> Result<Self, Error> {
         let root = library.get(&request.module)?;
         let replacements = replacements(library, request)?;
-        let mut unused: HashSet<&str> = replacements.keys().copied().collect();
+        let mut unused: FxHashSet<&str> = replacements.keys().copied().collect();
 
         // Breadth first; reversed afterwards, so that the root comes last.
         let mut files = vec![File { source: root, parsed: root.parsed()?, is_hook: false }];
         for hook in hooks {
             files.push(File { source: hook, parsed: hook.parsed()?, is_hook: true });
         }
-        let mut seen: HashSet<&str> = HashSet::from([root.name()]);
+        let mut seen: FxHashSet<&str> = [root.name()].into_iter().collect();
         let mut next = 0;
         while let Some(file) = files.get(next) {
             next += 1;
@@ -92,7 +92,7 @@ impl<'l> Linked<'l> {
         }
         files.reverse();
 
-        let mut linked = Self { files, items: HashMap::new() };
+        let mut linked = Self { files, items: FxHashMap::default() };
         linked.collect_items()?;
         linked.place_hooks(request)?;
         linked.check_imports()?;
@@ -114,7 +114,10 @@ impl<'l> Linked<'l> {
 
     fn collect_items(&mut self) -> Result<(), Error> {
         for (file, File { source, parsed, is_hook }) in self.files.iter().enumerate() {
-            for (name, index) in &parsed.items {
+            // In the order of the file, so that of several clashes the first is reported.
+            let mut names: Vec<_> = parsed.items.iter().collect();
+            names.sort_unstable_by_key(|(_, index)| **index);
+            for (name, index) in names {
                 // The hook's own function waits for `place_hooks`.
                 if *is_hook && source.name().strip_prefix("hook ") == Some(name) {
                     continue;
@@ -177,7 +180,7 @@ impl<'l> Linked<'l> {
             if *is_hook {
                 continue;
             }
-            let imported: HashSet<&str> = parsed.imports.iter().map(|i| i.item.as_str()).collect();
+            let imported: FxHashSet<&str> = parsed.imports.iter().map(|i| i.item.as_str()).collect();
             let missing = parsed.foreign.iter().filter_map(|(name, span)| {
                 let item = self.items.get(name.as_str())?;
                 (item.file != file && !imported.contains(name.as_str())).then_some((span.start, name, item))
@@ -193,8 +196,8 @@ impl<'l> Linked<'l> {
 }
 
 /// The request's replacements. What is replaced need not exist: a path may be a mere place for one of several modules.
-fn replacements<'r>(library: &Library, request: &'r Request) -> Result<HashMap<&'r str, &'r str>, Error> {
-    let mut map = HashMap::new();
+fn replacements<'r>(library: &Library, request: &'r Request) -> Result<FxHashMap<&'r str, &'r str>, Error> {
+    let mut map = FxHashMap::default();
     for (from, to) in &request.replace {
         library.get(to)?;
         if map.insert(from.as_str(), to.as_str()).is_some() {

@@ -6,8 +6,7 @@
 //!
 //! Only the outer dimensions that are indexed everywhere are taken apart: rows that are also used whole stay arrays.
 
-use std::collections::BTreeMap;
-
+use rustc_hash::FxHashMap;
 use wgsl_parse::span::Span;
 use wgsl_parse::syntax::{
     AssignmentOperator, AssignmentStatement, CompoundStatement, Declaration, DeclarationKind, Expression,
@@ -16,13 +15,27 @@ use wgsl_parse::syntax::{
 
 use crate::context::{Context, at};
 use crate::error::{Error, ErrorKind};
-use crate::tree::{Expr, Node, Stmt, as_ident, call, each_operand, ident_expr, mentions, named, walk};
+use crate::tree::{
+    Expr, Node, Stmt, as_ident, call, each_operand, ident_expr, ident_node, mentions, named, walk,
+};
 
 /// More scalars than this help nobody, and the text grows with every one.
 const MAX_SCALARS: usize = 16_384;
 
+/// The arrays of a function.
+///
+/// Found by identity, not by name: all uses of a local share one [`Ident`], and comparing it costs neither its lock nor its
+/// text. This is where large kernels spend their time.
+#[derive(Default)]
+struct Arrays {
+    /// In the order of their declarations, so that the names made here do not depend on the run.
+    list: Vec<Candidate>,
+    places: FxHashMap<Ident, usize>,
+}
+
 /// An array that may be taken apart.
 struct Candidate {
+    ident: Ident,
     /// Lengths, outermost first, as many as are known.
     lengths: Vec<usize>,
     /// The type at each depth: the array's own first, the innermost element's last.
@@ -36,10 +49,9 @@ struct Candidate {
 impl Context<'_> {
     /// Scalarises a function that has been folded and unrolled. Returns the names of the arrays that it still has.
     pub(crate) fn scalarise(&mut self, function: &mut Function) -> Result<Vec<String>, Error> {
-        // Sorted, so that the names made here do not depend on the run.
-        let mut arrays = BTreeMap::new();
+        let mut arrays = Arrays::default();
         self.find_arrays(&function.body.statements, &mut arrays)?;
-        if arrays.is_empty() {
+        if arrays.list.is_empty() {
             return Ok(Vec::new());
         }
         let mut uses = Uses { arrays: &mut arrays, cx: self, error: None };
@@ -49,31 +61,31 @@ impl Context<'_> {
         }
 
         let mut left = Vec::new();
-        for (name, candidate) in &mut arrays {
+        for candidate in &mut arrays.list {
+            let name = candidate.ident.to_string();
             if candidate.depth < candidate.lengths.len() || candidate.lengths.is_empty() {
                 left.push(name.clone());
             }
-            if candidate.depth > 0 {
-                let mut indexes = vec![Vec::new()];
-                for length in &candidate.lengths[..candidate.depth] {
-                    let longer =
-                        indexes.iter().flat_map(|i| (0..*length).map(move |n| [i.as_slice(), &[n]].concat()));
-                    indexes = longer.collect();
-                }
-                let suffixes = indexes.iter().map(|index| index.iter().map(|i| format!("_{i}")).collect());
-                candidate.names = self.family(name, suffixes.collect());
+            if candidate.depth == 0 {
+                arrays.places.remove(&candidate.ident);
+                continue;
             }
+            let mut suffixes = vec![String::new()];
+            for length in &candidate.lengths[..candidate.depth] {
+                suffixes =
+                    suffixes.iter().flat_map(|s| (0..*length).map(move |n| format!("{s}_{n}"))).collect();
+            }
+            candidate.names = self.family(&name, &suffixes);
         }
         left.sort_unstable();
-        arrays.retain(|_, candidate| candidate.depth > 0);
-        if !arrays.is_empty() {
+        if !arrays.places.is_empty() {
             Rewrite { arrays: &arrays }.block(&mut function.body);
         }
         Ok(left)
     }
 
     /// New names of one base: `a_0, a_1`, or `a2_0, a2_1` if one of those is taken.
-    fn family(&mut self, name: &str, suffixes: Vec<String>) -> Vec<Ident> {
+    fn family(&mut self, name: &str, suffixes: &[String]) -> Vec<Ident> {
         let linked = self.linked;
         self.names
             .family(name, suffixes, |name| linked.items.contains_key(name))
@@ -82,11 +94,7 @@ impl Context<'_> {
             .collect()
     }
 
-    fn find_arrays(
-        &mut self,
-        statements: &[Stmt],
-        arrays: &mut BTreeMap<String, Candidate>,
-    ) -> Result<(), Error> {
+    fn find_arrays(&mut self, statements: &[Stmt], arrays: &mut Arrays) -> Result<(), Error> {
         let mut declarations = Vec::new();
         walk(statements, &mut |node| {
             if let Node::Declaration(d) = node {
@@ -116,7 +124,8 @@ impl Context<'_> {
             if let Some(init) = &d.initializer {
                 depth = depth.min(self.constructor_depth(init, &lengths));
             }
-            arrays.insert(d.ident.to_string(), Candidate { lengths, types, depth, names: Vec::new() });
+            arrays.places.insert(d.ident.clone(), arrays.list.len());
+            arrays.list.push(Candidate { ident: d.ident.clone(), lengths, types, depth, names: Vec::new() });
         }
         Ok(())
     }
@@ -161,22 +170,33 @@ impl Context<'_> {
     }
 }
 
-/// The array that an expression indexes, and its indexes, outermost first.
-fn chain(e: &Expr) -> Option<(&Ident, Vec<&Expr>)> {
-    let mut e = e;
-    let mut indexes = Vec::new();
-    loop {
-        match e.node() {
-            Expression::Indexing(i) => {
-                indexes.push(&i.index);
-                e = &i.base;
-            }
-            Expression::Parenthesized(p) => e = &p.expression,
-            _ => break,
-        }
+/// The variable that an expression is or indexes.
+fn root(e: &Expr) -> Option<&Ident> {
+    match e.node() {
+        Expression::Indexing(i) => root(&i.base),
+        Expression::Parenthesized(p) => root(&p.expression),
+        _ => as_ident(e),
     }
-    indexes.reverse();
-    Some((as_ident(e)?, indexes))
+}
+
+/// The indexes on the way to the root, outermost first.
+fn indexes(e: &Expr) -> Vec<&Expr> {
+    match e.node() {
+        Expression::Indexing(i) => {
+            let mut indexes = indexes(&i.base);
+            indexes.push(&i.index);
+            indexes
+        }
+        Expression::Parenthesized(p) => indexes(&p.expression),
+        _ => Vec::new(),
+    }
+}
+
+impl Arrays {
+    /// The array that an expression is or indexes.
+    fn place_of(&self, e: &Expr) -> Option<usize> {
+        self.places.get(root(e)?).copied()
+    }
 }
 
 fn constant_index(e: &Expr) -> Option<i64> {
@@ -190,7 +210,7 @@ fn constant_index(e: &Expr) -> Option<i64> {
 
 /// Finds how each array is used.
 struct Uses<'u, 'l> {
-    arrays: &'u mut BTreeMap<String, Candidate>,
+    arrays: &'u mut Arrays,
     cx: &'u Context<'l>,
     error: Option<Error>,
 }
@@ -210,48 +230,48 @@ impl Uses<'_, '_> {
     /// The target, if a statement assigns a constructor to an array or a row, so that it can be taken apart.
     fn building<'s>(&mut self, statement: &'s Stmt) -> Option<&'s Expr> {
         let Statement::Assignment(s) = statement.node() else { return None };
-        let (ident, indexes) = chain(&s.lhs)?;
-        let name = ident.to_string();
-        let candidate = self.arrays.get_mut(&name)?;
+        let place = self.arrays.place_of(&s.lhs)?;
+        let indexes = indexes(&s.lhs);
+        let candidate = self.arrays.list.get_mut(place)?;
         let rest = candidate.lengths.get(indexes.len()..)?;
         let constant = indexes.iter().all(|index| constant_index(index).is_some());
-        // A constructor that reads the array would see elements that were assigned just before.
-        let reads_itself = mentions(&s.rhs, &mut |other| other == name);
-        if s.operator != AssignmentOperator::Equal || rest.is_empty() || !constant || reads_itself {
+        if s.operator != AssignmentOperator::Equal || rest.is_empty() || !constant {
             return None;
         }
         let built = self.cx.constructor_depth(&s.rhs, rest);
-        if built == 0 {
+        // A constructor that reads the array would see elements that were assigned just before.
+        let name = candidate.ident.to_string();
+        if built == 0 || mentions(&s.rhs, &mut |other| other == name) {
             return None;
         }
         candidate.depth = candidate.depth.min(indexes.len() + built);
-        self.check_bounds(&name, &indexes);
+        self.check_bounds(place, &indexes);
         Some(&s.lhs)
     }
 
     fn expr(&mut self, e: &Expr) {
         if matches!(e.node(), Expression::Indexing(_) | Expression::TypeOrIdentifier(_))
-            && let Some((ident, indexes)) = chain(e)
-            && self.arrays.contains_key(&*ident.name())
+            && let Some(place) = self.arrays.place_of(e)
         {
-            let name = ident.to_string();
+            let indexes = indexes(e);
             let constant = indexes.iter().take_while(|index| constant_index(index).is_some()).count();
-            if let Some(candidate) = self.arrays.get_mut(&name) {
+            if let Some(candidate) = self.arrays.list.get_mut(place) {
                 candidate.depth = candidate.depth.min(constant);
             }
-            self.check_bounds(&name, &indexes);
-            indexes.into_iter().for_each(|index| self.expr(index));
+            self.check_bounds(place, &indexes);
+            indexes.into_iter().skip(constant).for_each(|index| self.expr(index));
             return;
         }
         each_operand(e, &mut |operand| self.expr(operand));
     }
 
-    fn check_bounds(&mut self, name: &str, indexes: &[&Expr]) {
-        let Some(candidate) = self.arrays.get(name) else { return };
+    fn check_bounds(&mut self, place: usize, indexes: &[&Expr]) {
+        let Some(candidate) = self.arrays.list.get(place) else { return };
         for (index, length) in indexes.iter().zip(&candidate.lengths) {
             if let Some(v) = constant_index(index)
                 && !usize::try_from(v).is_ok_and(|v| v < *length)
             {
+                let name = &candidate.ident;
                 let message = format!("index {v} is outside of `{name}`, which has {length} elements here");
                 let error = self.cx.error(ErrorKind::Bounds, index.span(), message);
                 self.error.get_or_insert(error);
@@ -262,7 +282,7 @@ impl Uses<'_, '_> {
 
 /// Writes scalars in place of arrays.
 struct Rewrite<'r> {
-    arrays: &'r BTreeMap<String, Candidate>,
+    arrays: &'r Arrays,
 }
 
 impl Rewrite<'_> {
@@ -271,10 +291,7 @@ impl Rewrite<'_> {
         for mut statement in std::mem::take(&mut block.statements) {
             let span = statement.span();
             match statement.node() {
-                Statement::Declaration(d) if self.arrays.contains_key(&*d.ident.name()) => {
-                    self.declaration(d, span, &mut out);
-                    continue;
-                }
+                Statement::Declaration(d) if self.declaration(d, span, &mut out) => continue,
                 Statement::Assignment(s) if self.assignment(s, span, &mut out) => continue,
                 _ => {}
             }
@@ -284,8 +301,10 @@ impl Rewrite<'_> {
         block.statements = out;
     }
 
-    fn declaration(&self, d: &Declaration, span: Span, out: &mut Vec<Stmt>) {
-        let Some(candidate) = self.arrays.get(&*d.ident.name()) else { return };
+    /// Takes an array's declaration apart. `false`: not such a statement.
+    fn declaration(&self, d: &Declaration, span: Span, out: &mut Vec<Stmt>) -> bool {
+        let Some(place) = self.arrays.places.get(&d.ident) else { return false };
+        let candidate = &self.arrays.list[*place];
         let ty = &candidate.types[candidate.depth];
         let values = match &d.initializer {
             Some(init) => self.elements(init, candidate, 0),
@@ -301,12 +320,13 @@ impl Rewrite<'_> {
             let d = Declaration { attributes, kind: d.kind, ident, ty, initializer };
             out.push(at(Statement::Declaration(d), span));
         }
+        true
     }
 
     /// Takes `array = constructor` apart. `false`: not such a statement.
     fn assignment(&self, s: &AssignmentStatement, span: Span, out: &mut Vec<Stmt>) -> bool {
-        let Some((ident, indexes)) = chain(&s.lhs) else { return false };
-        let Some(candidate) = self.arrays.get(&*ident.name()) else { return false };
+        let Some(place) = self.arrays.place_of(&s.lhs) else { return false };
+        let (candidate, indexes) = (&self.arrays.list[place], indexes(&s.lhs));
         if indexes.len() >= candidate.depth {
             return false;
         }
@@ -387,28 +407,29 @@ impl Rewrite<'_> {
     }
 
     /// What stands for an indexed array.
-    fn scalar(&self, e: &Expr) -> Option<Expr> {
+    fn scalar(&self, e: &Expr) -> Option<Expression> {
         if !matches!(e.node(), Expression::Indexing(_)) {
             return None;
         }
-        let (ident, indexes) = chain(e)?;
-        let candidate = self.arrays.get(&*ident.name())?;
+        let candidate = self.arrays.list.get(self.arrays.place_of(e)?)?;
+        let indexes = indexes(e);
         // Uses index at least `depth` dimensions; whole rows are rewritten in `assignment`.
         let (taken, rest) = indexes.split_at(candidate.depth.min(indexes.len()));
         let name = candidate.names.get(candidate.position(taken)?)?;
         let span = e.span();
-        let mut scalar = ident_expr(name.clone(), span);
+        let mut scalar = ident_node(name.clone());
         for index in rest {
             let mut index = (*index).clone();
             self.expr(&mut index);
-            scalar = at(Expression::Indexing(IndexingExpression { base: scalar, index }), span);
+            scalar = Expression::Indexing(IndexingExpression { base: at(scalar, span), index });
         }
         Some(scalar)
     }
 
     fn expr(&self, e: &mut Expr) {
         if let Some(scalar) = self.scalar(e) {
-            *e = scalar;
+            // Into the same box.
+            **e = scalar;
             return;
         }
         match &mut **e {

@@ -1,6 +1,6 @@
 //! The local names of the function that is being specialised.
 
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use wgsl_parse::syntax::{Function, Ident};
 
@@ -30,7 +30,7 @@ pub(crate) struct Local {
 /// The local names in scope, by their names in the source.
 #[derive(Default)]
 pub(crate) struct Scope {
-    names: HashMap<String, Local>,
+    names: FxHashMap<String, Local>,
     /// What declarations have hidden, so that leaving a block costs what the block declared.
     hidden: Vec<(String, Option<Local>)>,
 }
@@ -68,11 +68,11 @@ impl Scope {
 #[derive(Default)]
 pub(crate) struct Names {
     /// Every name that the source mentions, and every name made so far.
-    taken: HashSet<String>,
+    taken: FxHashSet<String>,
     /// How often the source declares each local.
-    declared: HashMap<String, usize>,
+    declared: FxHashMap<String, usize>,
     /// Arrays outside of unrolled loops that were renamed, and their names in the source.
-    bases: HashMap<String, String>,
+    bases: FxHashMap<String, String>,
 }
 
 impl Names {
@@ -116,7 +116,7 @@ impl Names {
     pub(crate) fn family(
         &mut self,
         name: &str,
-        suffixes: Vec<String>,
+        suffixes: &[String],
         is_global: impl Fn(&str) -> bool,
     ) -> Vec<String> {
         let base = self.bases.get(name).map_or(name, String::as_str).to_owned();

@@ -1,11 +1,11 @@
 //! From a request to final text: the order of the passes.
 
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::fmt::Write as _;
 
 use wgsl_parse::span::Span;
 use wgsl_parse::syntax::{
-    Attribute, BuiltinValue, Expression, Function, GlobalDeclaration, GlobalDirective, Ident,
+    Attribute, Attributes, BuiltinValue, Function, GlobalDeclaration, GlobalDirective, Ident,
     LiteralExpression,
 };
 
@@ -17,7 +17,7 @@ use crate::print::Printer;
 use crate::reflect::{Interface, is_f16_type, is_subgroup_function};
 use crate::request::{Request, Target};
 use crate::source::Parsed;
-use crate::tree::{self, Expr, Node, each_operand, global_ident};
+use crate::tree::{self, Mention, global_ident};
 use crate::tunables;
 
 /// A kernel's final text, and what it needs from its host.
@@ -114,8 +114,8 @@ impl Reached {
     fn from(cx: &mut Context<'_>, roots: impl IntoIterator<Item = String>) -> Result<Self, Error> {
         let linked = cx.linked;
         let mut reached = Self::default();
-        let mut found: HashMap<&str, GlobalDeclaration> = HashMap::new();
-        let mut seen: HashSet<String> = HashSet::new();
+        let mut found: FxHashMap<&str, GlobalDeclaration> = FxHashMap::default();
+        let mut seen: FxHashSet<String> = FxHashSet::default();
         let mut open: Vec<String> = roots.into_iter().collect();
         seen.extend(open.iter().cloned());
         while let Some(name) = open.pop() {
@@ -131,13 +131,26 @@ impl Reached {
                 }
                 global => cx.global(global),
             })?;
-            reached.note_features(&global, linked);
-            tree::each_name_in_global(&global, &mut |ident| {
-                let name = ident.name();
-                if linked.items.contains_key(name.as_str()) && !seen.contains(&*name) {
-                    seen.insert(name.clone());
-                    open.push(name.clone());
+            reached.uses_subgroups |= has_subgroup_builtin(&global);
+            // Uses of a name mostly share one `Ident`: knowing it again is quicker than reading it.
+            #[expect(clippy::mutable_key_type, reason = "an Ident hashes and compares by its address")]
+            let mut known: FxHashSet<Ident> = FxHashSet::default();
+            tree::each_mention(&global, &mut |mention| match mention {
+                Mention::Name(ident, is_type_or_call) => {
+                    if known.contains(ident) {
+                        return;
+                    }
+                    known.insert(ident.clone());
+                    let name = ident.name();
+                    if !linked.items.contains_key(name.as_str()) {
+                        reached.uses_f16 |= is_f16_type(&name);
+                        reached.uses_subgroups |= is_type_or_call && is_subgroup_function(&name);
+                    } else if !seen.contains(&*name) {
+                        seen.insert(name.clone());
+                        open.push(name.clone());
+                    }
                 }
+                Mention::Literal(literal) => reached.uses_f16 |= matches!(literal, LiteralExpression::F16(_)),
             });
             found.insert(name, global);
         }
@@ -154,50 +167,6 @@ impl Reached {
         }
         reached.arrays_left.sort_unstable();
         Ok(reached)
-    }
-
-    /// Notes the use of features that the target must be told of.
-    fn note_features(&mut self, global: &GlobalDeclaration, linked: &Linked<'_>) {
-        let builtin = |attributes: &wgsl_parse::syntax::Attributes| {
-            attributes.iter().any(|a| {
-                use BuiltinValue::{NumSubgroups, SubgroupId, SubgroupInvocationId, SubgroupSize};
-                matches!(
-                    a.node(),
-                    Attribute::Builtin(SubgroupInvocationId | SubgroupSize | SubgroupId | NumSubgroups)
-                )
-            })
-        };
-        self.uses_subgroups |= match global {
-            GlobalDeclaration::Function(f) => f.parameters.iter().any(|p| builtin(&p.attributes)),
-            GlobalDeclaration::Struct(s) => s.members.iter().any(|m| builtin(&m.attributes)),
-            _ => false,
-        };
-        tree::walk_global(global, &mut |node| match node {
-            Node::Expr(e) => self.note_expr(e, linked),
-            Node::Type(ty) => {
-                self.note_name(&ty.ident, linked);
-                ty.template_args.iter().flatten().for_each(|a| self.note_expr(&a.expression, linked));
-            }
-            Node::Declaration(_) | Node::Statement(_) => {}
-        });
-    }
-
-    fn note_expr(&mut self, e: &Expr, linked: &Linked<'_>) {
-        match e.node() {
-            Expression::FunctionCall(c) => self.note_name(&c.ty.ident, linked),
-            Expression::TypeOrIdentifier(ty) => self.uses_f16 |= *ty.ident.name() == "f16",
-            Expression::Literal(LiteralExpression::F16(_)) => self.uses_f16 = true,
-            _ => {}
-        }
-        each_operand(e, &mut |operand| self.note_expr(operand, linked));
-    }
-
-    fn note_name(&mut self, ident: &Ident, linked: &Linked<'_>) {
-        let name = ident.name();
-        if !linked.items.contains_key(name.as_str()) {
-            self.uses_f16 |= is_f16_type(&name);
-            self.uses_subgroups |= is_subgroup_function(&name);
-        }
     }
 
     fn print(&self, linked: &Linked<'_>, request: &Request) -> Result<String, Error> {
@@ -230,6 +199,24 @@ impl Reached {
             printer.global(global).map_err(failed)?;
         }
         Ok(printer.finish())
+    }
+}
+
+/// Whether a declaration takes a subgroup built-in value.
+fn has_subgroup_builtin(global: &GlobalDeclaration) -> bool {
+    use BuiltinValue::{NumSubgroups, SubgroupId, SubgroupInvocationId, SubgroupSize};
+    let builtin = |attributes: &Attributes| {
+        attributes.iter().any(|a| {
+            matches!(
+                a.node(),
+                Attribute::Builtin(SubgroupInvocationId | SubgroupSize | SubgroupId | NumSubgroups)
+            )
+        })
+    };
+    match global {
+        GlobalDeclaration::Function(f) => f.parameters.iter().any(|p| builtin(&p.attributes)),
+        GlobalDeclaration::Struct(s) => s.members.iter().any(|m| builtin(&m.attributes)),
+        _ => false,
     }
 }
 

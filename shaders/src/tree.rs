@@ -3,8 +3,8 @@
 use wgsl_parse::span::{Span, Spanned};
 use wgsl_parse::syntax::{
     Attribute, Attributes, BinaryOperator, CaseSelector, CompoundStatement, Declaration, Expression,
-    ExpressionNode, FunctionCall, GlobalDeclaration, Ident, Statement, StatementNode, TypeExpression,
-    UnaryOperator,
+    ExpressionNode, FunctionCall, GlobalDeclaration, Ident, LiteralExpression, Statement, StatementNode,
+    TypeExpression, UnaryOperator,
 };
 
 pub(crate) type Expr = ExpressionNode;
@@ -20,8 +20,11 @@ pub(crate) fn name_expr(name: &str, span: Span) -> Expr {
 }
 
 pub(crate) fn ident_expr(ident: Ident, span: Span) -> Expr {
-    let ty = TypeExpression { path: None, ident, template_args: None };
-    Spanned::new(Expression::TypeOrIdentifier(ty), span)
+    Spanned::new(ident_node(ident), span)
+}
+
+pub(crate) fn ident_node(ident: Ident) -> Expression {
+    Expression::TypeOrIdentifier(TypeExpression { path: None, ident, template_args: None })
 }
 
 pub(crate) fn call(name: &str, arguments: Vec<Expr>, span: Span) -> Expr {
@@ -233,13 +236,33 @@ pub(crate) fn walk_global<'a>(global: &'a GlobalDeclaration, f: &mut dyn FnMut(N
     }
 }
 
-/// Calls `f` for every name that a module-scope declaration mentions, its locals included, its own name not.
-pub(crate) fn each_name_in_global(global: &GlobalDeclaration, f: &mut dyn FnMut(&Ident)) {
+/// What a declaration is made of.
+pub(crate) enum Mention<'a> {
+    /// A name, and whether it is that of a type or of a function that is called.
+    Name(&'a Ident, bool),
+    Literal(&'a LiteralExpression),
+}
+
+/// Calls `f` for every name and literal of a module-scope declaration, its locals included, its own name not.
+pub(crate) fn each_mention<'a>(global: &'a GlobalDeclaration, f: &mut dyn FnMut(Mention<'a>)) {
     walk_global(global, &mut |node| match node {
-        Node::Expr(e) => each_name(e, f),
-        Node::Type(ty) => each_name_in_type(ty, f),
+        Node::Expr(e) => each_mention_in(e, f),
+        Node::Type(ty) => {
+            f(Mention::Name(&ty.ident, true));
+            ty.template_args.iter().flatten().for_each(|arg| each_mention_in(&arg.expression, f));
+        }
         Node::Declaration(_) | Node::Statement(_) => {}
     });
+}
+
+fn each_mention_in<'a>(e: &'a Expr, f: &mut dyn FnMut(Mention<'a>)) {
+    match e.node() {
+        Expression::FunctionCall(c) => f(Mention::Name(&c.ty.ident, true)),
+        Expression::TypeOrIdentifier(ty) => f(Mention::Name(&ty.ident, ty.template_args.is_some())),
+        Expression::Literal(literal) => f(Mention::Literal(literal)),
+        _ => {}
+    }
+    each_operand(e, &mut |operand| each_mention_in(operand, f));
 }
 
 /// The name that a module-scope declaration declares.

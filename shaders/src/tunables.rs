@@ -1,6 +1,6 @@
 //! Which constants are tunables, and what a request sets them to.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use wgsl_parse::syntax::{Declaration, DeclarationKind, Expression, GlobalDeclaration, UnaryOperator};
 
@@ -29,8 +29,8 @@ pub(crate) fn list(linked: &Linked<'_>) -> Vec<Tunable> {
 pub(crate) fn settings<'r>(
     linked: &Linked<'_>,
     request: &'r Request,
-) -> Result<HashMap<&'r str, Value>, Error> {
-    let mut values = HashMap::new();
+) -> Result<FxHashMap<&'r str, Value>, Error> {
+    let mut values = FxHashMap::default();
     for (name, value) in &request.tunables {
         let fail = |message: String| Err(Error::new(ErrorKind::Tunable, &request.module, None, message));
         let Some(global) = linked.global(name) else {

@@ -154,7 +154,7 @@ fn variant() -> Arg {
 
 fn dtype(help: &str) -> Arg {
     let names: Vec<String> = Dtype::ALL.iter().map(ToString::to_string).collect();
-    text("dtype", "DTYPE", help).value_parser(PossibleValuesParser::new(names))
+    text("dtype", "DTYPE", help).value_parser(PossibleValuesParser::new(&names))
 }
 
 fn flag(name: &'static str, help: &str) -> Arg {

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use clap::ArgMatches;
-use foveal::{AdapterChoice, Engine, ErrorKind, Kernel, Options, Roofline, SelfCheck, Timing, Timings};
-use foveal_kernels::{AdapterProfile, Constraints, HostTensor, Plan, Problem};
+use foveal::{AdapterChoice, AdapterInfo, Engine, ErrorKind, Kernel, Options, SelfCheck, Timing, Timings};
+use foveal_kernels::{AdapterProfile, Constraints, HostTensor, Plan, Problem, Rates};
 
 use crate::args;
 use crate::failure::usage;
@@ -47,6 +47,11 @@ impl Choice {
             _ => Place::Auto,
         };
         Self { place, adapter, self_check: !matches.get_flag("no-self-check") }
+    }
+
+    /// The same without self-checks: for commands that check everything themselves.
+    pub(crate) fn without_self_check(self) -> Self {
+        Self { self_check: false, ..self }
     }
 
     /// Whether the reference was asked for.
@@ -111,9 +116,20 @@ impl Device {
         Ok(self.engine.plan_with(problem, &constraints)?)
     }
 
-    /// Compiles and checks.
-    pub(crate) fn prepare(&self, plan: &Plan) -> Result<Kernel> {
-        Ok(pollster::block_on(self.engine.prepare(plan))?)
+    /// Compiles and checks. A variant that was asked for is taken or refused with its reason; otherwise the next best is
+    /// taken.
+    pub(crate) fn prepare(&self, plan: &Plan, exact: bool) -> Result<Kernel> {
+        let kernel = if exact {
+            pollster::block_on(self.engine.prepare_exact(plan))
+        } else {
+            pollster::block_on(self.engine.prepare(plan))
+        };
+        Ok(kernel?)
+    }
+
+    /// Whether a variant failed on this adapter earlier in this run.
+    pub(crate) fn has_refused(&self, operator: &str, variant: &str) -> bool {
+        self.engine.refused(operator).contains(variant)
     }
 
     /// Runs once, transfers included.
@@ -136,9 +152,14 @@ impl Device {
     }
 
     /// Measures the adapter.
-    pub(crate) fn roofline(&self) -> Result<Roofline> {
-        Ok(pollster::block_on(self.engine.roofline())?)
+    pub(crate) fn roofline(&self) -> Result<Rates> {
+        Ok(self.profile().rates)
     }
+}
+
+/// The adapters of this machine.
+pub(crate) fn adapters() -> Vec<AdapterInfo> {
+    pollster::block_on(foveal::adapters())
 }
 
 /// What to install where there is no driver.

@@ -1,20 +1,19 @@
 //! Measuring a kernel, after checking it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use foveal::Timing;
+use foveal::{Kernel, Timing};
 use foveal_kernels::{HostTensor, Problem, Rows};
 
 use crate::device::Device;
 use crate::verify::{self, Checked};
 
 /// Measurements that a median is taken of.
-pub(crate) const REPEATS: u32 = 30;
+pub(crate) const REPEATS: usize = 30;
 
 /// Runs before the first measurement.
-const WARM_UPS: u32 = 3;
+const WARM_UPS: usize = 3;
 
 /// What inputs are drawn from. The values do not change the time; a fixed seed makes the check repeatable.
 const SEED: u64 = 7;
@@ -49,21 +48,38 @@ impl Times {
 /// Checks a variant, or the planner's choice, on random inputs and then measures it.
 pub(crate) fn measure(
     device: &Device,
-    problem: &Arc<dyn Problem>,
+    problem: &dyn Problem,
     variant: Option<&str>,
-    repeats: u32,
+    repeats: usize,
     limit: Duration,
 ) -> Result<Measured> {
-    let plan = device.plan(&**problem, variant)?;
-    let kernel = device.prepare(&plan)?;
+    let plan = device.plan(problem, variant)?;
+    let kernel = device.prepare(&plan, variant.is_some())?;
     let inputs = problem.random_inputs(SEED);
     let inputs: Vec<(&'static str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
     let expected = problem.reference(&inputs, Rows::affordable(&problem.work(), SEED))?;
-    let checked = verify::check(&**problem, &expected, &device.run(&kernel, &inputs)?)?;
-    let times = if checked.passed() {
-        Some(device.time(&kernel, &inputs, Timing { warm_ups: WARM_UPS, repeats, limit })?)
-    } else {
-        None
-    };
+    let checked = verify::check(problem, &expected, &device.run(&kernel, &inputs)?)?;
+    let times = if checked.passed() { Some(time(device, &kernel, &inputs, repeats, limit)?) } else { None };
     Ok(Measured { variant: kernel.plan().variant.clone(), checked, times })
+}
+
+/// Measures a kernel `repeats` times after warming up, or as often as `limit` allows, but at least three times.
+pub(crate) fn time(
+    device: &Device,
+    kernel: &Kernel,
+    inputs: &[(&'static str, &HostTensor)],
+    repeats: usize,
+    limit: Duration,
+) -> Result<Times> {
+    // The warm-up also says how long a run takes.
+    let first = device.time(kernel, inputs, Timing { warm_up: WARM_UPS, repeats: 1 })?.median();
+    let affordable = limit.as_nanos() / first.as_nanos().max(1);
+    let repeats = usize::try_from(affordable).unwrap_or(usize::MAX).clamp(3, repeats.max(3));
+    let timings = device.time(kernel, inputs, Timing { warm_up: 1, repeats })?;
+    Ok(Times {
+        median: timings.median(),
+        p10: timings.quantile(0.1),
+        p90: timings.quantile(0.9),
+        taken: timings.samples.len(),
+    })
 }

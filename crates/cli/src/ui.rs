@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use comfy_table::{LineStyle, TableStyle};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
@@ -95,7 +96,8 @@ pub(crate) fn bytes(count: u64) -> String {
 /// A table that lines up in a terminal and survives being pasted elsewhere.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>], right_from: usize) -> String {
     let mut table = comfy_table::Table::new();
-    table.load_preset("     --            ").set_header(header.iter().copied());
+    table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('-').junction('-')));
+    table.set_header(header.iter().copied());
     for row in rows {
         table.add_row(row);
     }

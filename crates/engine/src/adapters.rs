@@ -118,11 +118,17 @@ async fn choose(choice: &AdapterChoice) -> Result<Found, Error> {
     let none = |what: &str, expected: String| {
         let names: Vec<String> = all.iter().map(|found| found.profile.key()).collect();
         let there = if names.is_empty() { "none".to_owned() } else { names.join("; ") };
-        Err(Error::new(ErrorKind::NoAdapter, what, format!("{expected}; the adapters that can compute: {there}")))
+        Err(Error::new(
+            ErrorKind::NoAdapter,
+            what,
+            format!("{expected}; the adapters that can compute: {there}"),
+        ))
     };
     let index = match (choice, &wanted) {
         (AdapterChoice::Index(index), _) if *index < all.len() => *index,
-        (AdapterChoice::Index(index), _) => return none("adapter", format!("there is no adapter of index {index}")),
+        (AdapterChoice::Index(index), _) => {
+            return none("adapter", format!("there is no adapter of index {index}"));
+        }
         (_, Some((name, what))) => match all.iter().position(&matches) {
             Some(index) => index,
             None => return none(what, format!("no adapter's name contains `{name}`")),

@@ -85,7 +85,9 @@ fn check(port: &Port, binding: &Binding<'_>, alignment: u32) -> Result<(), Error
     }
     if offset_bytes.checked_add(size_bytes).is_none_or(|end| end > buffer.size()) {
         let size = buffer.size();
-        return usage(format!("bytes {offset_bytes}.. of length {size_bytes} are not within the buffer's {size} bytes"));
+        return usage(format!(
+            "bytes {offset_bytes}.. of length {size_bytes} are not within the buffer's {size} bytes"
+        ));
     }
     if !offset_bytes.is_multiple_of(u64::from(alignment)) {
         return usage(format!(

@@ -65,7 +65,11 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::from_device`].
-    pub fn from_device_with(device: wgpu::Device, queue: wgpu::Queue, options: Options) -> Result<Self, Error> {
+    pub fn from_device_with(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        options: Options,
+    ) -> Result<Self, Error> {
         let gpu = Gpu::borrowed(device, queue, options.wait_limit);
         gpu.probe()?;
         Ok(Self::with_gpu(gpu, options, false))
@@ -165,7 +169,12 @@ impl Shared {
     }
 
     pub(crate) fn refuse(&self, plan: &Plan, reason: &Error) {
-        log::warn!("{} variant {} is refused on {}: {reason}", plan.operator, plan.variant, self.profile.key());
+        log::warn!(
+            "{} variant {} is refused on {}: {reason}",
+            plan.operator,
+            plan.variant,
+            self.profile.key()
+        );
         lock(&self.refused).insert((plan.operator, plan.variant.clone()), reason.to_string());
     }
 }

@@ -72,11 +72,15 @@ impl Error {
     /// An error that wgpu raised while the engine was `doing` something.
     pub(crate) fn raised(doing: &str, error: &wgpu::Error) -> Self {
         match error {
-            wgpu::Error::OutOfMemory { .. } => Self::new(ErrorKind::OutOfMemory, doing, "the device has no memory left"),
+            wgpu::Error::OutOfMemory { .. } => {
+                Self::new(ErrorKind::OutOfMemory, doing, "the device has no memory left")
+            }
             wgpu::Error::Validation { description, .. } => {
                 Self::new(ErrorKind::Validation, doing, description.trim_end())
             }
-            wgpu::Error::Internal { description, .. } => Self::new(ErrorKind::Driver, doing, description.trim_end()),
+            wgpu::Error::Internal { description, .. } => {
+                Self::new(ErrorKind::Driver, doing, description.trim_end())
+            }
         }
     }
 
@@ -118,7 +122,8 @@ impl From<foveal_kernels::Error> for Error {
         };
         // The text of such an error starts with its argument, which is kept apart here.
         let text = error.to_string();
-        let message = text.strip_prefix(error.argument()).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&text);
+        let message =
+            text.strip_prefix(error.argument()).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&text);
         Self::new(kind, error.argument(), message)
     }
 }

@@ -30,12 +30,15 @@ impl Gpu {
         let lost = Arc::new(OnceLock::new());
         let record = Arc::clone(&lost);
         device.set_device_lost_callback(move |reason, message| {
-            let message = if message.is_empty() { format!("{reason:?}") } else { format!("{reason:?}: {message}") };
+            let message =
+                if message.is_empty() { format!("{reason:?}") } else { format!("{reason:?}: {message}") };
             log::debug!("device lost: {message}");
             // The first reason is the cause; nobody needs the second.
             let _ = record.set(message);
         });
-        device.on_uncaptured_error(Arc::new(|error| log::error!("wgpu, outside of the engine's calls: {error}")));
+        device.on_uncaptured_error(Arc::new(|error| {
+            log::error!("wgpu, outside of the engine's calls: {error}")
+        }));
         Self { device, queue, lost, wait_limit }
     }
 
@@ -71,7 +74,9 @@ impl Gpu {
         let error = match polled {
             Ok(Ok(_)) => return Ok(true),
             Ok(Err(wgpu::PollError::Timeout)) => return Ok(false),
-            Ok(Err(wgpu::PollError::WrongSubmissionIndex(..))) => "the device takes no more work: it was lost or destroyed",
+            Ok(Err(wgpu::PollError::WrongSubmissionIndex(..))) => {
+                "the device takes no more work: it was lost or destroyed"
+            }
             Err(_) => "the driver reported a lost device",
         };
         let _ = self.lost.set(error.to_owned());
@@ -81,7 +86,7 @@ impl Gpu {
 
     /// Waits until a submission is done. Natively this blocks the thread that polls the future; a browser's event loop
     /// does the waiting there.
-    pub(crate) fn wait(&self, index: wgpu::SubmissionIndex) -> Result<(), Error> {
+    pub(crate) fn wait(&self, index: &wgpu::SubmissionIndex) -> Result<(), Error> {
         if cfg!(target_family = "wasm") {
             return Ok(());
         }
@@ -94,7 +99,8 @@ impl Gpu {
             }
             self.check()?;
             if started.elapsed() >= self.wait_limit {
-                let message = format!("the device has not finished within {:?}, the wait limit", self.wait_limit);
+                let message =
+                    format!("the device has not finished within {:?}, the wait limit", self.wait_limit);
                 return Err(Error::new(ErrorKind::Timeout, "device", message));
             }
         }
@@ -127,11 +133,15 @@ impl Gpu {
     ) -> Result<wgpu::Buffer, Error> {
         self.check()?;
         if size > limits.max_buffer_size {
-            let message = format!("{label} needs {size} bytes, the device allows {} in a buffer", limits.max_buffer_size);
+            let message = format!(
+                "{label} needs {size} bytes, the device allows {} in a buffer",
+                limits.max_buffer_size
+            );
             return Err(Error::limit("max_buffer_size", message));
         }
         let size = size.next_multiple_of(4).max(4);
-        let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        let descriptor =
+            wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
         let (buffer, caught) = scoped(&self.device, || self.device.create_buffer(&descriptor));
         caught.check(&format!("{label}, a buffer of {size} bytes")).await?;
         Ok(buffer)
@@ -160,11 +170,15 @@ impl Gpu {
         });
         let read = async {
             caught.check("mapping a buffer").await?;
-            self.wait(filled)?;
+            self.wait(&filled)?;
             // The wait has run the callback. If it has not, the device went away, and waiting would be forever.
             let answer = if cfg!(target_family = "wasm") { Some(mapped.wait().await) } else { mapped.get() };
             if answer != Some(true) {
-                return Err(Error::new(ErrorKind::Driver, "mapping a buffer", "the device gave no access to it"));
+                return Err(Error::new(
+                    ErrorKind::Driver,
+                    "mapping a buffer",
+                    "the device gave no access to it",
+                ));
             }
             let view = buffer
                 .get_mapped_range(0..size)

@@ -7,6 +7,7 @@ use foveal_shaders::BindingKind;
 use crate::Error;
 use crate::binding::{Bound, MAX_PORTS};
 use crate::kernel::{Inner, KernelPass, Slot, SlotSource};
+use crate::pool::Pooled;
 
 /// The bind groups of all passes for one set of tensors.
 #[derive(Debug)]
@@ -20,7 +21,11 @@ type Range<'a> = (&'a wgpu::Buffer, u64, u64);
 impl Groups {
     /// To be called within error scopes.
     pub(crate) fn new(device: &wgpu::Device, kernel: &Inner, bound: &Bound<'_>) -> Result<Self, Error> {
-        let passes = kernel.passes.iter().map(|pass| Self::of(device, kernel, pass, bound)).collect::<Result<_, _>>()?;
+        let passes = kernel
+            .passes
+            .iter()
+            .map(|pass| Self::of(device, kernel, pass, bound))
+            .collect::<Result<_, _>>()?;
         Ok(Self { passes })
     }
 
@@ -64,7 +69,7 @@ fn range<'a>(kernel: &'a Inner, slot: &Slot, bound: &Bound<'a>) -> Result<Range<
     let missing = || Error::internal("binding", format!("{slot:?} has no buffer"));
     let (buffer, start) = match slot.source {
         SlotSource::Uniforms => (kernel.uniforms.as_ref(), 0),
-        SlotSource::Scratch(index) => (kernel.scratch.get(index).map(|scratch| scratch.buffer()), 0),
+        SlotSource::Scratch(index) => (kernel.scratch.get(index).map(Pooled::buffer), 0),
         SlotSource::Empty => {
             let [to_read, to_write] = kernel.empty.as_ref().ok_or_else(missing)?;
             (Some(if slot.read_only { to_read } else { to_write }), 0)
@@ -92,10 +97,16 @@ fn check_aliases(kernel: &Inner, slots: &[Slot], ranges: &[Range<'_>]) -> Result
             }
             let tensors = format!("tensors `{name}` and `{other_name}`");
             if slot.read_only != other.read_only {
-                return Err(Error::usage(tensors, "one is read and the other written, so they need different buffers"));
+                return Err(Error::usage(
+                    tensors,
+                    "one is read and the other written, so they need different buffers",
+                ));
             }
             if start < &(other_start + other_size) && other_start < &(start + size) {
-                return Err(Error::usage(tensors, "both are written, and their ranges of the buffer overlap"));
+                return Err(Error::usage(
+                    tensors,
+                    "both are written, and their ranges of the buffer overlap",
+                ));
             }
         }
     }

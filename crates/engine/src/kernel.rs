@@ -152,7 +152,10 @@ impl Kernel {
         Ok(groups)
     }
 
-    pub(crate) fn resolve<'a, B: Into<Binding<'a>> + Copy>(&self, tensors: &[(&str, B)]) -> Result<Bound<'a>, Error> {
+    pub(crate) fn resolve<'a, B: Into<Binding<'a>> + Copy>(
+        &self,
+        tensors: &[(&str, B)],
+    ) -> Result<Bound<'a>, Error> {
         self.inner.shared.gpu.check()?;
         let alignment = self.inner.shared.profile.limits.min_storage_buffer_offset_alignment;
         resolve(&self.inner.plan, tensors, alignment)
@@ -209,6 +212,10 @@ impl Kernel {
         if Arc::ptr_eq(&self.inner.shared, shared) {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Usage, "kernel", "it was prepared by another engine, whose device it lives on"))
+        Err(Error::new(
+            ErrorKind::Usage,
+            "kernel",
+            "it was prepared by another engine, whose device it lives on",
+        ))
     }
 }

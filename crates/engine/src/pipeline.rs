@@ -81,7 +81,8 @@ impl Compiler<'_> {
         request: &Request,
         label: &str,
     ) -> Result<(Arc<Pipeline>, Caught), Error> {
-        let specialised = library.specialise(request).map_err(|error| Error::internal(label, error.to_string()))?;
+        let specialised =
+            library.specialise(request).map_err(|error| Error::internal(label, error.to_string()))?;
         let interface = specialised.interface;
         self.check_interface(&interface, label)?;
         let ((pipeline, layouts), caught) = scoped(&gpu.device, || {
@@ -124,15 +125,25 @@ impl Compiler<'_> {
         }
         if interface.workgroup_bytes > limits.max_compute_workgroup_storage_size {
             let allowed = limits.max_compute_workgroup_storage_size;
-            return over("max_compute_workgroup_storage_size", interface.workgroup_bytes.into(), allowed.into());
+            return over(
+                "max_compute_workgroup_storage_size",
+                interface.workgroup_bytes.into(),
+                allowed.into(),
+            );
         }
-        let storage = interface.bindings.iter().filter(|b| matches!(b.kind, BindingKind::Storage { .. })).count() as u64;
+        let storage =
+            interface.bindings.iter().filter(|b| matches!(b.kind, BindingKind::Storage { .. })).count()
+                as u64;
         if storage > u64::from(limits.max_storage_buffers_per_shader_stage) {
             let allowed = limits.max_storage_buffers_per_shader_stage;
             return over("max_storage_buffers_per_shader_stage", storage, allowed.into());
         }
         let missing = |feature: &str| {
-            Err(Error::new(ErrorKind::Unsupported, label, format!("the shader needs {feature}, the device has none")))
+            Err(Error::new(
+                ErrorKind::Unsupported,
+                label,
+                format!("the shader needs {feature}, the device has none"),
+            ))
         };
         if interface.uses_subgroups && features.subgroups.is_none() {
             return missing("subgroup operations");

@@ -112,7 +112,9 @@ mod tests {
 
     #[test]
     fn size_classes_hold_the_size_and_waste_less_than_a_quarter() {
-        for size in (0..200).map(|i| 1 + i * 7919).chain([1 << 20, (1 << 20) + 4, 5 << 20, 1 << 31, (1 << 32) + 4]) {
+        for size in
+            (0..200).map(|i| 1 + i * 7919).chain([1 << 20, (1 << 20) + 4, 5 << 20, 1 << 31, (1 << 32) + 4])
+        {
             let class = size_class(size);
             assert!(class >= size && class.is_multiple_of(4), "{size} -> {class}");
             assert!(size <= 1 << 20 || class <= size + size / 4, "{size} -> {class}");

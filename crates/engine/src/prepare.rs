@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use foveal_kernels::{Pass, Plan, PortRole, Rejected, Source};
+use foveal_kernels::{Pass, Plan, Port, PortRole, Rejected, Source};
 
 use crate::binding::MAX_PORTS;
 use crate::engine::Shared;
@@ -18,9 +18,8 @@ const PARAMS: &str = "params";
 /// Bytes of the buffers that empty tensors are bound to.
 const EMPTY_BYTES: u64 = 256;
 
-pub(crate) const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
-    .union(wgpu::BufferUsages::COPY_SRC)
-    .union(wgpu::BufferUsages::COPY_DST);
+pub(crate) const STORAGE: wgpu::BufferUsages =
+    wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
 
 impl Engine {
     /// Compiles a plan's shaders and, unless that has happened before, runs a small case of its variant and compares the
@@ -93,7 +92,8 @@ impl Engine {
         report: SelfCheckReport,
     ) -> Result<Kernel, Error> {
         let gpu = &self.shared.gpu;
-        let kernel = self.assemble(plan, pipelines, refused, report).await.map_err(|error| gpu.explain(error))?;
+        let kernel =
+            self.assemble(plan, pipelines, refused, report).await.map_err(|error| gpu.explain(error))?;
         // Creating objects on a lost device raises nothing, so success has to be confirmed.
         gpu.probe()?;
         Ok(kernel)
@@ -106,7 +106,8 @@ impl Engine {
         let mut compiled = Vec::with_capacity(plan.passes.len());
         let mut any_new = false;
         for pass in &plan.passes {
-            let (pipeline, new) = pipelines.get(gpu, &options.library, &pass.request, &pass.label, &compiler).await?;
+            let (pipeline, new) =
+                pipelines.get(gpu, &options.library, &pass.request, &pass.label, &compiler).await?;
             any_new |= new;
             compiled.push(pipeline);
         }
@@ -128,7 +129,10 @@ impl Engine {
     ) -> Result<Kernel, Error> {
         let Shared { gpu, pool, profile, .. } = &*self.shared;
         if plan.ports.len() > MAX_PORTS {
-            return Err(Error::internal("plan", format!("it has {} tensors of {MAX_PORTS}", plan.ports.len())));
+            return Err(Error::internal(
+                "plan",
+                format!("it has {} tensors of {MAX_PORTS}", plan.ports.len()),
+            ));
         }
         let mut uniforms = Vec::new();
         let mut passes = Vec::with_capacity(plan.passes.len());
@@ -147,7 +151,8 @@ impl Engine {
             gpu.write(&buffer, 0, &uniforms).await?;
             Some(buffer)
         };
-        let any_empty = passes.iter().flat_map(|pass| &pass.slots).any(|slot| slot.source == SlotSource::Empty);
+        let any_empty =
+            passes.iter().flat_map(|pass| &pass.slots).any(|slot| slot.source == SlotSource::Empty);
         let empty = if any_empty {
             let [to_read, to_write] = ["foveal.empty_input", "foveal.empty_output"]
                 .map(|label| gpu.buffer(label, EMPTY_BYTES, STORAGE, &profile.limits));
@@ -186,7 +191,10 @@ impl Engine {
             slots.push(match &binding.kind {
                 foveal_shaders::BindingKind::Uniform(layout) => {
                     if binding.name != PARAMS || has_params {
-                        return internal(format!("the shader has the uniform `{}`, not `params` alone", binding.name));
+                        return internal(format!(
+                            "the shader has the uniform `{}`, not `params` alone",
+                            binding.name
+                        ));
                     }
                     has_params = true;
                     let alignment = limits.min_uniform_buffer_offset_alignment.max(4) as usize;
@@ -208,15 +216,25 @@ impl Engine {
         let storage = pipeline.interface.bindings.iter().filter(|binding| is_storage(&binding.kind));
         let names: Vec<&str> = storage.map(|binding| binding.name.as_str()).collect();
         if let Some(extra) = pass.bindings.iter().find(|binding| !names.contains(&binding.name)) {
-            return internal(format!("the plan binds `{}`, the shader uses {}", extra.name, names.join(", ")));
+            return internal(format!(
+                "the plan binds `{}`, the shader uses {}",
+                extra.name,
+                names.join(", ")
+            ));
         }
         if pass.bindings.len() != names.len() {
-            return internal(format!("the plan makes {} bindings, the shader {}", pass.bindings.len(), names.len()));
+            return internal(format!(
+                "the plan makes {} bindings, the shader {}",
+                pass.bindings.len(),
+                names.len()
+            ));
         }
         if !has_params && !pass.params.is_empty() {
             return internal("the plan gives parameters, the shader uses none".to_owned());
         }
-        if let Some(count) = pass.workgroups.iter().find(|&&n| n > limits.max_compute_workgroups_per_dimension) {
+        if let Some(count) =
+            pass.workgroups.iter().find(|&&n| n > limits.max_compute_workgroups_per_dimension)
+        {
             let message = format!("{} dispatches {count} workgroups in a dimension", pass.label);
             return Err(Error::limit("max_compute_workgroups_per_dimension", message));
         }
@@ -232,29 +250,44 @@ impl Engine {
         let (source, size) = match binding.source {
             Source::Port(index) => match plan.ports.get(index) {
                 Some(port) if port.role == PortRole::Input && !read_only => {
-                    return internal(format!("the shader may write `{name}`, which is the input {}", port.name));
+                    return internal(format!(
+                        "the shader may write `{name}`, which is the input {}",
+                        port.name
+                    ));
                 }
-                port => (SlotSource::Port(index), port.map(|port| port.size_bytes())),
+                port => (SlotSource::Port(index), port.map(Port::size_bytes)),
             },
             Source::Scratch(index) => (
                 SlotSource::Scratch(index),
                 plan.scratch.get(index).map(|scratch| scratch.bytes.next_multiple_of(4)),
             ),
         };
-        let Some(size) = size else { return internal(format!("`{name}` is bound to {:?}, which is not", binding.source)) };
+        let Some(size) = size else {
+            return internal(format!("`{name}` is bound to {:?}, which is not", binding.source));
+        };
         let (offset_bytes, size_bytes) = (binding.offset_bytes, binding.size_bytes);
         if size_bytes == 0 {
-            return Ok(Slot { source: SlotSource::Empty, read_only, offset_bytes: 0, size_bytes: EMPTY_BYTES });
+            return Ok(Slot {
+                source: SlotSource::Empty,
+                read_only,
+                offset_bytes: 0,
+                size_bytes: EMPTY_BYTES,
+            });
         }
         if offset_bytes.checked_add(size_bytes).is_none_or(|end| end > size) {
             return internal(format!("`{name}` is bound to bytes {offset_bytes} + {size_bytes} of {size}"));
         }
-        if !offset_bytes.is_multiple_of(limits.min_storage_buffer_offset_alignment.into()) || size_bytes % 4 != 0 {
-            return internal(format!("`{name}` is bound to a misaligned range, {offset_bytes} + {size_bytes} bytes"));
+        if !offset_bytes.is_multiple_of(limits.min_storage_buffer_offset_alignment.into())
+            || size_bytes % 4 != 0
+        {
+            return internal(format!(
+                "`{name}` is bound to a misaligned range, {offset_bytes} + {size_bytes} bytes"
+            ));
         }
         if size_bytes > limits.max_storage_buffer_binding_size {
             let allowed = limits.max_storage_buffer_binding_size;
-            let message = format!("{} binds {size_bytes} bytes as `{name}`, the device allows {allowed}", pass.label);
+            let message =
+                format!("{} binds {size_bytes} bytes as `{name}`, the device allows {allowed}", pass.label);
             return Err(Error::limit("max_storage_buffer_binding_size", message));
         }
         Ok(Slot { source, read_only, offset_bytes, size_bytes })

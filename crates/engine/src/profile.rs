@@ -3,7 +3,11 @@
 use foveal_kernels::{AdapterKind, AdapterProfile, Features, Limits, Rates};
 
 /// The profile of an adapter or device.
-pub(crate) fn profile(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> AdapterProfile {
+pub(crate) fn profile(
+    info: &wgpu::AdapterInfo,
+    features: wgpu::Features,
+    limits: &wgpu::Limits,
+) -> AdapterProfile {
     let kind = kind(info.device_type);
     AdapterProfile {
         name: info.name.clone(),

@@ -56,7 +56,12 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::Limit`](crate::ErrorKind::Limit) if it is larger than a buffer can be,
     /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory).
-    pub async fn upload(&self, label: &str, tensor: &HostTensor, dtype: Dtype) -> Result<wgpu::Buffer, Error> {
+    pub async fn upload(
+        &self,
+        label: &str,
+        tensor: &HostTensor,
+        dtype: Dtype,
+    ) -> Result<wgpu::Buffer, Error> {
         let bytes = tensor.to_bytes(dtype);
         let buffer = self.buffer(label, bytes.len() as u64).await?;
         self.shared.gpu.write(&buffer, 0, &bytes).await.map_err(|error| self.shared.gpu.explain(error))?;
@@ -95,7 +100,8 @@ impl Engine {
             Error::usage("source", message)
         })?;
         if !source.buffer.usage().contains(wgpu::BufferUsages::COPY_SRC) {
-            let message = format!("the buffer's usage has to include COPY_SRC, it is {:?}", source.buffer.usage());
+            let message =
+                format!("the buffer's usage has to include COPY_SRC, it is {:?}", source.buffer.usage());
             return Err(Error::usage("source", message));
         }
         let bytes = self.read_bytes(Binding { size_bytes, ..source }).await;
@@ -193,6 +199,7 @@ fn check_dense(port: &Port) -> Result<(), Error> {
     if port.span == port.shape.iter().product::<usize>() {
         return Ok(());
     }
-    let message = "its strides leave gaps, which a tensor in host memory cannot; record the kernel with `encode`";
+    let message =
+        "its strides leave gaps, which a tensor in host memory cannot; record the kernel with `encode`";
     Err(Error::usage(format!("tensor `{}`", port.name), message))
 }

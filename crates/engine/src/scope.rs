@@ -14,7 +14,8 @@ type Popped = Pin<Box<dyn Future<Output = Option<wgpu::Error>>>>;
 /// What the scopes around a call caught. Known at once on native backends; a browser tells later.
 #[must_use = "errors that nobody looks at are lost"]
 pub(crate) struct Caught {
-    scopes: [Scope; 3],
+    // Boxed: this is an error variant, and wgpu's errors are large.
+    scopes: Box<[Scope; 3]>,
 }
 
 enum Scope {
@@ -34,13 +35,13 @@ pub(crate) fn scoped<T>(device: &wgpu::Device, call: impl FnOnce() -> T) -> (T, 
     // Popped innermost first; that is also the order in which causes are looked for, because running out of memory
     // leaves invalid objects behind, and what they raise is a consequence.
     let scopes: [Popped; 3] = [Box::pin(memory.pop()), Box::pin(internal.pop()), Box::pin(validation.pop())];
-    (value, Caught { scopes: scopes.map(Scope::Waiting) })
+    (value, Caught { scopes: Box::new(scopes.map(Scope::Waiting)) })
 }
 
 impl Caught {
     /// Waits for the answer; `doing` says what the call was for.
     pub(crate) async fn check(mut self, doing: &str) -> Result<(), Error> {
-        for scope in &mut self.scopes {
+        for scope in self.scopes.iter_mut() {
             if let Scope::Waiting(popped) = scope {
                 *scope = Scope::Known(popped.await);
             }
@@ -51,7 +52,7 @@ impl Caught {
     /// The answer if it is known already, as it always is on native backends, or else `self`.
     pub(crate) fn check_now(mut self, doing: &str) -> Result<Result<(), Error>, Self> {
         let mut context = Context::from_waker(Waker::noop());
-        for scope in &mut self.scopes {
+        for scope in self.scopes.iter_mut() {
             if let Scope::Waiting(popped) = scope {
                 match popped.as_mut().poll(&mut context) {
                     Poll::Ready(error) => *scope = Scope::Known(error),

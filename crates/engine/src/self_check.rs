@@ -44,7 +44,11 @@ impl Engine {
         Ok(report)
     }
 
-    async fn run_canonical(&self, plan: &Plan, pipelines: &[Arc<Pipeline>]) -> Result<SelfCheckReport, Error> {
+    async fn run_canonical(
+        &self,
+        plan: &Plan,
+        pipelines: &[Arc<Pipeline>],
+    ) -> Result<SelfCheckReport, Error> {
         let started = Instant::now();
         let problem = plan.problem.canonical();
         let internal = |message: String| Error::internal(format!("self-check of {}", plan.variant), message);
@@ -72,14 +76,15 @@ impl Engine {
             Ok(())
         };
         let index = self.shared.gpu.submit("foveal.self_check", record).await?;
-        self.shared.gpu.wait(index)?;
+        self.shared.gpu.wait(&index)?;
         let first_dispatch = submitted.elapsed();
 
         let expected = problem.reference(&inputs, Rows::All)?;
         for output in &outputs {
             let name = output.port.name;
             let expected = expected.iter().find(|expected| expected.name == name);
-            let expected = expected.ok_or_else(|| internal(format!("the reference does not give output {name}")))?;
+            let expected =
+                expected.ok_or_else(|| internal(format!("the reference does not give output {name}")))?;
             let tolerance = problem.tolerance(name);
             let bytes = self.read_bytes(Binding::from(&output.buffer)).await?;
             let body = output.check_guards(&bytes)?;
@@ -150,7 +155,9 @@ impl Guarded<'_> {
     fn check_guards<'b>(&self, bytes: &'b [u8]) -> Result<&'b [u8], Error> {
         let (guard, size) = (to_usize(self.guard)?, to_usize(self.size)?);
         let end = guard + size;
-        let (Some(before), Some(body), Some(after)) = (bytes.get(..guard), bytes.get(guard..end), bytes.get(end..)) else {
+        let (Some(before), Some(body), Some(after)) =
+            (bytes.get(..guard), bytes.get(guard..end), bytes.get(end..))
+        else {
             return Err(Error::internal("self-check", "an output was read back short"));
         };
         if before.iter().chain(after).all(|&byte| byte == GUARD) {
@@ -190,5 +197,6 @@ fn key(plan: &Plan, pipelines: &[Arc<Pipeline>], runtime_checks: bool) -> u128 {
 }
 
 pub(crate) fn to_usize(bytes: u64) -> Result<usize, Error> {
-    usize::try_from(bytes).map_err(|_| Error::limit("address space", format!("{bytes} bytes do not fit in memory")))
+    usize::try_from(bytes)
+        .map_err(|_| Error::limit("address space", format!("{bytes} bytes do not fit in memory")))
 }

@@ -109,7 +109,12 @@ impl Engine {
         time.await.map_err(|error| self.shared.gpu.explain(error))
     }
 
-    async fn measure_groups(&self, kernel: &Kernel, groups: &Groups, timing: Timing) -> Result<Timings, Error> {
+    async fn measure_groups(
+        &self,
+        kernel: &Kernel,
+        groups: &Groups,
+        timing: Timing,
+    ) -> Result<Timings, Error> {
         let queries = self.queries().await?;
         let mut last = Duration::ZERO;
         for _ in 0..timing.warm_up.max(1) {
@@ -126,7 +131,8 @@ impl Engine {
             log::debug!("timestamps of {} disagree with the host's clock", self.profile.key());
         }
         let runs = SHORTEST_SUBMISSION.as_nanos() / last.as_nanos().max(1) + 1;
-        let runs = usize::try_from(runs).map_or(MOST_RUNS_PER_SUBMISSION, |runs| runs.min(MOST_RUNS_PER_SUBMISSION));
+        let runs =
+            usize::try_from(runs).map_or(MOST_RUNS_PER_SUBMISSION, |runs| runs.min(MOST_RUNS_PER_SUBMISSION));
         let mut times = Vec::with_capacity(timing.repeats);
         if runs == 1 && samples.len() == timing.repeats {
             times.extend(samples.iter().map(|sample| sample.host));
@@ -140,7 +146,12 @@ impl Engine {
     }
 
     /// From submitting `runs` runs until they are done.
-    pub(crate) async fn host_time(&self, kernel: &Kernel, groups: &Groups, runs: usize) -> Result<Duration, Error> {
+    pub(crate) async fn host_time(
+        &self,
+        kernel: &Kernel,
+        groups: &Groups,
+        runs: usize,
+    ) -> Result<Duration, Error> {
         let gpu = &self.shared.gpu;
         let record = |encoder: &mut wgpu::CommandEncoder| {
             for _ in 0..runs {
@@ -150,7 +161,7 @@ impl Engine {
         };
         let started = Instant::now();
         let index = gpu.submit("foveal.time", record).await?;
-        gpu.wait(index)?;
+        gpu.wait(&index)?;
         Ok(started.elapsed())
     }
 
@@ -163,10 +174,11 @@ impl Engine {
         };
         let started = Instant::now();
         let index = gpu.submit("foveal.time", record).await?;
-        gpu.wait(index)?;
+        gpu.wait(&index)?;
         let host = started.elapsed();
         let bytes = self.read_bytes((&queries.resolved).into()).await?;
-        let tick = |index: usize| bytes.get(index * 8..index * 8 + 8)?.try_into().ok().map(u64::from_le_bytes);
+        let tick =
+            |index: usize| bytes.get(index * 8..index * 8 + 8)?.try_into().ok().map(u64::from_le_bytes);
         let ticks = tick(1).zip(tick(0)).and_then(|(end, start)| end.checked_sub(start));
         #[expect(clippy::cast_precision_loss, reason = "differences are far below 2^53 ticks")]
         let device = ticks.map(|ticks| ticks as f64 * queries.nanoseconds_per_tick * 1e-9);
@@ -181,8 +193,11 @@ impl Engine {
             return Ok(None);
         }
         let ((set, period), caught) = scoped(&gpu.device, || {
-            let descriptor =
-                wgpu::QuerySetDescriptor { label: Some("foveal.time"), ty: wgpu::QueryType::Timestamp, count: 2 };
+            let descriptor = wgpu::QuerySetDescriptor {
+                label: Some("foveal.time"),
+                ty: wgpu::QueryType::Timestamp,
+                count: 2,
+            };
             (gpu.device.create_query_set(&descriptor), gpu.queue.get_timestamp_period())
         });
         caught.check("timestamp queries").await?;

@@ -1,12 +1,21 @@
 //! The two calls of wgpu that are `unsafe`, and why they may be made.
-#![expect(unsafe_code, reason = "wgpu marks both calls unsafe; each function below says why its use is sound")]
+#![expect(
+    unsafe_code,
+    reason = "wgpu marks both calls unsafe; each function below says why its use is sound"
+)]
 
 /// A module of WGSL that Foveal made.
 ///
 /// With `checked`, naga guards every access and loop as it does for any shader. Without, it leaves out bounds checks and
 /// loop guards, worth several percent in inner loops.
-pub(crate) fn shader_module(device: &wgpu::Device, label: &str, text: &str, checked: bool) -> wgpu::ShaderModule {
-    let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(text.into()) };
+pub(crate) fn shader_module(
+    device: &wgpu::Device,
+    label: &str,
+    text: &str,
+    checked: bool,
+) -> wgpu::ShaderModule {
+    let descriptor =
+        wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(text.into()) };
     if checked {
         return device.create_shader_module(descriptor);
     }
@@ -23,7 +32,8 @@ pub(crate) fn shader_module(device: &wgpu::Device, label: &str, text: &str, chec
 
 /// A pipeline cache that starts from `data`, which this program wrote earlier, or empty.
 pub(crate) fn pipeline_cache(device: &wgpu::Device, data: Option<&[u8]>) -> wgpu::PipelineCache {
-    let descriptor = wgpu::PipelineCacheDescriptor { label: Some("foveal.pipeline_cache"), data, fallback: true };
+    let descriptor =
+        wgpu::PipelineCacheDescriptor { label: Some("foveal.pipeline_cache"), data, fallback: true };
     // SAFETY: `data` was returned by `PipelineCache::get_data` on the same adapter and driver: the caller has verified a
     // header that names both and a checksum over all bytes. wgpu checks its own header as well.
     unsafe { device.create_pipeline_cache(&descriptor) }

@@ -26,18 +26,18 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     check_variant(variant, &operators)?;
     check_variant(against, &operators)?;
     let problems = problems(matches, &operators)?;
-    let repeats = matches.get_one::<u32>("repeat").copied().unwrap_or(measure::REPEATS);
+    let repeats = matches.get_one::<u32>("repeat").map_or(measure::REPEATS, |&repeats| repeats as usize);
     let device = Device::require(&Choice::of(matches), "bench")?;
     ui.line(format!("on {}", device.name()));
 
     let bar = ui.progress(problems.len() * (1 + usize::from(against.is_some())), "bench");
     let measured = |problem: &Arc<dyn Problem>, variant: Option<&str>| {
         bar.set_message(problem.describe());
-        let result = measure::measure(&device, problem, variant, repeats, ROW_LIMIT);
+        let result = measure::measure(&device, &**problem, variant, repeats, ROW_LIMIT);
         bar.inc(1);
         result
     };
-    let peak = if matches.get_flag("no-roofline") { None } else { Some(device.peak_gflops()?) };
+    let peak = if matches.get_flag("no-roofline") { None } else { Some(device.roofline()?.peak_gflops()) };
     let mut pairs: Vec<(Measured, Option<Measured>)> = Vec::new();
     for (_, problem) in &problems {
         let first = measured(problem, variant)?;

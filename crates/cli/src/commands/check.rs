@@ -79,7 +79,8 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     let operators = operators_of(args::string(matches, "op"))?;
     let variant = args::string(matches, "variant");
     check_variant(variant, &operators)?;
-    let choice = Choice::of(matches);
+    // Every result is compared here: a variant that is wrong has to fail its cases, not to vanish from them.
+    let choice = Choice::of(matches).without_self_check();
     let golden = matches.get_one::<PathBuf>("golden");
     let items = items(matches, &operators, golden.map(PathBuf::as_path))?;
     let device = match golden {
@@ -272,12 +273,14 @@ fn on_device(prepared: &Prepared, device: &Device, only: Option<&str>) -> Vec<Tr
             let plan = match device.plan(problem, Some(name)) {
                 Ok(plan) => plan,
                 Err(error) => {
+                    let refused = device.has_refused(problem.operator(), name);
+                    let status = if refused { Status::Failed } else { Status::Skipped };
                     let reason = Some(format!("{name}: {}", one_line(&error)));
-                    return Tried { variant: name.into(), status: Status::Skipped, checked: None, reason };
+                    return Tried { variant: name.into(), status, checked: None, reason };
                 }
             };
             let outcome = device
-                .prepare(&plan)
+                .prepare(&plan, true)
                 .and_then(|kernel| device.run(&kernel, &inputs))
                 .and_then(|outputs| verify::check(problem, &prepared.expected, &outputs));
             tried(name.into(), outcome)

@@ -29,7 +29,7 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
         (_, false) => Value::Null,
         (None, true) => return Err(usage(format!("--roofline measures an adapter and none was found; {HOW_TO_GET_ONE}"))),
         (Some(device), true) => {
-            let rates = device.rates()?;
+            let rates = device.roofline()?;
             rates_table(ui, device.profile(), &rates);
             json!(rates)
         }

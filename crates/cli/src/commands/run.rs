@@ -54,7 +54,7 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
 
 fn on_device(device: &Device, job: &Job, inputs: &[(&'static str, &HostTensor)], variant: Option<&str>) -> Result<Done> {
     let plan = device.plan(&*job.problem, variant)?;
-    let kernel = device.prepare(&plan)?;
+    let kernel = device.prepare(&plan, variant.is_some())?;
     let start = Instant::now();
     let outputs = device.run(&kernel, inputs)?;
     Ok(Done { adapter: device.name(), variant: kernel.plan().variant.clone(), time: start.elapsed(), outputs })

@@ -15,7 +15,7 @@ use foveal_kernels::HostTensor;
 use serde_json::{Map, Value};
 
 use crate::failure::usage;
-pub(crate) use output::Output;
+pub(crate) use output::{Output, beside};
 
 /// Tensors by name, and what a file says about them.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +47,11 @@ fn kind(value: &Value) -> &'static str {
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
     }
+}
+
+/// The tensors of a `.safetensors` file's bytes.
+pub(crate) fn parse(bytes: &[u8]) -> Result<TensorFile> {
+    safetensors::parse(bytes)
 }
 
 /// Reads a `.safetensors` file or a directory of `.npy` files.

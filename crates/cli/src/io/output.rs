@@ -27,21 +27,12 @@ enum Pending {
 impl Output {
     /// Prepares to write to `path`: a `.safetensors` file, or a directory of `.npy` files if it has no extension.
     pub(crate) fn prepare(path: &Path) -> Result<Self> {
-        let denied = |error: std::io::Error| usage(format!("{}: cannot be written: {error}", path.display()));
-        let parent = match path.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-            Some(parent) => parent,
-            None => return Err(usage(format!("{}: cannot be written", path.display()))),
-        };
-        // Asked first: a temporary file's own error would name the temporary file.
-        if !fs::metadata(parent).map_err(|error| denied_parent(path, parent, &error))?.is_dir() {
-            return Err(usage(format!("{}: {} is not a directory", path.display(), parent.display())));
-        }
+        let denied = |error: std::io::Error| denied(path, &error);
         let pending = match path.extension().and_then(|extension| extension.to_str()) {
             Some("safetensors") if path.is_dir() => {
                 return Err(usage(format!("{}: is a directory, expected a file", path.display())));
             }
-            Some("safetensors") => Pending::File(builder(0o666).tempfile_in(parent).map_err(denied)?),
+            Some("safetensors") => Pending::File(beside(path)?),
             _ if path.is_file() || path.extension().is_some() && !path.is_dir() => {
                 return Err(usage(format!(
                     "{}: expected a name that ends in .safetensors, or a directory for .npy files",
@@ -50,7 +41,7 @@ impl Output {
             }
             // What is in a directory stays there, so the files are renamed one by one from within it.
             _ if path.is_dir() => Pending::Directory(builder(0o777).tempdir_in(path).map_err(denied)?),
-            _ => Pending::Directory(builder(0o777).tempdir_in(parent).map_err(denied)?),
+            _ => Pending::Directory(builder(0o777).tempdir_in(parent(path)?).map_err(denied)?),
         };
         Ok(Self { path: path.to_owned(), pending })
     }
@@ -68,7 +59,7 @@ impl Output {
             Pending::Directory(directory) => {
                 let write = |name: String, bytes: Vec<u8>| {
                     fs::write(directory.path().join(&name), bytes).with_context(|| path.display().to_string())?;
-                    Ok(name)
+                    anyhow::Ok(name)
                 };
                 let mut names = vec![write("foveal.json".into(), options.as_bytes().to_vec())?];
                 for (name, tensor) in tensors {
@@ -87,8 +78,26 @@ impl Output {
     }
 }
 
-fn denied_parent(path: &Path, parent: &Path, error: &std::io::Error) -> anyhow::Error {
-    usage(format!("{}: cannot be written: {}: {error}", path.display(), parent.display()))
+/// A temporary file in the directory where `path` will be, or an error that says why there cannot be one.
+pub(crate) fn beside(path: &Path) -> Result<NamedTempFile> {
+    builder(0o666).tempfile_in(parent(path)?).map_err(|error| denied(path, &error))
+}
+
+/// The directory of `path`. Looked at first, because a temporary file's own error would name the temporary file.
+fn parent(path: &Path) -> Result<&Path> {
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Err(usage(format!("{}: cannot be written", path.display()))),
+    };
+    if !fs::metadata(parent).map_err(|error| denied(parent, &error))?.is_dir() {
+        return Err(usage(format!("{}: {} is not a directory", path.display(), parent.display())));
+    }
+    Ok(parent)
+}
+
+fn denied(path: &Path, error: &std::io::Error) -> anyhow::Error {
+    usage(format!("{}: cannot be written: {error}", path.display()))
 }
 
 /// Temporary files are private by default; what becomes the user's file has the permissions that files have there.

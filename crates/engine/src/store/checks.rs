@@ -68,7 +68,9 @@ impl PassedChecks {
         let read = || {
             let bytes = files::read(self.path.as_deref()?, LIMIT_BYTES)?;
             let content: Content = serde_json::from_slice(&bytes)
-                .map_err(|error| log::debug!("the file of passed self-checks is damaged and ignored: {error}"))
+                .map_err(|error| {
+                    log::debug!("the file of passed self-checks is damaged and ignored: {error}")
+                })
                 .ok()?;
             if content.foveal != VERSION || content.adapter != self.adapter || content.passed.len() > LIMIT {
                 return None;
@@ -100,8 +102,13 @@ mod tests {
         let path = again.path.as_ref().unwrap();
         let good = std::fs::read(path).unwrap();
         std::fs::copy(path, PassedChecks::new(Some(dir.path()), &elsewhere).path.unwrap()).unwrap();
-        assert!(!PassedChecks::new(Some(dir.path()), &elsewhere).contains(1), "another adapter's file is no proof");
-        for bad in [&good[..good.len() / 2], b"", b"{}", b"\xff\xfe", br#"{"foveal":1,"adapter":2,"passed":[3]}"#] {
+        assert!(
+            !PassedChecks::new(Some(dir.path()), &elsewhere).contains(1),
+            "another adapter's file is no proof"
+        );
+        for bad in
+            [&good[..good.len() / 2], b"", b"{}", b"\xff\xfe", br#"{"foveal":1,"adapter":2,"passed":[3]}"#]
+        {
             std::fs::write(path, bad).unwrap();
             let checks = PassedChecks::new(Some(dir.path()), &profile);
             assert!(!checks.contains(1));

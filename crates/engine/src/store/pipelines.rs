@@ -60,7 +60,8 @@ impl StoredPipelines {
 
     /// Writes the cache if it has changed.
     pub(crate) fn save(&self) {
-        let Some(data) = self.cache.get_data().filter(|data| !data.is_empty() && data.len() <= LIMIT_BYTES) else {
+        let Some(data) = self.cache.get_data().filter(|data| !data.is_empty() && data.len() <= LIMIT_BYTES)
+        else {
             return;
         };
         let checksum = xxh3_128(&data);

@@ -1,7 +1,5 @@
 //! What the tests share.
 
-#![allow(dead_code, reason = "each test file uses some of it")]
-
 use foveal_shaders::{Library, Request, Specialised};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 

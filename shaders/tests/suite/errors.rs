@@ -1,9 +1,7 @@
 //! What goes wrong is said: where, what was expected, what came. Nothing panics.
 
-mod support;
-
+use crate::support::library;
 use foveal_shaders::{Error, ErrorKind, Library, Request, Value};
-use support::library;
 
 const MAIN: &str = "@compute @workgroup_size(1) fn main() {}";
 
@@ -52,6 +50,21 @@ fn unknown_modules_and_items_get_suggestions() {
     assert_eq!(error.to_string(), "root: imports `sun`, which `lib` does not declare; did you mean `sum`?");
     let error = library(&[("root", MAIN)]).specialise(&Request::new("rot")).unwrap_err();
     assert_eq!(error.to_string(), "rot: there is no such module; did you mean `root`?");
+}
+
+#[test]
+fn roles_are_to_be_filled() {
+    let root = format!("import package::io::{{load}}; {MAIN}");
+    let library =
+        library(&[("root", &root), ("io_a", "fn load() {}"), ("io_b", "fn load() {}"), ("iota", "")]);
+    assert_eq!(library.roles("root").unwrap(), ["io"]);
+    assert_eq!(library.fillers("io").collect::<Vec<_>>(), ["io_a", "io_b"]);
+    let error = library.specialise(&Request::new("root")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "root: imports `io`, which the request must replace with one of io_a, io_b"
+    );
+    library.specialise(&Request::new("root").replace("io", "io_b")).unwrap();
 }
 
 #[test]

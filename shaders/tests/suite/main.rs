@@ -1,0 +1,12 @@
+//! Tests of the specialiser, in one program: it links naga once.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test reports by panicking")]
+
+mod builtin;
+mod errors;
+mod interface;
+mod interpreter;
+mod passes;
+mod random;
+mod speed;
+mod support;
