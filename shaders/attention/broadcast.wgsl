@@ -61,6 +61,9 @@ fn main(
     var maximum: array<f32, ROWS>;
     var weight_sum: array<f32, ROWS>;
     var seen: array<u32, ROWS>;
+    // Which rows these are; only hooks ask.
+    var head: array<u32, ROWS>;
+    var query: array<u32, ROWS>;
     // One row is loaded a turn, and those before it move up: a software driver spends milliseconds of compile time on each
     // load in the text, next to nothing on a move.
     for (var turn = 0u; turn < ROWS; turn += 1u) {
@@ -69,12 +72,20 @@ fn main(
                 q[r][c] = q[r + 1u][c];
             }
             seen[r] = seen[r + 1u];
+            if SCORE_HOOK || MASK_HOOK {
+                head[r] = head[r + 1u];
+                query[r] = query[r + 1u];
+            }
         }
         let row = row_at(first_row + turn * THREADS + thread, group);
         for (var c = 0u; c < K_VECTORS; c += 1u) {
             q[ROWS - 1u][c] = q4(q_row(row), 4u * c) * params.scale_log2;
         }
         seen[ROWS - 1u] = keys_seen(row.query);
+        if SCORE_HOOK || MASK_HOOK {
+            head[ROWS - 1u] = row.head;
+            query[ROWS - 1u] = row.query;
+        }
     }
     for (var r = 0u; r < ROWS; r += 1u) {
         maximum[r] = FIRST_MAXIMUM;
@@ -117,6 +128,16 @@ fn main(
             for (var r = first; r < first + TILE_ROWS; r += 1u) {
                 var raised = maximum[r];
                 for (var j = 0u; j < KEYS; j += 1u) {
+                    if SCORE_HOOK || MASK_HOOK {
+                        let here = min(key_0 + j, params.kv_len - 1u);
+                        let at = Element(params.first_batch + group.z, head[r], query[r], here);
+                        if SCORE_HOOK {
+                            s[r][j] = hook_score(s[r][j], at);
+                        }
+                        if MASK_HOOK {
+                            s[r][j] = select(HIDDEN, s[r][j], hook_visible(at));
+                        }
+                    }
                     s[r][j] = select(HIDDEN, s[r][j], key_0 + j < seen[r]);
                     raised = max(raised, s[r][j]);
                 }

@@ -6,6 +6,7 @@
 // and so to different threads: each changes its own half only, atomically.
 
 import package::attention::problem::{params};
+import package::shared::vector::{UNROLL_COMPONENTS};
 import package::shared::bf16::{widen_bf16, narrow_bf16};
 
 @group(0) @binding(1) var<storage, read> q: array<u32>; // [B, H, Tq, Dk]
@@ -20,9 +21,9 @@ fn q_at(element: u32) -> f32 {
 
 fn q4(row: u32, column: u32) -> vec4f {
     var value: vec4f;
-    for (var UNROLL_i = 0u; UNROLL_i < 4u; UNROLL_i += 1u) {
-        if column + UNROLL_i < params.head_dim {
-            value[UNROLL_i] = q_at(row + column + UNROLL_i);
+    for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
+        if column + i < params.head_dim {
+            value[i] = q_at(row + column + i);
         }
     }
     return value;
@@ -35,9 +36,9 @@ fn k_at(element: u32) -> f32 {
 
 fn k4(row: u32, column: u32) -> vec4f {
     var value: vec4f;
-    for (var UNROLL_i = 0u; UNROLL_i < 4u; UNROLL_i += 1u) {
-        if column + UNROLL_i < params.head_dim {
-            value[UNROLL_i] = k_at(row + column + UNROLL_i);
+    for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
+        if column + i < params.head_dim {
+            value[i] = k_at(row + column + i);
         }
     }
     return value;
@@ -50,20 +51,20 @@ fn v_at(element: u32) -> f32 {
 
 fn v4(row: u32, column: u32) -> vec4f {
     var value: vec4f;
-    for (var UNROLL_i = 0u; UNROLL_i < 4u; UNROLL_i += 1u) {
-        if column + UNROLL_i < params.value_dim {
-            value[UNROLL_i] = v_at(row + column + UNROLL_i);
+    for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
+        if column + i < params.value_dim {
+            value[i] = v_at(row + column + i);
         }
     }
     return value;
 }
 
 fn put_o4(row: u32, column: u32, value: vec4f) {
-    for (var UNROLL_i = 0u; UNROLL_i < 4u; UNROLL_i += 1u) {
-        if column + UNROLL_i < params.value_dim {
-            let element = row + column + UNROLL_i;
+    for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
+        if column + i < params.value_dim {
+            let element = row + column + i;
             let shift = element % 2u * 16u;
-            let half = narrow_bf16(vec2f(value[UNROLL_i], 0.0)) & 0xffffu;
+            let half = narrow_bf16(vec2f(value[i], 0.0)) & 0xffffu;
             atomicAnd(&o[element / 2u], ~(0xffffu << shift));
             atomicOr(&o[element / 2u], half << shift);
         }

@@ -5,6 +5,7 @@
 // Columns beyond the row's end read as zero and are not written.
 
 import package::attention::problem::{params};
+import package::shared::vector::{UNROLL_COMPONENTS};
 
 @group(0) @binding(1) var<storage, read> q: array<f32>; // [B, H, Tq, Dk]
 @group(0) @binding(2) var<storage, read> k: array<f32>; // [B, G, Tk, Dk]
@@ -13,9 +14,9 @@ import package::attention::problem::{params};
 
 fn q4(row: u32, column: u32) -> vec4f {
     var value: vec4f;
-    for (var UNROLL_i = 0u; UNROLL_i < 4u; UNROLL_i += 1u) {
-        if column + UNROLL_i < params.head_dim {
-            value[UNROLL_i] = q[row + column + UNROLL_i];
+    for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
+        if column + i < params.head_dim {
+            value[i] = q[row + column + i];
         }
     }
     return value;
@@ -23,9 +24,9 @@ fn q4(row: u32, column: u32) -> vec4f {
 
 fn k4(row: u32, column: u32) -> vec4f {
     var value: vec4f;
-    for (var UNROLL_i = 0u; UNROLL_i < 4u; UNROLL_i += 1u) {
-        if column + UNROLL_i < params.head_dim {
-            value[UNROLL_i] = k[row + column + UNROLL_i];
+    for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
+        if column + i < params.head_dim {
+            value[i] = k[row + column + i];
         }
     }
     return value;
@@ -33,18 +34,18 @@ fn k4(row: u32, column: u32) -> vec4f {
 
 fn v4(row: u32, column: u32) -> vec4f {
     var value: vec4f;
-    for (var UNROLL_i = 0u; UNROLL_i < 4u; UNROLL_i += 1u) {
-        if column + UNROLL_i < params.value_dim {
-            value[UNROLL_i] = v[row + column + UNROLL_i];
+    for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
+        if column + i < params.value_dim {
+            value[i] = v[row + column + i];
         }
     }
     return value;
 }
 
 fn put_o4(row: u32, column: u32, value: vec4f) {
-    for (var UNROLL_i = 0u; UNROLL_i < 4u; UNROLL_i += 1u) {
-        if column + UNROLL_i < params.value_dim {
-            o[row + column + UNROLL_i] = value[UNROLL_i];
+    for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
+        if column + i < params.value_dim {
+            o[row + column + i] = value[i];
         }
     }
 }

@@ -15,6 +15,7 @@
 import package::attention::problem::{FOLD, params, row_at, row_count, q_row, q_row_after, o_row, k_head_offset, v_head_offset, keys_seen, put_lse};
 import package::attention::io::{q4, k4, v4, put_o4};
 import package::attention::hooks::{Element, hook_score, hook_visible};
+import package::shared::vector::{UNROLL_COMPONENTS};
 
 // Widths, rounded up to multiples of four.
 const HEAD_DIM: u32 = 64u;
@@ -141,6 +142,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
             s[r] *= params.scale_log2;
         }
         let key = key_0 + lane * 4u;
+        if SCORE_HOOK || MASK_HOOK {
+            for (var r = 0u; r < 4u; r += 1u) {
+                let row = row_at(first_row + row_lane * 4u + r, group);
+                for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
+                    let at = Element(row.batch, row.head, row.query, min(key + c, params.kv_len - 1u));
+                    if SCORE_HOOK {
+                        s[r][c] = hook_score(s[r][c], at);
+                    }
+                    if MASK_HOOK {
+                        s[r][c] = select(HIDDEN, s[r][c], hook_visible(at));
+                    }
+                }
+            }
+        }
         if key_0 + BLOCK_K > keys_all {
             for (var r = 0u; r < 4u; r += 1u) {
                 let seen = keys_seen(row_at(first_row + row_lane * 4u + r, group).query);

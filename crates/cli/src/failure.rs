@@ -24,7 +24,7 @@ pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
 /// The process's exit code for `error`.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
-        if cause.is::<Usage>() {
+        if cause.is::<Usage>() || cause.is::<crate::job::NoJob>() {
             return 2;
         }
         if let Some(error) = cause.downcast_ref::<foveal_kernels::Error>() {

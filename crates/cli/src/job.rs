@@ -42,7 +42,11 @@ impl Job {
         let in_file = entry.as_ref().and_then(|options| options.get("op")).and_then(Value::as_str);
         let operator = match (name, in_file) {
             (Some(name), _) => operator(name)?,
-            (None, Some(name)) => operator(name).map_err(|error| error.context(NoJob(format!("operator `{name}`"))))?,
+            (None, Some(name)) => operators()
+                .iter()
+                .copied()
+                .find(|op| op.name() == name)
+                .ok_or_else(|| NoJob(format!("this version has no operator `{name}`, which the file asks for")))?,
             (None, None) => {
                 let names: Vec<&str> = operators().iter().map(|op| op.name()).collect();
                 return Err(usage(format!(

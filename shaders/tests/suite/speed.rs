@@ -74,7 +74,8 @@ fn four_thousand_statements_take_milliseconds() {
     println!(
         "{statements} statements, {bytes} bytes: parse {parsed:?}, specialise {median:?} (best {best:?})"
     );
-    // The best of several, because the machine may be busy with other tests. Unoptimised builds get ten times as long.
-    let limit = Duration::from_millis(if cfg!(debug_assertions) { 200 } else { 20 });
+    // A quiet machine takes about 10 ms (optimised). The limits leave room for one that runs other tests besides; what they
+    // catch is a pass that became quadratic.
+    let limit = Duration::from_millis(if cfg!(debug_assertions) { 250 } else { 50 });
     assert!(best < limit, "{best:?}");
 }

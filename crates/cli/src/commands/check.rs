@@ -320,7 +320,7 @@ fn print(ui: Ui, item: &Item, row: &Row, width: usize) {
             }
         })
         .collect();
-    let reason = row.reason.as_deref().unwrap_or_default();
+    let reason = shortened(row.reason.as_deref().unwrap_or_default());
     let line = format!("{word}  {:<width$}  {}{reason}", item.name, errors.join("  "));
     ui.line(line.trim_end());
     if row.status == Status::Failed {
@@ -329,6 +329,12 @@ fn print(ui: Ui, item: &Item, row: &Row, width: usize) {
         }
         ui.line(format!("      again: {}", row.repro));
     }
+}
+
+/// Reasons quote what a file says, which may be a page of mask.
+fn shortened(reason: &str) -> String {
+    const MOST: usize = 110;
+    if reason.chars().count() <= MOST { reason.to_owned() } else { reason.chars().take(MOST).chain("...".chars()).collect() }
 }
 
 fn json_row(item: &Item, row: &Row) -> Value {
