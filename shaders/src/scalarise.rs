@@ -44,6 +44,8 @@ struct Candidate {
     depth: usize,
     /// Names of the elements, in order; filled when the depth is final.
     names: Vec<Ident>,
+    /// Whether anything reads or assigns it. What only a folded-away branch used leaves no declaration.
+    used: bool,
 }
 
 impl Context<'_> {
@@ -125,7 +127,7 @@ impl Context<'_> {
                 depth = depth.min(self.constructor_depth(init, &lengths));
             }
             arrays.places.insert(d.ident.clone(), arrays.list.len());
-            arrays.list.push(Candidate { ident: d.ident.clone(), lengths, types, depth, names: Vec::new() });
+            arrays.list.push(Candidate { ident: d.ident.clone(), lengths, types, depth, names: Vec::new(), used: false });
         }
         Ok(())
     }
@@ -238,6 +240,7 @@ impl Uses<'_, '_> {
         if s.operator != AssignmentOperator::Equal || rest.is_empty() || !constant {
             return None;
         }
+        candidate.used = true;
         let built = self.cx.constructor_depth(&s.rhs, rest);
         // A constructor that reads the array would see elements that were assigned just before.
         let name = candidate.ident.to_string();
@@ -257,6 +260,7 @@ impl Uses<'_, '_> {
             let constant = indexes.iter().take_while(|index| constant_index(index).is_some()).count();
             if let Some(candidate) = self.arrays.list.get_mut(place) {
                 candidate.depth = candidate.depth.min(constant);
+                candidate.used = true;
             }
             self.check_bounds(place, &indexes);
             indexes.into_iter().skip(constant).for_each(|index| self.expr(index));
@@ -305,6 +309,9 @@ impl Rewrite<'_> {
     fn declaration(&self, d: &Declaration, span: Span, out: &mut Vec<Stmt>) -> bool {
         let Some(place) = self.arrays.places.get(&d.ident) else { return false };
         let candidate = &self.arrays.list[*place];
+        if !candidate.used && d.initializer.is_none() {
+            return true;
+        }
         let ty = &candidate.types[candidate.depth];
         let values = match &d.initializer {
             Some(init) => self.elements(init, candidate, 0),

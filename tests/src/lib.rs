@@ -1,1 +1,30 @@
-//! Placeholder while the workspace is laid out.
+//! What Foveal's test tiers have in common: adapter profiles, every planned kernel, translation, golden files, and the
+//! harness that runs a kernel between guard words.
+//!
+//! The tiers are this package's integration tests: `tier0` needs no GPU, `tier1` runs on wgpu's noop backend, `tier2` on
+//! an adapter. `tools/test.sh` runs all of them.
+
+pub mod device;
+pub mod files;
+pub mod golden;
+pub mod harness;
+pub mod parallel;
+pub mod planned;
+pub mod profiles;
+pub mod reflection;
+pub mod spirv_val;
+pub mod translate;
+pub mod wrong;
+
+use std::io::Write;
+
+/// Prints a line whether or not the test runner captures output.
+pub fn say(line: &str) {
+    // A test whose output nobody reads is no reason to fail.
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Says that something was not tested. `tools/test.sh` counts these lines.
+pub fn skipped(what: &str, why: &str) {
+    say(&format!("SKIPPED: {what}: {why}"));
+}

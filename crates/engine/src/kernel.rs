@@ -1,5 +1,6 @@
 //! A prepared plan: recording it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -164,11 +165,19 @@ impl Kernel {
     /// Bind groups that nobody remembers.
     pub(crate) fn make_groups(&self, bound: &Bound<'_>) -> Result<Arc<Groups>, Error> {
         let device = &self.inner.shared.gpu.device;
-        let (groups, caught) = scoped(device, || Groups::new(device, &self.inner, bound));
+        let make = || catch_unwind(AssertUnwindSafe(|| Groups::new(device, &self.inner, bound)));
+        let (groups, caught) = scoped(device, make);
         // A browser tells later; there, the error comes out when the work is submitted.
         if let Ok(result) = caught.check_now("binding tensors") {
             result.map_err(|error| self.inner.shared.gpu.explain(error))?;
         }
+        // wgpu knows buffers by number within an instance, and panics on a number that it never gave out.
+        let groups = groups.unwrap_or_else(|_| {
+            Err(Error::usage(
+                "tensors",
+                "wgpu does not know one of the buffers: it belongs to another wgpu instance",
+            ))
+        });
         groups.map(Arc::new)
     }
 

@@ -8,7 +8,12 @@ use foveal::{Binding, Clock, Dtype, ErrorKind, HostTensor, SelfCheckReport, Timi
 use pollster::block_on;
 
 fn buffer(engine: &foveal::Engine, size: u64, usage: BufferUsages) -> wgpu::Buffer {
-    engine.device().create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
+    engine.device().create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size,
+        usage,
+        mapped_at_creation: false,
+    })
 }
 
 fn submit(engine: &foveal::Engine, record: impl FnOnce(&mut wgpu::CommandEncoder)) {
@@ -165,7 +170,11 @@ fn what_is_too_large_is_a_limit_by_name() {
     assert_eq!(engine.profile().features, foveal::kernels::Features::default());
     let scale = Scale::new(33 << 20, &["good"]);
     let error = block_on(engine.prepare(&engine.plan(&scale).unwrap())).unwrap_err();
-    assert_eq!((error.kind(), error.argument()), (ErrorKind::Limit, "max_storage_buffer_binding_size"), "{error}");
+    assert_eq!(
+        (error.kind(), error.argument()),
+        (ErrorKind::Limit, "max_storage_buffer_binding_size"),
+        "{error}"
+    );
     let scale = Scale { threads: 512, ..Scale::new(100, &["good"]) };
     let error = block_on(engine.prepare(&engine.plan(&scale).unwrap())).unwrap_err();
     let limit = "max_compute_invocations_per_workgroup";
@@ -197,12 +206,14 @@ fn times_are_plausible_whatever_the_clock() {
     let kernel = block_on(engine.prepare(&engine.plan(&scale).unwrap())).unwrap();
     let input = scale.input();
     let started = std::time::Instant::now();
-    let timings = block_on(engine.time(&kernel, &[("x", &input)], Timing { warm_up: 2, repeats: 9 })).unwrap();
+    let timings =
+        block_on(engine.time(&kernel, &[("x", &input)], Timing { warm_up: 2, repeats: 9 })).unwrap();
     let all = started.elapsed();
     println!("{:?} by {:?}; {all:?} in all", timings.median(), timings.clock);
     assert_eq!(timings.samples.len(), 9);
     assert!(timings.median() > std::time::Duration::from_micros(1));
-    let runs = if let Clock::Host { runs_per_submission } = timings.clock { runs_per_submission as u32 } else { 1 };
+    let runs =
+        if let Clock::Host { runs_per_submission } = timings.clock { runs_per_submission as u32 } else { 1 };
     assert!(timings.samples.iter().sum::<std::time::Duration>() * runs < all);
 }
 

@@ -26,7 +26,7 @@ const VARIANT_LIMIT: Duration = Duration::from_millis(300);
 const LARGE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Characters that the picture in the terminal is wide.
-const COLUMNS: usize = 72;
+const COLUMNS: usize = 64;
 
 /// The sample, ready to run.
 struct Sample {

@@ -1,10 +1,11 @@
 //! Attention weights as a PNG: a panel a head, one scale for all.
 
-use std::io::{Cursor, Write};
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use image::{ImageFormat, Rgb, RgbImage};
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{Rgb, RgbImage};
 use tempfile::NamedTempFile;
 
 use super::canvas::{Align, BODY, Canvas, HEADING, TITLE, width_of};
@@ -135,9 +136,10 @@ fn pixels(at: f64) -> u32 {
 
 /// Writes the picture beside its place and renames it.
 pub(crate) fn write(image: &RgbImage, path: &Path, mut place: NamedTempFile) -> Result<()> {
-    let mut bytes = Cursor::new(Vec::new());
-    image.write_to(&mut bytes, ImageFormat::Png).with_context(|| path.display().to_string())?;
-    place.write_all(bytes.get_ref()).with_context(|| path.display().to_string())?;
+    let mut bytes = Vec::new();
+    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Best, FilterType::NoFilter);
+    image.write_with_encoder(encoder).with_context(|| path.display().to_string())?;
+    place.write_all(&bytes).with_context(|| path.display().to_string())?;
     place.persist(path).map_err(|error| error.error).with_context(|| path.display().to_string())?;
     Ok(())
 }

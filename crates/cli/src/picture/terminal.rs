@@ -34,7 +34,8 @@ pub(crate) fn heat_map(weights: &Weights, columns: usize, shades: Shades) -> Str
         for column in 0..columns {
             match shades {
                 Shades::Ink => {
-                    let level = tone(brightest(weights, (row, rows), (column, columns)));
+                    // Ten levels of ink are few: squared, the many small weights leave the page white.
+                    let level = tone(brightest(weights, (row, rows), (column, columns))).powi(2);
                     text.push(char::from(RAMP[index(level, RAMP.len())]));
                 }
                 Shades::Colour => {

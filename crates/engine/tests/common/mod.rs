@@ -7,8 +7,8 @@ use foveal::kernels::attention::Attention;
 use foveal::kernels::{ParamValue, Pass, PassBinding, Scratch, Source};
 use foveal::shaders::{Library, Request};
 use foveal::{
-    AdapterProfile, Constraints, Dtype, Engine, ErrorKind, Expected, HostTensor, Options, Plan, Port, PortRole, Problem,
-    Rows, Tolerance, Work,
+    AdapterProfile, Constraints, Dtype, Engine, ErrorKind, Expected, HostTensor, Options, Plan, Port,
+    PortRole, Problem, Rows, Tolerance, Work,
 };
 use serde_json::{Map, Value};
 
@@ -36,10 +36,9 @@ fn library() -> Library {
     let unwritten = text(right, "").replace("i < params.count", "i + 1u < params.count");
     let overrun = text(right, "if i == 0u { y[params.count + 3u] = 1.0; }");
     let invalid = text("params.factor * x[i] * true + f32(params.shift)", "");
-    let extra = text(right, "").replace("y[i] =", "y[i] = z[0] +").replace(
-        "struct Params",
-        "@group(0) @binding(7) var<storage, read> z: array<f32>;\nstruct Params",
-    );
+    let extra = text(right, "")
+        .replace("y[i] =", "y[i] = z[0] +")
+        .replace("struct Params", "@group(0) @binding(7) var<storage, read> z: array<f32>;\nstruct Params");
     Library::empty()
         .with_modules(&[
             ("good", &good),
@@ -54,26 +53,26 @@ fn library() -> Library {
 
 /// `y = a * x` over `count` elements.
 #[derive(Clone, Debug)]
-pub struct Scale {
-    pub count: usize,
-    pub factor: f32,
+pub(crate) struct Scale {
+    pub(crate) count: usize,
+    pub(crate) factor: f32,
     /// What the planner prefers, in order.
-    pub variants: Vec<&'static str>,
+    pub(crate) variants: Vec<&'static str>,
     /// Part of the request, so that problems can have shaders of their own.
-    pub threads: u32,
+    pub(crate) threads: u32,
 }
 
 impl Scale {
-    pub fn new(count: usize, variants: &[&'static str]) -> Self {
+    pub(crate) fn new(count: usize, variants: &[&'static str]) -> Self {
         Self { count, factor: 3.0, variants: variants.to_vec(), threads: 64 }
     }
 
-    pub fn input(&self) -> HostTensor {
+    pub(crate) fn input(&self) -> HostTensor {
         let values: Vec<f32> = (0..self.count).map(|i| i as f32 * 0.5 - 7.0).collect();
         HostTensor::from_f32(vec![self.count], &values, Dtype::F32).unwrap()
     }
 
-    pub fn output(&self) -> HostTensor {
+    pub(crate) fn output(&self) -> HostTensor {
         let values: Vec<f32> = self.input().to_f64().iter().map(|&x| self.factor * x as f32).collect();
         HostTensor::from_f32(vec![self.count], &values, Dtype::F32).unwrap()
     }
@@ -170,16 +169,19 @@ impl Problem for Scale {
 }
 
 /// Options without a trace on disk, with the variants above.
-pub fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options { library: Arc::new(library()), cache_dir: None, ..Options::default() }
 }
 
 /// An engine, or `None` where there is no adapter: the test is skipped, and fails if a GPU is required.
-pub fn engine_with(options: Options) -> Option<Engine> {
+pub(crate) fn engine_with(options: Options) -> Option<Engine> {
     match pollster::block_on(Engine::new(options)) {
         Ok(engine) => Some(engine),
         Err(error) if error.kind() == ErrorKind::NoAdapter => {
-            assert!(std::env::var("FOVEAL_REQUIRE_GPU").as_deref() != Ok("1"), "an adapter is required: {error}");
+            assert!(
+                std::env::var("FOVEAL_REQUIRE_GPU").as_deref() != Ok("1"),
+                "an adapter is required: {error}"
+            );
             println!("SKIPPED: {error}");
             None
         }
@@ -187,6 +189,6 @@ pub fn engine_with(options: Options) -> Option<Engine> {
     }
 }
 
-pub fn engine() -> Option<Engine> {
+pub(crate) fn engine() -> Option<Engine> {
     engine_with(options())
 }

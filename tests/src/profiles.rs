@@ -1,0 +1,76 @@
+//! Adapters as plain data: the floor, the software drivers that tests run on, and GPUs that nobody has to own.
+
+use foveal_kernels::{AdapterKind, AdapterProfile, Features, Limits, Rates};
+
+fn profile(name: &str, kind: AdapterKind, subgroups: (u32, u32), limits: Limits) -> AdapterProfile {
+    AdapterProfile {
+        name: name.into(),
+        driver: String::new(),
+        backend: "vulkan".into(),
+        kind,
+        limits,
+        features: Features { subgroups: Some(subgroups), f16: true, timestamps: true, pipeline_cache: true },
+        rates: Rates::assumed(kind),
+    }
+}
+
+fn gpu_limits() -> Limits {
+    Limits {
+        max_storage_buffers_per_shader_stage: 16,
+        max_storage_buffer_binding_size: (2 << 30) - 4,
+        max_buffer_size: 8 << 30,
+        min_storage_buffer_offset_alignment: 32,
+        max_compute_workgroup_storage_size: 32 << 10,
+        max_compute_invocations_per_workgroup: 1024,
+        max_compute_workgroup_size_x: 1024,
+        ..Limits::WEBGPU_DEFAULT
+    }
+}
+
+/// As Mesa's lavapipe: eight lanes, on the CPU.
+#[must_use]
+pub fn lavapipe() -> AdapterProfile {
+    let limits = Limits { max_storage_buffer_binding_size: 128 << 20, ..gpu_limits() };
+    profile("as lavapipe", AdapterKind::Cpu, (8, 8), limits)
+}
+
+/// As SwiftShader: four lanes, on the CPU.
+#[must_use]
+pub fn swiftshader() -> AdapterProfile {
+    let limits = Limits {
+        min_storage_buffer_offset_alignment: 256,
+        max_compute_invocations_per_workgroup: 256,
+        max_compute_workgroup_size_x: 256,
+        ..gpu_limits()
+    };
+    profile("as SwiftShader", AdapterKind::Cpu, (4, 4), limits)
+}
+
+/// A discrete GPU with subgroups from `least` to `most` lanes.
+#[must_use]
+pub fn discrete(least: u32, most: u32) -> AdapterProfile {
+    profile(&format!("discrete, subgroups {least} to {most}"), AdapterKind::Discrete, (least, most), gpu_limits())
+}
+
+/// An integrated GPU with subgroups from `least` to `most` lanes.
+#[must_use]
+pub fn integrated(least: u32, most: u32) -> AdapterProfile {
+    let name = format!("integrated, subgroups {least} to {most}");
+    profile(&name, AdapterKind::Integrated, (least, most), gpu_limits())
+}
+
+/// All that plans are tested for. The floor comes first.
+#[must_use]
+pub fn all() -> Vec<AdapterProfile> {
+    vec![
+        AdapterProfile::webgpu_floor(),
+        lavapipe(),
+        swiftshader(),
+        discrete(32, 32),
+        discrete(64, 64),
+        discrete(32, 64),
+        integrated(8, 32),
+        // Mobile GPUs whose drivers promise no more than this.
+        integrated(4, 128),
+    ]
+}
