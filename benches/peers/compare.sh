@@ -12,8 +12,11 @@ usage() {
   exit 2
 }
 
-foveal_options=()
-burn_options=()
+measured=$(mktemp)
+trap 'rm -f "$measured"' EXIT
+
+foveal_options=(--json)
+burn_options=(--foveal "$measured")
 shapes=()
 while (($#)); do
   case $1 in
@@ -41,8 +44,6 @@ echo "building; burn takes long the first time" >&2
 "${foveal[@]}" --version >&2
 "${burn[@]}" --version >&2
 
-measured=$(mktemp)
-trap 'rm -f "$measured"' EXIT
 # A wrong kernel is an exit status of 1 here and a row without a ratio in the table.
-"${foveal[@]}" bench attention --json "${foveal_options[@]}" >"$measured" || echo "foveal: exit status $?" >&2
-"${burn[@]}" --foveal "$measured" "${burn_options[@]}" "${shapes[@]}"
+"${foveal[@]}" bench attention "${foveal_options[@]}" >"$measured" || echo "foveal: exit status $?" >&2
+"${burn[@]}" "${burn_options[@]}" "${shapes[@]}"

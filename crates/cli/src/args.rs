@@ -12,7 +12,7 @@ pub(crate) fn command() -> Command {
     let operators = operators();
     let names: Vec<&str> = operators.iter().map(|op| op.name()).collect();
     let op = |help: &str| Arg::new("op").value_name("OP").help(format!("{help}: {}", names.join(", ")));
-    Command::new("foveal")
+    let command = Command::new("foveal")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Attention kernels on any GPU: run, check, benchmark, explain")
         .subcommand_required(true)
@@ -38,7 +38,9 @@ pub(crate) fn command() -> Command {
         .subcommand(run(op("Operator; by default that of the file's `foveal` entry"), operators))
         .subcommand(check(op("Operator; all by default")))
         .subcommand(bench(op("Operator; all by default"), operators))
-        .subcommand(plan(op("Operator; by default that of the file's `foveal` entry"), operators))
+        .subcommand(plan(op("Operator; by default that of the file's `foveal` entry"), operators));
+    // As in most tools, the last of two equal options counts.
+    command.mut_subcommands(|subcommand| subcommand.args_override_self(true))
 }
 
 fn run(op: Arg, operators: &[&dyn Operator]) -> Command {
@@ -46,7 +48,10 @@ fn run(op: Arg, operators: &[&dyn Operator]) -> Command {
         .about("Compute an operator on tensors from files")
         .arg(op)
         .arg(input().required(true))
-        .arg(path("output", "F", "Where to write: a .safetensors file, or a directory for .npy files").required(true))
+        .arg(
+            path("output", "F", "Where to write: a .safetensors file, or a directory for .npy files")
+                .required(true),
+        )
         .arg(variant())
         .arg(dtype("Convert floating-point inputs to this storage type"))
         .arg(flag("check", "Compare with the f64 reference; a mismatch exits 1"));
@@ -57,10 +62,17 @@ fn check(op: Arg) -> Command {
     Command::new("check")
         .about("Compare every variant on this adapter with the f64 reference")
         .arg(op)
-        .arg(text("cases", "NAME", "Only cases whose name contains this").conflicts_with_all(["golden", "random"]))
         .arg(
-            path("golden", "PATH", "Compare with the outputs stored in this file, or in each file of this directory")
-                .conflicts_with("random"),
+            text("cases", "NAME", "Only cases whose name contains this")
+                .conflicts_with_all(["golden", "random"]),
+        )
+        .arg(
+            path(
+                "golden",
+                "PATH",
+                "Compare with the outputs stored in this file, or in each file of this directory",
+            )
+            .conflicts_with("random"),
         )
         .arg(
             Arg::new("random")
@@ -84,7 +96,9 @@ fn bench(op: Arg, operators: &[&dyn Operator]) -> Command {
     let shapes: Vec<String> =
         operators.iter().map(|op| format!("{}: {}", op.name(), op.shape_help())).collect();
     let command = Command::new("bench")
-        .about("Measure, after checking: median of at least 30, rates, and the share of this adapter's FMA peak")
+        .about(
+            "Measure, after checking: median of at least 30, rates, and the share of this adapter's FMA peak",
+        )
         .arg(op)
         .arg(
             text("shape", "SHAPE", &format!("What to measure; may be given again. {}", shapes.join("; ")))
@@ -130,7 +144,8 @@ fn plan(op: Arg, operators: &[&dyn Operator]) -> Command {
 fn global() -> Vec<Arg> {
     vec![
         flag("json", "Print one JSON document on stdout instead of text").global(true),
-        text("adapter", "N|NAME", "Adapter by its number in `foveal info` or by a part of its name").global(true),
+        text("adapter", "N|NAME", "Adapter by its number in `foveal info` or by a part of its name")
+            .global(true),
         Arg::new("device")
             .long("device")
             .value_name("DEVICE")

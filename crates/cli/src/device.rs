@@ -41,7 +41,9 @@ impl Choice {
             Some("gpu") => Place::Gpu,
             Some("cpu") => Place::Cpu,
             // Whoever names an adapter does not want the CPU instead.
-            _ if wanted.is_some() || std::env::var_os("FOVEAL_ADAPTER").is_some_and(|name| !name.is_empty()) => {
+            _ if wanted.is_some()
+                || std::env::var_os("FOVEAL_ADAPTER").is_some_and(|name| !name.is_empty()) =>
+            {
                 Place::Gpu
             }
             _ => Place::Auto,
@@ -97,7 +99,8 @@ impl Device {
         if choice.is_cpu() {
             return Err(usage(format!("{what} needs an adapter, not the cpu device")));
         }
-        Self::open_quietly(choice)?.ok_or_else(|| usage(format!("{what} needs an adapter and none was found; {HOW_TO_GET_ONE}")))
+        Self::open_quietly(choice)?
+            .ok_or_else(|| usage(format!("{what} needs an adapter and none was found; {HOW_TO_GET_ONE}")))
     }
 
     /// The adapter's name.

@@ -51,7 +51,8 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
 
 /// `text` without line breaks and control characters: messages quote names from files, and a terminal obeys escapes.
 pub(crate) fn single_line(text: &str) -> String {
-    let words: Vec<&str> = text.split(['\n', '\r', '\t']).map(str::trim).filter(|part| !part.is_empty()).collect();
+    let words: Vec<&str> =
+        text.split(['\n', '\r', '\t']).map(str::trim).filter(|part| !part.is_empty()).collect();
     words.join(" ").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

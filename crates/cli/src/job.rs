@@ -1,6 +1,5 @@
 //! A problem and its tensors, from files.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -15,7 +14,9 @@ use crate::io::TensorFile;
 pub(crate) struct Job {
     pub(crate) operator: &'static dyn Operator,
     pub(crate) problem: Arc<dyn Problem>,
-    tensors: BTreeMap<String, HostTensor>,
+    options: Map<String, Value>,
+    /// By name, in order.
+    tensors: Vec<(String, HostTensor)>,
 }
 
 /// Why a file is no job for this version: not an error where many files are gone through.
@@ -42,11 +43,11 @@ impl Job {
         let in_file = entry.as_ref().and_then(|options| options.get("op")).and_then(Value::as_str);
         let operator = match (name, in_file) {
             (Some(name), _) => operator(name)?,
-            (None, Some(name)) => operators()
-                .iter()
-                .copied()
-                .find(|op| op.name() == name)
-                .ok_or_else(|| NoJob(format!("this version has no operator `{name}`, which the file asks for")))?,
+            (None, Some(name)) => {
+                operators().iter().copied().find(|op| op.name() == name).ok_or_else(|| {
+                    NoJob(format!("this version has no operator `{name}`, which the file asks for"))
+                })?
+            }
             (None, None) => {
                 let names: Vec<&str> = operators().iter().map(|op| op.name()).collect();
                 return Err(usage(format!(
@@ -62,17 +63,30 @@ impl Job {
         };
         options.remove("op");
         options.extend(given(operator)?);
-        let tensors: BTreeMap<String, HostTensor> = match dtype {
-            Some(dtype) => file
-                .tensors
-                .into_iter()
-                .map(|(name, tensor)| Ok((name, convert(tensor, dtype)?)))
-                .collect::<Result<_>>()?,
-            None => file.tensors,
-        };
-        let list: Vec<(String, HostTensor)> = tensors.into_iter().collect();
-        let problem = operator.problem(&options, &list)?;
-        Ok(Self { operator, problem, tensors: list.into_iter().collect() })
+        let tensors: Vec<(String, HostTensor)> = file
+            .tensors
+            .into_iter()
+            .map(|(name, tensor)| Ok((name, convert(tensor, dtype)?)))
+            .collect::<Result<_>>()?;
+        let problem = operator.problem(&options, &tensors)?;
+        Ok(Self { operator, problem, options, tensors })
+    }
+
+    /// The same with the outputs that are computed on request only, except those that were declined. Such an output is a
+    /// flag of its own name.
+    pub(crate) fn with_all_outputs(mut self) -> Result<Self> {
+        for spec in self.operator.options().iter().filter(|spec| spec.value.is_empty()) {
+            if self.options.contains_key(spec.name) {
+                continue;
+            }
+            let mut options = self.options.clone();
+            options.insert(spec.name.to_owned(), Value::Bool(true));
+            let problem = self.operator.problem(&options, &self.tensors)?;
+            if problem.ports().iter().any(|port| port.name == spec.name && port.role == PortRole::Output) {
+                (self.problem, self.options) = (problem, options);
+            }
+        }
+        Ok(self)
     }
 
     /// The tensors that the problem reads.
@@ -82,10 +96,14 @@ impl Job {
             .iter()
             .filter(|port| port.role == PortRole::Input)
             .map(|port| {
-                let tensor = self.tensors.get(port.name).ok_or_else(|| {
-                    let held: Vec<&str> = self.tensors.keys().map(String::as_str).collect();
+                let tensor = self.tensor(port.name).ok_or_else(|| {
+                    let held: Vec<&str> = self.tensors.iter().map(|(name, _)| name.as_str()).collect();
                     let hint = suggestion(port.name, held.iter().copied());
-                    usage(format!("there is no tensor `{}`; the input holds {}{hint}", port.name, held.join(", ")))
+                    usage(format!(
+                        "there is no tensor `{}`; the input holds {}{hint}",
+                        port.name,
+                        held.join(", ")
+                    ))
                 })?;
                 Ok((port.name, tensor))
             })
@@ -94,7 +112,7 @@ impl Job {
 
     /// Any tensor of the files.
     pub(crate) fn tensor(&self, name: &str) -> Option<&HostTensor> {
-        self.tensors.get(name)
+        self.tensors.iter().find(|(held, _)| held == name).map(|(_, tensor)| tensor)
     }
 
     /// The operator's name and the problem's options, as files carry them.
@@ -129,11 +147,11 @@ pub(crate) fn check_variant(name: Option<&str>, of: &[&'static dyn Operator]) ->
 }
 
 /// Floating-point values in another storage type; indices and masks as they are.
-fn convert(tensor: HostTensor, dtype: Dtype) -> Result<HostTensor> {
-    if tensor.dtype() == Some(dtype) || matches!(tensor.data(), TensorData::I32(_) | TensorData::I64(_) | TensorData::U8(_))
-    {
+fn convert(tensor: HostTensor, dtype: Option<Dtype>) -> Result<HostTensor> {
+    let indices = matches!(tensor.data(), TensorData::I32(_) | TensorData::I64(_) | TensorData::U8(_));
+    let Some(dtype) = dtype.filter(|&dtype| tensor.dtype() != Some(dtype) && !indices) else {
         return Ok(tensor);
-    }
+    };
     Ok(HostTensor::from_bytes(tensor.shape().to_vec(), &tensor.to_bytes(dtype), dtype)?)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
-use foveal_kernels::{OptionSpec, Operator};
+use foveal_kernels::{Operator, OptionSpec};
 use serde_json::{Map, Value};
 
 use crate::failure::{suggestion, usage};
@@ -54,7 +54,11 @@ pub(crate) fn given(matches: &ArgMatches, operator: &dyn Operator) -> Result<Map
                     "`{}` has no option --{}: it has {}{}",
                     operator.name(),
                     spec.name.replace('_', "-"),
-                    names.iter().map(|name| format!("--{}", name.replace('_', "-"))).collect::<Vec<_>>().join(", "),
+                    names
+                        .iter()
+                        .map(|name| format!("--{}", name.replace('_', "-")))
+                        .collect::<Vec<_>>()
+                        .join(", "),
                     suggestion(spec.name, names.iter().copied())
                 )));
             }
@@ -112,7 +116,8 @@ mod tests {
 
     #[test]
     fn options_are_quoted_for_a_shell() {
-        let options = json!({"op": "attention", "causal": true, "layout": "bthd", "mask": "k < 4", "scale": 0.5});
+        let options =
+            json!({"op": "attention", "causal": true, "layout": "bthd", "mask": "k < 4", "scale": 0.5});
         assert_eq!(typed(options.as_object().unwrap()), "--causal --layout bthd --mask 'k < 4' --scale 0.5");
     }
 }

@@ -1,7 +1,9 @@
 //! Comparing outputs with what they have to be, and saying so.
 
 use anyhow::{Result, anyhow};
-use foveal_kernels::{Comparison, Expected, HostTensor, Port, PortRole, Problem, TensorData, Tolerance, compare};
+use foveal_kernels::{
+    Comparison, Expected, HostTensor, Port, PortRole, Problem, TensorData, Tolerance, compare,
+};
 
 /// The comparison of all outputs of a run.
 #[derive(Clone, Debug)]
@@ -45,7 +47,10 @@ impl Checked {
         let output = self.furthest().filter(|output| !output.passed)?;
         let allowed = format!("rel RMSE {:.1e}, allowed {:.1e}", output.rel_rmse, output.tolerance.rel_rmse);
         let what = if output.non_finite > 0 {
-            format!("{} of {} values are NaN or infinite where they must not be", output.non_finite, output.compared)
+            format!(
+                "{} of {} values are NaN or infinite where they must not be",
+                output.non_finite, output.compared
+            )
         } else if let Some((head, error)) = worst_head(output) {
             format!("head {head} has rel RMSE {error:.1e}, the whole {allowed}")
         } else {
@@ -58,7 +63,8 @@ impl Checked {
 /// The head that is off while the whole hides it.
 fn worst_head(output: &Comparison) -> Option<(usize, f64)> {
     let (head, &error) = output.per_head.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
-    (error > output.tolerance.rel_rmse && output.rel_rmse <= output.tolerance.rel_rmse).then_some((head, error))
+    (error > output.tolerance.rel_rmse && output.rel_rmse <= output.tolerance.rel_rmse)
+        .then_some((head, error))
 }
 
 /// Compares `actual` with `expected`, each output within the problem's own tolerance.
@@ -114,7 +120,9 @@ pub(crate) fn stored<'a>(
 ) -> Result<Vec<Expected>> {
     let mut expected = Vec::new();
     for port in ports.iter().filter(|port| port.role == PortRole::Output) {
-        let Some(tensor) = tensor(&format!("{}_f64", port.name)).or_else(|| tensor(port.name)) else { continue };
+        let Some(tensor) = tensor(&format!("{}_f64", port.name)).or_else(|| tensor(port.name)) else {
+            continue;
+        };
         if tensor.shape() != port.shape {
             return Err(anyhow!(
                 "the stored `{}` has shape {:?}, expected {:?}",
@@ -173,7 +181,13 @@ mod tests {
     use super::*;
 
     fn expected(values: &[f64]) -> Expected {
-        Expected { name: "o", shape: vec![values.len()], elements: None, values: values.to_vec(), head_axis: None }
+        Expected {
+            name: "o",
+            shape: vec![values.len()],
+            elements: None,
+            values: values.to_vec(),
+            head_axis: None,
+        }
     }
 
     #[test]
@@ -192,7 +206,8 @@ mod tests {
 
     #[test]
     fn non_finite_values_are_counted() {
-        let tensor = |values: &[f32]| HostTensor::new(vec![values.len()], TensorData::F32(values.to_vec())).unwrap();
+        let tensor =
+            |values: &[f32]| HostTensor::new(vec![values.len()], TensorData::F32(values.to_vec())).unwrap();
         assert_eq!(non_finite(&tensor(&[1.0, 2.0])), None);
         let bad = tensor(&[f32::NAN, f32::NAN, f32::NEG_INFINITY]);
         assert_eq!(non_finite(&bad).unwrap(), "2 NaN, 1 infinite");

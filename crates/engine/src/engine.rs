@@ -1,6 +1,7 @@
 //! The engine: a device and what is kept with it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use foveal_kernels::{AdapterProfile, Constraints, Plan, Problem, Rates};
@@ -15,15 +16,20 @@ use crate::{Error, Options, adapters};
 /// A device, and everything that is kept with it: compiled shaders, idle buffers, which variants are trusted.
 ///
 /// Cloning is cheap and gives the same engine. It can be used from several threads at a time.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
     /// Apart from the rest because rates may be replaced.
     pub(crate) profile: Arc<AdapterProfile>,
 }
 
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("adapter", &self.profile.key()).finish_non_exhaustive()
+    }
+}
+
 /// What all clones of an engine and all of its kernels have in common.
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) gpu: Gpu,
     pub(crate) profile: AdapterProfile,

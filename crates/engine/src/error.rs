@@ -127,3 +127,24 @@ impl From<foveal_kernels::Error> for Error {
         Self::new(kind, error.argument(), message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_survive_on_their_way_up() {
+        let source = || "cause".into();
+        let memory = Error::raised("a buffer", &wgpu::Error::OutOfMemory { source: source() });
+        assert_eq!((memory.kind(), memory.argument()), (ErrorKind::OutOfMemory, "a buffer"));
+        let description = "why\n".to_owned();
+        let invalid = Error::raised("x", &wgpu::Error::Validation { source: source(), description });
+        assert_eq!((invalid.kind(), invalid.to_string().as_str()), (ErrorKind::Validation, "x: why"));
+        let limit = Error::from(foveal_kernels::Error::limit("max_buffer_size", "too much"));
+        assert_eq!(
+            (limit.kind(), limit.to_string().as_str()),
+            (ErrorKind::Limit, "max_buffer_size: too much")
+        );
+        assert_eq!(Error::from(foveal_kernels::Error::invalid("q", "no")).kind(), ErrorKind::Usage);
+    }
+}

@@ -37,7 +37,7 @@ impl Gpu {
             let _ = record.set(message);
         });
         device.on_uncaptured_error(Arc::new(|error| {
-            log::error!("wgpu, outside of the engine's calls: {error}")
+            log::error!("wgpu, outside of the engine's calls: {error}");
         }));
         Self { device, queue, lost, wait_limit }
     }

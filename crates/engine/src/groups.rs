@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use foveal_kernels::Port;
 use foveal_shaders::BindingKind;
 
 use crate::Error;
@@ -20,13 +21,14 @@ type Range<'a> = (&'a wgpu::Buffer, u64, u64);
 
 impl Groups {
     /// To be called within error scopes.
-    pub(crate) fn new(device: &wgpu::Device, kernel: &Inner, bound: &Bound<'_>) -> Result<Self, Error> {
-        let passes = kernel
-            .passes
-            .iter()
-            .map(|pass| Self::of(device, kernel, pass, bound))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { passes })
+    pub(crate) fn new(
+        device: &wgpu::Device,
+        kernel: &Inner,
+        bound: &Bound<'_>,
+        slack_bytes: u64,
+    ) -> Result<Self, Error> {
+        let passes = kernel.passes.iter().map(|pass| Self::of(device, kernel, pass, bound, slack_bytes));
+        Ok(Self { passes: passes.collect::<Result<_, _>>()? })
     }
 
     /// The bind groups of a pass with their numbers.
@@ -39,9 +41,13 @@ impl Groups {
         kernel: &Inner,
         pass: &KernelPass,
         bound: &Bound<'_>,
+        slack_bytes: u64,
     ) -> Result<Vec<(u32, wgpu::BindGroup)>, Error> {
-        let ranges: Vec<Range<'_>> =
-            pass.slots.iter().map(|slot| range(kernel, slot, bound)).collect::<Result<_, _>>()?;
+        let ranges: Vec<Range<'_>> = pass
+            .slots
+            .iter()
+            .map(|slot| range(kernel, slot, bound, slack_bytes))
+            .collect::<Result<_, _>>()?;
         check_aliases(kernel, &pass.slots, &ranges)?;
         let mut groups = Vec::new();
         for (group, layout) in (0..).zip(&pass.pipeline.layouts) {
@@ -65,7 +71,13 @@ impl Groups {
     }
 }
 
-fn range<'a>(kernel: &'a Inner, slot: &Slot, bound: &Bound<'a>) -> Result<Range<'a>, Error> {
+fn range<'a>(
+    kernel: &'a Inner,
+    slot: &Slot,
+    bound: &Bound<'a>,
+    slack_bytes: u64,
+) -> Result<Range<'a>, Error> {
+    let mut size = slot.size_bytes;
     let missing = || Error::internal("binding", format!("{slot:?} has no buffer"));
     let (buffer, start) = match slot.source {
         SlotSource::Uniforms => (kernel.uniforms.as_ref(), 0),
@@ -75,11 +87,17 @@ fn range<'a>(kernel: &'a Inner, slot: &Slot, bound: &Bound<'a>) -> Result<Range<
             (Some(if slot.read_only { to_read } else { to_write }), 0)
         }
         SlotSource::Port(index) => match bound.get(index).copied().flatten() {
-            Some(binding) => (Some(binding.buffer), binding.offset_bytes),
+            Some(binding) => {
+                let port = kernel.plan.ports.get(index).map_or(0, Port::size_bytes);
+                if !slot.read_only && slot.offset_bytes + slot.size_bytes == port {
+                    size += slack_bytes;
+                }
+                (Some(binding.buffer), binding.offset_bytes)
+            }
             None => (None, 0),
         },
     };
-    Ok((buffer.ok_or_else(missing)?, start + slot.offset_bytes, slot.size_bytes))
+    Ok((buffer.ok_or_else(missing)?, start + slot.offset_bytes, size))
 }
 
 /// WebGPU forbids reading and writing one buffer in one dispatch, and writing one place through two bindings. wgpu would

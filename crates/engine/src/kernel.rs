@@ -1,5 +1,6 @@
 //! A prepared plan: recording it.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,12 +19,23 @@ use crate::{Error, ErrorKind};
 /// A plan that is compiled, checked and ready to be recorded into command encoders. Cloning is cheap.
 ///
 /// Dropping the last clone gives its scratch memory back to the engine; work that was recorded with it is not affected.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Kernel {
     pub(crate) inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { plan, refused, self_check, .. } = &*self.inner;
+        f.debug_struct("Kernel")
+            .field("operator", &plan.operator)
+            .field("variant", &plan.variant)
+            .field("refused", refused)
+            .field("self_check", self_check)
+            .finish_non_exhaustive()
+    }
+}
+
 pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) plan: Plan,
@@ -164,8 +176,17 @@ impl Kernel {
 
     /// Bind groups that nobody remembers.
     pub(crate) fn make_groups(&self, bound: &Bound<'_>) -> Result<Arc<Groups>, Error> {
+        self.make_groups_with_slack(bound, 0)
+    }
+
+    /// The same, with bindings of outputs that reach `slack_bytes` further than the output.
+    pub(crate) fn make_groups_with_slack(
+        &self,
+        bound: &Bound<'_>,
+        slack_bytes: u64,
+    ) -> Result<Arc<Groups>, Error> {
         let device = &self.inner.shared.gpu.device;
-        let make = || catch_unwind(AssertUnwindSafe(|| Groups::new(device, &self.inner, bound)));
+        let make = || catch_unwind(AssertUnwindSafe(|| Groups::new(device, &self.inner, bound, slack_bytes)));
         let (groups, caught) = scoped(device, make);
         // A browser tells later; there, the error comes out when the work is submitted.
         if let Ok(result) = caught.check_now("binding tensors") {

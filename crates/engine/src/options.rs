@@ -1,5 +1,6 @@
 //! How an engine is opened.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use foveal_shaders::Library;
 /// let options = Options { adapter: AdapterChoice::Name("llvmpipe".into()), ..Options::default() };
 /// assert!(!options.floor);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// Which adapter. Read by [`Engine::new`](crate::Engine::new) only.
     pub adapter: AdapterChoice,
@@ -47,6 +48,22 @@ impl Default for Options {
             runtime_checks: false,
             wait_limit: Duration::from_secs(600),
         }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The library's text would bury the rest.
+        let Self { adapter, library, self_check, cache_dir, floor, runtime_checks, wait_limit } = self;
+        f.debug_struct("Options")
+            .field("adapter", adapter)
+            .field("library", &format_args!("{} modules", library.modules().count()))
+            .field("self_check", self_check)
+            .field("cache_dir", cache_dir)
+            .field("floor", floor)
+            .field("runtime_checks", runtime_checks)
+            .field("wait_limit", wait_limit)
+            .finish()
     }
 }
 

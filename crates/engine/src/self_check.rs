@@ -68,7 +68,9 @@ impl Engine {
         let mut tensors: Vec<(&str, Binding<'_>)> = Vec::new();
         tensors.extend(uploaded.iter().map(|(name, pooled)| (*name, Binding::from(pooled.buffer()))));
         tensors.extend(outputs.iter().map(|output| (output.port.name, output.binding())));
-        let groups = kernel.make_groups(&kernel.resolve(&tensors)?)?;
+        // Drivers drop writes beyond a binding, so the bindings include the guard words that follow.
+        let slack = outputs.iter().map(|output| output.guard).min().unwrap_or(0);
+        let groups = kernel.make_groups_with_slack(&kernel.resolve(&tensors)?, slack)?;
 
         let submitted = Instant::now();
         let record = |encoder: &mut wgpu::CommandEncoder| {

@@ -77,7 +77,8 @@ pub fn innermost(blocks: usize, loops: &[Loop]) -> Vec<Option<usize>> {
         .collect()
 }
 
-fn successors(blocks: &[Block]) -> Vec<BTreeSet<usize>> {
+/// Where control may go from every block.
+pub(crate) fn successors(blocks: &[Block]) -> Vec<BTreeSet<usize>> {
     let by_label: BTreeMap<&str, usize> =
         blocks.iter().enumerate().map(|(i, b)| (b.label.as_str(), i)).collect();
     blocks

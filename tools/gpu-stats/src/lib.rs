@@ -9,10 +9,12 @@
 //! README.md tells how to read the numbers and where the model ends.
 
 pub mod assembly;
+pub mod branches;
 mod family;
 pub mod flow;
 mod model;
 mod parts;
+pub mod planned;
 mod report;
 mod spirv;
 mod vulkan;
@@ -23,8 +25,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use family::{Family, Unit};
-pub use model::{Cost, Pipe, Setting, Whole, model, whole};
-pub use parts::{Counts, HOT_FMAS, HOT_SHARE, Part, analyse, inner_loops, per_tile};
+pub use model::{Cost, Pipe, Setting, Whole, model, whole, whole_all_sides};
+pub use parts::{Counts, HOT_FMAS, HOT_SHARE, Part, analyse, analyse_without, inner_loops, per_tile};
 pub use report::{Report, Statistics};
 pub use spirv::{Binding, BindingKind, Job, Spirv, translate};
 pub use worker::{Compiler, ICD_VARIABLE, serve_if_asked, survey};

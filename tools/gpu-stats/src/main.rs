@@ -1,10 +1,10 @@
 //! Command line of `gpu-stats`: compile shaders for AMD GPUs without having one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use gpu_stats::{Cost, Error, Family, Job, Report, Setting, model, survey};
+use gpu_stats::{Cost, Error, Family, Job, Report, Setting, model, planned, survey};
 
 /// Exit code where the driver is missing: 1 is a failed compilation, 2 a wrong command line.
 const NO_DRIVER: u8 = 3;
@@ -24,6 +24,7 @@ THE MODEL
     vmem   bytes a lane x lanes / 64 (GCN) or 128 (RDNA) x SIMDs of the compute unit
   model = multiply-add cycles / that time. One multiply-add a lane and cycle is 100 %, on RDNA 3 as well.
   Where less than one wave a SIMD fits, valu is divided by that number: the other SIMDs are idle.
+  Of an if/else the longer side counts, as for a wave whose lanes agree; `of` shows taken/all instructions then.
   key tile = all parts of the key loop (the outermost loop with the most multiply-adds), each as often as --turns says.
     vega10           4 SIMDs of 16 lanes, wave64
     navi10, navi21   2 SIMDs of 32 lanes
@@ -37,8 +38,14 @@ EXIT CODES
 #[command(about = "Compiles WGSL compute shaders for AMD GPUs with Mesa's RADV, without a GPU", after_help = MODEL)]
 struct Arguments {
     /// WGSL files.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "planned")]
     files: Vec<PathBuf>,
+    /// Instead of files, compile every variant of every operator as it would be planned for each family.
+    #[arg(long, conflicts_with = "files")]
+    planned: bool,
+    /// Write the figures that the test compares with.
+    #[arg(long, requires = "planned", conflicts_with = "family")]
+    write_figures: bool,
     /// Families to compile for: vega10, navi10, navi21, gfx1100.
     #[arg(long, value_delimiter = ',', default_values_t = Family::USUAL)]
     family: Vec<Family>,
@@ -58,6 +65,9 @@ struct Arguments {
     /// repeat for more. Loops not named count once.
     #[arg(long, value_name = "LOOP=COUNT", value_parser = pair::<usize>)]
     turns: Vec<(usize, f64)>,
+    /// Leave the body of a plain `if`, given by its first block's label, out of the model: it hardly ever runs.
+    #[arg(long, value_name = "LABEL", conflicts_with = "planned")]
+    rare: Vec<String>,
     /// List all parts, with their commonest other vector instructions.
     #[arg(long)]
     parts: bool,
@@ -92,6 +102,11 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Error> {
+    let program = std::env::current_exe()
+        .map_err(|e| Error::Worker { message: format!("this program does not know its own path: {e}") })?;
+    if arguments.planned {
+        return run_planned(arguments, &program);
+    }
     let mut jobs = Vec::new();
     for file in &arguments.files {
         let label = file.display().to_string();
@@ -105,18 +120,17 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
             ..Job::new(label, wgsl)
         });
     }
-    let program = std::env::current_exe()
-        .map_err(|e| Error::Worker { message: format!("this program does not know its own path: {e}") })?;
     let mut reports = survey(&program, &arguments.family, &jobs)?;
+    if !arguments.rare.is_empty() {
+        reports.iter_mut().for_each(|r| r.leave_out(&arguments.rare));
+    }
 
     if arguments.json {
         if !arguments.asm {
             reports.iter_mut().for_each(|r| r.assembly.clear());
         }
         let all: Vec<Printed<'_>> = reports.iter().map(Printed::new).collect();
-        let text =
-            serde_json::to_string_pretty(&all).map_err(|e| Error::Worker { message: e.to_string() })?;
-        println!("{text}");
+        println!("{}", json(&all)?);
         return Ok(());
     }
     for job in &jobs {
@@ -126,6 +140,42 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Where the checked-in figures are.
+const FIGURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/figures.json");
+
+fn run_planned(arguments: &Arguments, program: &Path) -> Result<(), Error> {
+    let survey = planned::measure(program, &arguments.family)?;
+    if arguments.write_figures {
+        let text = json(&survey.figures)? + "\n";
+        std::fs::write(FIGURES, text)
+            .map_err(|e| Error::Worker { message: format!("{FIGURES} cannot be written: {e}") })?;
+    }
+    if arguments.json {
+        println!("{}", json(&survey.figures)?);
+        return Ok(());
+    }
+    println!("{}", survey.figures.driver);
+    println!("{}", planned::table(&survey.figures));
+    for figure in &survey.figures.all {
+        if let Some(reason) = &figure.unknown {
+            println!("{}: no whole-kernel share: {reason}", figure.name());
+        }
+    }
+    for reason in &survey.unplanned {
+        println!("not planned: {reason}");
+    }
+    if arguments.parts {
+        for report in &survey.reports {
+            println!("\n{}\n{}\n{}", report.label, report.headline(), report.table(true));
+        }
+    }
+    Ok(())
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string_pretty(value).map_err(|e| Error::Worker { message: e.to_string() })
 }
 
 /// A report with what the model says of it.
@@ -141,7 +191,7 @@ struct Printed<'a> {
 impl<'a> Printed<'a> {
     fn new(report: &'a Report) -> Self {
         let setting = report.setting();
-        Self { report, setting, costs: report.parts.iter().map(|p| model(&p.counts, setting)).collect() }
+        Self { report, setting, costs: report.parts.iter().map(|p| model(&p.taken, setting)).collect() }
     }
 }
 
@@ -151,7 +201,9 @@ fn show(arguments: &Arguments, report: &Report) {
     let tile = report.tile(&arguments.turns);
     let unknown = report.unknown_turns(&arguments.turns);
     if tile.cycles > 0.0 && (unknown.is_empty() || !arguments.turns.is_empty()) {
+        let all_sides = report.tile_all_sides(&arguments.turns).share() * 100.0;
         print!("key tile: {:.0} cycles, {:.1}% of peak", tile.cycles, tile.share() * 100.0);
+        print!(" ({all_sides:.1}% with both sides of every if/else)");
         if !unknown.is_empty() {
             print!(" (loops {unknown:?} counted once)");
         }

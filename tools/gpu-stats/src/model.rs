@@ -119,13 +119,23 @@ impl Whole {
 
 /// Adds parts up, each as often as it runs: `trips` are pairs of part index and runs a key tile, as [`per_tile`] makes
 /// them. Parts not named do not count. Useful are the multiply-adds of hot parts; those elsewhere belong to the softmax.
+/// Of every `if`/`else` one side counts ([`Part::taken`]).
 ///
 /// [`per_tile`]: crate::per_tile
 pub fn whole(parts: &[Part], trips: &[(usize, f64)], setting: Setting) -> Whole {
+    sum(parts, trips, setting, |part| &part.taken)
+}
+
+/// As [`whole`], with both sides of every `if`/`else`: what a wave pays whose lanes never agree.
+pub fn whole_all_sides(parts: &[Part], trips: &[(usize, f64)], setting: Setting) -> Whole {
+    sum(parts, trips, setting, |part| &part.counts)
+}
+
+fn sum(parts: &[Part], trips: &[(usize, f64)], setting: Setting, of: fn(&Part) -> &Counts) -> Whole {
     let mut sum = Whole { fma: 0.0, cycles: 0.0 };
     for &(index, count) in trips {
         if let Some(part) = parts.get(index) {
-            let cost = model(&part.counts, setting);
+            let cost = model(of(part), setting);
             sum.cycles += cost.cycles() * count;
             if part.hot() {
                 sum.fma += cost.fma * count;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::assembly::{Class, Instruction, parse};
+use crate::branches::skipped;
 use crate::flow::{Loop, innermost, loops};
 
 /// Multiply-adds from which a part in a loop counts as hot.
@@ -136,8 +137,10 @@ pub struct Part {
     pub innermost: bool,
     /// First and last block label.
     pub labels: (String, String),
-    /// What is in it.
+    /// What is in it, both sides of every `if`/`else` included.
     pub counts: Counts,
+    /// What a wave runs whose lanes agree: of every `if`/`else` the longer side only. The model's input.
+    pub taken: Counts,
 }
 
 impl Part {
@@ -152,8 +155,15 @@ impl Part {
 /// The compiler drops the barriers of a workgroup that is a single wave. In a program without any barrier instruction,
 /// a workgroup memory read that follows a write starts a new part instead: there the source must have had one.
 pub fn analyse(assembly: &str) -> Vec<Part> {
+    analyse_without(assembly, &[])
+}
+
+/// As [`analyse`], but the bodies of plain `if`s that begin with a label in `rare` do not count as [`Part::taken`]: the
+/// caller knows that they hardly ever run.
+pub fn analyse_without(assembly: &str, rare: &[String]) -> Vec<Part> {
     let blocks = parse(assembly);
     let loops = loops(&blocks);
+    let skipped = skipped(&blocks, &loops, rare);
     let homes = innermost(blocks.len(), &loops);
     let dropped = !blocks.iter().flat_map(|b| &b.instructions).any(|i| i.class() == Class::Barrier);
 
@@ -161,7 +171,7 @@ pub fn analyse(assembly: &str) -> Vec<Part> {
     let mut open = false;
     let mut written = false;
     let mut last_home = None;
-    for (block, &home) in blocks.iter().zip(&homes) {
+    for (index, (block, &home)) in blocks.iter().zip(&homes).enumerate() {
         if home != last_home {
             open = false;
         }
@@ -180,6 +190,9 @@ pub fn analyse(assembly: &str) -> Vec<Part> {
             if let Some(part) = parts.last_mut() {
                 part.labels.1.clone_from(&block.label);
                 part.counts.add(instruction);
+                if !skipped.contains(&index) {
+                    part.taken.add(instruction);
+                }
             }
         }
     }
@@ -201,6 +214,7 @@ impl Part {
             innermost: home.is_some_and(|l| loops.iter().all(|other| other.parent != Some(l))),
             labels: (label.to_owned(), label.to_owned()),
             counts: Counts::default(),
+            taken: Counts::default(),
         }
     }
 }
@@ -231,7 +245,7 @@ pub fn inner_loops(parts: &[Part]) -> BTreeSet<usize> {
         .collect()
 }
 
-fn key_loop(parts: &[Part]) -> Option<usize> {
+pub(crate) fn key_loop(parts: &[Part]) -> Option<usize> {
     let mut fmas: BTreeMap<usize, u32> = BTreeMap::new();
     for part in parts {
         if let Some(&outer) = part.path.first() {

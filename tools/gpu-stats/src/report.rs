@@ -6,8 +6,8 @@ use std::fmt::Write;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Pipe, Setting, Whole, model, whole};
-use crate::parts::{Counts, Part, analyse, inner_loops, per_tile};
+use crate::model::{Pipe, Setting, Whole, model, whole, whole_all_sides};
+use crate::parts::{Counts, Part, analyse, analyse_without, inner_loops, per_tile};
 use crate::{Error, Family, Job, spirv, vulkan};
 
 /// The driver's statistics, by RADV's names.
@@ -126,6 +126,16 @@ impl Report {
         whole(&self.parts, &per_tile(&self.parts, turns), self.setting())
     }
 
+    /// As [`Report::tile`], with both sides of every `if`/`else`.
+    pub fn tile_all_sides(&self, turns: &[(usize, f64)]) -> Whole {
+        whole_all_sides(&self.parts, &per_tile(&self.parts, turns), self.setting())
+    }
+
+    /// Takes the bodies of plain `if`s that begin with these labels out of what the model counts.
+    pub fn leave_out(&mut self, rare: &[String]) {
+        self.parts = analyse_without(&self.assembly, rare);
+    }
+
     /// Loops inside the key loop that `turns` says nothing of: [`Report::tile`] counts them once.
     pub fn unknown_turns(&self, turns: &[(usize, f64)]) -> Vec<usize> {
         let known = |l: &usize| turns.iter().any(|(number, _)| number == l);
@@ -170,7 +180,7 @@ impl Report {
         table.set_header(header);
         for part in self.parts.iter().filter(|p| all || p.hot()) {
             let c = &part.counts;
-            let cost = model(c, self.setting());
+            let cost = model(&part.taken, self.setting());
             let pipe = match cost.binding() {
                 Pipe::Valu => "valu",
                 Pipe::Lds => "lds",
@@ -185,7 +195,11 @@ impl Report {
                     format!("{}-{}", part.labels.0, part.labels.1)
                 },
                 c.fmas.to_string(),
-                c.instructions.to_string(),
+                if c.instructions == part.taken.instructions {
+                    c.instructions.to_string()
+                } else {
+                    format!("{}/{}", part.taken.instructions, c.instructions)
+                },
                 percent(c.fma_share()),
                 percent(c.fma_share_without_waits()),
                 c.valu.to_string(),

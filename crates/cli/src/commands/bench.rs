@@ -73,7 +73,8 @@ fn problems(matches: &ArgMatches, operators: &[&'static dyn Operator]) -> Result
     for operator in operators {
         let of_shape = |shape: &str| Ok((*operator, plan::of_shape(matches, *operator, shape)?));
         if shapes.is_empty() {
-            let own: Result<Vec<Named>> = operator.bench_shapes().iter().map(|shape| of_shape(shape)).collect();
+            let own: Result<Vec<Named>> =
+                operator.bench_shapes().iter().map(|shape| of_shape(shape)).collect();
             problems.extend(own?);
         } else {
             let asked: Result<Vec<Named>> = shapes.iter().map(|shape| of_shape(shape)).collect();
@@ -83,14 +84,22 @@ fn problems(matches: &ArgMatches, operators: &[&'static dyn Operator]) -> Result
     Ok(problems)
 }
 
-fn print(ui: Ui, problems: &[Named], pairs: &[(Measured, Option<Measured>)], peak: Option<f64>, against: Option<&str>) {
+fn print(
+    ui: Ui,
+    problems: &[Named],
+    pairs: &[(Measured, Option<Measured>)],
+    peak: Option<f64>,
+    against: Option<&str>,
+) {
     let versus = against.map(|against| format!("vs {against}"));
-    let mut header = vec!["problem", "variant", "median", "p10", "p90", "GFLOP/s", "GB/s", "of peak", "density", "taken"];
+    let mut header =
+        vec!["problem", "variant", "median", "p10", "p90", "GFLOP/s", "GB/s", "of peak", "density", "taken"];
     header.extend(versus.as_deref());
     let mut rows = Vec::new();
     for ((operator, problem), (first, second)) in problems.iter().zip(pairs) {
         for measured in std::iter::once(first).chain(second) {
-            let mut row = cells(&format!("{} {}", operator.name(), problem.describe()), &**problem, measured, peak);
+            let mut row =
+                cells(&format!("{} {}", operator.name(), problem.describe()), &**problem, measured, peak);
             if let Some(second) = second {
                 let ratio = match (first.times, second.times) {
                     (Some(a), Some(b)) if std::ptr::eq(measured, first) => {

@@ -114,13 +114,21 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     Ok(Verdict::of(failed == 0))
 }
 
-fn items(matches: &ArgMatches, operators: &[&'static dyn Operator], golden: Option<&Path>) -> Result<Vec<Item>> {
+fn items(
+    matches: &ArgMatches,
+    operators: &[&'static dyn Operator],
+    golden: Option<&Path>,
+) -> Result<Vec<Item>> {
     if let Some(path) = golden {
         let only = args::string(matches, "op").unwrap_or_default();
         return Ok(io::golden_files(path)?
             .into_iter()
             .map(|file| Item {
-                operator: operators.first().map(|op| op.name()).filter(|_| !only.is_empty()).unwrap_or_default(),
+                operator: operators
+                    .first()
+                    .map(|op| op.name())
+                    .filter(|_| !only.is_empty())
+                    .unwrap_or_default(),
                 name: file.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
                 repro: format!("foveal check --golden {}", quoted(&file.to_string_lossy())),
                 what: What::Golden(file),
@@ -156,14 +164,17 @@ fn items(matches: &ArgMatches, operators: &[&'static dyn Operator], golden: Opti
         .collect();
     if items.is_empty() {
         let hint = suggestion(wanted, all.iter().map(|(_, case)| case.name.as_str()));
-        return Err(usage(format!("no case's name contains `{wanted}`; `foveal list --json` has all names{hint}")));
+        return Err(usage(format!(
+            "no case's name contains `{wanted}`; `foveal list --json` has all names{hint}"
+        )));
     }
     Ok(items)
 }
 
 fn examine(item: &Item, device: Option<&Device>, variant: Option<&str>, adapter: Option<&str>) -> Row {
     let adapter = adapter.map(|name| format!(" --adapter {}", quoted(name))).unwrap_or_default();
-    let row = |status, reason| Row { status, tried: Vec::new(), reason, repro: format!("{}{adapter}", item.repro) };
+    let row =
+        |status, reason| Row { status, tried: Vec::new(), reason, repro: format!("{}{adapter}", item.repro) };
     let prepared = match &item.what {
         What::Case(case) => of_case(item.operator, case),
         What::Golden(path) => of_golden(path, item.operator),
@@ -189,7 +200,8 @@ fn examine(item: &Item, device: Option<&Device>, variant: Option<&str>, adapter:
     if row.status == Status::Skipped {
         row.reason = tried.first().and_then(|tried| tried.reason.clone());
     }
-    if let Some(bad) = tried.iter().find(|tried| tried.status == Status::Failed).filter(|_| device.is_some()) {
+    if let Some(bad) = tried.iter().find(|tried| tried.status == Status::Failed).filter(|_| device.is_some())
+    {
         row.repro = format!("{}{adapter} --variant {}", item.repro, bad.variant);
     } else if device.is_none() {
         row.repro.push_str(" --device cpu");
@@ -250,7 +262,8 @@ fn skip_reason(error: &anyhow::Error) -> Option<String> {
 
 fn against_reference(prepared: &Prepared) -> Tried {
     let checked = || {
-        let inputs: Vec<(&str, &HostTensor)> = prepared.inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+        let inputs: Vec<(&str, &HostTensor)> =
+            prepared.inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
         let computed = prepared.problem.reference(&inputs, Rows::All)?;
         let outputs: Vec<_> =
             computed.iter().map(|output| Ok((output.name, output.to_tensor()?))).collect::<Result<_>>()?;
@@ -334,12 +347,20 @@ fn print(ui: Ui, item: &Item, row: &Row, width: usize) {
 /// Reasons quote what a file says, which may be a page of mask.
 fn shortened(reason: &str) -> String {
     const MOST: usize = 110;
-    if reason.chars().count() <= MOST { reason.to_owned() } else { reason.chars().take(MOST).chain("...".chars()).collect() }
+    if reason.chars().count() <= MOST {
+        reason.to_owned()
+    } else {
+        reason.chars().take(MOST).chain("...".chars()).collect()
+    }
 }
 
 fn json_row(item: &Item, row: &Row) -> Value {
     let checked = || row.tried.iter().filter_map(|tried| tried.checked.as_ref());
-    let furthest = checked().max_by(|a, b| (!a.passed(), a.rel_rmse()).partial_cmp(&(!b.passed(), b.rel_rmse())).unwrap_or(std::cmp::Ordering::Equal));
+    let furthest = checked().max_by(|a, b| {
+        (!a.passed(), a.rel_rmse())
+            .partial_cmp(&(!b.passed(), b.rel_rmse()))
+            .unwrap_or(std::cmp::Ordering::Equal)
+    });
     let variants: Vec<Value> = row
         .tried
         .iter()

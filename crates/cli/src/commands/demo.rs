@@ -63,7 +63,10 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     show(ui, &weights);
     let place = picture.write(&sample, &weights, &summary, ui);
     document.insert("picture".into(), json!(place));
-    document.insert("sample".into(), json!({"title": sample.title, "model": sample.model, "shape": problem.shape()}));
+    document.insert(
+        "sample".into(),
+        json!({"title": sample.title, "model": sample.model, "shape": problem.shape()}),
+    );
     ui.document(&Value::Object(document));
     Ok(outcome)
 }
@@ -79,7 +82,8 @@ fn sample() -> Result<Sample> {
 }
 
 fn weights(sample: &Sample) -> Result<Vec<Weights>> {
-    let find = |name: &str| sample.job.tensor(name).ok_or_else(|| anyhow!("the sample has no tensor `{name}`"));
+    let find =
+        |name: &str| sample.job.tensor(name).ok_or_else(|| anyhow!("the sample has no tensor `{name}`"));
     let scale = sample.job.problem.options().get("scale").and_then(Value::as_f64);
     let scale = scale.ok_or_else(|| anyhow!("the sample says no scale"))?;
     picture::weights(find("q")?, find("k")?, scale, &sample.heads)
@@ -106,7 +110,8 @@ fn on_device(device: &Device, sample: &Sample, ui: Ui) -> Result<Told> {
     }
     let errors = shown.iter().map(|shown| shown.against_stored.rel_rmse());
     let worst = errors.fold(0.0, f64::max);
-    let allowed = shown.iter().flat_map(|shown| &shown.against_stored.outputs).map(|output| output.tolerance.rel_rmse);
+    let allowed =
+        shown.iter().flat_map(|shown| &shown.against_stored.outputs).map(|output| output.tolerance.rel_rmse);
     let passed = !shown.is_empty()
         && measured.checked.passed()
         && shown.iter().all(|shown| shown.against_stored.passed() && shown.against_reference.passed());
@@ -129,7 +134,10 @@ fn on_device(device: &Device, sample: &Sample, ui: Ui) -> Result<Told> {
             large.describe(),
             measured.variant
         ));
-        ui.line(format!("  limit?     {limit} of the {} GFLOP/s that this adapter can do at most", ui::three(peak)));
+        ui.line(format!(
+            "  limit?     {limit} of the {} GFLOP/s that this adapter can do at most",
+            ui::three(peak)
+        ));
         document.insert("gflops".into(), json!(gflops));
         document.insert("median_ms".into(), json!(times.median.as_secs_f64() * 1e3));
         document.insert("roofline_share".into(), json!(gflops / peak));
@@ -139,7 +147,8 @@ fn on_device(device: &Device, sample: &Sample, ui: Ui) -> Result<Told> {
     document.insert("peak_gflops".into(), json!(peak));
     document.insert("variants".into(), shown.iter().map(json_row).collect());
     document.insert("large".into(), json!({"shape": large.shape(), "variant": measured.variant}));
-    let summary = format!("checked on {}: {worst:.1e} off the model's own output (relative RMSE)", device.name());
+    let summary =
+        format!("checked on {}: {worst:.1e} off the model's own output (relative RMSE)", device.name());
     Ok((Verdict::of(passed), document, summary))
 }
 
@@ -168,7 +177,9 @@ fn every_variant(
         let against_stored = verify::check(problem, &sample.stored, &outputs)?;
         let against_reference = verify::check(problem, &reference, &outputs)?;
         let right = against_stored.passed() && against_reference.passed();
-        let times = right.then(|| measure::time(device, &kernel, &inputs, measure::REPEATS, VARIANT_LIMIT)).transpose()?;
+        let times = right
+            .then(|| measure::time(device, &kernel, &inputs, measure::REPEATS, VARIANT_LIMIT))
+            .transpose()?;
         shown.push(Shown { variant: variant.name.to_owned(), against_stored, against_reference, times });
     }
     Ok((shown, left_out))
@@ -196,7 +207,10 @@ fn variants_table(ui: Ui, problem: &dyn Problem, shown: &[Shown]) {
 fn complaints(shown: &[Shown], measured: &Measured) -> Vec<String> {
     let of = |shown: &Shown| {
         let checks = [&shown.against_stored, &shown.against_reference];
-        checks.iter().find_map(|checked| checked.complaint()).map(|complaint| format!("{}: {complaint}", shown.variant))
+        checks
+            .iter()
+            .find_map(|checked| checked.complaint())
+            .map(|complaint| format!("{}: {complaint}", shown.variant))
     };
     let large = measured.checked.complaint().map(|complaint| format!("{}: {complaint}", measured.variant));
     shown.iter().filter_map(of).chain(large).collect()
@@ -240,7 +254,9 @@ fn on_cpu(sample: &Sample, choice: &Choice, ui: Ui) -> Result<Told> {
 fn show(ui: Ui, weights: &[Weights]) {
     let Some(head) = weights.last() else { return };
     let Weights { label, queries, keys, .. } = head;
-    ui.line(format!("\nWho attends to whom: {label}, {queries} queries down, {keys} keys across, brighter is more"));
+    ui.line(format!(
+        "\nWho attends to whom: {label}, {queries} queries down, {keys} keys across, brighter is more"
+    ));
     ui.line(terminal::heat_map(head, COLUMNS, terminal::Shades::of_stdout()).trim_end_matches('\n'));
 }
 
@@ -272,8 +288,12 @@ impl Picture {
         let place = self.place?;
         let positions = weights.first().map_or(0, |head| head.keys);
         let lines = [
-            format!("{}, {positions} tokens, four of its heads. A row is a token that asks, a column one that is", sample.model),
-            "asked; its colour is the share of attention, computed in f64 from the sample's q and k.".to_owned(),
+            format!(
+                "{}, {positions} tokens, four of its heads. A row is a token that asks, a column one that is",
+                sample.model
+            ),
+            "asked; its colour is the share of attention, computed in f64 from the sample's q and k."
+                .to_owned(),
         ];
         let caption = png::Caption { title: &sample.title, lines: &lines, foot: summary };
         match png::write(&png::draw(weights, &caption), &self.path, place) {

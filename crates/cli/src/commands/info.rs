@@ -27,7 +27,9 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     }
     let roofline = match (&device, matches.get_flag("roofline")) {
         (_, false) => Value::Null,
-        (None, true) => return Err(usage(format!("--roofline measures an adapter and none was found; {HOW_TO_GET_ONE}"))),
+        (None, true) => {
+            return Err(usage(format!("--roofline measures an adapter and none was found; {HOW_TO_GET_ONE}")));
+        }
         (Some(device), true) => {
             let rates = device.roofline()?;
             rates_table(ui, device.profile(), &rates);
@@ -72,9 +74,21 @@ fn rates_table(ui: Ui, profile: &AdapterProfile, rates: &Rates) {
     let shown = |rate: f64| if rate > 0.0 { ui::three(rate) } else { "none".into() };
     let row = |what: &str, rate: f64, note: String| vec![what.to_owned(), shown(rate), per(rate), note];
     let rows = [
-        row("f32 FMA", rates.fma, format!("two operations each: {} GFLOP/s is 100 % of peak", ui::three(rates.peak_gflops()))),
-        row("storage load", rates.storage_load, format!("f32, cached: {} GB/s", ui::three(rates.storage_load * 4.0))),
-        row("workgroup load", rates.workgroup_load, format!("f32: {} GB/s", ui::three(rates.workgroup_load * 4.0))),
+        row(
+            "f32 FMA",
+            rates.fma,
+            format!("two operations each: {} GFLOP/s is 100 % of peak", ui::three(rates.peak_gflops())),
+        ),
+        row(
+            "storage load",
+            rates.storage_load,
+            format!("f32, cached: {} GB/s", ui::three(rates.storage_load * 4.0)),
+        ),
+        row(
+            "workgroup load",
+            rates.workgroup_load,
+            format!("f32: {} GB/s", ui::three(rates.workgroup_load * 4.0)),
+        ),
         row("subgroup broadcast", rates.broadcast, "a value spread to all lanes, counted once a lane".into()),
         row("exp2", rates.exp2, "one for every visible pair of a query and a key".into()),
     ];

@@ -49,7 +49,9 @@ fn problem(matches: &ArgMatches) -> Result<(&'static dyn Operator, Arc<dyn Probl
         let job = Job::new(io::read_all(&inputs)?, name, dtype, |op| options::given(matches, op))?;
         return Ok((job.operator, job.problem));
     }
-    let operator = operator(name.ok_or_else(|| usage("which operator? Give its name, or --input with a file that says"))?)?;
+    let operator = operator(
+        name.ok_or_else(|| usage("which operator? Give its name, or --input with a file that says"))?,
+    )?;
     let shape = args::string(matches, "shape").ok_or_else(|| {
         let example = operator.bench_shapes().first().copied().unwrap_or_default();
         usage(format!("which sizes? Give --shape ({}; e.g. {example}) or --input", operator.shape_help()))
@@ -133,7 +135,8 @@ fn document(plan: &Plan, profile: &AdapterProfile, micros: f64, texts: &[(String
         plan.rejected.iter().map(|other| json!({"variant": other.variant, "reason": other.reason})).collect();
     let tiles: serde_json::Map<String, Value> =
         plan.tiles.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-    let wgsl: Vec<Value> = texts.iter().map(|(module, text)| json!({"module": module, "text": text})).collect();
+    let wgsl: Vec<Value> =
+        texts.iter().map(|(module, text)| json!({"module": module, "text": text})).collect();
     let cost = &plan.cost;
     json!({
         "adapter": profile.name,

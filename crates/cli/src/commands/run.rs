@@ -29,7 +29,8 @@ struct Done {
 pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     let files = io::read_all(&args::all::<PathBuf>(matches, "input"))?;
     let dtype: Option<Dtype> = args::string(matches, "dtype").map(str::parse).transpose()?;
-    let job = Job::new(files, args::string(matches, "op"), dtype, |op| options::given(matches, op))?;
+    let job = Job::new(files, args::string(matches, "op"), dtype, |op| options::given(matches, op))?
+        .with_all_outputs()?;
     let variant = args::string(matches, "variant");
     check_variant(variant, &[job.operator])?;
     let inputs = job.inputs()?;
@@ -46,23 +47,36 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     };
     let checked = if matches.get_flag("check") { Some(check(&job, &inputs, &done)?) } else { None };
 
-    let written: Vec<(&str, &HostTensor)> = done.outputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let written: Vec<(&str, &HostTensor)> =
+        done.outputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
     output.write(&written, &job.entry())?;
     report(ui, &job, &done, checked.as_ref(), &odd, path);
     Ok(Verdict::of(checked.is_none_or(|(checked, _)| checked.passed())))
 }
 
-fn on_device(device: &Device, job: &Job, inputs: &[(&'static str, &HostTensor)], variant: Option<&str>) -> Result<Done> {
+fn on_device(
+    device: &Device,
+    job: &Job,
+    inputs: &[(&'static str, &HostTensor)],
+    variant: Option<&str>,
+) -> Result<Done> {
     let plan = device.plan(&*job.problem, variant)?;
     let kernel = device.prepare(&plan, variant.is_some())?;
     let start = Instant::now();
     let outputs = device.run(&kernel, inputs)?;
-    Ok(Done { adapter: device.name(), variant: kernel.plan().variant.clone(), time: start.elapsed(), outputs })
+    Ok(Done {
+        adapter: device.name(),
+        variant: kernel.plan().variant.clone(),
+        time: start.elapsed(),
+        outputs,
+    })
 }
 
 fn on_cpu(job: &Job, inputs: &[(&'static str, &HostTensor)], variant: Option<&str>) -> Result<Done> {
     if variant.is_some() {
-        return Err(usage("--variant names a way to compute on an adapter; there is none with the cpu device"));
+        return Err(usage(
+            "--variant names a way to compute on an adapter; there is none with the cpu device",
+        ));
     }
     let start = Instant::now();
     let expected = job.problem.reference(inputs, Rows::All)?;
@@ -120,7 +134,9 @@ fn report(
     let shapes = |role: PortRole| -> Value {
         let ports = problem.ports();
         let ports = ports.iter().filter(|port| port.role == role);
-        ports.map(|port| (port.name.to_owned(), json!({"shape": port.shape, "dtype": port.dtype.to_string()}))).collect()
+        ports
+            .map(|port| (port.name.to_owned(), json!({"shape": port.shape, "dtype": port.dtype.to_string()})))
+            .collect()
     };
     ui.document(&json!({
         "adapter": done.adapter,

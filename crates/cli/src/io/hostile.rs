@@ -48,7 +48,14 @@ fn each_lie_gets_its_own_error() {
     refused(b"", "truncated");
     refused(&[0xff; 40], "header claims 18446744073709551615 bytes");
     refused(&with_header("{\"\u{fffd}", 0), "not the JSON");
-    refused(&{ let mut f = 2u64.to_le_bytes().to_vec(); f.extend([0xff, 0xfe]); f }, "not UTF-8");
+    refused(
+        &{
+            let mut f = 2u64.to_le_bytes().to_vec();
+            f.extend([0xff, 0xfe]);
+            f
+        },
+        "not UTF-8",
+    );
     let one = |dtype: &str, shape: &str, offsets: &str| {
         format!(r#"{{"q":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}}}"#)
     };

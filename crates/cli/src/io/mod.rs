@@ -1,11 +1,11 @@
 //! Tensors in files. Nothing is trusted: sizes are checked against the file before memory is asked for.
 
 mod bytes;
+#[cfg(test)]
+mod hostile;
 mod npy;
 mod output;
 mod safetensors;
-#[cfg(test)]
-mod hostile;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,9 @@ impl TensorFile {
         let Some(text) = self.metadata.get("foveal") else { return Ok(None) };
         match serde_json::from_str(text) {
             Ok(Value::Object(options)) => Ok(Some(options)),
-            Ok(other) => Err(usage(format!("the `foveal` header entry is {}, expected a JSON object", kind(&other)))),
+            Ok(other) => {
+                Err(usage(format!("the `foveal` header entry is {}, expected a JSON object", kind(&other))))
+            }
             Err(error) => Err(usage(format!("the `foveal` header entry is not JSON: {error}"))),
         }
     }

@@ -56,7 +56,10 @@ fn read_named(path: &Path) -> Result<(String, HostTensor)> {
 pub(super) fn parse(file: &[u8]) -> Result<HostTensor> {
     check_preamble(file)?;
     let mut rest = file;
-    let header = NpyFile::new(&mut rest).map_err(|error| usage(format!("not an .npy file: {error}")))?.header().clone();
+    let header = NpyFile::new(&mut rest)
+        .map_err(|error| usage(format!("not an .npy file: {error}")))?
+        .header()
+        .clone();
     let shape: Vec<usize> = header
         .shape()
         .iter()
@@ -69,7 +72,9 @@ pub(super) fn parse(file: &[u8]) -> Result<HostTensor> {
         .ok_or_else(|| usage(format!("shape {shape:?} overflows")))?;
     let mut data = rest
         .get(..need)
-        .ok_or_else(|| usage(format!("shape {shape:?} needs {need} bytes of data and {} follow", rest.len())))?
+        .ok_or_else(|| {
+            usage(format!("shape {shape:?} needs {need} bytes of data and {} follow", rest.len()))
+        })?
         .to_vec();
     if big_endian {
         data.chunks_exact_mut(element.size_bytes()).for_each(<[u8]>::reverse);
@@ -100,9 +105,9 @@ fn check_preamble(file: &[u8]) -> Result<()> {
     if length > MOST_HEADER_BYTES {
         return Err(usage(format!("its header claims {length} bytes, at most {MOST_HEADER_BYTES} are read")));
     }
-    let text = body
-        .get(..length)
-        .ok_or_else(|| usage(format!("truncated: its header claims {length} bytes and {} follow", body.len())))?;
+    let text = body.get(..length).ok_or_else(|| {
+        usage(format!("truncated: its header claims {length} bytes and {} follow", body.len()))
+    })?;
     if text.iter().filter(|byte| b"([{".contains(byte)).count() > MOST_BRACKETS {
         return Err(usage("its header nests deeper than an array of numbers does"));
     }
@@ -113,14 +118,15 @@ fn check_preamble(file: &[u8]) -> Result<()> {
 fn check_sizes(text: &str) -> Result<()> {
     let unquoted: String = text.split(['\'', '"']).step_by(2).collect::<Vec<_>>().join(" ");
     let mut product = 1u64;
-    for word in unquoted.split(|c: char| !(c.is_alphanumeric() || "_.+-".contains(c))).filter(|word| !word.is_empty()) {
+    for word in
+        unquoted.split(|c: char| !(c.is_alphanumeric() || "_.+-".contains(c))).filter(|word| !word.is_empty())
+    {
         if ["True", "False"].contains(&word) {
             continue;
         }
         let size: u64 = word.parse().map_err(|_| usage(format!("`{word}` in its header is not a size")))?;
-        product = product
-            .checked_mul(size.max(1))
-            .ok_or_else(|| usage("the shape in its header overflows"))?;
+        product =
+            product.checked_mul(size.max(1)).ok_or_else(|| usage("the shape in its header overflows"))?;
     }
     Ok(())
 }
@@ -128,7 +134,10 @@ fn check_sizes(text: &str) -> Result<()> {
 /// The element type, and whether its bytes are big endian.
 fn element(dtype: &DType) -> Result<(Element, bool)> {
     let refuse = || {
-        usage(format!("elements of type {} cannot be read, expected f2, f4, f8, i4, i8, u1 or b1", dtype.descr()))
+        usage(format!(
+            "elements of type {} cannot be read, expected f2, f4, f8, i4, i8, u1 or b1",
+            dtype.descr()
+        ))
     };
     let DType::Plain(plain) = dtype else { return Err(refuse()) };
     let element = match (plain.type_char(), plain.size_field()) {
@@ -236,7 +245,9 @@ mod tests {
     fn claims_beyond_the_file_are_refused_before_memory_is_asked_for() {
         let huge = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }\n";
         assert!(parse(&file(huge, &[0; 16])).unwrap_err().to_string().contains("needs 4000000000000 bytes"));
-        for shape in ["4294967296, 4294967296, 4294967296", "0, 99999999999, 99999999999", "0xffffffffff, 2", "-1, 2"] {
+        for shape in
+            ["4294967296, 4294967296, 4294967296", "0, 99999999999, 99999999999", "0xffffffffff, 2", "-1, 2"]
+        {
             let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({shape}), }}\n");
             assert!(parse(&file(&header, &[0; 16])).is_err(), "{shape}");
         }

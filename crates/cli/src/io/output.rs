@@ -54,11 +54,14 @@ impl Output {
                 file.write_all(&safetensors::serialise(tensors, options)?)
                     .and_then(|()| file.as_file().sync_all())
                     .with_context(|| path.display().to_string())?;
-                file.persist(&path).map_err(|error| error.error).with_context(|| path.display().to_string())?;
+                file.persist(&path)
+                    .map_err(|error| error.error)
+                    .with_context(|| path.display().to_string())?;
             }
             Pending::Directory(directory) => {
                 let write = |name: String, bytes: Vec<u8>| {
-                    fs::write(directory.path().join(&name), bytes).with_context(|| path.display().to_string())?;
+                    fs::write(directory.path().join(&name), bytes)
+                        .with_context(|| path.display().to_string())?;
                     anyhow::Ok(name)
                 };
                 let mut names = vec![write("foveal.json".into(), options.as_bytes().to_vec())?];
@@ -90,10 +93,12 @@ fn parent(path: &Path) -> Result<&Path> {
         Some(parent) => parent,
         None => return Err(usage(format!("{}: cannot be written", path.display()))),
     };
-    if !fs::metadata(parent).map_err(|error| denied(parent, &error))?.is_dir() {
-        return Err(usage(format!("{}: {} is not a directory", path.display(), parent.display())));
-    }
-    Ok(parent)
+    let why = match fs::metadata(parent) {
+        Ok(about) if about.is_dir() => return Ok(parent),
+        Ok(_) => "not a directory".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(usage(format!("{}: cannot be written: {}: {why}", path.display(), parent.display())))
 }
 
 fn denied(path: &Path, error: &std::io::Error) -> anyhow::Error {
@@ -153,7 +158,11 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("file");
         fs::write(&file, "x").unwrap();
-        for path in [place.path().join("none/out.safetensors"), file.join("out.safetensors"), place.path().join("out.txt")] {
+        for path in [
+            place.path().join("none/out.safetensors"),
+            file.join("out.safetensors"),
+            place.path().join("out.txt"),
+        ] {
             assert!(Output::prepare(&path).is_err(), "{}", path.display());
         }
     }

@@ -18,9 +18,11 @@ const LENGTH_BYTES: usize = 8;
 /// The tensors and strings of a file's bytes.
 pub(super) fn parse(file: &[u8]) -> Result<TensorFile> {
     let data_len = check_header(file)?;
-    let view = SafeTensors::deserialize(file).map_err(|error| usage(format!("not a safetensors file: {error}")))?;
+    let view =
+        SafeTensors::deserialize(file).map_err(|error| usage(format!("not a safetensors file: {error}")))?;
     let (_, header) = SafeTensors::read_metadata(file).map_err(|error| usage(error.to_string()))?;
-    let metadata: BTreeMap<String, String> = header.metadata().clone().unwrap_or_default().into_iter().collect();
+    let metadata: BTreeMap<String, String> =
+        header.metadata().clone().unwrap_or_default().into_iter().collect();
     let mut tensors = BTreeMap::new();
     for (name, tensor) in view.iter() {
         let element = element(tensor.dtype()).ok_or_else(|| {
@@ -52,9 +54,8 @@ fn check_header(file: &[u8]) -> Result<usize> {
     })?;
     let header_text =
         std::str::from_utf8(header).map_err(|error| usage(format!("the header is not UTF-8: {error}")))?;
-    let entries: Entries = serde_json::from_str(header_text).map_err(|error| {
-        usage(format!("the header is not the JSON of a safetensors file: {error}"))
-    })?;
+    let entries: Entries = serde_json::from_str(header_text)
+        .map_err(|error| usage(format!("the header is not the JSON of a safetensors file: {error}")))?;
     let data_len = rest.len() - header.len();
     for (name, entry) in &entries.0 {
         let [begin, end] = entry.data_offsets;
@@ -152,4 +153,3 @@ pub(super) fn serialise(tensors: &[(&str, &HostTensor)], options: &str) -> Resul
     let metadata = HashMap::from([("foveal".to_owned(), options.to_owned())]);
     Ok(safetensors::serialize(views, Some(metadata))?)
 }
-

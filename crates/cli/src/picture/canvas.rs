@@ -68,7 +68,8 @@ impl Canvas {
         let advance = advance(font);
         let mut start = 0;
         for character in text.chars() {
-            let glyph = get_raster(character, font.weight, font.height).or_else(|| get_raster('?', font.weight, font.height));
+            let glyph = get_raster(character, font.weight, font.height)
+                .or_else(|| get_raster('?', font.weight, font.height));
             for (across, row) in (0..).zip(glyph.iter().flat_map(|glyph| glyph.raster())) {
                 for (along, &cover) in (0..).zip(row.iter()) {
                     let (x, y) = place(start + along, across);

@@ -38,7 +38,8 @@ pub(crate) fn weights(q: &HostTensor, k: &HostTensor, scale: f64, labels: &[Stri
         data[start..start + width].to_vec()
     };
     let one_head = |head: usize| {
-        let key_rows: Vec<Vec<f64>> = (0..keys).map(|key| row(&k, head / (heads / groups), keys, key)).collect();
+        let key_rows: Vec<Vec<f64>> =
+            (0..keys).map(|key| row(&k, head / (heads / groups), keys, key)).collect();
         let mut values = Vec::with_capacity(queries * keys);
         for query in 0..queries {
             let query = row(&q, head, queries, query);

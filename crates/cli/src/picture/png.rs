@@ -122,7 +122,11 @@ fn ticks(length: usize) -> impl Iterator<Item = usize> {
 /// `text`, cut to that many pixels of body text.
 fn fit(text: &str, width: u32) -> String {
     let most = (width / width_of("x", BODY).max(1)) as usize;
-    if text.chars().count() <= most { text.to_owned() } else { text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect() }
+    if text.chars().count() <= most {
+        text.to_owned()
+    } else {
+        text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect()
+    }
 }
 
 fn count(count: usize) -> u32 {

@@ -74,7 +74,12 @@ fn brightest(weights: &Weights, (row, rows): (usize, usize), (column, columns): 
         .fold(0.0, f64::max)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "0 to 1 times ten")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "0 to 1 times ten"
+)]
 fn index(level: f64, count: usize) -> usize {
     ((level * count as f64) as usize).min(count - 1)
 }

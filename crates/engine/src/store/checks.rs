@@ -69,7 +69,7 @@ impl PassedChecks {
             let bytes = files::read(self.path.as_deref()?, LIMIT_BYTES)?;
             let content: Content = serde_json::from_slice(&bytes)
                 .map_err(|error| {
-                    log::debug!("the file of passed self-checks is damaged and ignored: {error}")
+                    log::debug!("the file of passed self-checks is damaged and ignored: {error}");
                 })
                 .ok()?;
             if content.foveal != VERSION || content.adapter != self.adapter || content.passed.len() > LIMIT {

@@ -1,11 +1,9 @@
 //! Devices that go away, and devices of the host's.
 
-mod common;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use common::{Scale, engine, options};
+use crate::common::{Scale, engine, options};
 use foveal::wgpu::{self, BufferUsages};
 use foveal::{Dtype, Engine, Error, ErrorKind, Options, SelfCheck, Timing};
 use pollster::block_on;
@@ -30,7 +28,7 @@ fn host_devices(count: usize) -> Option<Vec<(wgpu::Device, wgpu::Queue)>> {
 }
 
 fn both_kinds_of_engine(options: &Options) -> Option<[Engine; 2]> {
-    let own = common::engine_with(options.clone())?;
+    let own = crate::common::engine_with(options.clone())?;
     let (device, queue) = host_device()?;
     Some([own, Engine::from_device_with(device, queue, options.clone()).unwrap()])
 }
@@ -96,7 +94,7 @@ fn a_lost_device_is_an_error_at_every_step_and_the_next_engine_works() {
                 }
             }
         }
-        let Some(engine) = common::engine_with(options.clone()) else { return };
+        let Some(engine) = crate::common::engine_with(options.clone()) else { return };
         let kernel = block_on(engine.prepare(&engine.plan(&scale).unwrap())).unwrap();
         let outputs = block_on(engine.run(&kernel, &[("x", &input)])).unwrap();
         assert_eq!(outputs[0].1, scale.output());
@@ -136,7 +134,9 @@ fn the_hosts_handlers_and_scopes_stay_the_hosts() {
     let lost = Arc::new(AtomicUsize::new(0));
     let (record, count) = (Arc::clone(&caught), Arc::clone(&lost));
     device.on_uncaptured_error(Arc::new(move |error| record.lock().unwrap().push(error.to_string())));
-    device.set_device_lost_callback(move |_, _| drop(count.fetch_add(1, Ordering::Relaxed)));
+    device.set_device_lost_callback(move |_, _| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
 
     let engine = Engine::from_device_with(device.clone(), queue, options()).unwrap();
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -151,7 +151,7 @@ fn the_hosts_handlers_and_scopes_stay_the_hosts() {
     let error = kernel.encode(&mut encoder, &[("x", &foreign), ("y", &y)]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Validation, "{error}");
     // Not only of another device, but of another wgpu instance: its numbers may be anything here.
-    let stranger = common::engine().unwrap();
+    let stranger = crate::common::engine().unwrap();
     let strange = (0..100).map(|_| block_on(stranger.buffer("strange", 400)).unwrap()).last().unwrap();
     let error = kernel.encode(&mut encoder, &[("x", &strange), ("y", &y)]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
@@ -203,7 +203,7 @@ fn adapters_are_chosen_by_name_and_index() {
 #[test]
 fn a_device_that_does_not_answer_in_time_is_given_up() {
     let options = Options { wait_limit: std::time::Duration::ZERO, self_check: SelfCheck::Off, ..options() };
-    let Some(engine) = common::engine_with(options) else { return };
+    let Some(engine) = crate::common::engine_with(options) else { return };
     let scale = Scale::new(16 << 20, &["two_pass"]);
     let kernel = block_on(engine.prepare(&engine.plan(&scale).unwrap())).unwrap();
     // Whether work is done by the first look depends on the driver; what counts is that nothing waits.

@@ -1,5 +1,4 @@
 //! A problem small enough to test the engine with: `y = a * x`, by variants that are right, and by some that are not.
-#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::sync::Arc;
 

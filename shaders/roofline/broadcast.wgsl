@@ -1,0 +1,38 @@
+// Rate of subgroup broadcasts, each with the FMA that uses it: x <- own + scale * broadcast(x).
+//
+// Shapes    result [lanes], each the sum of a lane's chains; with own = 1 and scale 1/2 all chains end at 2
+// Dispatch  x = any number of workgroups
+// Numerics  f32
+//
+// Lanes 0 to 3 are read, which every subgroup has.
+
+import package::roofline::probe::{params, result};
+
+const THREADS: u32 = 64u;
+const CHAINS: u32 = 8u;
+const UNROLL_STEPS: u32 = 8u;
+
+@compute @workgroup_size(THREADS)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let own = params.offset;
+    let scale = params.scale;
+    var chain: array<f32, CHAINS>;
+    for (var c = 0u; c < CHAINS; c += 1u) {
+        chain[c] = f32(thread + c);
+    }
+    for (var turn = 0u; turn < params.turns; turn += 1u) {
+        for (var step = 0u; step < UNROLL_STEPS; step += 1u) {
+            for (var c = 0u; c < CHAINS; c += 1u) {
+                chain[c] = fma(subgroupBroadcast(chain[c], step % 4u), scale, own);
+            }
+        }
+    }
+    var sum = 0.0;
+    for (var c = 0u; c < CHAINS; c += 1u) {
+        sum += chain[c];
+    }
+    result[group.x * THREADS + thread] = sum;
+}

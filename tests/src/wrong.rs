@@ -1,0 +1,90 @@
+//! A variant that is wrong on purpose, known to the tests only.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use foveal_kernels::{
+    AdapterProfile, Constraints, Error, Expected, HostTensor, Plan, Port, Problem, Rows, Tolerance, Work,
+};
+use foveal_shaders::{Library, Request};
+use serde_json::{Map, Value};
+
+/// The name of the variant, and of the module that it runs.
+pub const WRONG: &str = "wrong";
+
+/// The variant whose shader is spoilt: the one with the least text, which compiles in no time.
+pub const SPOILT: &str = "naive";
+
+/// The shader library with one more module: that of [`SPOILT`] with `from` replaced by `to`.
+///
+/// # Errors
+/// If the module does not have `from`, or what comes of it is not WGSL.
+pub fn library(from: &str, to: &str) -> Result<Library> {
+    let library = Library::builtin();
+    let text = library.source(&format!("attention/{SPOILT}")).context("the module to spoil is gone")?;
+    anyhow::ensure!(text.contains(from), "the module has no `{from}` to spoil");
+    Ok(library.with_modules(&[(WRONG, &text.replacen(from, to, 1))])?)
+}
+
+/// A problem whose planner prefers the wrong variant until that is refused.
+#[derive(Clone, Debug)]
+pub struct Sabotaged(pub Arc<dyn Problem>);
+
+impl Problem for Sabotaged {
+    fn plan(&self, adapter: &AdapterProfile, constraints: &Constraints) -> Result<Plan, Error> {
+        let asked = constraints.variant.as_deref();
+        let wrong = asked.is_none_or(|variant| variant == WRONG) && !constraints.refused.contains(WRONG);
+        let mut plan = if wrong {
+            let mut plan = self.0.plan(adapter, &Constraints::variant(SPOILT))?;
+            plan.variant = WRONG.into();
+            for pass in &mut plan.passes {
+                pass.request = Arc::new(Request { module: WRONG.into(), ..(*pass.request).clone() });
+            }
+            plan
+        } else {
+            self.0.plan(adapter, constraints)?
+        };
+        plan.problem = Arc::new(self.clone());
+        Ok(plan)
+    }
+
+    fn canonical(&self) -> Arc<dyn Problem> {
+        Arc::new(Self(self.0.canonical()))
+    }
+
+    fn operator(&self) -> &'static str {
+        self.0.operator()
+    }
+
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    fn options(&self) -> Map<String, Value> {
+        self.0.options()
+    }
+
+    fn shape(&self) -> String {
+        self.0.shape()
+    }
+
+    fn ports(&self) -> Vec<Port> {
+        self.0.ports()
+    }
+
+    fn random_inputs(&self, seed: u64) -> Vec<(&'static str, HostTensor)> {
+        self.0.random_inputs(seed)
+    }
+
+    fn reference(&self, inputs: &[(&str, &HostTensor)], rows: Rows) -> Result<Vec<Expected>, Error> {
+        self.0.reference(inputs, rows)
+    }
+
+    fn tolerance(&self, output: &str) -> Tolerance {
+        self.0.tolerance(output)
+    }
+
+    fn work(&self) -> Work {
+        self.0.work()
+    }
+}

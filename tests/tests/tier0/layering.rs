@@ -1,0 +1,209 @@
+//! The invariants of docs/ARCHITECTURE.md that can be read off the tree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use foveal_kernels::operators;
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Files below `folder` with one of these extensions, build products and other people's programs aside.
+fn files(folder: &Path, extensions: &[&str], found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if !name.starts_with('.') && name != "target" && name != "node_modules" {
+                files(&path, extensions, found)?;
+            }
+        } else if extensions.iter().any(|extension| path.extension().is_some_and(|e| e == *extension)) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn sources(folder: &str, extensions: &[&str]) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    files(&root().join(folder), extensions, &mut found)?;
+    ensure!(!found.is_empty(), "no {extensions:?} below {folder}");
+    found.sort();
+    found
+        .into_iter()
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            Ok((path.display().to_string(), text))
+        })
+        .collect()
+}
+
+/// The text without comments and without what follows `#[cfg(test)]`, where modules of tests stand.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+struct Package {
+    name: String,
+    /// What the package itself needs, and what only its tests and examples do.
+    normal: BTreeSet<String>,
+    dev: BTreeSet<String>,
+}
+
+fn packages() -> Result<Vec<Package>> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .current_dir(root())
+        .output()
+        .context("cargo metadata")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let packages = list(&metadata["packages"]).iter().map(|package| {
+        let of_kind = |dev: bool| {
+            let all = list(&package["dependencies"]);
+            let some = all.iter().filter(|dependency| (dependency["kind"] == "dev") == dev);
+            some.map(|dependency| text(&dependency["name"])).collect()
+        };
+        Package { name: text(&package["name"]), normal: of_kind(false), dev: of_kind(true) }
+    });
+    Ok(packages.collect())
+}
+
+fn package(name: &str) -> Result<Package> {
+    packages()?.into_iter().find(|package| package.name == name).with_context(|| format!("no package {name}"))
+}
+
+/// Names of packages, each with those that it depends on, from Cargo.lock.
+fn locked() -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let text = std::fs::read_to_string(root().join("Cargo.lock"))?;
+    let mut packages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for block in text.split("[[package]]").skip(1) {
+        let name = block.lines().find_map(|line| line.strip_prefix("name = ")).context("a package without name")?;
+        let dependencies = block.split("dependencies = [").nth(1).unwrap_or_default();
+        let names = dependencies.lines().filter_map(|line| line.trim().strip_prefix('"'));
+        let names = names.filter_map(|line| line.split(['"', ' ']).next()).map(str::to_owned);
+        packages.entry(name.trim_matches('"').to_owned()).or_default().extend(names);
+    }
+    Ok(packages)
+}
+
+#[test]
+fn kernels_and_shaders_are_pure() -> Result<()> {
+    let locked = locked()?;
+    for name in ["foveal-kernels", "foveal-shaders"] {
+        let package = package(name)?;
+        let mut open: Vec<String> = package.normal.into_iter().collect();
+        let mut reached: BTreeSet<String> = BTreeSet::new();
+        while let Some(next) = open.pop() {
+            // What the workspace's own packages need for their tests is in Cargo.lock as well.
+            let ours = next.starts_with("foveal");
+            if reached.insert(next.clone()) && !ours {
+                open.extend(locked.get(&next).into_iter().flatten().cloned());
+            }
+        }
+        for banned in ["wgpu", "wgpu-core", "wgpu-hal", "pollster", "anyhow", "tokio"] {
+            ensure!(!reached.contains(banned), "{name} depends on {banned}");
+            ensure!(!package.dev.contains(banned), "{name}'s tests depend on {banned}");
+        }
+        let folder = if name == "foveal-kernels" { "crates/kernels/src" } else { "shaders/src" };
+        for (path, text) in sources(folder, &["rs"])? {
+            for banned in ["std::fs", "std::net", "std::env", "std::process", "Instant", "SystemTime", "println!"] {
+                ensure!(!code(&text).contains(banned), "{path} uses {banned}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn only_the_engine_depends_on_wgpu() -> Result<()> {
+    for package in packages()? {
+        let uses = package.normal.union(&package.dev).any(|name| name.starts_with("wgpu"));
+        // The tests turn on the noop backend, a feature of wgpu's; the API they use is the engine's.
+        let may = ["foveal", "foveal-tests"].contains(&package.name.as_str());
+        ensure!(!uses || may, "{} depends on wgpu: take it from the engine", package.name);
+    }
+    Ok(())
+}
+
+#[test]
+fn libraries_neither_block_nor_return_anyhow() -> Result<()> {
+    for library in ["foveal", "foveal-kernels", "foveal-shaders"] {
+        let package = package(library)?;
+        for banned in ["pollster", "anyhow"] {
+            ensure!(!package.normal.contains(banned), "{library} depends on {banned}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_engine_knows_no_operator_by_name() -> Result<()> {
+    let mut names: Vec<&str> = Vec::new();
+    for operator in operators() {
+        names.push(operator.name());
+        names.extend(operator.variants().iter().map(|variant| variant.name));
+    }
+    for (path, text) in sources("crates/engine/src", &["rs"])? {
+        let code = code(&text).to_lowercase();
+        for name in &names {
+            ensure!(!code.contains(name), "{path} mentions {name}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_reference_shares_nothing_with_the_kernels() -> Result<()> {
+    let references = sources("crates/kernels/src", &["rs"])?;
+    let references: Vec<_> = references.iter().filter(|(path, _)| path.ends_with("reference.rs")).collect();
+    ensure!(references.len() == operators().len(), "{} references of {}", references.len(), operators().len());
+    for (path, text) in references {
+        for banned in ["plan", "shader", "request", "variant", "split", "tile", "adapter"] {
+            ensure!(!code(text).to_lowercase().contains(banned), "{path} mentions {banned}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn no_file_is_over_500_lines() -> Result<()> {
+    for (path, text) in sources("", &["rs", "wgsl", "sh", "py", "ts", "js"])? {
+        let lines = text.lines().count();
+        ensure!(lines <= 500, "{path} has {lines} lines");
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_kept_in_step_by_hand() -> Result<()> {
+    // In pieces, so that this file is not found.
+    let phrases = [["keep", "in sync"], ["keep these", "in sync"], ["must be kept", "in sync"], ["kept", "in sync with"]];
+    for (path, text) in sources("", &["rs", "wgsl", "sh", "toml"])? {
+        for phrase in phrases.map(|words| words.join(" ")) {
+            ensure!(!text.to_lowercase().contains(&phrase), "{path}: two things that agree are generated or compared");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_minimum_rust_version_is_the_workspaces() -> Result<()> {
+    for (path, text) in sources("", &["toml"])? {
+        if path.ends_with("Cargo.toml") && text.contains("[package]") && !path.contains("peers") {
+            ensure!(text.contains("rust-version.workspace = true"), "{path} states no minimum version");
+            if !text.contains("[lints]\nworkspace = true") {
+                bail!("{path} does not use the workspace's lints");
+            }
+        }
+    }
+    Ok(())
+}

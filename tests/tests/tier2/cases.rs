@@ -1,0 +1,104 @@
+//! The table of cases, by every variant that plans.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use foveal::{Engine, SelfCheckReport};
+use foveal_kernels::Case;
+use foveal_tests::harness::Prepared;
+use foveal_tests::{device, parallel, planned, say};
+use pollster::block_on;
+
+use crate::{engine_or_skip, folder};
+
+/// Pipelines that were built, and how long the longest took to its first result.
+#[derive(Default)]
+struct Progress {
+    requests: BTreeSet<u128>,
+    slowest: (Duration, String),
+    cases: usize,
+    runs: usize,
+}
+
+fn run_case(engine: &Engine, case: &Case, progress: &Mutex<Progress>) -> Result<usize> {
+    let prepared = Prepared::new(case.clone())?;
+    let mut runs = 0;
+    for variant in planned::variants(case)? {
+        let Some(plan) = planned::plan(case, engine.profile(), variant)? else { continue };
+        let started = Instant::now();
+        let kernel = block_on(engine.prepare_exact(&plan)).with_context(|| format!("{} {variant}", case.name))?;
+        let unchecked = matches!(kernel.self_check(), SelfCheckReport::Off);
+        ensure!(!unchecked, "the self-check is part of the test");
+        prepared.check(engine, &kernel, folder()).with_context(|| format!("{} {variant}", case.name))?;
+        runs += 1;
+        let mut progress = progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        progress.requests.extend(plan.requests().iter().map(|request| request.fingerprint()));
+        progress.runs += 1;
+        let took = started.elapsed();
+        if took > progress.slowest.0 {
+            progress.slowest = (took, format!("{} {variant}", case.name));
+        }
+    }
+    let mut progress = progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    progress.cases += 1;
+    if progress.cases % 20 == 0 {
+        say(&format!("  {} cases, {} runs, {} pipelines", progress.cases, progress.runs, progress.requests.len()));
+    }
+    Ok(runs)
+}
+
+#[test]
+fn every_case_by_every_variant_is_right() -> Result<()> {
+    let engine = engine_or_skip!();
+    let started = Instant::now();
+    let progress = Mutex::new(Progress::default());
+    let cases = planned::cases();
+    let results = parallel::map(&cases, |case| run_case(&engine, case, &progress));
+    let progress = progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (slowest, name) = &progress.slowest;
+    say(&format!(
+        "{} cases, {} runs, {} pipelines in {:.0?}; slowest: {name}, {slowest:.1?}",
+        cases.len(),
+        progress.runs,
+        progress.requests.len(),
+        started.elapsed()
+    ));
+    let mut failures = Vec::new();
+    for (case, result) in cases.iter().zip(results) {
+        match result {
+            Ok(0) => failures.push(format!("{}: no variant runs it", case.name)),
+            Ok(_) => {}
+            Err(error) => failures.push(format!("{error:#}")),
+        }
+    }
+    let refused: Vec<_> = foveal_kernels::operators().iter().flat_map(|op| engine.refused(op.name())).collect();
+    ensure!(failures.is_empty(), "{} cases fail:\n{}", failures.len(), failures.join("\n"));
+    ensure!(refused.is_empty(), "the self-check refused {refused:?} although all cases pass");
+    Ok(())
+}
+
+/// The plan that users get, with bounds checks and loop guards compiled in: what they change would be an index that a plan
+/// did not prove.
+#[test]
+fn runtime_checks_change_nothing() -> Result<()> {
+    let unguarded = engine_or_skip!();
+    let options = foveal::Options { runtime_checks: true, ..device::options() };
+    let Some(guarded) = device::engine_with(module_path!(), options)? else { return Ok(()) };
+    for case in planned::cases().into_iter().filter(|case| GUARDED.contains(&case.name.as_str())) {
+        let prepared = Prepared::new(case.clone())?;
+        for variant in planned::variants(&case)? {
+            let Some(plan) = planned::plan(&case, guarded.profile(), variant)? else { continue };
+            let outputs = [&guarded, &unguarded].map(|engine| -> Result<_> {
+                let kernel = block_on(engine.prepare_exact(&plan))?;
+                prepared.check(engine, &kernel, folder())
+            });
+            let [a, b] = outputs;
+            ensure!(a? == b?, "{} {variant} differs", case.name);
+        }
+    }
+    Ok(())
+}
+
+const GUARDED: [&str; 4] = ["len_65_causal", "dim_7", "f16_dim_7_bthd", "grouped_6_2_5"];

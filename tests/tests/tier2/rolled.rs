@@ -1,0 +1,67 @@
+//! Unrolling and turning arrays into scalars must not change what a kernel computes.
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use foveal_kernels::attention::Attention;
+use foveal_kernels::{Case, Constraints, Dtype, Plan, Problem, operator};
+use foveal_shaders::Request;
+use foveal_tests::harness::{Output, Prepared};
+use foveal_tests::say;
+use pollster::block_on;
+
+use crate::{engine_or_skip, folder};
+
+/// The plan with every kernel's text rolled.
+fn rolled(plan: &Plan) -> Plan {
+    let mut plan = plan.clone();
+    for pass in &mut plan.passes {
+        pass.request = Arc::new(Request { unroll: false, ..(*pass.request).clone() });
+    }
+    plan
+}
+
+/// The largest distance between two results, in units of the last place of f32. Drivers may fuse multiplications and
+/// additions of the two texts differently.
+fn furthest(a: &[Output], b: &[Output]) -> Result<u32> {
+    let mut furthest = 0;
+    for (a, b) in a.iter().zip(b) {
+        if a.port.dtype != Dtype::F32 {
+            ensure!(a.bytes == b.bytes, "`{}` differs", a.port.name);
+            continue;
+        }
+        let ordered = |bytes: &[u8; 4]| {
+            let bits = i32::from_le_bytes(*bytes);
+            if bits < 0 { i32::MIN.wrapping_sub(bits) } else { bits }
+        };
+        for (a, b) in a.bytes.as_chunks::<4>().0.iter().zip(b.bytes.as_chunks::<4>().0) {
+            furthest = furthest.max(ordered(a).abs_diff(ordered(b)));
+        }
+    }
+    Ok(furthest)
+}
+
+#[test]
+fn rolled_and_unrolled_text_give_the_same_numbers() -> Result<()> {
+    let engine = engine_or_skip!();
+    // Small: rolled text keeps its arrays, and software drivers take many seconds to compile those.
+    let specs = [
+        Attention::new([1, 2, 40, 16], [1, 2, 50, 16]).with_lse().causal(),
+        Attention::new([1, 4, 3, 10], [1, 2, 30, 10]).with_lse().dtype(Dtype::F16),
+    ];
+    for spec in specs {
+        let prepared = Prepared::new(Case { name: spec.describe(), problem: Arc::new(spec.clone()), seed: 3 })?;
+        for variant in operator(spec.operator())?.variants() {
+            let Ok(plan) = engine.plan_with(&spec, &Constraints::variant(variant.name)) else { continue };
+            let rolled = rolled(&plan);
+            let unrolled = prepared.check(&engine, &block_on(engine.prepare_exact(&plan))?, folder())?;
+            // The rolled plan's own canonical problem would be planned unrolled: no self-check for it.
+            let kernel = block_on(crate::rolled_engine(&engine)?.prepare_exact(&rolled))?;
+            let rolled = prepared.check(&crate::rolled_engine(&engine)?, &kernel, folder())?;
+            let distance = furthest(&unrolled, &rolled)?;
+            say(&format!("{} {}: rolled text is {distance} units in the last place away", spec.describe(), variant.name));
+            ensure!(distance <= 64, "{distance} units in the last place");
+        }
+    }
+    Ok(())
+}

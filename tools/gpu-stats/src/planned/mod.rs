@@ -1,0 +1,196 @@
+//! What the planner would run on GPUs that are not here: every variant with the tunables it plans, compiled and judged.
+
+mod figures;
+mod turns;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use foveal_kernels::{
+    AdapterKind, AdapterProfile, Constraints, Features, Limits, Operator, Plan, Rates, operators,
+};
+use foveal_shaders::{Library, Request};
+use serde_json::Value;
+
+pub use figures::{Figure, Figures, Gone, HotPart, TOLERANCE, compare, table};
+pub use turns::{Section, Work, turns, work};
+
+use crate::{Compiler, Error, Family, Job, Report};
+
+/// A problem whose plans are compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// The operator's name.
+    pub operator: &'static str,
+    /// As `Operator::problem_of_shape` reads it.
+    pub shape: &'static str,
+    /// Options as JSON.
+    pub options: &'static str,
+}
+
+const fn attention(shape: &'static str, options: &'static str) -> Sample {
+    Sample { operator: "attention", shape, options }
+}
+
+/// The problems: the widths that models have, a width that no tile divides, and what else changes the code. An operator
+/// without a line here is measured at the shapes it benchmarks.
+pub const SAMPLES: &[Sample] = &[
+    attention("1x8x4096x64", "{}"),
+    attention("1x8x4096x128", "{}"),
+    attention("1x8x4096x80", "{}"),
+    attention("1x8x4096x256", "{}"),
+    attention("1x8x4096x64", r#"{"dtype":"f16"}"#),
+    attention("1x8x4096x64", r#"{"mask":"causal"}"#),
+    attention("1x8x4096x64", r#"{"lse":true}"#),
+];
+
+/// The adapter that the engine would see if it opened a GPU of this family through wgpu on RADV.
+///
+/// Rates are assumed ones: plans of a named variant do not depend on them.
+pub fn profile(family: Family) -> AdapterProfile {
+    AdapterProfile {
+        name: format!("RADV {family}"),
+        driver: "radv".to_owned(),
+        backend: "vulkan".to_owned(),
+        kind: AdapterKind::Discrete,
+        limits: Limits {
+            // RADV's descriptors are memory: what counts is that no plan needs as many.
+            max_storage_buffers_per_shader_stage: 1024,
+            max_storage_buffer_binding_size: (4 << 30) - 4,
+            max_buffer_size: 4 << 30,
+            // wgpu promises no less than this, whatever the driver says.
+            min_storage_buffer_offset_alignment: 32,
+            min_uniform_buffer_offset_alignment: 32,
+            max_uniform_buffer_binding_size: 64 << 10,
+            max_compute_workgroup_storage_size: 64 << 10,
+            max_compute_invocations_per_workgroup: 1024,
+            max_compute_workgroup_size_x: 1024,
+            max_compute_workgroups_per_dimension: 65_535,
+        },
+        features: Features {
+            // GCN has waves of 64 lanes only.
+            subgroups: Some(if family == Family::Vega10 { (64, 64) } else { (32, 64) }),
+            f16: true,
+            timestamps: true,
+            pipeline_cache: true,
+        },
+        rates: Rates::assumed(AdapterKind::Discrete),
+    }
+}
+
+/// One shader to compile, and for what.
+struct Planned {
+    problem: String,
+    variant: String,
+    request: Request,
+    text: String,
+}
+
+/// What every family was measured at.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// One for each family, problem, variant and shader, in the order of the tables.
+    pub figures: Figures,
+    /// The reports behind the figures, in the same order.
+    pub reports: Vec<Report>,
+    /// Variants that do not plan, and why.
+    pub unplanned: Vec<String>,
+}
+
+/// Plans, specialises, compiles and judges every variant of every operator's samples for these families, the families in
+/// parallel.
+///
+/// # Errors
+/// [`Error::NoDriver`] without RADV; [`Error::Shader`] for a sample that is no problem, a request that does not
+/// specialise or a text that does not compile; [`Error::Worker`] where a worker died.
+pub fn measure(program: &Path, families: &[Family]) -> Result<Survey, Error> {
+    let parts = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            families.iter().map(|&family| scope.spawn(move || measure_family(program, family))).collect();
+        let joined = threads.into_iter().map(|thread| {
+            thread.join().map_err(|_| Error::Worker { message: "a thread panicked".to_owned() })?
+        });
+        joined.collect::<Result<Vec<Survey>, Error>>()
+    })?;
+    let mut all = Survey::default();
+    for part in parts {
+        all.figures.driver = part.figures.driver;
+        all.figures.all.extend(part.figures.all);
+        all.reports.extend(part.reports);
+        all.unplanned.extend(part.unplanned);
+    }
+    Ok(all)
+}
+
+fn measure_family(program: &Path, family: Family) -> Result<Survey, Error> {
+    let mut compiler = Compiler::start(program, family)?;
+    let mut survey = Survey::default();
+    let mut known: BTreeMap<String, Report> = BTreeMap::new();
+    for planned in plan_all(family, &mut survey.unplanned)? {
+        let label = format!("{family} {} {}", planned.problem, planned.variant);
+        let report = match known.get(&planned.text) {
+            Some(report) => Report { label, ..report.clone() },
+            None => compiler.compile(&Job::new(label, planned.text.clone()))?,
+        };
+        known.entry(planned.text).or_insert_with(|| report.clone());
+        survey.figures.driver.clone_from(&report.driver);
+        survey.figures.all.push(Figure::new(planned.problem, planned.variant, &planned.request, &report));
+        survey.reports.push(report);
+    }
+    Ok(survey)
+}
+
+fn plan_all(family: Family, unplanned: &mut Vec<String>) -> Result<Vec<Planned>, Error> {
+    let adapter = profile(family);
+    let mut all = Vec::new();
+    for &operator in operators() {
+        for (shape, options) in samples(operator) {
+            let label = if options == "{}" {
+                format!("{} {shape}", operator.name())
+            } else {
+                format!("{} {shape} {options}", operator.name())
+            };
+            let fail = |message: String| Error::Shader { label: label.clone(), message };
+            let options = match serde_json::from_str(options) {
+                Ok(Value::Object(options)) => options,
+                _ => return Err(fail("the options of this sample are no JSON object".to_owned())),
+            };
+            let problem = operator.problem_of_shape(shape, &options).map_err(|e| fail(e.to_string()))?;
+            for variant in operator.variants() {
+                match problem.plan(&adapter, &Constraints::variant(variant.name)) {
+                    Ok(plan) => all.extend(specialise(&label, &plan).map_err(fail)?),
+                    Err(reason) => {
+                        unplanned.push(format!("{family} {label} {}: {reason}", variant.name));
+                    }
+                }
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn samples(operator: &dyn Operator) -> Vec<(&'static str, &'static str)> {
+    let listed = SAMPLES.iter().filter(|s| s.operator == operator.name());
+    let mut samples: Vec<_> = listed.map(|s| (s.shape, s.options)).collect();
+    if samples.is_empty() {
+        samples.extend(operator.bench_shapes().iter().map(|&shape| (shape, "{}")));
+    }
+    samples
+}
+
+fn specialise(problem: &str, plan: &Plan) -> Result<Vec<Planned>, String> {
+    let requests = plan.requests();
+    let several = requests.len() > 1;
+    let made = requests.into_iter().map(|request| {
+        let specialised = Library::builtin().specialise(request).map_err(|e| e.to_string())?;
+        let module = request.module.rsplit('/').next().unwrap_or_default();
+        Ok(Planned {
+            problem: problem.to_owned(),
+            // A plan of several shaders has a line for each.
+            variant: if several { format!("{}/{module}", plan.variant) } else { plan.variant.clone() },
+            request: (**request).clone(),
+            text: specialised.text,
+        })
+    });
+    made.collect()
+}
