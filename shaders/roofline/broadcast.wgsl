@@ -1,10 +1,11 @@
 // Rate of subgroup broadcasts, each with the FMA that uses it: x <- own + scale * broadcast(x).
 //
-// Shapes    result [lanes], each the sum of a lane's chains; with own = 1 and scale 1/2 all chains end at 2
+// Shapes    result [lanes], each the sum of a lane's chains; `own` is 0 to 3 times offset, by the lane's number modulo 4
 // Dispatch  x = any number of workgroups
 // Numerics  f32
 //
-// Lanes 0 to 3 are read, which every subgroup has.
+// Lanes 0 to 3 are read, which every subgroup has. Lanes differ in `own`, or else compilers would find that all lanes hold
+// the same value and leave the broadcasts out.
 
 import package::roofline::probe::{params, result};
 
@@ -12,12 +13,15 @@ const THREADS: u32 = 64u;
 const CHAINS: u32 = 8u;
 const UNROLL_STEPS: u32 = 8u;
 
+const_assert UNROLL_STEPS % 4u == 0u;
+
 @compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3u,
     @builtin(local_invocation_index) thread: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let own = params.offset;
+    let own = params.offset * f32(lane % 4u);
     let scale = params.scale;
     var chain: array<f32, CHAINS>;
     for (var c = 0u; c < CHAINS; c += 1u) {

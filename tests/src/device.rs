@@ -53,6 +53,16 @@ pub fn shared(what: &str) -> Result<Option<Engine>> {
     ))
 }
 
+/// An engine on the same device that takes any plan: for plans that no planner makes for this adapter, whose canonical
+/// problems the self-check could not plan.
+///
+/// # Errors
+/// If the device is lost.
+pub fn unchecked(engine: &Engine) -> Result<Engine> {
+    let options = Options { self_check: SelfCheck::Off, ..options() };
+    Ok(Engine::from_device_with(engine.device().clone(), engine.queue().clone(), options)?)
+}
+
 /// A device of wgpu's noop backend that looks like `like`: it validates everything and runs nothing.
 ///
 /// # Errors

@@ -28,7 +28,9 @@ const UNCHECKED: BoundsCheckPolicies = BoundsCheckPolicies {
 /// naga's complaint, with the place in the text.
 pub fn validate(text: &str, subgroups: bool) -> Result<Validated> {
     let module = naga::front::wgsl::parse_str(text).map_err(|error| anyhow!("{}", error.emit_to_string(text)))?;
-    let capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
+    // `unpack2x16float` is WGSL of the floor; naga tells it apart for GL drivers below that.
+    let floor = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let capabilities = if subgroups { floor | Capabilities::SUBGROUP } else { floor };
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|error| anyhow!("{}", error.emit_to_string(text)))?;
@@ -103,7 +105,7 @@ pub fn opengl(kernel: &Validated, entry: &str, subgroups: bool) -> Result<String
     };
     let mut text = String::new();
     let (module, info) = (&kernel.module, &kernel.info);
-    let writer = glsl::Writer::new(&mut text, module, info, &options, &pipeline, naga::proc::BoundsCheckPolicies::default());
+    let writer = glsl::Writer::new(&mut text, module, info, &options, &pipeline, BoundsCheckPolicies::default());
     writer.context("GLSL")?.write().context("GLSL")?;
     Ok(text)
 }

@@ -11,7 +11,7 @@ use crate::options;
 pub(crate) fn command() -> Command {
     let operators = operators();
     let names: Vec<&str> = operators.iter().map(|op| op.name()).collect();
-    let op = |help: &str| Arg::new("op").value_name("OP").help(format!("{help}: {}", names.join(", ")));
+    let op = |help: &str| Arg::new("op").value_name("OP").help(format!("{} ({help})", names.join(", ")));
     let command = Command::new("foveal")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Attention kernels on any GPU: run, check, benchmark, explain")
@@ -32,13 +32,13 @@ pub(crate) fn command() -> Command {
         .subcommand(
             Command::new("info")
                 .about("Adapters, their limits and features, and which one is taken")
-                .arg(flag("roofline", "Measure the rates that plans are made by (about a second)")),
+                .arg(flag("roofline", "Measure the rates that plans can be made by (about a second)")),
         )
-        .subcommand(Command::new("list").about("Operators, variants, options and named recipes").arg(op("One operator")))
-        .subcommand(run(op("Operator; by default that of the file's `foveal` entry"), operators))
-        .subcommand(check(op("Operator; all by default")))
-        .subcommand(bench(op("Operator; all by default"), operators))
-        .subcommand(plan(op("Operator; by default that of the file's `foveal` entry"), operators));
+        .subcommand(Command::new("list").about("Operators, variants, options and named recipes").arg(op("by default all")))
+        .subcommand(run(op("by default what the file's `foveal` entry says"), operators))
+        .subcommand(check(op("by default all")))
+        .subcommand(bench(op("by default all"), operators))
+        .subcommand(plan(op("by default what the file's `foveal` entry says"), operators));
     // As in most tools, the last of two equal options counts.
     command.mut_subcommands(|subcommand| subcommand.args_override_self(true))
 }
@@ -97,7 +97,7 @@ fn bench(op: Arg, operators: &[&dyn Operator]) -> Command {
         operators.iter().map(|op| format!("{}: {}", op.name(), op.shape_help())).collect();
     let command = Command::new("bench")
         .about(
-            "Measure, after checking: median of at least 30, rates, and the share of this adapter's FMA peak",
+            "Measure, after checking: median of at least 30, rates, and the share of what this adapter can do",
         )
         .arg(op)
         .arg(
@@ -115,7 +115,7 @@ fn bench(op: Arg, operators: &[&dyn Operator]) -> Command {
                 .default_value("30")
                 .help("Measurements of each; fewer if they would take more than 20 s"),
         )
-        .arg(flag("no-roofline", "Do not measure the adapter's FMA peak"));
+        .arg(flag("no-roofline", "Do not measure what the adapter can do at most"));
     options::add(command, operators, &["dtype"])
 }
 
@@ -137,25 +137,29 @@ fn plan(op: Arg, operators: &[&dyn Operator]) -> Command {
                 .default_value("adapter")
                 .help("Plan for this adapter, or for the least that any WebGPU adapter offers"),
         )
+        .arg(flag(
+            "roofline",
+            "Measure the adapter first and plan by its own rates, not by those assumed of its kind",
+        ))
         .arg(flag("wgsl", "Also print the shaders as the driver gets them"));
     options::add(command, operators, &["dtype"])
 }
 
-fn global() -> Vec<Arg> {
-    vec![
-        flag("json", "Print one JSON document on stdout instead of text").global(true),
-        text("adapter", "N|NAME", "Adapter by its number in `foveal info` or by a part of its name")
-            .global(true),
+fn global() -> impl Iterator<Item = Arg> {
+    [
+        flag("json", "Print one JSON document on stdout instead of text"),
+        text("adapter", "N|NAME", "Adapter by its number in `foveal info` or by a part of its name"),
         Arg::new("device")
             .long("device")
             .value_name("DEVICE")
             .value_parser(PossibleValuesParser::new(["auto", "gpu", "cpu"]))
             .default_value("auto")
-            .help("Where to compute: cpu is the f64 reference")
-            .global(true),
-        flag("no-self-check", "Trust variants without running their self-check first").global(true),
-        flag("verbose", "Also show notes, and warnings of the graphics stack").global(true),
+            .help("Where to compute: cpu is the f64 reference"),
+        flag("no-self-check", "Trust variants without running their self-check first"),
+        flag("verbose", "Also show notes, and warnings of the graphics stack"),
     ]
+    .into_iter()
+    .map(|arg| arg.global(true).help_heading("Options of every command"))
 }
 
 fn input() -> Arg {

@@ -2,11 +2,13 @@
 
 use anyhow::Result;
 use clap::ArgMatches;
-use foveal::{AdapterChoice, AdapterInfo, Engine, ErrorKind, Kernel, Options, SelfCheck, Timing, Timings};
-use foveal_kernels::{AdapterProfile, Constraints, HostTensor, Plan, Problem, Rates};
+use foveal::{
+    AdapterChoice, AdapterInfo, Engine, ErrorKind, Kernel, Options, Roofline, SelfCheck, Timing, Timings,
+};
+use foveal_kernels::{AdapterProfile, Constraints, HostTensor, Plan, Problem};
 
 use crate::args;
-use crate::failure::usage;
+use crate::failure::{one_line, usage};
 use crate::ui::Ui;
 
 /// How to open a device.
@@ -155,8 +157,18 @@ impl Device {
     }
 
     /// Measures the adapter.
-    pub(crate) fn roofline(&self) -> Result<Rates> {
-        Ok(self.profile().rates)
+    pub(crate) fn roofline(&self) -> Result<Roofline> {
+        Ok(pollster::block_on(self.engine.measure())?)
+    }
+
+    /// As [`Device::roofline`], for what can go on without it.
+    pub(crate) fn try_roofline(&self, ui: Ui) -> Option<Roofline> {
+        let measured = self.roofline();
+        measured
+            .map_err(|error| {
+                ui.warn(format!("the adapter's peak could not be measured: {}", one_line(&error)))
+            })
+            .ok()
     }
 }
 

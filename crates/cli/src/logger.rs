@@ -23,13 +23,12 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let level = match record.level() {
-                Level::Error => "error",
-                Level::Warn => "warning",
-                _ => "note",
-            };
+            let ours = record.target().starts_with("foveal");
+            // What a driver calls an error is none of ours as long as the command succeeds.
+            let level = if ours && record.level() <= Level::Warn { "warning" } else { "note" };
+            let origin = if ours { String::new() } else { format!("{}: ", record.target()) };
             let text = crate::failure::single_line(&record.args().to_string());
-            let _ = writeln!(std::io::stderr(), "{level}: {text}");
+            let _ = writeln!(std::io::stderr(), "{level}: {origin}{text}");
         }
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use foveal::{Kernel, Timing};
-use foveal_kernels::{HostTensor, Problem, Rows};
+use foveal::{Clock, Kernel, Roofline, Timing};
+use foveal_kernels::{HostTensor, Problem, Rows, Work};
 
 use crate::device::Device;
 use crate::verify::{self, Checked};
@@ -36,6 +36,8 @@ pub(crate) struct Times {
     pub(crate) p90: Duration,
     /// How many measurements these are of.
     pub(crate) taken: usize,
+    /// Whether they are by the device's own clock.
+    pub(crate) by_device: bool,
 }
 
 impl Times {
@@ -43,6 +45,13 @@ impl Times {
     pub(crate) fn rate(&self, amount: f64) -> f64 {
         amount / self.median.as_secs_f64() / 1e9
     }
+}
+
+/// The rate in GFLOP/s that nothing can beat which does this work: the adapter's FMA peak or, where there are few
+/// operations a byte, what its memory can feed.
+pub(crate) fn roof(work: &Work, roofline: &Roofline) -> f64 {
+    let fed = work.flops / work.bytes.max(1.0) * roofline.memory_gbps;
+    roofline.peak_gflops().min(fed)
 }
 
 /// Checks a variant, or the planner's choice, on random inputs and then measures it.
@@ -82,5 +91,6 @@ pub(crate) fn time(
         p10: timings.quantile(0.1),
         p90: timings.quantile(0.9),
         taken: timings.samples.len(),
+        by_device: timings.clock == Clock::Device,
     })
 }

@@ -1,6 +1,7 @@
 //! What goes where: results on stdout, as text or as one JSON document; the rest on stderr.
 
 use std::io::{IsTerminal, Write};
+use std::ops::Range;
 use std::time::Duration;
 
 use comfy_table::{LineStyle, TableStyle};
@@ -93,15 +94,15 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
-/// A table that lines up in a terminal and survives being pasted elsewhere.
-pub(crate) fn table(header: &[&str], rows: &[Vec<String>], right_from: usize) -> String {
+/// A table that lines up in a terminal and survives being pasted elsewhere. Columns of numbers are `numbers`.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>], numbers: Range<usize>) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('-').junction('-')));
     table.set_header(header.iter().copied());
     for row in rows {
         table.add_row(row);
     }
-    for column in table.column_iter_mut().skip(right_from) {
+    for column in table.column_iter_mut().take(numbers.end).skip(numbers.start) {
         column.set_cell_alignment(comfy_table::CellAlignment::Right);
     }
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")

@@ -66,7 +66,7 @@ fn packages() -> Result<Vec<Package>> {
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let packages = list(&metadata["packages"]).iter().map(|package| {
+    let packages = list(&metadata["packages"]).into_iter().map(|package| {
         let of_kind = |dev: bool| {
             let all = list(&package["dependencies"]);
             let some = all.iter().filter(|dependency| (dependency["kind"] == "dev") == dev);
@@ -147,11 +147,7 @@ fn libraries_neither_block_nor_return_anyhow() -> Result<()> {
 
 #[test]
 fn the_engine_knows_no_operator_by_name() -> Result<()> {
-    let mut names: Vec<&str> = Vec::new();
-    for operator in operators() {
-        names.push(operator.name());
-        names.extend(operator.variants().iter().map(|variant| variant.name));
-    }
+    let names: Vec<&str> = operators().iter().map(|operator| operator.name()).collect();
     for (path, text) in sources("crates/engine/src", &["rs"])? {
         let code = code(&text).to_lowercase();
         for name in &names {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::ArgMatches;
+use foveal::Roofline;
 use foveal_kernels::{Operator, Problem};
 use serde_json::{Map, Value, json};
 
@@ -37,7 +38,9 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
         bar.inc(1);
         result
     };
-    let peak = if matches.get_flag("no-roofline") { None } else { Some(device.roofline()?.peak_gflops()) };
+    bar.set_message("measuring the adapter");
+    let roofline = if matches.get_flag("no-roofline") { None } else { device.try_roofline(ui) };
+    let roofline = roofline.as_ref();
     let mut pairs: Vec<(Measured, Option<Measured>)> = Vec::new();
     for (_, problem) in &problems {
         let first = measured(problem, variant)?;
@@ -46,14 +49,19 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     }
     bar.finish_and_clear();
 
-    if let Some(peak) = peak {
-        ui.line(format!("FMA peak, measured in this run: {} GFLOP/s", ui::three(peak)));
+    if let Some(roofline) = roofline {
+        ui.line(format!(
+            "measured in this run: {} GFLOP/s of FMAs, {} GB/s of memory; a problem's roof is the lower of the first and \
+             of what the second can feed",
+            ui::three(roofline.peak_gflops()),
+            ui::three(roofline.memory_gbps)
+        ));
     }
-    print(ui, &problems, &pairs, peak, against);
+    print(ui, &problems, &pairs, roofline, against);
     let rows = problems.iter().zip(&pairs).flat_map(|((operator, problem), (first, second))| {
         std::iter::once(first)
             .chain(second)
-            .map(|measured| json_row(operator.name(), &**problem, measured, peak))
+            .map(|measured| json_row(operator.name(), &**problem, measured, roofline))
             .collect::<Vec<_>>()
     });
     ui.document(&json!({ "adapter": device.name(), "results": rows.collect::<Vec<Value>>() }));
@@ -88,18 +96,18 @@ fn print(
     ui: Ui,
     problems: &[Named],
     pairs: &[(Measured, Option<Measured>)],
-    peak: Option<f64>,
+    roofline: Option<&Roofline>,
     against: Option<&str>,
 ) {
     let versus = against.map(|against| format!("vs {against}"));
     let mut header =
-        vec!["problem", "variant", "median", "p10", "p90", "GFLOP/s", "GB/s", "of peak", "density", "taken"];
+        vec!["problem", "variant", "median", "p10", "p90", "GFLOP/s", "GB/s", "of roof", "density", "taken"];
     header.extend(versus.as_deref());
     let mut rows = Vec::new();
     for ((operator, problem), (first, second)) in problems.iter().zip(pairs) {
         for measured in std::iter::once(first).chain(second) {
             let mut row =
-                cells(&format!("{} {}", operator.name(), problem.describe()), &**problem, measured, peak);
+                cells(&format!("{} {}", operator.name(), problem.describe()), &**problem, measured, roofline);
             if let Some(second) = second {
                 let ratio = match (first.times, second.times) {
                     (Some(a), Some(b)) if std::ptr::eq(measured, first) => {
@@ -112,7 +120,11 @@ fn print(
             rows.push(row);
         }
     }
-    ui.line(ui::table(&header, &rows, 2));
+    ui.line(ui::table(&header, &rows, 2..header.len()));
+    let by_host = |measured: &Measured| measured.times.is_some_and(|times| !times.by_device);
+    if pairs.iter().flat_map(|(first, second)| std::iter::once(first).chain(second)).any(by_host) {
+        ui.line("Some times are by the host's clock: this driver's timestamps cannot be believed.");
+    }
     for measured in pairs.iter().flat_map(|(first, second)| std::iter::once(first).chain(second)) {
         if let Some(complaint) = measured.checked.complaint() {
             ui.line(format!("WRONG  {}: {complaint}", measured.variant));
@@ -120,7 +132,7 @@ fn print(
     }
 }
 
-fn cells(name: &str, problem: &dyn Problem, measured: &Measured, peak: Option<f64>) -> Vec<String> {
+fn cells(name: &str, problem: &dyn Problem, measured: &Measured, roofline: Option<&Roofline>) -> Vec<String> {
     let work = problem.work();
     let Some(times) = measured.times else {
         let mut row = vec![name.to_owned(), measured.variant.clone(), "wrong, not timed".into()];
@@ -136,13 +148,18 @@ fn cells(name: &str, problem: &dyn Problem, measured: &Measured, peak: Option<f6
         ui::time(times.p90),
         ui::three(gflops),
         ui::three(times.rate(work.bytes)),
-        peak.map_or_else(|| "-".into(), |peak| ui::percent(gflops / peak)),
+        roofline.map_or_else(|| "-".into(), |roofline| ui::percent(gflops / measure::roof(&work, roofline))),
         ui::percent(work.density()),
         times.taken.to_string(),
     ]
 }
 
-fn json_row(operator: &str, problem: &dyn Problem, measured: &Measured, peak: Option<f64>) -> Value {
+fn json_row(
+    operator: &str,
+    problem: &dyn Problem,
+    measured: &Measured,
+    roofline: Option<&Roofline>,
+) -> Value {
     let work = problem.work();
     let times = measured.times;
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
@@ -157,7 +174,10 @@ fn json_row(operator: &str, problem: &dyn Problem, measured: &Measured, peak: Op
         ("p90_ms", json!(times.map(|times| ms(times.p90)))),
         ("gflops", json!(gflops)),
         ("gbps", json!(times.map(|times| times.rate(work.bytes)))),
-        ("roofline_share", json!(gflops.zip(peak).map(|(gflops, peak)| gflops / peak))),
+        (
+            "roofline_share",
+            json!(gflops.zip(roofline).map(|(gflops, roofline)| gflops / measure::roof(&work, roofline))),
+        ),
         ("density", json!(work.density())),
         ("checked", json!(measured.checked.passed())),
     ]

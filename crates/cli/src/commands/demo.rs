@@ -96,7 +96,7 @@ fn on_device(device: &Device, sample: &Sample, ui: Ui) -> Result<Told> {
     ui.line(format!("on {} ({}, {})\n", device.name(), device.profile().backend, device.profile().driver));
     let bar = ui.progress(sample.job.operator.variants().len() + 2, "demo");
     bar.set_message("measuring the adapter");
-    let peak = device.roofline()?.peak_gflops();
+    let peak = device.try_roofline(ui).map(|roofline| roofline.peak_gflops());
     bar.inc(1);
     let (shown, left_out) = every_variant(device, sample, &bar)?;
     bar.set_message(sample.bench_shape.clone());
@@ -127,37 +127,47 @@ fn on_device(device: &Device, sample: &Sample, ui: Ui) -> Result<Told> {
     let mut document = Map::new();
     if let Some(times) = measured.times {
         let gflops = times.rate(large.work().flops);
-        let (fast, limit) = (ui::time(times.median), ui::percent(gflops / peak));
         ui.line(format!(
-            "  how fast?  {} GFLOP/s: {fast} for {} with {}",
+            "  how fast?  {} GFLOP/s: {} for {} with {}",
             ui::three(gflops),
+            ui::time(times.median),
             large.describe(),
             measured.variant
         ));
-        ui.line(format!(
-            "  limit?     {limit} of the {} GFLOP/s that this adapter can do at most",
-            ui::three(peak)
-        ));
-        document.insert("gflops".into(), json!(gflops));
-        document.insert("median_ms".into(), json!(times.median.as_secs_f64() * 1e3));
-        document.insert("roofline_share".into(), json!(gflops / peak));
+        if let Some(peak) = peak {
+            let (share, peak) = (ui::percent(gflops / peak), ui::three(peak));
+            ui.line(format!("  limit?     {share} of the {peak} GFLOP/s that this adapter can do at most"));
+        }
     }
     document.insert("adapter".into(), json!(device.name()));
     document.insert("passed".into(), json!(passed));
     document.insert("peak_gflops".into(), json!(peak));
     document.insert("variants".into(), shown.iter().map(json_row).collect());
-    document.insert("large".into(), json!({"shape": large.shape(), "variant": measured.variant}));
+    let gflops = measured.times.map(|times| times.rate(large.work().flops));
+    document.insert(
+        "large".into(),
+        json!({
+            "shape": large.shape(),
+            "variant": measured.variant,
+            "median_ms": measured.times.map(|times| times.median.as_secs_f64() * 1e3),
+            "gflops": gflops,
+            "roofline_share": gflops.zip(peak).map(|(gflops, peak)| gflops / peak),
+        }),
+    );
     let summary =
         format!("checked on {}: {worst:.1e} off the model's own output (relative RMSE)", device.name());
     Ok((Verdict::of(passed), document, summary))
 }
+
+/// A variant that cannot run here, and why.
+type LeftOut = (String, String);
 
 /// Every variant that can run here, and those that cannot with the reason.
 fn every_variant(
     device: &Device,
     sample: &Sample,
     bar: &indicatif::ProgressBar,
-) -> Result<(Vec<Shown>, Vec<(String, String)>)> {
+) -> Result<(Vec<Shown>, Vec<LeftOut>)> {
     let problem = &*sample.job.problem;
     let inputs = sample.job.inputs()?;
     let reference = problem.reference(&inputs, Rows::All)?;
@@ -201,7 +211,11 @@ fn variants_table(ui: Ui, problem: &dyn Problem, shown: &[Shown]) {
             ]
         })
         .collect();
-    ui.line(ui::table(&["variant", "vs the model", "vs the f64 reference", "median", "GFLOP/s"], &rows, 3));
+    ui.line(ui::table(
+        &["variant", "vs the model", "vs the f64 reference", "median", "GFLOP/s"],
+        &rows,
+        3..5,
+    ));
 }
 
 fn complaints(shown: &[Shown], measured: &Measured) -> Vec<String> {

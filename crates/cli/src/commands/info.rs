@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use clap::ArgMatches;
-use foveal_kernels::{AdapterProfile, Rates};
+use foveal::Roofline;
+use foveal_kernels::AdapterProfile;
 use serde_json::{Value, json};
 
 use crate::commands::Verdict;
@@ -28,12 +29,14 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     let roofline = match (&device, matches.get_flag("roofline")) {
         (_, false) => Value::Null,
         (None, true) => {
-            return Err(usage(format!("--roofline measures an adapter and none was found; {HOW_TO_GET_ONE}")));
+            return Err(usage(format!(
+                "--roofline measures an adapter and none was found; {HOW_TO_GET_ONE}"
+            )));
         }
         (Some(device), true) => {
-            let rates = device.roofline()?;
-            rates_table(ui, device.profile(), &rates);
-            json!(rates)
+            let roofline = device.roofline()?;
+            rates_table(ui, device.profile(), &roofline);
+            json!(roofline)
         }
     };
     let list: Vec<Value> =
@@ -68,31 +71,40 @@ fn describe(ui: Ui, profile: &AdapterProfile) {
     ));
 }
 
-fn rates_table(ui: Ui, profile: &AdapterProfile, rates: &Rates) {
-    ui.line(format!("\nRates of {}, in 10^9 operations of one lane a second:", profile.name));
-    let per = |rate: f64| if rate > 0.0 { ui::three(rates.fma / rate) } else { "-".into() };
-    let shown = |rate: f64| if rate > 0.0 { ui::three(rate) } else { "none".into() };
-    let row = |what: &str, rate: f64, note: String| vec![what.to_owned(), shown(rate), per(rate), note];
+fn rates_table(ui: Ui, profile: &AdapterProfile, roofline: &Roofline) {
+    ui.line(format!("\nWhat {} can do at most, in 10^9 operations of one lane a second:", profile.name));
+    let row = |what: &str, rate: Option<f64>, note: String| {
+        let shown = rate.map_or_else(|| "none".into(), ui::three);
+        let cost = rate.map_or_else(|| "-".into(), |rate| ui::three(roofline.fma / rate));
+        vec![what.to_owned(), shown, cost, note]
+    };
+    let gbps = |rate: f64| ui::three(rate * 4.0);
     let rows = [
         row(
             "f32 FMA",
-            rates.fma,
-            format!("two operations each: {} GFLOP/s is 100 % of peak", ui::three(rates.peak_gflops())),
+            Some(roofline.fma),
+            format!("two operations each: {} GFLOP/s", ui::three(roofline.peak_gflops())),
         ),
         row(
             "storage load",
-            rates.storage_load,
-            format!("f32, cached: {} GB/s", ui::three(rates.storage_load * 4.0)),
+            Some(roofline.storage_load),
+            format!("f32, cached: {} GB/s", gbps(roofline.storage_load)),
         ),
         row(
             "workgroup load",
-            rates.workgroup_load,
-            format!("f32: {} GB/s", ui::three(rates.workgroup_load * 4.0)),
+            Some(roofline.workgroup_load),
+            format!("f32: {} GB/s", gbps(roofline.workgroup_load)),
         ),
-        row("subgroup broadcast", rates.broadcast, "a value spread to all lanes, counted once a lane".into()),
-        row("exp2", rates.exp2, "one for every visible pair of a query and a key".into()),
+        row("subgroup broadcast", roofline.broadcast, "with an FMA that uses it".into()),
+        row("exp2", Some(roofline.exp2), "one for every query and key that see each other".into()),
+        row(
+            "memory",
+            Some(roofline.memory_gbps / 4.0),
+            format!("f32, read once: {} GB/s", ui::three(roofline.memory_gbps)),
+        ),
     ];
-    ui.line(ui::table(&["rate", "G/s", "cost in FMAs", ""], &rows, 1));
-    ui.line("Plans estimate each variant as its operations over these rates and take the least; without a measurement");
-    ui.line("they assume rates by the adapter's kind.");
+    ui.line(ui::table(&["rate", "G/s", "cost in FMAs", ""], &rows, 1..3));
+    ui.line("A plan estimates every variant as its operations over such rates and takes the least. It assumes the rates");
+    ui.line("of the adapter's kind unless it is given these: `foveal plan --roofline`, `Engine::with_rates`. `foveal bench`");
+    ui.line("compares what it measures with the FMA peak or, for problems with few operations a byte, with the memory.");
 }

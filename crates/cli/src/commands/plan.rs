@@ -80,6 +80,10 @@ fn profile(matches: &ArgMatches, ui: Ui) -> Result<AdapterProfile> {
     }
     let choice = Choice::of(matches);
     match Device::open_quietly(&choice)? {
+        Some(device) if matches.get_flag("roofline") => {
+            let rates = device.roofline()?.rates();
+            Ok(AdapterProfile { rates, ..device.profile().clone() })
+        }
         Some(device) => Ok(device.profile().clone()),
         None => {
             ui.warn("no adapter was found; planning for the least that any WebGPU adapter offers");

@@ -1,7 +1,7 @@
 //! A surface to draw on: rectangles and text.
 
 use image::{Rgb, RgbImage};
-use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
+use noto_sans_mono_bitmap::{FontWeight, RasterHeight, RasterizedChar, get_raster, get_raster_width};
 
 /// A size and weight of text.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +70,7 @@ impl Canvas {
         for character in text.chars() {
             let glyph = get_raster(character, font.weight, font.height)
                 .or_else(|| get_raster('?', font.weight, font.height));
-            for (across, row) in (0..).zip(glyph.iter().flat_map(|glyph| glyph.raster())) {
+            for (across, row) in (0..).zip(glyph.iter().flat_map(RasterizedChar::raster)) {
                 for (along, &cover) in (0..).zip(row.iter()) {
                     let (x, y) = place(start + along, across);
                     if let Some(pixel) = self.image.get_pixel_mut_checked(x, y) {

@@ -1,5 +1,6 @@
 //! Running the program, and making files for it.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![expect(dead_code, reason = "each test file uses a part")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests report by panicking")]
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -152,7 +152,7 @@ fn the_hosts_handlers_and_scopes_stay_the_hosts() {
     assert_eq!(error.kind(), ErrorKind::Validation, "{error}");
     // Not only of another device, but of another wgpu instance: its numbers may be anything here.
     let stranger = crate::common::engine().unwrap();
-    let strange = (0..100).map(|_| block_on(stranger.buffer("strange", 400)).unwrap()).last().unwrap();
+    let strange = (0..100).map(|_| block_on(stranger.buffer("strange", 400)).unwrap()).next_back().unwrap();
     let error = kernel.encode(&mut encoder, &[("x", &strange), ("y", &y)]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
     block_on(engine.run(&kernel, &[("x", &scale.input())])).unwrap();

@@ -6,5 +6,6 @@
 
 mod common;
 mod lost;
+mod roofline;
 mod run;
 mod self_check;

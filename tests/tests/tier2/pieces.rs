@@ -1,0 +1,65 @@
+//! A problem that is split over dispatches because of a limit equals the whole.
+
+use anyhow::{Context, Result, ensure};
+use foveal::Engine;
+use foveal_kernels::attention::{Attention, Layout};
+use foveal_kernels::{AdapterProfile, Case, Constraints, Dtype, Problem, operator};
+use foveal_tests::harness::Prepared;
+use foveal_tests::say;
+use pollster::block_on;
+use std::sync::Arc;
+
+use crate::{engine_or_skip, folder};
+
+fn split_equals_whole(engine: &Engine, spec: &Attention, lowered: &AdapterProfile, why: &str) -> Result<()> {
+    let prepared = Prepared::new(Case { name: spec.describe(), problem: Arc::new(spec.clone()), seed: 9 })?;
+    let mut most = 0;
+    for variant in operator(spec.operator())?.variants() {
+        let constraints = Constraints::variant(variant.name);
+        let Ok(whole) = engine.plan_with(spec, &constraints) else { continue };
+        let split = spec.plan(lowered, &constraints).with_context(|| format!("{why}: {}", variant.name))?;
+        ensure!(whole.passes.len() == 1 && split.requests() == whole.requests());
+        most = most.max(split.passes.len());
+        let [whole, split] = [whole, split].map(|plan| -> Result<_> {
+            let kernel = block_on(engine.prepare_exact(&plan))?;
+            prepared.check(engine, &kernel, folder()).with_context(|| format!("{why}: {}", variant.name))
+        });
+        ensure!(whole? == split?, "{why}: pieces by {} differ from the whole in their bits", variant.name);
+    }
+    ensure!(most > 1, "{why}: nothing was split");
+    say(&format!("{}: in up to {most} pieces ({why})", spec.describe()));
+    Ok(())
+}
+
+fn lowered(engine: &Engine, change: impl FnOnce(&mut foveal_kernels::Limits)) -> AdapterProfile {
+    let mut profile = engine.profile().clone();
+    change(&mut profile.limits);
+    profile
+}
+
+#[test]
+fn pieces_that_fit_in_bindings_equal_the_whole() -> Result<()> {
+    let engine = engine_or_skip!();
+    // 32 KiB for all keys of a batch entry and head: 64 KiB holds two of them.
+    let small = lowered(&engine, |limits| limits.max_storage_buffer_binding_size = 64 << 10);
+    let spec = Attention::new([3, 4, 200, 64], [3, 4, 128, 64]).with_lse().causal();
+    split_equals_whole(&engine, &spec, &small, "bindings of 64 KiB")?;
+    let transposed = Attention::new([2, 3, 150, 64], [2, 3, 64, 64]).with_lse().layout(Layout::Bthd);
+    split_equals_whole(&engine, &transposed, &small, "bindings of 64 KiB")?;
+    // Rows of odd width in 16 bits start in the middle of words and of alignments.
+    let odd = Attention::new([3, 4, 150, 33], [3, 2, 100, 33]).with_lse().dtype(Dtype::F16);
+    let tiny = lowered(&engine, |limits| limits.max_storage_buffer_binding_size = 12 << 10);
+    split_equals_whole(&engine, &odd, &tiny, "bindings of 12 KiB")?;
+    let grouped = Attention::new([4, 8, 3, 64], [4, 2, 100, 64]).with_lse().causal();
+    split_equals_whole(&engine, &grouped, &small, "bindings of 64 KiB")
+}
+
+#[test]
+fn pieces_that_fit_in_grids_equal_the_whole() -> Result<()> {
+    let engine = engine_or_skip!();
+    let narrow = lowered(&engine, |limits| limits.max_compute_workgroups_per_dimension = 2);
+    let spec = Attention::new([3, 4, 300, 64], [3, 4, 128, 64]).with_lse().causal();
+    split_equals_whole(&engine, &spec, &narrow, "two workgroups a dimension")?;
+    let grouped = Attention::new([3, 12, 20, 64], [3, 4, 50, 64]).with_lse().causal();
+    split_equals_whole(&engine, &grouped, &narrow, "two workgroups a dimension")
+}
