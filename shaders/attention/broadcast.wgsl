@@ -9,12 +9,13 @@
 // Source    Dao 2023, algorithm 1; Milakov and Gimelshein 2018
 //
 // Made for adapters on which a load costs tens of FMAs, as software drivers' do: a loaded key element feeds
-// THREADS * ROWS FMAs. Subgroups may have any width from KEYS: lane i loads key i % KEYS, and only the first KEYS lanes
-// (or those of each quad) are read from.
+// THREADS * ROWS FMAs. Subgroups may have any width from KEYS: lane i loads key i % KEYS; eight are read from the first
+// eight lanes, four from the lanes of each quad.
 
 import package::attention::problem::{FOLD, params, row_at, row_count, q_row, o_row, k_head_offset, v_head_offset, keys_seen, put_lse};
 import package::attention::io::{q4, k4, v4, put_o4};
 import package::attention::hooks::{Element, hook_score, hook_visible};
+import package::shared::vector::{UNROLL_COMPONENTS};
 
 // Widths, rounded up to multiples of four.
 const HEAD_DIM: u32 = 64u;
@@ -23,12 +24,13 @@ const THREADS: u32 = 8u;
 // Rows a lane owns, and how many of them are worked on at a time.
 const ROWS: u32 = 4u;
 const TILE_ROWS: u32 = 2u;
-// Keys loaded together: 4 are spread within quads, 8 by shuffles.
+// Keys loaded together: 4 are swapped within quads, 8 spread by shuffles.
 const KEYS: u32 = 8u;
 const WRITE_LSE: bool = true;
 const SCORE_HOOK: bool = false;
 const MASK_HOOK: bool = false;
 
+const KEY_QUADS: u32 = KEYS / 4u;
 const K_VECTORS: u32 = HEAD_DIM / 4u;
 const V_VECTORS: u32 = VALUE_DIM / 4u;
 const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
@@ -38,6 +40,26 @@ const_assert ROWS % TILE_ROWS == 0u;
 // Below any score, and so far below FIRST_MAXIMUM that exp2 of the difference is zero.
 const HIDDEN: f32 = -2e30;
 const FIRST_MAXIMUM: f32 = -1e30;
+
+// The elements that the four lanes of a quad hold, a column a key. Swaps cost a fraction of broadcasts; with them lane i
+// meets the keys in the order i, i^1, i^2, i^3, and sums do not mind.
+fn swapped(mine: vec4f) -> mat4x4f {
+    return mat4x4f(mine, quadSwapX(mine), quadSwapY(mine), quadSwapDiagonal(mine));
+}
+
+// The elements that four lanes hold, from lane `first` on.
+fn shuffled(mine: vec4f, first: u32) -> mat4x4f {
+    return mat4x4f(subgroupShuffle(mine, first), subgroupShuffle(mine, first + 1u), subgroupShuffle(mine, first + 2u),
+        subgroupShuffle(mine, first + 3u));
+}
+
+// Which keys of a quad the columns of its matrices are.
+fn key_order(lane: u32) -> vec4u {
+    if KEYS == 4u {
+        return vec4u(lane % 4u) ^ vec4u(0u, 1u, 2u, 3u);
+    }
+    return vec4u(0u, 1u, 2u, 3u);
+}
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -98,55 +120,53 @@ fn main(
         for (var c = 0u; c < K_VECTORS; c += 1u) {
             mine[c] = k4(k_first + key * params.k_row, 4u * c);
         }
-        var spread: array<array<vec4f, K_VECTORS>, KEYS>;
-        for (var j = 0u; j < KEYS; j += 1u) {
+        // Column j of a matrix is four elements of the quad's j-th key.
+        var keys_of: array<array<mat4x4f, K_VECTORS>, KEY_QUADS>;
+        for (var g = 0u; g < KEY_QUADS; g += 1u) {
             for (var c = 0u; c < K_VECTORS; c += 1u) {
-                if KEYS == 8u {
-                    spread[j][c] = subgroupShuffle(mine[c], j);
-                } else if j == 0u {
-                    spread[j][c] = quadBroadcast(mine[c], 0u);
-                } else if j == 1u {
-                    spread[j][c] = quadBroadcast(mine[c], 1u);
-                } else if j == 2u {
-                    spread[j][c] = quadBroadcast(mine[c], 2u);
+                if KEYS == 4u {
+                    keys_of[g][c] = swapped(mine[c]);
                 } else {
-                    spread[j][c] = quadBroadcast(mine[c], 3u);
+                    keys_of[g][c] = shuffled(mine[c], 4u * g);
                 }
             }
         }
 
-        var s: array<array<f32, KEYS>, ROWS>;
+        var s: array<array<vec4f, KEY_QUADS>, ROWS>;
         var shrink: array<f32, ROWS>;
         for (var first = 0u; first < ROWS; first += TILE_ROWS) {
             for (var c = 0u; c < K_VECTORS; c += 1u) {
                 for (var r = first; r < first + TILE_ROWS; r += 1u) {
-                    for (var j = 0u; j < KEYS; j += 1u) {
-                        s[r][j] += dot(q[r][c], spread[j][c]);
+                    for (var g = 0u; g < KEY_QUADS; g += 1u) {
+                        s[r][g] += q[r][c] * keys_of[g][c];
                     }
                 }
             }
             for (var r = first; r < first + TILE_ROWS; r += 1u) {
                 var raised = maximum[r];
-                for (var j = 0u; j < KEYS; j += 1u) {
+                for (var g = 0u; g < KEY_QUADS; g += 1u) {
+                    let these = key_0 + 4u * g + key_order(lane);
                     if SCORE_HOOK || MASK_HOOK {
-                        let here = min(key_0 + j, params.kv_len - 1u);
-                        let at = Element(params.first_batch + group.z, head[r], query[r], here);
-                        if SCORE_HOOK {
-                            s[r][j] = hook_score(s[r][j], at);
-                        }
-                        if MASK_HOOK {
-                            s[r][j] = select(HIDDEN, s[r][j], hook_visible(at));
+                        for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
+                            let here = min(these[i], params.kv_len - 1u);
+                            let at = Element(params.first_batch + group.z, head[r], query[r], here);
+                            if SCORE_HOOK {
+                                s[r][g][i] = hook_score(s[r][g][i], at);
+                            }
+                            if MASK_HOOK {
+                                s[r][g][i] = select(HIDDEN, s[r][g][i], hook_visible(at));
+                            }
                         }
                     }
-                    s[r][j] = select(HIDDEN, s[r][j], key_0 + j < seen[r]);
-                    raised = max(raised, s[r][j]);
+                    s[r][g] = select(vec4f(HIDDEN), s[r][g], these < vec4u(seen[r]));
+                    raised = max(raised, max(max(s[r][g].x, s[r][g].y), max(s[r][g].z, s[r][g].w)));
                 }
                 shrink[r] = exp2(maximum[r] - raised);
                 maximum[r] = raised;
                 weight_sum[r] *= shrink[r];
-                for (var j = 0u; j < KEYS; j += 1u) {
-                    s[r][j] = exp2(s[r][j] - raised);
-                    weight_sum[r] += s[r][j];
+                for (var g = 0u; g < KEY_QUADS; g += 1u) {
+                    s[r][g] = exp2(s[r][g] - raised);
+                    weight_sum[r] += s[r][g].x + s[r][g].y + s[r][g].z + s[r][g].w;
                 }
             }
         }
@@ -155,19 +175,13 @@ fn main(
         for (var c = 0u; c < V_VECTORS; c += 1u) {
             my_value[c] = v4(v_first + key * params.v_row, 4u * c);
         }
-        var spread_value: array<array<vec4f, V_VECTORS>, KEYS>;
-        for (var j = 0u; j < KEYS; j += 1u) {
+        var values_of: array<array<mat4x4f, V_VECTORS>, KEY_QUADS>;
+        for (var g = 0u; g < KEY_QUADS; g += 1u) {
             for (var c = 0u; c < V_VECTORS; c += 1u) {
-                if KEYS == 8u {
-                    spread_value[j][c] = subgroupShuffle(my_value[c], j);
-                } else if j == 0u {
-                    spread_value[j][c] = quadBroadcast(my_value[c], 0u);
-                } else if j == 1u {
-                    spread_value[j][c] = quadBroadcast(my_value[c], 1u);
-                } else if j == 2u {
-                    spread_value[j][c] = quadBroadcast(my_value[c], 2u);
+                if KEYS == 4u {
+                    values_of[g][c] = swapped(my_value[c]);
                 } else {
-                    spread_value[j][c] = quadBroadcast(my_value[c], 3u);
+                    values_of[g][c] = shuffled(my_value[c], 4u * g);
                 }
             }
         }
@@ -175,8 +189,8 @@ fn main(
             for (var c = 0u; c < V_VECTORS; c += 1u) {
                 for (var r = first; r < first + TILE_ROWS; r += 1u) {
                     o[r][c] *= shrink[r];
-                    for (var j = 0u; j < KEYS; j += 1u) {
-                        o[r][c] = fma(vec4f(s[r][j]), spread_value[j][c], o[r][c]);
+                    for (var g = 0u; g < KEY_QUADS; g += 1u) {
+                        o[r][c] += values_of[g][c] * s[r][g];
                     }
                 }
             }

@@ -1,6 +1,6 @@
 //! Opening what the tests run on.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::{Result, bail};
 use foveal::{AdapterProfile, Engine, ErrorKind, Options, SelfCheck};
@@ -33,24 +33,41 @@ pub fn engine_with(what: &str, options: Options) -> Result<Option<Engine>> {
     }
 }
 
+/// The engine that tests share, for as long as a test holds it.
+///
+/// One test at a time: with two threads that submit to one device, wgpu 30 can panic while it polls
+/// (<https://github.com/gfx-rs/wgpu/pull/9958>), which says nothing about kernels.
+#[derive(Debug)]
+pub struct Turn {
+    engine: Engine,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl std::ops::Deref for Turn {
+    type Target = Engine;
+
+    fn deref(&self) -> &Engine {
+        &self.engine
+    }
+}
+
 /// The engine that all tests of a process share, so that a pipeline is compiled once. See [`engine_with`].
 ///
 /// # Errors
 /// As [`engine_with`].
-pub fn shared(what: &str) -> Result<Option<Engine>> {
+pub fn shared(what: &str) -> Result<Option<Turn>> {
+    static TURN: Mutex<()> = Mutex::new(());
     static ENGINE: OnceLock<Engine> = OnceLock::new();
-    if let Some(engine) = ENGINE.get() {
-        return Ok(Some(engine.clone()));
-    }
-    let Some(engine) = engine_with(what, options())? else { return Ok(None) };
-    Ok(Some(
-        ENGINE
-            .get_or_init(|| {
-                say(&format!("tests run on {}", engine.profile().key()));
-                engine
-            })
-            .clone(),
-    ))
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let engine = match ENGINE.get() {
+        Some(engine) => engine.clone(),
+        None => {
+            let Some(engine) = engine_with(what, options())? else { return Ok(None) };
+            say(&format!("tests run on {}", engine.profile().key()));
+            ENGINE.get_or_init(|| engine).clone()
+        }
+    };
+    Ok(Some(Turn { engine, _turn: turn }))
 }
 
 /// An engine on the same device that takes any plan: for plans that no planner makes for this adapter, whose canonical

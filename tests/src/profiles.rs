@@ -18,7 +18,7 @@ fn gpu_limits() -> Limits {
     Limits {
         max_storage_buffers_per_shader_stage: 16,
         max_storage_buffer_binding_size: (2 << 30) - 4,
-        max_buffer_size: 8 << 30,
+        max_buffer_size: (4 << 30) - 4,
         min_storage_buffer_offset_alignment: 32,
         max_compute_workgroup_storage_size: 32 << 10,
         max_compute_invocations_per_workgroup: 1024,

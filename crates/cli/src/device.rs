@@ -163,12 +163,10 @@ impl Device {
 
     /// As [`Device::roofline`], for what can go on without it.
     pub(crate) fn try_roofline(&self, ui: Ui) -> Option<Roofline> {
-        let measured = self.roofline();
-        measured
-            .map_err(|error| {
-                ui.warn(format!("the adapter's peak could not be measured: {}", one_line(&error)))
-            })
-            .ok()
+        let warn = |error: &anyhow::Error| {
+            ui.warn(format!("the adapter's peak could not be measured: {}", one_line(error)));
+        };
+        self.roofline().inspect_err(warn).ok()
     }
 }
 

@@ -6,8 +6,8 @@ use crate::Error;
 
 /// A byte range of a buffer, bound as a tensor.
 ///
-/// The buffer has to belong to the engine's device. wgpu notices buffers of other devices, but not reliably those of other
-/// wgpu instances.
+/// The buffer has to belong to the engine's device. wgpu notices buffers of other devices, but not reliably those of
+/// other wgpu instances.
 ///
 /// WebGPU does not let one dispatch read and write the same buffer, not even different parts of it: what a kernel reads
 /// and what it writes have to be in different buffers.

@@ -58,8 +58,8 @@ impl Engine {
     ///
     /// The engine uses the features and limits that the device was opened with. For speed, ask for
     /// `SUBGROUP` and `SHADER_F16` where the adapter has them, and for the adapter's limits. No handler is installed on
-    /// the device. [`Engine::prepare`], [`Engine::run`] and whatever else is `async` here submit to `queue` and poll the
-    /// device, which may run the host's callbacks; [`Kernel::encode`](crate::Kernel::encode) does neither.
+    /// the device. [`Engine::prepare`], [`Engine::run`] and whatever else is `async` here submit to `queue` and poll
+    /// the device, which may run the host's callbacks; [`Kernel::encode`](crate::Kernel::encode) does neither.
     ///
     /// # Errors
     /// [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost) if the device is lost already.

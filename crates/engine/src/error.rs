@@ -96,8 +96,8 @@ impl Error {
         &self.inner.argument
     }
 
-    /// Whether the fault lies with a variant's shaders, so that another variant may do better. What the caller did, what
-    /// the whole device suffers from and limits that a plan should have known are no reason to try the next one.
+    /// Whether the fault lies with a variant's shaders, so that another variant may do better. What the caller did,
+    /// what the whole device suffers from and limits that a plan should have known are no reason to try the next one.
     pub(crate) fn is_the_variants(&self) -> bool {
         matches!(self.kind(), ErrorKind::Validation | ErrorKind::Driver | ErrorKind::Refused)
     }

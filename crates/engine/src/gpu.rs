@@ -132,14 +132,12 @@ impl Gpu {
         limits: &Limits,
     ) -> Result<wgpu::Buffer, Error> {
         self.check()?;
-        if size > limits.max_buffer_size {
-            let message = format!(
-                "{label} needs {size} bytes, the device allows {} in a buffer",
-                limits.max_buffer_size
-            );
+        let rounded = size.max(4).checked_next_multiple_of(4).filter(|&size| size <= limits.max_buffer_size);
+        let Some(size) = rounded else {
+            let allowed = limits.max_buffer_size;
+            let message = format!("{label} needs {size} bytes, the device allows {allowed} in a buffer");
             return Err(Error::limit("max_buffer_size", message));
-        }
-        let size = size.next_multiple_of(4).max(4);
+        };
         let descriptor =
             wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
         let (buffer, caught) = scoped(&self.device, || self.device.create_buffer(&descriptor));

@@ -100,8 +100,8 @@ fn range<'a>(
     Ok((buffer.ok_or_else(missing)?, start + slot.offset_bytes, size))
 }
 
-/// WebGPU forbids reading and writing one buffer in one dispatch, and writing one place through two bindings. wgpu would
-/// say so when the caller finishes the encoder, in terms that mean nothing to the caller.
+/// WebGPU forbids reading and writing one buffer in one dispatch, and writing one place through two bindings. wgpu
+/// would say so when the caller finishes the encoder, in terms that mean nothing to the caller.
 fn check_aliases(kernel: &Inner, slots: &[Slot], ranges: &[Range<'_>]) -> Result<(), Error> {
     let name = |slot: &Slot| match slot.source {
         SlotSource::Port(index) => kernel.plan.ports.get(index).map(|port| port.name),

@@ -1,8 +1,8 @@
 //! Foveal runs attention, and what is like it, on any GPU through wgpu.
 //!
-//! A problem is described by plain data, *planned* for an adapter, *prepared* (compiled, and checked against a reference
-//! on this very adapter) and then recorded into the caller's own command encoder. Nothing is submitted behind the
-//! caller's back.
+//! A problem is described by plain data, *planned* for an adapter, *prepared* (compiled, and checked against a
+//! reference on this very adapter) and then recorded into the caller's own command encoder. Nothing is submitted behind
+//! the caller's back.
 //!
 //! ```no_run
 //! use foveal::{Engine, HostTensor, Options, Problem};
@@ -24,8 +24,8 @@
 //! Functions that are `async` do their waiting on the thread that polls them on native backends, so that any executor
 //! will do; in a browser the event loop waits.
 //!
-//! Device errors come back as values of [`Error`]. This crate installs no handler on a device that it did not open, never
-//! panics on what a caller or a driver does, and gives up on a device that does not answer
+//! Device errors come back as values of [`Error`]. This crate installs no handler on a device that it did not open,
+//! never panics on what a caller or a driver does, and gives up on a device that does not answer
 //! ([`Options::wait_limit`]).
 
 mod adapters;

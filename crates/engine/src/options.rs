@@ -23,8 +23,8 @@ pub struct Options {
     /// Whether a variant has to prove itself before it is used.
     pub self_check: SelfCheck,
     /// Where compiled pipelines and passed self-checks are remembered: the user's cache directory by default. `None`
-    /// leaves the disk alone. Files there are never trusted: what is damaged or foreign is ignored, and a directory that
-    /// cannot be written to costs time, not correctness.
+    /// leaves the disk alone. Files there are never trusted: what is damaged or foreign is ignored, and a directory
+    /// that cannot be written to costs time, not correctness.
     pub cache_dir: Option<PathBuf>,
     /// Opens the device with WebGPU's default limits and no optional feature, so that what runs here runs on every
     /// adapter. Read by [`Engine::new`](crate::Engine::new) only.

@@ -12,8 +12,9 @@ const IDLE_LIMIT_BYTES: u64 = 256 << 20;
 
 /// Idle buffers by size.
 ///
-/// Only buffers whose content nobody relies on come from here: scratch, and tensors of [`Engine::run`](crate::Engine::run).
-/// Two kernels may so use one buffer in turn; the queue's order and wgpu's barriers keep them apart.
+/// Only buffers whose content nobody relies on come from here: scratch, and tensors of
+/// [`Engine::run`](crate::Engine::run). Two kernels may so use one buffer in turn; the queue's order and wgpu's
+/// barriers keep them apart.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     idle: Mutex<Idle>,

@@ -22,9 +22,11 @@ pub(crate) const STORAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
 
 impl Engine {
-    /// Compiles a plan's shaders and, unless that has happened before, runs a small case of its variant and compares the
-    /// result with the reference. A variant that does not compile here, or that computes wrong results, is refused for
-    /// the engine's life, and the next one is taken; [`Kernel::refused`] and the log say so.
+    /// Compiles a plan's shaders and, unless that has happened before, runs a small case of its variant and compares
+    /// the result with the reference. A variant that does not compile here, or that computes wrong results, is refused
+    /// for the engine's life, and the next one is taken; [`Kernel::refused`] and the log say so.
+    ///
+    /// The plan has to be made for this engine's [`profile`](Engine::profile), rates included.
     ///
     /// All of the device's errors surface here. Natively, compiling and the check happen on the thread that polls the
     /// future, which is ready when first polled.

@@ -13,7 +13,8 @@ use crate::{Engine, Error, Kernel};
 pub(crate) type Uploaded<'p> = Vec<(&'p str, Pooled)>;
 
 impl Engine {
-    /// Runs a kernel: uploads the inputs, submits, waits, reads the outputs back. The order of the outputs is the plan's.
+    /// Runs a kernel: uploads the inputs, submits, waits, reads the outputs back. The order of the outputs is the
+    /// plan's.
     ///
     /// Inputs of another storage type are rounded to the port's. Natively the wait blocks the thread that polls the
     /// future. What a frame has to include is better recorded with [`Kernel::encode`].

@@ -25,8 +25,8 @@ enum Scope {
 
 /// Runs `call` with scopes for all errors that wgpu can raise.
 ///
-/// Scopes belong to a thread and nest, so they are pushed and popped within this one synchronous call: a task that moves
-/// between threads, or a host with scopes of its own on the same device, is not disturbed.
+/// Scopes belong to a thread and nest, so they are pushed and popped within this one synchronous call: a task that
+/// moves between threads, or a host with scopes of its own on the same device, is not disturbed.
 pub(crate) fn scoped<T>(device: &wgpu::Device, call: impl FnOnce() -> T) -> (T, Caught) {
     let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
     let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);

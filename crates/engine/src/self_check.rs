@@ -54,7 +54,11 @@ impl Engine {
         let internal = |message: String| Error::internal(format!("self-check of {}", plan.variant), message);
         let canonical = problem.plan(&self.profile, &Constraints::variant(&plan.variant))?;
         let pipelines = share(plan, &canonical, pipelines).ok_or_else(|| {
-            internal(format!("the canonical case {} does not use the plan's shaders", problem.describe()))
+            internal(format!(
+                "the canonical case {} does not use the plan's shaders; plans have to be made for the profile of the \
+                 engine that prepares them",
+                problem.describe()
+            ))
         })?;
         let kernel = self.assemble(&canonical, pipelines, Vec::new(), SelfCheckReport::Nothing).await?;
 

@@ -40,8 +40,8 @@ pub struct Timings {
 pub enum Clock {
     /// The device's own timestamps, before the first dispatch and after the last.
     Device,
-    /// The host's clock around a submission of several runs, divided by their number. It includes a share of the cost of
-    /// submitting.
+    /// The host's clock around a submission of several runs, divided by their number. It includes a share of the cost
+    /// of submitting.
     Host {
         /// How many runs were submitted together.
         runs_per_submission: usize,

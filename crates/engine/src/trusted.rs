@@ -6,8 +6,8 @@
 
 /// A module of WGSL that Foveal made.
 ///
-/// With `checked`, naga guards every access and loop as it does for any shader. Without, it leaves out bounds checks and
-/// loop guards, worth several percent in inner loops.
+/// With `checked`, naga guards every access and loop as it does for any shader. Without, it leaves out bounds checks
+/// and loop guards, worth several percent in inner loops.
 pub(crate) fn shader_module(
     device: &wgpu::Device,
     label: &str,
@@ -34,7 +34,7 @@ pub(crate) fn shader_module(
 pub(crate) fn pipeline_cache(device: &wgpu::Device, data: Option<&[u8]>) -> wgpu::PipelineCache {
     let descriptor =
         wgpu::PipelineCacheDescriptor { label: Some("foveal.pipeline_cache"), data, fallback: true };
-    // SAFETY: `data` was returned by `PipelineCache::get_data` on the same adapter and driver: the caller has verified a
-    // header that names both and a checksum over all bytes. wgpu checks its own header as well.
+    // SAFETY: `data` was returned by `PipelineCache::get_data` on the same adapter and driver: the caller has verified
+    // a header that names both and a checksum over all bytes. wgpu checks its own header as well.
     unsafe { device.create_pipeline_cache(&descriptor) }
 }

@@ -7,7 +7,7 @@ use foveal_tests::profiles;
 use proptest::prelude::*;
 
 fn problems() -> impl Strategy<Value = Attention> {
-    let sizes = (1usize..5, 1usize..4, 1usize..2, 0usize..300, 1usize..300, 1usize..200, 1usize..200);
+    let sizes = (1usize..5, 1usize..4, 1usize..4, 0usize..300, 1usize..300, 1usize..200, 1usize..200);
     let choices = (0usize..3, 0usize..3, any::<bool>(), any::<bool>());
     (sizes, choices).prop_map(|((batch, kv_heads, group, q_len, kv_len, dim, value_dim), (mask, dtype, bthd, lse))| {
         let mut spec = Attention::new([batch, kv_heads * group, q_len, dim], [batch, kv_heads, kv_len, dim])
@@ -21,7 +21,7 @@ fn problems() -> impl Strategy<Value = Attention> {
 }
 
 fn adapters() -> impl Strategy<Value = AdapterProfile> {
-    let limits = (10u32..22, prop::sample::select(vec![4u32, 32, 256]), 1u32..40);
+    let limits = (10u32..22, prop::sample::select(vec![32u32, 256]), 1u32..40);
     (0..profiles::all().len(), limits).prop_map(|(index, (binding, alignment, groups))| {
         let mut adapter = profiles::all().swap_remove(index);
         adapter.limits.max_storage_buffer_binding_size = 1 << binding;

@@ -84,7 +84,7 @@ fn outcome_of(from: &str, to: &str) -> Result<foveal::Error> {
 
 #[test]
 fn a_shader_that_does_not_compile_is_an_error_value() -> Result<()> {
-    let error = outcome_of("var score = 0.0;", "var score: u32 = 0.0;")?;
+    let error = outcome_of("score += dot(", "score += cross(")?;
     ensure!(error.kind() == ErrorKind::Validation, "{error}");
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! The table of cases, by every variant that plans.
 
-use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use foveal::{Engine, SelfCheckReport};
-use foveal_kernels::Case;
+use foveal_kernels::{Case, operators};
 use foveal_tests::harness::Prepared;
 use foveal_tests::{device, parallel, planned, say};
 use pollster::block_on;
@@ -33,7 +34,7 @@ fn run_case(engine: &Engine, case: &Case, progress: &Mutex<Progress>) -> Result<
         ensure!(!unchecked, "the self-check is part of the test");
         prepared.check(engine, &kernel, folder()).with_context(|| format!("{} {variant}", case.name))?;
         runs += 1;
-        let mut progress = progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
         progress.requests.extend(plan.requests().iter().map(|request| request.fingerprint()));
         progress.runs += 1;
         let took = started.elapsed();
@@ -41,7 +42,7 @@ fn run_case(engine: &Engine, case: &Case, progress: &Mutex<Progress>) -> Result<
             progress.slowest = (took, format!("{} {variant}", case.name));
         }
     }
-    let mut progress = progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
     progress.cases += 1;
     if progress.cases % 20 == 0 {
         say(&format!("  {} cases, {} runs, {} pipelines", progress.cases, progress.runs, progress.requests.len()));
@@ -49,33 +50,59 @@ fn run_case(engine: &Engine, case: &Case, progress: &Mutex<Progress>) -> Result<
     Ok(runs)
 }
 
+/// Cases that share kernels, together: each group is run by one thread, on a device of that thread's own.
+fn groups(engine: &Engine) -> Result<Vec<Vec<Case>>> {
+    let mut groups: BTreeMap<Vec<u128>, Vec<Case>> = BTreeMap::new();
+    for case in planned::cases() {
+        let mut key = Vec::new();
+        for variant in planned::variants(&case)? {
+            let plan = planned::plan(&case, engine.profile(), variant)?;
+            key.extend(plan.iter().flat_map(|plan| plan.requests()).map(|request| request.fingerprint()));
+        }
+        groups.entry(key).or_default().push(case);
+    }
+    Ok(groups.into_values().collect())
+}
+
 #[test]
 fn every_case_by_every_variant_is_right() -> Result<()> {
-    let engine = engine_or_skip!();
+    let Some(first) = device::engine_with(module_path!(), device::options())? else { return Ok(()) };
+    let second = device::engine_with(module_path!(), device::options())?.context("the adapter is gone")?;
+    say(&format!("cases run on {}", first.profile().key()));
     let started = Instant::now();
     let progress = Mutex::new(Progress::default());
-    let cases = planned::cases();
-    let results = parallel::map(&cases, |case| run_case(&engine, case, &progress));
-    let progress = progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let groups = groups(&first)?;
+    let engines = [first, second];
+    let next = AtomicUsize::new(0);
+    let results = parallel::map(&engines, |engine| {
+        let mut results = Vec::new();
+        while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+            results.extend(group.iter().map(|case| (case.name.clone(), run_case(engine, case, &progress))));
+        }
+        results
+    });
+    let progress = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
     let (slowest, name) = &progress.slowest;
     say(&format!(
         "{} cases, {} runs, {} pipelines in {:.0?}; slowest: {name}, {slowest:.1?}",
-        cases.len(),
+        progress.cases,
         progress.runs,
         progress.requests.len(),
         started.elapsed()
     ));
     let mut failures = Vec::new();
-    for (case, result) in cases.iter().zip(results) {
+    for (name, result) in results.into_iter().flatten() {
         match result {
-            Ok(0) => failures.push(format!("{}: no variant runs it", case.name)),
+            Ok(0) => failures.push(format!("{name}: no variant runs it")),
             Ok(_) => {}
             Err(error) => failures.push(format!("{error:#}")),
         }
     }
-    let refused: Vec<_> = foveal_kernels::operators().iter().flat_map(|op| engine.refused(op.name())).collect();
     ensure!(failures.is_empty(), "{} cases fail:\n{}", failures.len(), failures.join("\n"));
-    ensure!(refused.is_empty(), "the self-check refused {refused:?} although all cases pass");
+    for (engine, operator) in engines.iter().flat_map(|engine| operators().iter().map(move |op| (engine, op))) {
+        let refused = engine.refused(operator.name());
+        ensure!(refused.is_empty(), "the self-check refused {refused:?} although all cases pass");
+    }
     Ok(())
 }
 
@@ -90,7 +117,7 @@ fn runtime_checks_change_nothing() -> Result<()> {
         let prepared = Prepared::new(case.clone())?;
         for variant in planned::variants(&case)? {
             let Some(plan) = planned::plan(&case, guarded.profile(), variant)? else { continue };
-            let outputs = [&guarded, &unguarded].map(|engine| -> Result<_> {
+            let outputs = [&guarded, &*unguarded].map(|engine| -> Result<_> {
                 let kernel = block_on(engine.prepare_exact(&plan))?;
                 prepared.check(engine, &kernel, folder())
             });

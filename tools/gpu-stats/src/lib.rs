@@ -29,7 +29,7 @@ pub use model::{Cost, Pipe, Setting, Whole, model, whole, whole_all_sides};
 pub use parts::{Counts, HOT_FMAS, HOT_SHARE, Part, analyse, analyse_without, inner_loops, per_tile};
 pub use report::{Report, Statistics};
 pub use spirv::{Binding, BindingKind, Job, Spirv, translate};
-pub use worker::{Compiler, ICD_VARIABLE, serve_if_asked, survey};
+pub use worker::{Compiler, ICD_VARIABLE, LIMIT, serve_if_asked, survey};
 
 /// Why there is no report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,13 @@ pub enum Error {
         /// The compiler's message.
         message: String,
     },
+    /// The driver's compiler did not finish.
+    TooLong {
+        /// The job's label.
+        label: String,
+        /// How long it was given.
+        seconds: u64,
+    },
     /// The worker process could not be started, or died.
     Worker {
         /// What happened.
@@ -58,6 +65,9 @@ impl fmt::Display for Error {
         match self {
             Self::NoDriver { message } => write!(f, "no RADV null device: {message}"),
             Self::Shader { label, message } => write!(f, "{label}: {message}"),
+            Self::TooLong { label, seconds } => {
+                write!(f, "{label}: the compiler was still busy after {seconds} s")
+            }
             Self::Worker { message } => write!(f, "worker: {message}"),
         }
     }

@@ -163,8 +163,8 @@ fn run_planned(arguments: &Arguments, program: &Path) -> Result<(), Error> {
             println!("{}: no whole-kernel share: {reason}", figure.name());
         }
     }
-    for reason in &survey.unplanned {
-        println!("not planned: {reason}");
+    for reason in &survey.missing {
+        println!("no figure: {reason}");
     }
     if arguments.parts {
         for report in &survey.reports {

@@ -4,8 +4,10 @@
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::{Error, Family, Job, Report, vulkan};
 
@@ -15,6 +17,10 @@ const WORKER: &str = "GPU_STATS_WORKER";
 /// Names the driver's manifest where it is not at one of the usual places.
 pub const ICD_VARIABLE: &str = "GPU_STATS_ICD";
 
+/// How long a compilation may take. ACO needs a second for a kernel that fits, and minutes or more to spill one that needs
+/// several times the registers there are.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
 /// A running compiler for one family.
 ///
 /// The worker is a program that calls [`serve_if_asked`] first thing in `main`: this crate's binary, or a test built
@@ -23,7 +29,7 @@ pub struct Compiler {
     family: Family,
     child: Child,
     requests: Option<ChildStdin>,
-    replies: BufReader<ChildStdout>,
+    replies: Receiver<String>,
     complaints: Option<JoinHandle<String>>,
 }
 
@@ -62,14 +68,18 @@ impl Compiler {
             let _ = errors.read_to_end(&mut bytes);
             String::from_utf8_lossy(&bytes).into_owned()
         });
-        let mut compiler = Self {
-            family,
-            child,
-            requests: Some(requests),
-            replies: BufReader::new(replies),
-            complaints: Some(complaints),
-        };
-        compiler.reply::<Result<(), Error>>()??;
+        let (send, lines) = channel();
+        // Ends with the worker's output, or when nobody listens any more.
+        std::thread::spawn(move || {
+            for line in BufReader::new(replies).lines() {
+                if line.map_or(true, |line| send.send(line).is_err()) {
+                    break;
+                }
+            }
+        });
+        let mut compiler =
+            Self { family, child, requests: Some(requests), replies: lines, complaints: Some(complaints) };
+        compiler.reply::<Result<(), Error>>("start")??;
         Ok(compiler)
     }
 
@@ -82,26 +92,31 @@ impl Compiler {
     ///
     /// # Errors
     /// [`Error::Shader`] where the WGSL is wrong or the driver refuses it; [`Error::Worker`] where the worker died,
-    /// with what it said last. After the latter, start a new one.
+    /// with what it said last; [`Error::TooLong`] where it did not finish within [`LIMIT`]. After the latter two, start a
+    /// new one.
     pub fn compile(&mut self, job: &Job) -> Result<Report, Error> {
         let line = serde_json::to_string(job).map_err(|e| Error::Worker { message: e.to_string() })?;
         let sent = self.requests.as_mut().is_some_and(|pipe| writeln!(pipe, "{line}").is_ok());
         if !sent {
             return Err(self.died());
         }
-        self.reply::<Result<Report, Error>>()?
+        self.reply::<Result<Report, Error>>(&job.label)?
     }
 
-    fn reply<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, Error> {
-        let mut line = String::new();
-        match self.replies.read_line(&mut line) {
-            Ok(n) if n > 0 => serde_json::from_str(&line).map_err(|e| Error::Worker {
+    fn reply<T: serde::de::DeserializeOwned>(&mut self, label: &str) -> Result<T, Error> {
+        match self.replies.recv_timeout(LIMIT) {
+            Ok(line) => serde_json::from_str(&line).map_err(|e| Error::Worker {
                 message: format!(
                     "no reply of a worker: {e} in {:?}",
                     line.chars().take(120).collect::<String>()
                 ),
             }),
-            _ => Err(self.died()),
+            Err(RecvTimeoutError::Timeout) => {
+                // It would go on for good, and keep whoever drops this waiting.
+                let _ = self.child.kill();
+                Err(Error::TooLong { label: label.to_owned(), seconds: LIMIT.as_secs() })
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(self.died()),
         }
     }
 

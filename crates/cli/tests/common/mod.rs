@@ -108,7 +108,12 @@ pub(crate) fn foveal<I: AsRef<std::ffi::OsStr>>(words: &[I]) -> Ran {
 
 /// Runs `foveal` on whatever adapter there is.
 pub(crate) fn foveal_on_adapter<I: AsRef<std::ffi::OsStr>>(words: &[I]) -> Ran {
-    ran(Command::new(env!("CARGO_BIN_EXE_foveal")).args(words))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_foveal"));
+    // Without it, EGL complains on stderr in a way that looks like an error of ours.
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    }
+    ran(command.args(words))
 }
 
 /// Whether this machine has an adapter; a test that needs one says that it was skipped, or fails where it must not be.

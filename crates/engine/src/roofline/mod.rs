@@ -129,7 +129,8 @@ impl Engine {
         };
 
         let len = self.stream_len();
-        // A driver on a CPU runs a whole subgroup before the next, which should find the rest of a cache line still there.
+        // A driver on a CPU runs a whole subgroup before the next, which should find the rest of a cache line still
+        // there.
         let threads = if self.profile.kind == AdapterKind::Cpu { 8 } else { THREADS };
         let probe = Probe::new(self, "storage", threads, &[("CHAINS", 8)], Some(Data { len })).await?;
         let memory_gbps = 4.0 * probe.stream_rate(8, count(8)).await?;

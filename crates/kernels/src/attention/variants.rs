@@ -294,7 +294,7 @@ fn broadcast(spec: &Attention, adapter: &AdapterProfile) -> Result<Candidate, St
     let threads = if cpu { most.max(4) as usize } else { 64 };
     // Values of q and o that a lane can hold: CPU drivers spill to cache, which is cheap; GPUs have registers only. The
     // first bounds compile time as well.
-    let budget = if cpu { if keys == 4 { 1024 } else { 2048 } } else { 160 };
+    let budget = if cpu { 2048 } else { 160 };
     let most_rows = (budget / (head_dim + value_dim)).max(1);
     let wanted = spec.rows_for_tiles().div_ceil(threads).max(1);
     let rows_a_lane = (0..=4).rev().map(|power| 1usize << power).find(|&rows| rows <= most_rows).unwrap_or(1);
@@ -318,7 +318,8 @@ fn broadcast(spec: &Attention, adapter: &AdapterProfile) -> Result<Candidate, St
             .tunable("THREADS", small(threads))
             .tunable("ROWS", small(rows_a_lane))
             .tunable("KEYS", small(keys))
-            .tunable("TILE_ROWS", small(rows_a_lane.min(2))),
+            // How many rows meet a key before the next: with few registers (four lanes are SSE's) more is better.
+            .tunable("TILE_ROWS", small(rows_a_lane.min(if keys == 4 { 4 } else { 2 }))),
         tile_rows,
         threads: small(threads),
         workgroup_bytes: 0,

@@ -106,9 +106,9 @@ fn rounded(share: f64) -> f64 {
 impl Figures {
     /// The figure of the same shader in another survey.
     pub fn find(&self, like: &Figure) -> Option<&Figure> {
-        self.all.iter().find(|f| {
-            f.family == like.family && f.problem == like.problem && f.variant == like.variant
-        })
+        self.all
+            .iter()
+            .find(|f| f.family == like.family && f.problem == like.problem && f.variant == like.variant)
     }
 }
 
@@ -162,7 +162,17 @@ pub fn table(figures: &Figures) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header([
-        "family", "problem", "variant", "VGPRs", "spills", "LDS", "waves", "FMA share", "model", "whole", "all sides",
+        "family",
+        "problem",
+        "variant",
+        "VGPRs",
+        "spills",
+        "LDS",
+        "waves",
+        "FMA share",
+        "model",
+        "whole",
+        "all sides",
     ]);
     let percent = |share: f64| format!("{:.1}", share * 100.0);
     for f in &figures.all {
