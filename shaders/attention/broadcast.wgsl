@@ -21,9 +21,10 @@ import package::shared::vector::{UNROLL_COMPONENTS};
 const HEAD_DIM: u32 = 64u;
 const VALUE_DIM: u32 = 64u;
 const THREADS: u32 = 8u;
-// Rows a lane owns, and how many of them are worked on at a time.
+// Rows a lane owns, and how many of them meet a vector of keys, or of values, before the next.
 const ROWS: u32 = 4u;
 const TILE_ROWS: u32 = 2u;
+const VALUE_ROWS: u32 = 1u;
 // Keys loaded together: 4 are swapped within quads, 8 spread by shuffles.
 const KEYS: u32 = 8u;
 const WRITE_LSE: bool = true;
@@ -35,7 +36,7 @@ const K_VECTORS: u32 = HEAD_DIM / 4u;
 const V_VECTORS: u32 = VALUE_DIM / 4u;
 const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
 const_assert KEYS == 4u || KEYS == 8u;
-const_assert ROWS % TILE_ROWS == 0u;
+const_assert ROWS % TILE_ROWS == 0u && ROWS % VALUE_ROWS == 0u;
 
 // Below any score, and so far below FIRST_MAXIMUM that exp2 of the difference is zero.
 const HIDDEN: f32 = -2e30;
@@ -120,7 +121,7 @@ fn main(
         for (var c = 0u; c < K_VECTORS; c += 1u) {
             mine[c] = k4(k_first + key * params.k_row, 4u * c);
         }
-        // Column j of a matrix is four elements of the quad's j-th key.
+        // Column j of a matrix is four elements of the quad's j-th key, to be met as dot products.
         var keys_of: array<array<mat4x4f, K_VECTORS>, KEY_QUADS>;
         for (var g = 0u; g < KEY_QUADS; g += 1u) {
             for (var c = 0u; c < K_VECTORS; c += 1u) {
@@ -175,22 +176,23 @@ fn main(
         for (var c = 0u; c < V_VECTORS; c += 1u) {
             my_value[c] = v4(v_first + key * params.v_row, 4u * c);
         }
+        // Column j is one element of the quad's four values: dot products again, whose partial sums are never stored.
         var values_of: array<array<mat4x4f, V_VECTORS>, KEY_QUADS>;
         for (var g = 0u; g < KEY_QUADS; g += 1u) {
             for (var c = 0u; c < V_VECTORS; c += 1u) {
                 if KEYS == 4u {
-                    values_of[g][c] = swapped(my_value[c]);
+                    values_of[g][c] = transpose(swapped(my_value[c]));
                 } else {
-                    values_of[g][c] = shuffled(my_value[c], 4u * g);
+                    values_of[g][c] = transpose(shuffled(my_value[c], 4u * g));
                 }
             }
         }
-        for (var first = 0u; first < ROWS; first += TILE_ROWS) {
+        for (var first = 0u; first < ROWS; first += VALUE_ROWS) {
             for (var c = 0u; c < V_VECTORS; c += 1u) {
-                for (var r = first; r < first + TILE_ROWS; r += 1u) {
+                for (var r = first; r < first + VALUE_ROWS; r += 1u) {
                     o[r][c] *= shrink[r];
                     for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                        o[r][c] += values_of[g][c] * s[r][g];
+                        o[r][c] += s[r][g] * values_of[g][c];
                     }
                 }
             }

@@ -4,8 +4,8 @@
 // Dispatch  x = any number of workgroups
 // Numerics  f32
 //
-// Drivers that run shaders on the CPU blend loop-carried values with the execution mask once a turn, and every FMA waits
-// for the one before it in its chain: how many chains and steps are best is found by trying.
+// Drivers that run shaders on the CPU blend loop-carried values with the execution mask once a turn, and every FMA
+// waits for the one before it in its chain: how many chains and steps are best is found by trying.
 
 import package::roofline::probe::{params, result};
 

@@ -119,11 +119,11 @@ impl Engine {
         let workgroup_load = probe.rate(8, count(8)).await?;
 
         let broadcast = if self.profile.features.subgroups.is_some() {
-            let (chains, steps) = (8, 8);
+            let (chains, steps) = (8, 2);
             let probe =
                 Probe::new(self, "broadcast", THREADS, &[("CHAINS", chains), ("UNROLL_STEPS", steps)], None)
                     .await?;
-            Some(probe.rate(chains * steps, |_| broadcast_results(chains)).await?)
+            Some(probe.rate(chains * steps * 4, |_| broadcast_results(chains)).await?)
         } else {
             None
         };

@@ -318,8 +318,9 @@ fn broadcast(spec: &Attention, adapter: &AdapterProfile) -> Result<Candidate, St
             .tunable("THREADS", small(threads))
             .tunable("ROWS", small(rows_a_lane))
             .tunable("KEYS", small(keys))
-            // How many rows meet a key before the next: with few registers (four lanes are SSE's) more is better.
-            .tunable("TILE_ROWS", small(rows_a_lane.min(if keys == 4 { 4 } else { 2 }))),
+            // Best by trial on lavapipe (eight lanes) and SwiftShader (four).
+            .tunable("TILE_ROWS", small(rows_a_lane.min(if keys == 4 { 4 } else { 2 })))
+            .tunable("VALUE_ROWS", small(rows_a_lane.min(if keys == 4 { 4 } else { 1 }))),
         tile_rows,
         threads: small(threads),
         workgroup_bytes: 0,
