@@ -51,7 +51,12 @@ fn main() -> Result<()> {
         let sign = if figure.more { ">=" } else { "<=" };
         let bar = figure.bar.map_or(String::new(), |bar| format!("{sign} {bar} {}", figure.unit));
         let met = figure.met().map_or("", |met| if met { "met" } else { "missed" });
-        table.add_row([figure.what.clone(), format!("{:.3} {}", figure.value, figure.unit), bar, met.to_owned()]);
+        table.add_row([
+            figure.what.clone(),
+            format!("{:.3} {}", figure.value, figure.unit),
+            bar,
+            met.to_owned(),
+        ]);
     }
     println!("{table}");
     Ok(())
@@ -112,7 +117,12 @@ async fn median(engine: &Engine, spec: &Attention) -> Result<Duration> {
 }
 
 /// The median time of a problem, after its result was checked.
-async fn time(engine: &Engine, spec: &Attention, constraints: &Constraints, repeats: usize) -> Result<Duration> {
+async fn time(
+    engine: &Engine,
+    spec: &Attention,
+    constraints: &Constraints,
+    repeats: usize,
+) -> Result<Duration> {
     let kernel = engine.prepare(&engine.plan_with(spec, constraints)?).await?;
     let owned = spec.random_inputs(7);
     let inputs: Vec<(&str, &HostTensor)> = owned.iter().map(|(name, tensor)| (*name, tensor)).collect();
@@ -121,7 +131,12 @@ async fn time(engine: &Engine, spec: &Attention, constraints: &Constraints, repe
         let found = outputs.iter().find(|(name, _)| *name == expected.name);
         let (name, actual) = found.context("an output is missing")?;
         let comparison = compare(&expected, actual, spec.tolerance(name))?;
-        anyhow::ensure!(comparison.passed, "{} is wrong: relative RMSE {:e}", spec.describe(), comparison.rel_rmse);
+        anyhow::ensure!(
+            comparison.passed,
+            "{} is wrong: relative RMSE {:e}",
+            spec.describe(),
+            comparison.rel_rmse
+        );
     }
     Ok(engine.time(&kernel, &inputs, Timing { warm_up: 3, repeats }).await?.median())
 }

@@ -127,7 +127,14 @@ impl Context<'_> {
                 depth = depth.min(self.constructor_depth(init, &lengths));
             }
             arrays.places.insert(d.ident.clone(), arrays.list.len());
-            arrays.list.push(Candidate { ident: d.ident.clone(), lengths, types, depth, names: Vec::new(), used: false });
+            arrays.list.push(Candidate {
+                ident: d.ident.clone(),
+                lengths,
+                types,
+                depth,
+                names: Vec::new(),
+                used: false,
+            });
         }
         Ok(())
     }

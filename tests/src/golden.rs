@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::{ErrorKind, Expected, HostTensor, PortRole, Problem, Rows, Tolerance, compare, operator};
+use foveal_kernels::{
+    ErrorKind, Expected, HostTensor, PortRole, Problem, Rows, Tolerance, compare, operator,
+};
 use serde_json::Value;
 
 use crate::files::{self, File};
@@ -65,7 +67,9 @@ pub fn reference_agrees(path: &Path) -> Result<Option<String>> {
     let inputs: Vec<(&str, &HostTensor)> = ports
         .iter()
         .filter(|port| port.role == PortRole::Input)
-        .map(|port| Ok((port.name, file.tensor(port.name).with_context(|| format!("no tensor `{}`", port.name))?)))
+        .map(|port| {
+            Ok((port.name, file.tensor(port.name).with_context(|| format!("no tensor `{}`", port.name))?))
+        })
         .collect::<Result<_>>()?;
     let computed = problem.reference(&inputs, Rows::All)?;
     let mut compared = 0;

@@ -128,7 +128,11 @@ pub fn storage<'n>(ports: &[Port], inputs: &[(&'n str, HostTensor)]) -> Result<V
 pub fn dense(output: &Output) -> Result<HostTensor> {
     let port = &output.port;
     let used = port.span * port.dtype.size_bytes();
-    ensure!(output.bytes[used..].iter().all(|&byte| byte == POISON), "the padding of `{}` was written", port.name);
+    ensure!(
+        output.bytes[used..].iter().all(|&byte| byte == POISON),
+        "the padding of `{}` was written",
+        port.name
+    );
     Ok(HostTensor::from_bytes(port.shape.clone(), &output.bytes, port.dtype)?)
 }
 

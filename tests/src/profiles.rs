@@ -49,7 +49,12 @@ pub fn swiftshader() -> AdapterProfile {
 /// A discrete GPU with subgroups from `least` to `most` lanes.
 #[must_use]
 pub fn discrete(least: u32, most: u32) -> AdapterProfile {
-    profile(&format!("discrete, subgroups {least} to {most}"), AdapterKind::Discrete, (least, most), gpu_limits())
+    profile(
+        &format!("discrete, subgroups {least} to {most}"),
+        AdapterKind::Discrete,
+        (least, most),
+        gpu_limits(),
+    )
 }
 
 /// An integrated GPU with subgroups from `least` to `most` lanes.

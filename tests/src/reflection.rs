@@ -29,7 +29,8 @@ pub fn agrees(interface: &Interface, module: &Module) -> Result<()> {
         let Some(slot) = &variable.binding else { continue };
         bindings += 1;
         let name = variable.name.as_deref().unwrap_or_default();
-        let ours = interface.bindings.iter().find(|ours| (ours.group, ours.index) == (slot.group, slot.binding));
+        let ours =
+            interface.bindings.iter().find(|ours| (ours.group, ours.index) == (slot.group, slot.binding));
         let ours = ours.with_context(|| format!("naga sees `{name}`, the interface does not"))?;
         ensure!(ours.name == name, "`{}` is `{name}` to naga", ours.name);
         match (&ours.kind, variable.space) {
@@ -78,7 +79,8 @@ fn uniform_agrees(layout: &UniformLayout, inner: &TypeInner, module: &Module) ->
             ScalarKind::Uint => ValueType::U32,
             other => anyhow::bail!("`{}` is {other:?} to naga", field.name),
         };
-        let theirs = (member.name.as_deref().unwrap_or_default(), member.offset, ty, components, scalar.width);
+        let theirs =
+            (member.name.as_deref().unwrap_or_default(), member.offset, ty, components, scalar.width);
         let ours = (field.name.as_str(), field.offset_bytes, field.scalar, field.components, 4);
         ensure!(ours == theirs, "{ours:?} is {theirs:?} to naga");
     }

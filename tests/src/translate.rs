@@ -27,7 +27,8 @@ const UNCHECKED: BoundsCheckPolicies = BoundsCheckPolicies {
 /// # Errors
 /// naga's complaint, with the place in the text.
 pub fn validate(text: &str, subgroups: bool) -> Result<Validated> {
-    let module = naga::front::wgsl::parse_str(text).map_err(|error| anyhow!("{}", error.emit_to_string(text)))?;
+    let module =
+        naga::front::wgsl::parse_str(text).map_err(|error| anyhow!("{}", error.emit_to_string(text)))?;
     // `unpack2x16float` is WGSL of the floor; naga tells it apart for GL drivers below that.
     let floor = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     let capabilities = if subgroups { floor | Capabilities::SUBGROUP } else { floor };
@@ -66,7 +67,9 @@ pub fn metal(kernel: &Validated) -> Result<String> {
     };
     let text = msl::write_string(&kernel.module, &kernel.info, &options, &msl::PipelineOptions::default());
     let (text, info) = text.context("MSL")?;
-    entry_points_written(info.entry_point_names.into_iter().map(|name| name.map_err(|error| anyhow!("{error}"))))?;
+    entry_points_written(
+        info.entry_point_names.into_iter().map(|name| name.map_err(|error| anyhow!("{error}"))),
+    )?;
     Ok(text)
 }
 
@@ -86,7 +89,9 @@ pub fn direct3d(kernel: &Validated, subgroups: bool) -> Result<String> {
     let mut text = String::new();
     let info = hlsl::Writer::new(&mut text, &options, &pipeline).write(&kernel.module, &kernel.info, None);
     let info = info.context("HLSL")?;
-    entry_points_written(info.entry_point_names.into_iter().map(|name| name.map_err(|error| anyhow!("{error}"))))?;
+    entry_points_written(
+        info.entry_point_names.into_iter().map(|name| name.map_err(|error| anyhow!("{error}"))),
+    )?;
     Ok(text)
 }
 
@@ -105,7 +110,8 @@ pub fn opengl(kernel: &Validated, entry: &str, subgroups: bool) -> Result<String
     };
     let mut text = String::new();
     let (module, info) = (&kernel.module, &kernel.info);
-    let writer = glsl::Writer::new(&mut text, module, info, &options, &pipeline, BoundsCheckPolicies::default());
+    let writer =
+        glsl::Writer::new(&mut text, module, info, &options, &pipeline, BoundsCheckPolicies::default());
     writer.context("GLSL")?.write().context("GLSL")?;
     Ok(text)
 }

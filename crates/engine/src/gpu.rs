@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foveal_kernels::Limits;
 
@@ -20,9 +20,6 @@ pub(crate) struct Gpu {
     lost: Arc<OnceLock<String>>,
     wait_limit: Duration,
 }
-
-/// Between two looks at whether the device is still there.
-const WAIT_STEP: Duration = Duration::from_millis(500);
 
 impl Gpu {
     /// A device of the engine's own: loss is recorded, and errors outside scopes are logged where wgpu would panic.
@@ -49,39 +46,40 @@ impl Gpu {
 
     /// An error if the device is known to be lost. Costs nothing.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        self.lost.get().map_or(Ok(()), |reason| Err(Error::lost(format!("the device was lost ({reason})"))))
+        self.lost.get().map_or(Ok(()), |reason| Err(Error::lost(format!("the device was lost: {reason}"))))
     }
 
-    /// An error if the device is lost, whoever opened it. wgpu raises nothing on a lost device, but a submission to it
-    /// gets a number that has never been submitted.
+    /// An error if the device is lost, whoever opened it. wgpu raises nothing when objects are created on a lost
+    /// device, but does not map them: a request that is turned down at once tells.
     pub(crate) fn probe(&self) -> Result<(), Error> {
         self.check()?;
-        let (index, _) = scoped(&self.device, || self.queue.submit([]));
-        let look = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(Duration::ZERO) };
-        self.poll(look).map(|_| ())
+        let mapped = Arc::new(Signal::default());
+        let signal = Arc::clone(&mapped);
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some("foveal.probe"),
+            size: 4,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        };
+        let (answer, caught) = scoped(&self.device, || {
+            let buffer = self.device.create_buffer(&descriptor);
+            buffer.map_async(wgpu::MapMode::Read, .., move |result| signal.set(result.is_ok()));
+            let answer = mapped.get();
+            buffer.unmap();
+            answer
+        });
+        let full =
+            matches!(caught.check_now("probe"), Ok(Err(error)) if error.kind() == ErrorKind::OutOfMemory);
+        if answer != Some(false) || full {
+            return Ok(());
+        }
+        let _ = self.lost.set("it maps buffers no more".to_owned());
+        self.check()
     }
 
     /// What went wrong, if the device's loss is what is behind `error`.
     pub(crate) fn explain(&self, error: Error) -> Error {
         self.probe().err().filter(|cause| cause.kind() == ErrorKind::DeviceLost).unwrap_or(error)
-    }
-
-    /// Whether the wait ended in time.
-    fn poll(&self, poll: wgpu::PollType) -> Result<bool, Error> {
-        // wgpu 30 panics within `poll` when the driver reports that the device is lost. That is no reason to take the
-        // host down; wgpu's locks do not poison, so its state is as good as that of any lost device.
-        let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(poll)));
-        let error = match polled {
-            Ok(Ok(_)) => return Ok(true),
-            Ok(Err(wgpu::PollError::Timeout)) => return Ok(false),
-            Ok(Err(wgpu::PollError::WrongSubmissionIndex(..))) => {
-                "the device takes no more work: it was lost or destroyed"
-            }
-            Err(_) => "the driver reported a lost device",
-        };
-        let _ = self.lost.set(error.to_owned());
-        self.check()?;
-        Err(Error::lost(error))
     }
 
     /// Waits until a submission is done. Natively this blocks the thread that polls the future; a browser's event loop
@@ -90,18 +88,22 @@ impl Gpu {
         if cfg!(target_family = "wasm") {
             return Ok(());
         }
-        let started = Instant::now();
-        let step = WAIT_STEP.min(self.wait_limit);
-        loop {
-            let poll = wgpu::PollType::Wait { submission_index: Some(index.clone()), timeout: Some(step) };
-            if self.poll(poll)? {
-                return self.check();
+        // One wait to the end. Waiting in steps, to look for something else in between, is not safe: wgpu-core 30
+        // panics if a wait times out while another thread's poll finds the queue empty.
+        let poll =
+            wgpu::PollType::Wait { submission_index: Some(index.clone()), timeout: Some(self.wait_limit) };
+        // It also panics when the driver reports that the device is lost. That is no reason to take the host down, and
+        // its locks do not poison: its state is as good as that of any lost device.
+        match catch_unwind(AssertUnwindSafe(|| self.device.poll(poll))) {
+            Ok(Ok(_)) => self.check(),
+            Ok(Err(wgpu::PollError::Timeout)) | Err(_) => {
+                self.probe()?;
+                let message = format!("it has not finished within {:?}, the wait limit", self.wait_limit);
+                Err(Error::new(ErrorKind::Timeout, "device", message))
             }
-            self.check()?;
-            if started.elapsed() >= self.wait_limit {
-                let message =
-                    format!("the device has not finished within {:?}, the wait limit", self.wait_limit);
-                return Err(Error::new(ErrorKind::Timeout, "device", message));
+            Ok(Err(wgpu::PollError::WrongSubmissionIndex(..))) => {
+                self.probe()?;
+                Err(Error::new(ErrorKind::Driver, "device", "it did not accept the work"))
             }
         }
     }

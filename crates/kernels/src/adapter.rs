@@ -88,7 +88,9 @@ impl Rates {
         let (fma, storage, workgroup, broadcast, exp2) = match kind {
             AdapterKind::Cpu => (60.0, 2.0, 3.0, 20.0, 10.0),
             AdapterKind::Discrete => (8000.0, 1000.0, 4000.0, 2000.0, 2000.0),
-            AdapterKind::Integrated | AdapterKind::Virtual | AdapterKind::Other => (700.0, 90.0, 350.0, 180.0, 180.0),
+            AdapterKind::Integrated | AdapterKind::Virtual | AdapterKind::Other => {
+                (700.0, 90.0, 350.0, 180.0, 180.0)
+            }
         };
         Self { fma, storage_load: storage, workgroup_load: workgroup, broadcast, exp2, measured: false }
     }

@@ -87,7 +87,7 @@ pub struct Worst {
 
 impl std::fmt::Display for Worst {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}: got {:e}, expected {:e}", self.index, self.got, self.expected)
+        write!(f, "{:?}: got {:.6e}, expected {:.6e}", self.index, self.got, self.expected)
     }
 }
 

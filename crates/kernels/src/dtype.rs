@@ -54,8 +54,9 @@ impl FromStr for Dtype {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|dtype| dtype.to_string() == text).ok_or_else(|| {
-            Error::invalid("dtype", format!("expected f32, f16 or bf16, got `{text}`"))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|dtype| dtype.to_string() == text)
+            .ok_or_else(|| Error::invalid("dtype", format!("expected f32, f16 or bf16, got `{text}`")))
     }
 }

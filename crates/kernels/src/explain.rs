@@ -12,7 +12,14 @@ impl fmt::Display for Plan {
         writeln!(f, "  tiles     {}", tiles.join(", "))?;
         for port in &self.ports {
             let role = if port.role == PortRole::Input { "in" } else { "out" };
-            writeln!(f, "  {role:<9} {} {:?} {}, {}", port.name, port.shape, port.dtype, bytes(port.size_bytes()))?;
+            writeln!(
+                f,
+                "  {role:<9} {} {:?} {}, {}",
+                port.name,
+                port.shape,
+                port.dtype,
+                bytes(port.size_bytes())
+            )?;
         }
         writeln!(
             f,

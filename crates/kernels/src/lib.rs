@@ -28,6 +28,8 @@ pub use adapter::{AdapterKind, AdapterProfile, Features, Limits, Rates};
 pub use compare::{Comparison, Expected, Tolerance, Worst, compare};
 pub use dtype::Dtype;
 pub use error::{Error, ErrorKind};
-pub use operator::{Case, Constraints, OptionSpec, Operator, Problem, Recipe, Rows, VariantInfo, Work, operator, operators};
+pub use operator::{
+    Case, Constraints, Operator, OptionSpec, Problem, Recipe, Rows, VariantInfo, Work, operator, operators,
+};
 pub use plan::{Cost, ParamValue, Pass, PassBinding, Plan, Port, PortRole, Rejected, Scratch, Source};
 pub use tensor::{HostTensor, TensorData};

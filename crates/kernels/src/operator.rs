@@ -52,7 +52,11 @@ pub trait Operator: Sync + fmt::Debug {
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] for wrong input, naming the tensor or option; [`crate::ErrorKind::Unsupported`] for
     /// options that files may carry but this version does not serve.
-    fn problem(&self, options: &Map<String, Value>, tensors: &[(String, HostTensor)]) -> Result<Arc<dyn Problem>, Error>;
+    fn problem(
+        &self,
+        options: &Map<String, Value>,
+        tensors: &[(String, HostTensor)],
+    ) -> Result<Arc<dyn Problem>, Error>;
 
     /// The problem of a shape given as text, as `foveal bench --shape` takes it (see [`Operator::shape_help`]).
     ///

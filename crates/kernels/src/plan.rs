@@ -10,7 +10,6 @@ use crate::{Dtype, Problem};
 ///
 /// A plan holds no GPU object. `Display` explains it; [`Plan::problem`] leads back to what is computed.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Plan {
     /// What is computed.
     pub problem: Arc<dyn Problem>,

@@ -54,7 +54,10 @@ impl HostTensor {
     pub fn new(shape: Vec<usize>, data: TensorData) -> Result<Self, Error> {
         let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
         if count != Some(data.len()) {
-            return Err(Error::invalid("shape", format!("{shape:?} does not describe {} elements", data.len())));
+            return Err(Error::invalid(
+                "shape",
+                format!("{shape:?} does not describe {} elements", data.len()),
+            ));
         }
         Ok(Self { shape, data })
     }
@@ -84,9 +87,9 @@ impl HostTensor {
         })?;
         let halves = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
         let data = match dtype {
-            Dtype::F32 => {
-                TensorData::F32(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-            }
+            Dtype::F32 => TensorData::F32(
+                bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            ),
             Dtype::F16 => TensorData::F16(halves().map(f16::from_le_bytes).collect()),
             Dtype::Bf16 => TensorData::Bf16(halves().map(bf16::from_le_bytes).collect()),
         };

@@ -24,8 +24,11 @@ fn all() -> Result<&'static All> {
         let make = || -> Result<All> {
             let plans = planned::plans()?;
             let kernels = planned::kernels(&plans)?;
-            let by_request =
-                kernels.iter().enumerate().map(|(index, kernel)| (kernel.request.fingerprint(), index)).collect();
+            let by_request = kernels
+                .iter()
+                .enumerate()
+                .map(|(index, kernel)| (kernel.request.fingerprint(), index))
+                .collect();
             say(&format!("{} plans ask for {} kernels", plans.len(), kernels.len()));
             Ok(All { plans, kernels, by_request })
         };
@@ -55,7 +58,10 @@ fn validated(specialised: &Specialised) -> Result<Validated> {
 #[test]
 fn every_planned_kernel_validates_and_agrees_with_naga() -> Result<()> {
     none_fails(&all()?.kernels, |kernel| {
-        ensure!(!kernel.specialised.interface.uses_f16, "f16 is packed everywhere: no kernel needs shader-f16");
+        ensure!(
+            !kernel.specialised.interface.uses_f16,
+            "f16 is packed everywhere: no kernel needs shader-f16"
+        );
         let validated = validated(&kernel.specialised)?;
         reflection::agrees(&kernel.specialised.interface, &validated.module)
     })
@@ -103,7 +109,11 @@ fn rolled_text_validates_and_has_the_same_interface() -> Result<()> {
         let request = Request { unroll: false, ..(*kernel.request).clone() };
         let rolled = Library::builtin().specialise(&request)?;
         validated(&rolled).context("rolled")?;
-        ensure!(rolled.interface == kernel.specialised.interface, "the rolled interface is {:?}", rolled.interface);
+        ensure!(
+            rolled.interface == kernel.specialised.interface,
+            "the rolled interface is {:?}",
+            rolled.interface
+        );
         Ok(())
     })
 }
@@ -120,7 +130,11 @@ fn text_for_browsers_differs_in_its_enable_lines_only() -> Result<()> {
             code.map(str::to_owned).collect()
         };
         ensure!(!native.text.contains("enable "), "naga takes no `enable` line");
-        ensure!(code(&browser.text) == code(&format!("{expected}{}", native.text)), "the texts differ:\n{}", browser.text);
+        ensure!(
+            code(&browser.text) == code(&format!("{expected}{}", native.text)),
+            "the texts differ:\n{}",
+            browser.text
+        );
         Ok(())
     })
 }
@@ -139,7 +153,10 @@ fn specialising_is_quick() -> Result<()> {
     let kernels = &all()?.kernels;
     let slowest = kernels.iter().max_by_key(|kernel| kernel.time).context("no kernels")?;
     let longest = kernels.iter().map(|kernel| kernel.specialised.text.len()).max().unwrap_or(0);
-    say(&format!("slowest to specialise: {:?}, {}; longest text {longest} bytes", slowest.time, slowest.name));
+    say(&format!(
+        "slowest to specialise: {:?}, {}; longest text {longest} bytes",
+        slowest.time, slowest.name
+    ));
     // Optimised builds promise 20 ms on an idle machine; both numbers allow for a busy one.
     let allowed = Duration::from_millis(if cfg!(debug_assertions) { 3000 } else { 60 });
     ensure!(slowest.time < allowed, "{:?} are allowed", allowed);

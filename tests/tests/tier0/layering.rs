@@ -86,7 +86,8 @@ fn locked() -> Result<BTreeMap<String, BTreeSet<String>>> {
     let text = std::fs::read_to_string(root().join("Cargo.lock"))?;
     let mut packages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for block in text.split("[[package]]").skip(1) {
-        let name = block.lines().find_map(|line| line.strip_prefix("name = ")).context("a package without name")?;
+        let name =
+            block.lines().find_map(|line| line.strip_prefix("name = ")).context("a package without name")?;
         let dependencies = block.split("dependencies = [").nth(1).unwrap_or_default();
         let names = dependencies.lines().filter_map(|line| line.trim().strip_prefix('"'));
         let names = names.filter_map(|line| line.split(['"', ' ']).next()).map(str::to_owned);
@@ -115,7 +116,9 @@ fn kernels_and_shaders_are_pure() -> Result<()> {
         }
         let folder = if name == "foveal-kernels" { "crates/kernels/src" } else { "shaders/src" };
         for (path, text) in sources(folder, &["rs"])? {
-            for banned in ["std::fs", "std::net", "std::env", "std::process", "Instant", "SystemTime", "println!"] {
+            for banned in
+                ["std::fs", "std::net", "std::env", "std::process", "Instant", "SystemTime", "println!"]
+            {
                 ensure!(!code(&text).contains(banned), "{path} uses {banned}");
             }
         }
@@ -161,7 +164,12 @@ fn the_engine_knows_no_operator_by_name() -> Result<()> {
 fn a_reference_shares_nothing_with_the_kernels() -> Result<()> {
     let references = sources("crates/kernels/src", &["rs"])?;
     let references: Vec<_> = references.iter().filter(|(path, _)| path.ends_with("reference.rs")).collect();
-    ensure!(references.len() == operators().len(), "{} references of {}", references.len(), operators().len());
+    ensure!(
+        references.len() == operators().len(),
+        "{} references of {}",
+        references.len(),
+        operators().len()
+    );
     for (path, text) in references {
         for banned in ["plan", "shader", "request", "variant", "split", "tile", "adapter"] {
             ensure!(!code(text).to_lowercase().contains(banned), "{path} mentions {banned}");
@@ -182,10 +190,18 @@ fn no_file_is_over_500_lines() -> Result<()> {
 #[test]
 fn nothing_is_kept_in_step_by_hand() -> Result<()> {
     // In pieces, so that this file is not found.
-    let phrases = [["keep", "in sync"], ["keep these", "in sync"], ["must be kept", "in sync"], ["kept", "in sync with"]];
+    let phrases = [
+        ["keep", "in sync"],
+        ["keep these", "in sync"],
+        ["must be kept", "in sync"],
+        ["kept", "in sync with"],
+    ];
     for (path, text) in sources("", &["rs", "wgsl", "sh", "toml"])? {
         for phrase in phrases.map(|words| words.join(" ")) {
-            ensure!(!text.to_lowercase().contains(&phrase), "{path}: two things that agree are generated or compared");
+            ensure!(
+                !text.to_lowercase().contains(&phrase),
+                "{path}: two things that agree are generated or compared"
+            );
         }
     }
     Ok(())

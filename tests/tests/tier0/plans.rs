@@ -35,13 +35,18 @@ fn a_plan_explains_every_variant() -> Result<()> {
         for case in operator.cases() {
             for adapter in profiles::all() {
                 let plan = case.problem.plan(&adapter, &Constraints::default())?;
-                let mut named: Vec<&str> = plan.rejected.iter().map(|rejected| rejected.variant.as_str()).collect();
+                let mut named: Vec<&str> =
+                    plan.rejected.iter().map(|rejected| rejected.variant.as_str()).collect();
                 named.push(&plan.variant);
                 named.sort_unstable();
-                let mut variants: Vec<&str> = operator.variants().iter().map(|variant| variant.name).collect();
+                let mut variants: Vec<&str> =
+                    operator.variants().iter().map(|variant| variant.name).collect();
                 variants.sort_unstable();
                 ensure!(named == variants, "{} on {}: {named:?} of {variants:?}", case.name, adapter.name);
-                ensure!(plan.rejected.iter().all(|rejected| !rejected.reason.is_empty()) && !plan.reason.is_empty());
+                ensure!(
+                    plan.rejected.iter().all(|rejected| !rejected.reason.is_empty())
+                        && !plan.reason.is_empty()
+                );
                 let text = plan.to_string();
                 ensure!(plan.rejected.iter().all(|rejected| text.contains(&rejected.reason)), "{text}");
             }
@@ -57,7 +62,12 @@ fn refused_variants_are_not_taken() -> Result<()> {
         loop {
             match case.problem.plan(&profiles::lavapipe(), &constraints) {
                 Ok(plan) => {
-                    ensure!(constraints.refused.insert(plan.variant.clone()), "{} takes {}", case.name, plan.variant);
+                    ensure!(
+                        constraints.refused.insert(plan.variant.clone()),
+                        "{} takes {}",
+                        case.name,
+                        plan.variant
+                    );
                 }
                 Err(error) => {
                     ensure!(error.kind() == ErrorKind::Limit, "{error}");
@@ -85,9 +95,21 @@ fn errors_of_limits_name_the_limit() -> Result<()> {
     let broadcast = Constraints::variant("broadcast");
     let cases = [
         ("max_buffer_size", with(|limits| limits.max_buffer_size = 1000), &any),
-        ("max_storage_buffer_binding_size", with(|limits| limits.max_storage_buffer_binding_size = 1000), &any),
-        ("max_storage_buffers_per_shader_stage", with(|limits| limits.max_storage_buffers_per_shader_stage = 4), &any),
-        ("max_compute_workgroup_storage_size", with(|limits| limits.max_compute_workgroup_storage_size = 1000), &tiled),
+        (
+            "max_storage_buffer_binding_size",
+            with(|limits| limits.max_storage_buffer_binding_size = 1000),
+            &any,
+        ),
+        (
+            "max_storage_buffers_per_shader_stage",
+            with(|limits| limits.max_storage_buffers_per_shader_stage = 4),
+            &any,
+        ),
+        (
+            "max_compute_workgroup_storage_size",
+            with(|limits| limits.max_compute_workgroup_storage_size = 1000),
+            &tiled,
+        ),
         (
             "max_compute_invocations_per_workgroup",
             with(|limits| limits.max_compute_invocations_per_workgroup = 128),
@@ -96,7 +118,8 @@ fn errors_of_limits_name_the_limit() -> Result<()> {
         ("subgroups", floor(), &broadcast),
     ];
     for (limit, adapter, constraints) in cases {
-        let error = spec().plan(&adapter, constraints).err().with_context(|| format!("{limit} stops nothing"))?;
+        let error =
+            spec().plan(&adapter, constraints).err().with_context(|| format!("{limit} stops nothing"))?;
         ensure!(error.kind() == ErrorKind::Limit, "{limit}: {error}");
         ensure!(error.to_string().contains(limit), "`{limit}` is not in: {error}");
     }
@@ -121,8 +144,11 @@ fn options_and_shape_lead_back_to_the_problem() -> Result<()> {
     // And from tensors, as files hold them.
     for (problem, seed) in problems.iter().filter(|(problem, _)| problem.work().flops < 1e7) {
         let operator = operator(problem.operator())?;
-        let tensors: Vec<_> =
-            problem.random_inputs(*seed).into_iter().map(|(name, tensor)| (name.to_owned(), tensor)).collect();
+        let tensors: Vec<_> = problem
+            .random_inputs(*seed)
+            .into_iter()
+            .map(|(name, tensor)| (name.to_owned(), tensor))
+            .collect();
         let mut options = problem.options();
         options.remove("dtype");
         let again = operator.problem(&options, &tensors).with_context(|| problem.describe())?;
@@ -164,7 +190,10 @@ fn every_storage_type_and_layout_runs_on_the_floor() -> Result<()> {
         for layout in [Layout::Bhtd, Layout::Bthd] {
             for mask in [Mask::None, Mask::Causal, Mask::CausalTopLeft] {
                 for dim in [1, 63, 64, 576] {
-                    let spec = Attention::new([1, 2, 50, dim], [1, 2, 50, dim]).dtype(dtype).layout(layout).mask(mask);
+                    let spec = Attention::new([1, 2, 50, dim], [1, 2, 50, dim])
+                        .dtype(dtype)
+                        .layout(layout)
+                        .mask(mask);
                     let plan = spec.plan(&AdapterProfile::webgpu_floor(), &Constraints::default())?;
                     ensure!(plan.threads <= 256 && plan.workgroup_bytes <= 16 << 10, "{plan}");
                 }

@@ -9,15 +9,18 @@ use proptest::prelude::*;
 fn problems() -> impl Strategy<Value = Attention> {
     let sizes = (1usize..5, 1usize..4, 1usize..4, 0usize..300, 1usize..300, 1usize..200, 1usize..200);
     let choices = (0usize..3, 0usize..3, any::<bool>(), any::<bool>());
-    (sizes, choices).prop_map(|((batch, kv_heads, group, q_len, kv_len, dim, value_dim), (mask, dtype, bthd, lse))| {
-        let mut spec = Attention::new([batch, kv_heads * group, q_len, dim], [batch, kv_heads, kv_len, dim])
-            .value_dim(value_dim)
-            .mask([Mask::None, Mask::Causal, Mask::CausalTopLeft][mask])
-            .dtype(Dtype::ALL[dtype])
-            .layout(if bthd { Layout::Bthd } else { Layout::Bhtd });
-        spec.lse = lse;
-        spec
-    })
+    (sizes, choices).prop_map(
+        |((batch, kv_heads, group, q_len, kv_len, dim, value_dim), (mask, dtype, bthd, lse))| {
+            let mut spec =
+                Attention::new([batch, kv_heads * group, q_len, dim], [batch, kv_heads, kv_len, dim])
+                    .value_dim(value_dim)
+                    .mask([Mask::None, Mask::Causal, Mask::CausalTopLeft][mask])
+                    .dtype(Dtype::ALL[dtype])
+                    .layout(if bthd { Layout::Bthd } else { Layout::Bhtd });
+            spec.lse = lse;
+            spec
+        },
+    )
 }
 
 fn adapters() -> impl Strategy<Value = AdapterProfile> {
@@ -35,7 +38,11 @@ fn adapters() -> impl Strategy<Value = AdapterProfile> {
 fn fits(plan: &Plan, adapter: &AdapterProfile) -> Result<()> {
     let limits = &adapter.limits;
     ensure!(plan.threads <= limits.max_compute_invocations_per_workgroup, "{} threads", plan.threads);
-    ensure!(plan.workgroup_bytes <= limits.max_compute_workgroup_storage_size, "{} bytes", plan.workgroup_bytes);
+    ensure!(
+        plan.workgroup_bytes <= limits.max_compute_workgroup_storage_size,
+        "{} bytes",
+        plan.workgroup_bytes
+    );
     for pass in &plan.passes {
         for (axis, &count) in pass.workgroups.iter().enumerate() {
             let allowed = limits.max_compute_workgroups_per_dimension;
@@ -47,10 +54,19 @@ fn fits(plan: &Plan, adapter: &AdapterProfile) -> Result<()> {
                 Source::Scratch(index) => plan.scratch.get(index).context("no such scratch")?.bytes,
             };
             let alignment = u64::from(limits.min_storage_buffer_offset_alignment);
-            ensure!(binding.offset_bytes.is_multiple_of(alignment), "{binding:?} is not aligned to {alignment}");
+            ensure!(
+                binding.offset_bytes.is_multiple_of(alignment),
+                "{binding:?} is not aligned to {alignment}"
+            );
             ensure!(binding.size_bytes.is_multiple_of(4) && binding.size_bytes > 0, "{binding:?}");
-            ensure!(binding.offset_bytes + binding.size_bytes <= held, "{binding:?} ends beyond {held} bytes");
-            ensure!(binding.size_bytes <= limits.max_storage_buffer_binding_size, "{binding:?} exceeds the limit");
+            ensure!(
+                binding.offset_bytes + binding.size_bytes <= held,
+                "{binding:?} ends beyond {held} bytes"
+            );
+            ensure!(
+                binding.size_bytes <= limits.max_storage_buffer_binding_size,
+                "{binding:?} exceeds the limit"
+            );
         }
     }
     Ok(())

@@ -38,7 +38,8 @@ fn host(t: &Tensor, layout: Layout) -> HostTensor {
     let (shape, values) = match layout {
         Layout::Bhtd => (vec![batch, heads, len, dim], t.iter().flatten().flatten().copied().collect()),
         Layout::Bthd => {
-            let rows = (0..len).flat_map(|position| t.iter().flat_map(move |head| head[position].iter().copied()));
+            let rows =
+                (0..len).flat_map(|position| t.iter().flat_map(move |head| head[position].iter().copied()));
             (vec![batch, len, heads, dim], rows.collect())
         }
     };
@@ -71,7 +72,9 @@ impl Inputs {
 
     fn with_keys(&self, choose: impl Fn(usize) -> Vec<usize>) -> Self {
         let pick = |t: &Tensor| {
-            t.iter().map(|head| choose(head.len()).into_iter().map(|key| head[key].clone()).collect()).collect()
+            t.iter()
+                .map(|head| choose(head.len()).into_iter().map(|key| head[key].clone()).collect())
+                .collect()
         };
         Self { q: self.q.clone(), k: pick(&self.k), v: pick(&self.v) }
     }
@@ -93,7 +96,9 @@ impl Outputs {
         };
         let row = |head, query| (0..spec.value_dim).map(|column| o.values[at(head, query, column)]).collect();
         Self {
-            o: (0..spec.q_heads).map(|head| (0..spec.q_len).map(|query| row(head, query)).collect()).collect(),
+            o: (0..spec.q_heads)
+                .map(|head| (0..spec.q_len).map(|query| row(head, query)).collect())
+                .collect(),
             lse: lse.values.chunks(spec.q_len).map(<[f64]>::to_vec).collect(),
         }
     }
@@ -103,7 +108,10 @@ impl Outputs {
         let pairs = self.o.iter().flatten().flatten().zip(other.o.iter().flatten().flatten());
         let lse = self.lse.iter().flatten().zip(other.lse.iter().flatten());
         let off = |(a, b): (&f64, &f64)| if a == b { 0.0 } else { (a - b).abs() };
-        pairs.chain(lse).map(off).fold(0.0, |worst, next| if next.is_nan() { f64::NAN } else { worst.max(next) })
+        pairs
+            .chain(lse)
+            .map(off)
+            .fold(0.0, |worst, next| if next.is_nan() { f64::NAN } else { worst.max(next) })
     }
 }
 

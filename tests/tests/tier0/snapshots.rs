@@ -37,7 +37,8 @@ fn plans_are_what_they_were() -> Result<()> {
     settings.bind(|| -> Result<()> {
         for (name, problem) in &problems {
             let floor = if *name == "batch_in_pieces" { &roomy } else { &floor };
-            let texts = [floor, &profiles::lavapipe(), &profiles::discrete(32, 32)].map(|adapter| text(problem, adapter));
+            let texts = [floor, &profiles::lavapipe(), &profiles::discrete(32, 32)]
+                .map(|adapter| text(problem, adapter));
             let texts = texts.into_iter().collect::<Result<Vec<_>>>()?;
             insta::assert_snapshot!(*name, texts.join("\n"));
         }

@@ -93,9 +93,14 @@ fn a_shader_that_does_not_compile_is_an_error_value() -> Result<()> {
 fn a_binding_that_the_plan_does_not_make_is_an_error_value() -> Result<()> {
     let extra = "@group(0) @binding(9) var<storage, read> extra: array<f32>;\n@compute";
     let library = wrong::library("@compute", extra)?;
-    let text = library.source(wrong::WRONG).context("no text")?.replacen("var score = 0.0;", "var score = extra[0];", 1);
+    let text = library.source(wrong::WRONG).context("no text")?.replacen(
+        "var score = 0.0;",
+        "var score = extra[0];",
+        1,
+    );
     let library = Library::builtin().with_modules(&[(wrong::WRONG, &text)])?;
-    let engine = engine(&AdapterProfile::webgpu_floor(), Options { library: Arc::new(library), ..options() })?;
+    let engine =
+        engine(&AdapterProfile::webgpu_floor(), Options { library: Arc::new(library), ..options() })?;
     let plan = engine.plan(&wrong::Sabotaged(Arc::new(problem())))?;
     let error = block_on(engine.prepare_exact(&plan)).err().context("taken")?;
     ensure!(error.kind() == ErrorKind::Internal && error.to_string().contains("extra"), "{error}");

@@ -36,7 +36,8 @@ fn plans_for_other_adapters_are_right_here() -> Result<()> {
     let mut seen = std::collections::BTreeSet::new();
     let mut runs = 0;
     for spec in specs() {
-        let prepared = Prepared::new(Case { name: spec.describe(), problem: Arc::new(spec.clone()), seed: 5 })?;
+        let prepared =
+            Prepared::new(Case { name: spec.describe(), problem: Arc::new(spec.clone()), seed: 5 })?;
         for adapter in profiles::all().into_iter().filter(|theirs| runs_on(engine.profile(), theirs)) {
             for variant in ["tiled", "broadcast"] {
                 let plan = match spec.plan(&adapter, &Constraints::variant(variant)) {
@@ -70,7 +71,9 @@ fn extreme_values_stay_finite_and_right() -> Result<()> {
         ("zero", |_| 0.0),
         ("tiny", |i| if i % 3 == 0 { 1e-30 } else { -1e-38 }),
         ("equal", |_| 2.5),
-        ("one key far above the others", |i| if (64..128).contains(&i) { 40.0 } else { (i % 7) as f32 * 0.1 - 0.3 }),
+        ("one key far above the others", |i| {
+            if (64..128).contains(&i) { 40.0 } else { (i % 7) as f32 * 0.1 - 0.3 }
+        }),
     ];
     for (name, pattern) in patterns {
         let values: Vec<f32> = (0..count).map(pattern).collect();

@@ -29,7 +29,8 @@ fn run_case(engine: &Engine, case: &Case, progress: &Mutex<Progress>) -> Result<
     for variant in planned::variants(case)? {
         let Some(plan) = planned::plan(case, engine.profile(), variant)? else { continue };
         let started = Instant::now();
-        let kernel = block_on(engine.prepare_exact(&plan)).with_context(|| format!("{} {variant}", case.name))?;
+        let kernel =
+            block_on(engine.prepare_exact(&plan)).with_context(|| format!("{} {variant}", case.name))?;
         let unchecked = matches!(kernel.self_check(), SelfCheckReport::Off);
         ensure!(!unchecked, "the self-check is part of the test");
         prepared.check(engine, &kernel, folder()).with_context(|| format!("{} {variant}", case.name))?;
@@ -45,7 +46,12 @@ fn run_case(engine: &Engine, case: &Case, progress: &Mutex<Progress>) -> Result<
     let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
     progress.cases += 1;
     if progress.cases % 20 == 0 {
-        say(&format!("  {} cases, {} runs, {} pipelines", progress.cases, progress.runs, progress.requests.len()));
+        say(&format!(
+            "  {} cases, {} runs, {} pipelines",
+            progress.cases,
+            progress.runs,
+            progress.requests.len()
+        ));
     }
     Ok(runs)
 }
@@ -99,7 +105,8 @@ fn every_case_by_every_variant_is_right() -> Result<()> {
         }
     }
     ensure!(failures.is_empty(), "{} cases fail:\n{}", failures.len(), failures.join("\n"));
-    for (engine, operator) in engines.iter().flat_map(|engine| operators().iter().map(move |op| (engine, op))) {
+    for (engine, operator) in engines.iter().flat_map(|engine| operators().iter().map(move |op| (engine, op)))
+    {
         let refused = engine.refused(operator.name());
         ensure!(refused.is_empty(), "the self-check refused {refused:?} although all cases pass");
     }

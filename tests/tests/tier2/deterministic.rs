@@ -74,7 +74,12 @@ fn results_do_not_depend_on_the_place_in_the_batch() -> Result<()> {
                 let used = &bytes[..port.span * port.dtype.size_bytes()];
                 let mut entries = used.chunks(used.len() / spec.batch);
                 let first = entries.next().unwrap_or_default();
-                ensure!(entries.all(|entry| entry == first), "{variant}: `{}` of {}", port.name, spec.describe());
+                ensure!(
+                    entries.all(|entry| entry == first),
+                    "{variant}: `{}` of {}",
+                    port.name,
+                    spec.describe()
+                );
             }
             Ok(())
         })?;

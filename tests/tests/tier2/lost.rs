@@ -66,7 +66,8 @@ fn after_submitting() -> Result<()> {
         .map(|(name, tensor)| Ok((*name, block_on(engine.upload(name, tensor, Dtype::F32))?)))
         .collect::<Result<_>>()?;
     let output = block_on(engine.buffer("o", 17 * 8 * 4))?;
-    let mut bound: Vec<(&str, &wgpu::Buffer)> = buffers.iter().map(|(name, buffer)| (*name, buffer)).collect();
+    let mut bound: Vec<(&str, &wgpu::Buffer)> =
+        buffers.iter().map(|(name, buffer)| (*name, buffer)).collect();
     bound.push(("o", &output));
     let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     kernel.encode(&mut encoder, &bound)?;

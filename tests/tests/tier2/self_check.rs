@@ -42,7 +42,9 @@ fn refusal(from: &str, to: &str) -> Result<Option<String>> {
 
 #[test]
 fn small_errors_are_caught() -> Result<()> {
-    let Some(reason) = refusal("exp2(score - raised)", "exp2(score - raised) * (1.0 + 1e-4 * f32(key % 2u))")? else {
+    let Some(reason) =
+        refusal("exp2(score - raised)", "exp2(score - raised) * (1.0 + 1e-4 * f32(key % 2u))")?
+    else {
         return Ok(());
     };
     ensure!(reason.contains("wrong") && reason.contains("relative RMSE"), "{reason}");
@@ -51,14 +53,18 @@ fn small_errors_are_caught() -> Result<()> {
 
 #[test]
 fn the_last_key_counts() -> Result<()> {
-    let Some(reason) = refusal("key < keys_seen(row.query)", "key + 1u < keys_seen(row.query)")? else { return Ok(()) };
+    let Some(reason) = refusal("key < keys_seen(row.query)", "key + 1u < keys_seen(row.query)")? else {
+        return Ok(());
+    };
     ensure!(reason.contains("wrong"), "{reason}");
     Ok(())
 }
 
 #[test]
 fn rows_that_are_not_written_are_caught() -> Result<()> {
-    let Some(reason) = refusal("if index < row_count()", "if index + 1u < row_count()")? else { return Ok(()) };
+    let Some(reason) = refusal("if index < row_count()", "if index + 1u < row_count()")? else {
+        return Ok(());
+    };
     ensure!(reason.contains("finite"), "{reason}");
     Ok(())
 }

@@ -148,7 +148,8 @@ impl Instruction {
             return if fmas > 0 { Class::Fma(fmas) } else { Class::Valu };
         }
         let fmas = fmas(name);
-        if fmas > 0 {
+        // Products and conversions of 16-bit numbers are written as multiply-adds of nothing.
+        if fmas > 0 && !(name.starts_with("fma_mix") && self.operands.contains("neg(0)")) {
             return Class::Fma(fmas);
         }
         let operation = name.split('_').next().unwrap_or_default();

@@ -19,6 +19,7 @@ fn classes_and_widths() {
         ("v_fmaak_f32 v0, v8, v9, 0x3f800000", Class::Fma(1)),
         ("v_fma_mix_f32 v7, v9, v4, v4 op_sel:[1,0,0]", Class::Fma(1)),
         ("v_fma_mixlo_f16 v7, v9, v4, v4", Class::Fma(1)),
+        ("v_fma_mix_f32 v71, s20, v69, neg(0) op_sel_hi:[1,0,0]", Class::Valu),
         ("v_pk_fma_f32 v[0:1], v[2:3], v[4:5], v[0:1]", Class::Fma(2)),
         ("v_pk_fma_f16 v0, v1, v2, v3", Class::Fma(2)),
         ("v_dot2_f32_f16 v0, v1, v2, v3", Class::Fma(2)),

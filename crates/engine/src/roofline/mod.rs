@@ -74,7 +74,7 @@ impl fmt::Display for Roofline {
 
 /// (Chains, steps a turn) that are tried for FMAs: few chains suit devices with many threads, many those with few; too
 /// many spill.
-const FMA_SHAPES: [(u32, u32); 4] = [(4, 32), (8, 32), (8, 64), (16, 16)];
+const FMA_SHAPES: [(u32, u32); 3] = [(4, 32), (8, 64), (16, 16)];
 
 /// Lanes of a workgroup: two warps, one wave, or a few subgroups of a CPU.
 const THREADS: u32 = 64;

@@ -16,7 +16,7 @@ const SCALE: f32 = 0.5;
 const OFFSET: f32 = 1.0;
 
 /// Runs that count. The best is taken: whatever disturbs a run makes it longer.
-const REPEATS: usize = 9;
+const REPEATS: usize = 7;
 /// How long one should take: long against the cost of submitting.
 const TARGET: Duration = Duration::from_millis(10);
 /// Turns of the first run, enough for every chain to converge.

@@ -62,7 +62,10 @@ pub(super) fn cases() -> Vec<Case> {
     }
     for dtype in [Dtype::F16, Dtype::Bf16] {
         cases.push((format!("{dtype}"), self_attention(100, 64).dtype(dtype)));
-        cases.push((format!("{dtype}_causal_bthd"), self_attention(100, 128).dtype(dtype).causal().layout(Layout::Bthd)));
+        cases.push((
+            format!("{dtype}_causal_bthd"),
+            self_attention(100, 128).dtype(dtype).causal().layout(Layout::Bthd),
+        ));
         for dim in [1, 7, 30] {
             cases.push((format!("{dtype}_dim_{dim}"), self_attention(33, dim).dtype(dtype)));
             let odd = self_attention(33, dim).dtype(dtype).layout(Layout::Bthd).value_dim(dim + 2);

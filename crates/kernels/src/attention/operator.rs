@@ -10,8 +10,8 @@ use super::{
     variants::variants,
 };
 use crate::{
-    AdapterProfile, Case, Constraints, Dtype, Error, Expected, HostTensor, OptionSpec, Operator, Plan, Port, Problem,
-    Recipe, Rows, Tolerance, VariantInfo, Work,
+    AdapterProfile, Case, Constraints, Dtype, Error, Expected, HostTensor, Operator, OptionSpec, Plan, Port,
+    Problem, Recipe, Rows, Tolerance, VariantInfo, Work,
 };
 
 /// Attention, as an [`Operator`].
@@ -22,8 +22,16 @@ pub struct AttentionOperator;
 pub static OPERATOR: AttentionOperator = AttentionOperator;
 
 const OPTIONS: &[OptionSpec] = &[
-    OptionSpec { name: "mask", value: "causal|causal_top_left", help: "which keys a query sees (default: all)" },
-    OptionSpec { name: "layout", value: "bhtd|bthd", help: "order of the dimensions of q, k, v and o (default: bhtd)" },
+    OptionSpec {
+        name: "mask",
+        value: "causal|causal_top_left",
+        help: "which keys a query sees (default: all)",
+    },
+    OptionSpec {
+        name: "layout",
+        value: "bhtd|bthd",
+        help: "order of the dimensions of q, k, v and o (default: bhtd)",
+    },
     OptionSpec { name: "scale", value: "X", help: "factor of the scores (default: 1/sqrt(Dk))" },
     OptionSpec { name: "lse", value: "", help: "compute lse too: ln of the softmax denominators" },
 ];
@@ -70,7 +78,11 @@ impl Operator for AttentionOperator {
         cases::random_case(seed)
     }
 
-    fn problem(&self, options: &Map<String, Value>, tensors: &[(String, HostTensor)]) -> Result<Arc<dyn Problem>, Error> {
+    fn problem(
+        &self,
+        options: &Map<String, Value>,
+        tensors: &[(String, HostTensor)],
+    ) -> Result<Arc<dyn Problem>, Error> {
         let layout = text(options, "layout")?.map_or(Ok(Layout::Bhtd), str::parse)?;
         let find = |name: &str| {
             let found = tensors.iter().find(|(given, _)| given == name);
@@ -90,7 +102,10 @@ impl Operator for AttentionOperator {
             if got != expected {
                 let of = if name == "k" { "q" } else { "k" };
                 let of = if what == "batch" { "q" } else { of };
-                return Err(Error::invalid(name, format!("expected {what} {expected} as in {of}, got {got}")));
+                return Err(Error::invalid(
+                    name,
+                    format!("expected {what} {expected} as in {of}, got {got}"),
+                ));
             }
         }
         let dtype = storage("q", q)?;
@@ -100,7 +115,8 @@ impl Operator for AttentionOperator {
                 return Err(Error::invalid(name, format!("expected {dtype} as in q, got {got}")));
             }
         }
-        let mut spec = Attention::new([batch, q_heads, q_len, head_dim], k_sizes).value_dim(value_dim).layout(layout);
+        let mut spec =
+            Attention::new([batch, q_heads, q_len, head_dim], k_sizes).value_dim(value_dim).layout(layout);
         spec = with_options(spec, options)?.dtype(dtype);
         // A file that stores lse wants it compared.
         spec.lse |= tensors.iter().any(|(name, _)| name == "lse");
@@ -112,7 +128,8 @@ impl Operator for AttentionOperator {
         let wrong = || Error::invalid("shape", format!("expected {}, got `{shape}`", self.shape_help()));
         let mut sizes = Vec::new();
         for part in shape.split('x') {
-            let pair: Vec<usize> = part.split(':').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
+            let pair: Vec<usize> =
+                part.split(':').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
             match pair[..] {
                 [one] => sizes.push((one, one)),
                 [first, second] => sizes.push((first, second)),
@@ -125,7 +142,8 @@ impl Operator for AttentionOperator {
         if batch != other_batch {
             return Err(wrong());
         }
-        let spec = Attention::new([batch, heads, q_len, dim], [batch, kv_heads, kv_len, dim]).value_dim(value_dim);
+        let spec =
+            Attention::new([batch, heads, q_len, dim], [batch, kv_heads, kv_len, dim]).value_dim(value_dim);
         let spec = with_options(spec, options)?;
         spec.validate()?;
         Ok(Arc::new(spec))
@@ -175,13 +193,18 @@ fn with_options(mut spec: Attention, options: &Map<String, Value>) -> Result<Att
             ("dtype", _) => spec.dtype = text(options, "dtype")?.map_or(Ok(Dtype::F32), str::parse)?,
             ("scale", value) => spec.scale = Some(number("scale", value)?),
             ("lse", Value::Bool(wanted)) => spec.lse = *wanted,
-            ("lse", other) => return Err(Error::invalid("lse", format!("expected true or false, got {other}"))),
+            ("lse", other) => {
+                return Err(Error::invalid("lse", format!("expected true or false, got {other}")));
+            }
             (name, _) if LATER.contains(&name) => {
                 return Err(Error::unsupported(name, "this option is not served yet"));
             }
             (name, _) => {
                 let known: Vec<&str> = OPTIONS.iter().map(|option| option.name).collect();
-                return Err(Error::invalid(name, format!("not an option of attention: {}", known.join(", "))));
+                return Err(Error::invalid(
+                    name,
+                    format!("not an option of attention: {}", known.join(", ")),
+                ));
             }
         }
     }
@@ -191,10 +214,15 @@ fn with_options(mut spec: Attention, options: &Map<String, Value>) -> Result<Att
 /// A number, or the text of one. The name of a tensor is a per-head scale.
 fn number(name: &str, value: &Value) -> Result<f64, Error> {
     match value {
-        Value::Number(number) => number.as_f64().ok_or_else(|| Error::invalid(name, format!("{number} is out of range"))),
+        Value::Number(number) => {
+            number.as_f64().ok_or_else(|| Error::invalid(name, format!("{number} is out of range")))
+        }
         Value::String(text) => text.parse().map_err(|_| {
             if text.starts_with(|c: char| c.is_ascii_alphabetic()) {
-                Error::unsupported(name, format!("expected a number (a tensor of scales is not served yet), got `{text}`"))
+                Error::unsupported(
+                    name,
+                    format!("expected a number (a tensor of scales is not served yet), got `{text}`"),
+                )
             } else {
                 Error::invalid(name, format!("expected a number, got `{text}`"))
             }
@@ -273,7 +301,7 @@ impl Problem for Attention {
             k_strides: None,
             v_strides: None,
             o_strides: None,
-            tiles_for: Some(self.tiles_for.unwrap_or(self.q_len)),
+            tiles_for: Some(self.tile_sizes()),
             ..self.clone()
         };
         if small.aligned() && !self.aligned() {

@@ -18,7 +18,10 @@ impl Attention {
             let known = variants();
             if !known.iter().any(|variant| variant.info.name == wanted) {
                 let names: Vec<&str> = known.iter().map(|variant| variant.info.name).collect();
-                return Err(Error::invalid("variant", format!("expected {}, got `{wanted}`", names.join(", "))));
+                return Err(Error::invalid(
+                    "variant",
+                    format!("expected {}, got `{wanted}`", names.join(", ")),
+                ));
             }
         }
         let ports = self.all_ports();
@@ -27,7 +30,10 @@ impl Attention {
         if storage > adapter.limits.max_storage_buffers_per_shader_stage {
             return Err(Error::limit(
                 "max_storage_buffers_per_shader_stage",
-                format!("{storage} are needed, the adapter allows {}", adapter.limits.max_storage_buffers_per_shader_stage),
+                format!(
+                    "{storage} are needed, the adapter allows {}",
+                    adapter.limits.max_storage_buffers_per_shader_stage
+                ),
             ));
         }
 
@@ -42,7 +48,6 @@ impl Attention {
                 continue;
             }
             if constraints.variant.as_deref().is_some_and(|wanted| wanted != name) {
-                reject("another variant was asked for".into());
                 continue;
             }
             match (variant.propose)(self, adapter) {
@@ -54,9 +59,14 @@ impl Attention {
             }
         }
         let Some(taken) = taken else {
-            let reasons: Vec<String> =
-                rejected.iter().map(|rejected| format!("{}: {}", rejected.variant, rejected.reason)).collect();
-            return Err(Error::limit("variant", format!("none can run this problem ({})", reasons.join("; "))));
+            let reasons: Vec<String> = rejected
+                .iter()
+                .map(|rejected| format!("{}: {}", rejected.variant, rejected.reason))
+                .collect();
+            return Err(Error::limit(
+                "variant",
+                format!("none can run this problem ({})", reasons.join("; ")),
+            ));
         };
         for candidate in slower {
             let factor = candidate.cost.time.as_secs_f64() / taken.cost.time.as_secs_f64().max(1e-12);
@@ -65,7 +75,11 @@ impl Attention {
                 reason: format!("estimated {factor:.1} times slower"),
             });
         }
-        let reason = if constraints.variant.is_some() { "it was asked for".to_owned() } else { because(&taken.cost, adapter) };
+        let reason = if constraints.variant.is_some() {
+            "it was asked for".to_owned()
+        } else {
+            because(&taken.cost, adapter)
+        };
         let passes = if self.q_len == 0 { Vec::new() } else { self.passes(&taken, adapter)? };
         Ok(Plan {
             problem: Arc::new(self.clone()),
@@ -88,7 +102,12 @@ impl Attention {
             if port.size_bytes() > adapter.limits.max_buffer_size {
                 return Err(Error::limit(
                     "max_buffer_size",
-                    format!("tensor {} needs {} bytes, the adapter allows {}", port.name, port.size_bytes(), adapter.limits.max_buffer_size),
+                    format!(
+                        "tensor {} needs {} bytes, the adapter allows {}",
+                        port.name,
+                        port.size_bytes(),
+                        adapter.limits.max_buffer_size
+                    ),
                 ));
             }
         }
@@ -120,7 +139,11 @@ impl Attention {
                 size_bytes: range.size_bytes,
             });
             let fields = stride_fields(extent.name);
-            let values = [range.base, u32_of("batch stride", extent.strides.batch)?, u32_of("head stride", extent.strides.head)?];
+            let values = [
+                range.base,
+                u32_of("batch stride", extent.strides.batch)?,
+                u32_of("head stride", extent.strides.head)?,
+            ];
             params.extend(fields.into_iter().zip(values.map(ParamValue::U32)));
             if let Some(field) = row_field(extent.name) {
                 params.push((field, ParamValue::U32(u32_of("row stride", extent.strides.position)?)));
@@ -147,15 +170,22 @@ impl Attention {
     fn sizes_as_params(&self, piece: &Piece) -> Result<Vec<(&'static str, ParamValue)>, Error> {
         let visible = match self.mask {
             Mask::None => i64::from(EVERYTHING),
-            Mask::Causal => i64::try_from(self.kv_len).unwrap_or(i64::MAX) - i64::try_from(self.q_len).unwrap_or(0) + 1,
+            Mask::Causal => {
+                i64::try_from(self.kv_len).unwrap_or(i64::MAX) - i64::try_from(self.q_len).unwrap_or(0) + 1
+            }
             Mask::CausalTopLeft => 1,
         };
-        let visible = i32::try_from(visible).map_err(|_| Error::limit("u32 range", "kv_len - q_len exceeds 2^31"))?;
+        let visible =
+            i32::try_from(visible).map_err(|_| Error::limit("u32 range", "kv_len - q_len exceeds 2^31"))?;
         #[expect(clippy::cast_possible_truncation, reason = "f32 is what the device computes in")]
         let scale_log2 = (self.resolved_scale() * std::f64::consts::LOG2_E) as f32;
         let limit = |name: &'static str, x: usize| {
             u32_of(name, x).and_then(|x| {
-                if x <= EVERYTHING.unsigned_abs() { Ok(ParamValue::U32(x)) } else { Err(too_long(name, x as usize)) }
+                if x <= EVERYTHING.unsigned_abs() {
+                    Ok(ParamValue::U32(x))
+                } else {
+                    Err(too_long(name, x as usize))
+                }
             })
         };
         Ok(vec![
@@ -183,7 +213,8 @@ fn too_long(name: &str, x: usize) -> Error {
 }
 
 fn u32_of(name: &str, x: usize) -> Result<u32, Error> {
-    u32::try_from(x).map_err(|_| Error::limit("u32 range", format!("{name} is {x}, indices on the device have 32 bits")))
+    u32::try_from(x)
+        .map_err(|_| Error::limit("u32 range", format!("{name} is {x}, indices on the device have 32 bits")))
 }
 
 fn stride_fields(tensor: &str) -> [&'static str; 3] {
@@ -222,8 +253,16 @@ mod tests {
 
     #[test]
     fn inputs_come_before_outputs() {
-        let roles: Vec<PortRole> = Attention::new([1, 2, 3, 4], [1, 2, 3, 4]).with_lse().all_ports().iter().map(|p| p.role).collect();
-        assert_eq!(roles, [PortRole::Input, PortRole::Input, PortRole::Input, PortRole::Output, PortRole::Output]);
+        let roles: Vec<PortRole> = Attention::new([1, 2, 3, 4], [1, 2, 3, 4])
+            .with_lse()
+            .all_ports()
+            .iter()
+            .map(|p| p.role)
+            .collect();
+        assert_eq!(
+            roles,
+            [PortRole::Input, PortRole::Input, PortRole::Input, PortRole::Output, PortRole::Output]
+        );
     }
 
     #[test]

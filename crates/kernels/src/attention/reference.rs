@@ -39,7 +39,13 @@ impl Values {
 }
 
 /// `(lse, o)` of one row.
-fn row(spec: &Attention, [q, k, v]: [&Values; 3], batch: usize, head: usize, query: usize) -> (f64, Vec<f64>) {
+fn row(
+    spec: &Attention,
+    [q, k, v]: [&Values; 3],
+    batch: usize,
+    head: usize,
+    query: usize,
+) -> (f64, Vec<f64>) {
     let kv_head = head / spec.group();
     let scale = spec.resolved_scale();
     let query_row = q.row(batch, head, query);
@@ -69,7 +75,11 @@ fn row(spec: &Attention, [q, k, v]: [&Values; 3], batch: usize, head: usize, que
     (lse, output)
 }
 
-pub(super) fn reference(spec: &Attention, inputs: &[(&str, &HostTensor)], rows: Rows) -> Result<Vec<Expected>, Error> {
+pub(super) fn reference(
+    spec: &Attention,
+    inputs: &[(&str, &HostTensor)],
+    rows: Rows,
+) -> Result<Vec<Expected>, Error> {
     spec.validate()?;
     let q = Values::of(spec, inputs, Tensor::Q)?;
     let k = Values::of(spec, inputs, Tensor::K)?;
@@ -84,9 +94,8 @@ pub(super) fn reference(spec: &Attention, inputs: &[(&str, &HostTensor)], rows: 
         }
         _ => None,
     };
-    let place = |row: usize| {
-        (row / spec.q_len / spec.q_heads, row / spec.q_len % spec.q_heads, row % spec.q_len)
-    };
+    let place =
+        |row: usize| (row / spec.q_len / spec.q_heads, row / spec.q_len % spec.q_heads, row % spec.q_len);
     let computed: Vec<(f64, Vec<f64>)> = (0..chosen.as_ref().map_or(count, Vec::len))
         .into_par_iter()
         .map(|index| {

@@ -36,6 +36,9 @@ impl FromStr for Layout {
 }
 
 /// Which keys a query sees.
+///
+/// What is hidden gets the weight zero. A hidden key's value that is infinite or NaN can still turn a row into NaN, as
+/// zero times it is: keep hidden values finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mask {
@@ -60,7 +63,9 @@ impl Mask {
             "" | "none" => Ok(Self::None),
             other => Err(Error::unsupported(
                 "mask",
-                format!("expected causal or causal_top_left (mask expressions are not served yet), got `{other}`"),
+                format!(
+                    "expected causal or causal_top_left (mask expressions are not served yet), got `{other}`"
+                ),
             )),
         }
     }
@@ -125,8 +130,17 @@ pub struct Attention {
     pub v_strides: Option<Strides>,
     /// Strides of o where it is not dense.
     pub o_strides: Option<Strides>,
-    /// Tiles are chosen as for this many queries: how a small problem gets the shaders of a large one.
-    pub(crate) tiles_for: Option<usize>,
+    /// Tiles are chosen as for a problem of this size: how a small problem gets the shaders of a large one.
+    pub(crate) tiles_for: Option<TilesFor>,
+}
+
+/// The sizes that tiles are chosen for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct TilesFor {
+    /// Queries of a head.
+    pub(crate) queries: usize,
+    /// Multiply-adds of the whole problem.
+    pub(crate) multiply_adds: f64,
 }
 
 /// The widest head that is served.
@@ -244,7 +258,7 @@ impl Attention {
                 return Err(Error::invalid(name, "expected at least 1, got 0"));
             }
         }
-        if self.q_heads % self.kv_heads != 0 {
+        if !self.q_heads.is_multiple_of(self.kv_heads) {
             return Err(Error::invalid(
                 "q_heads",
                 format!("expected a multiple of the {} key/value heads, got {}", self.kv_heads, self.q_heads),
@@ -256,16 +270,26 @@ impl Attention {
             }
         }
         if !self.resolved_scale().is_finite() {
-            return Err(Error::invalid("scale", format!("expected a finite number, got {}", self.resolved_scale())));
+            return Err(Error::invalid(
+                "scale",
+                format!("expected a finite number, got {}", self.resolved_scale()),
+            ));
         }
         for tensor in Tensor::ALL {
-            self.span(tensor).ok_or_else(|| Error::invalid(tensor.name(), "has more elements than can be addressed"))?;
+            self.span(tensor)
+                .ok_or_else(|| Error::invalid(tensor.name(), "has more elements than can be addressed"))?;
         }
         let o = self.strides(Tensor::O);
         if self.o_strides.is_some() && !o.writes_once(self.batch, self.q_heads, self.q_len, self.value_dim) {
             return Err(Error::invalid("o", format!("its strides {o:?} make rows of the output overlap")));
         }
         Ok(())
+    }
+
+    /// The sizes that tiles are chosen for: the problem's own, unless it stands in for another.
+    pub(crate) fn tile_sizes(&self) -> TilesFor {
+        let own = || TilesFor { queries: self.q_len, multiply_adds: self.work_of().flops / 2.0 };
+        self.tiles_for.unwrap_or_else(own)
     }
 
     pub(crate) fn strides(&self, tensor: Tensor) -> Strides {
@@ -277,8 +301,12 @@ impl Attention {
         };
         let times = |a: usize, b: usize| a.saturating_mul(b);
         given.unwrap_or_else(|| match self.layout {
-            Layout::Bhtd => Strides { batch: times(heads, times(len, dim)), head: times(len, dim), position: dim },
-            Layout::Bthd => Strides { batch: times(len, times(heads, dim)), head: dim, position: times(heads, dim) },
+            Layout::Bhtd => {
+                Strides { batch: times(heads, times(len, dim)), head: times(len, dim), position: dim }
+            }
+            Layout::Bthd => {
+                Strides { batch: times(len, times(heads, dim)), head: dim, position: times(heads, dim) }
+            }
         })
     }
 
@@ -341,7 +369,8 @@ impl Attention {
     pub(crate) fn visible_pairs(&self) -> f64 {
         let (tq, tk) = (self.q_len as u128, self.kv_len as u128);
         // Rows see 1, 2, ... keys up to a full row; `longest` is what the last row sees.
-        let staircase = |rows: u128, longest: u128| rows.min(longest) * (2 * longest - rows.min(longest) + 1) / 2;
+        let staircase =
+            |rows: u128, longest: u128| rows.min(longest) * (2 * longest - rows.min(longest) + 1) / 2;
         let pairs = match self.mask {
             Mask::None => tq * tk,
             Mask::Causal => staircase(tq, tk),
@@ -357,7 +386,11 @@ impl Attention {
         #[expect(clippy::cast_precision_loss, reason = "a rate is reported with a few digits")]
         let of = |x: usize| x as f64;
         let per_pair = 2.0 * of(self.head_dim + self.value_dim) * of(self.batch * self.q_heads);
-        let bytes: f64 = self.all_ports().iter().map(|p| of(p.shape.iter().product::<usize>() * p.dtype.size_bytes())).sum();
+        let bytes: f64 = self
+            .all_ports()
+            .iter()
+            .map(|p| of(p.shape.iter().product::<usize>() * p.dtype.size_bytes()))
+            .sum();
         Work {
             flops: per_pair * self.visible_pairs(),
             dense_flops: per_pair * of(self.q_len) * of(self.kv_len),
@@ -383,7 +416,9 @@ impl Strides {
 
     /// Whether every row starts on a multiple of `unit` elements.
     pub(crate) fn aligned_to(&self, unit: usize) -> bool {
-        self.batch % unit == 0 && self.head % unit == 0 && self.position % unit == 0
+        self.batch.is_multiple_of(unit)
+            && self.head.is_multiple_of(unit)
+            && self.position.is_multiple_of(unit)
     }
 }
 

@@ -130,10 +130,12 @@ impl Attention {
         let mut excess = Excess { total: 0, worst: None };
         for extent in self.extents() {
             let range = self.range(&extent, &piece, limits);
-            let needs_slack = range.size_bytes > limits.max_storage_buffer_binding_size / 2 && most[0] < self.batch;
+            let needs_slack =
+                range.size_bytes > limits.max_storage_buffer_binding_size / 2 && most[0] < self.batch;
             let bytes = range.size_bytes + if needs_slack { slack } else { 0 };
             let elements = bytes / extent.element_bytes as u64;
-            let allowed = limits.max_storage_buffer_binding_size.min(u64::from(u32::MAX) * extent.element_bytes as u64);
+            let allowed =
+                limits.max_storage_buffer_binding_size.min(u64::from(u32::MAX) * extent.element_bytes as u64);
             if bytes > allowed || elements > u64::from(u32::MAX) {
                 let over = bytes.saturating_sub(allowed).max(1);
                 excess.total += over;

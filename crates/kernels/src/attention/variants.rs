@@ -39,7 +39,8 @@ pub(super) fn variants() -> [Variant; 3] {
         Variant {
             info: VariantInfo {
                 name: "broadcast",
-                summary: "a lane owns rows, each key is loaded once a subgroup and spread; subgroups of any width from 4",
+                summary: "a lane owns rows, each key is loaded once a subgroup and spread; for drivers that run on the CPU, with \
+                          subgroups of any width from 4",
             },
             propose: broadcast,
         },
@@ -59,7 +60,7 @@ const FOLD_BELOW: usize = 33;
 impl Attention {
     /// How many heads share a workgroup's rows: 1 or the whole group.
     pub(super) fn fold(&self) -> usize {
-        let queries = self.tiles_for.unwrap_or(self.q_len);
+        let queries = self.tile_sizes().queries;
         if self.group() > 1 && queries < FOLD_BELOW { self.group() } else { 1 }
     }
 
@@ -70,14 +71,14 @@ impl Attention {
 
     /// Rows that tiles are chosen for.
     fn rows_for_tiles(&self) -> usize {
-        self.tiles_for.unwrap_or(self.q_len) * self.fold()
+        self.tile_sizes().queries * self.fold()
     }
 
     /// Whether every row of every tensor starts on a multiple of four elements.
     pub(super) fn aligned(&self) -> bool {
         let vectors = |strides: Strides| strides.aligned_to(4);
-        self.head_dim % 4 == 0
-            && self.value_dim % 4 == 0
+        self.head_dim.is_multiple_of(4)
+            && self.value_dim.is_multiple_of(4)
             && Tensor::ALL.into_iter().all(|tensor| vectors(self.strides(tensor)))
     }
 
@@ -136,7 +137,7 @@ fn small(x: usize) -> u32 {
     x as u32
 }
 
-fn tile(name: &str, value: impl ToString) -> (String, String) {
+fn tile(name: &str, value: usize) -> (String, String) {
     (name.to_owned(), value.to_string())
 }
 
@@ -269,7 +270,9 @@ fn check_workgroup(adapter: &AdapterProfile, threads: usize, bytes: u32) -> Resu
     let limits = &adapter.limits;
     let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
     if threads > most as usize {
-        return Err(format!("needs {threads} threads a workgroup, max_compute_invocations_per_workgroup is {most}"));
+        return Err(format!(
+            "needs {threads} threads a workgroup, max_compute_invocations_per_workgroup is {most}"
+        ));
     }
     if bytes > limits.max_compute_workgroup_storage_size {
         return Err(format!(
@@ -287,14 +290,22 @@ fn broadcast(spec: &Attention, adapter: &AdapterProfile) -> Result<Candidate, St
     if least < 4 {
         return Err(format!("needs subgroups of 4 lanes or more, the adapter's may have {least}"));
     }
+    if adapter.kind != AdapterKind::Cpu {
+        return Err(
+            "a GPU's registers do not hold whole rows and keys: made for drivers that run on the CPU".into(),
+        );
+    }
     let keys = if least < 8 { 4 } else { 8 };
     let (head_dim, value_dim) = spec.padded_dims();
-    let cpu = adapter.kind == AdapterKind::Cpu;
     // A software driver runs one subgroup on a core: a workgroup of one needs no synchronisation.
-    let threads = if cpu { most.max(4) as usize } else { 64 };
-    // Values of q and o that a lane can hold: CPU drivers spill to cache, which is cheap; GPUs have registers only. The
-    // first bounds compile time as well.
-    let budget = if cpu { 2048 } else { 160 };
+    let threads = most.max(4) as usize;
+    // Values of q and o that a lane holds, in cache rather than registers. Text and compile time grow with them, to about
+    // five seconds on lavapipe: what runs for milliseconds is not worth that.
+    let budget = match spec.tile_sizes().multiply_adds {
+        0.0..3e7 => 512,
+        3e7..2e8 => 1024,
+        _ => 2048,
+    };
     let most_rows = (budget / (head_dim + value_dim)).max(1);
     let wanted = spec.rows_for_tiles().div_ceil(threads).max(1);
     let rows_a_lane = (0..=4).rev().map(|power| 1usize << power).find(|&rows| rows <= most_rows).unwrap_or(1);
