@@ -48,10 +48,6 @@ pub fn work(request: &Request) -> Option<Work> {
                 reads: f64::from(lanes),
             })
         }
-        "attention/broadcast" => {
-            let scores = of("ROWS")? * of("KEYS")?;
-            Some(Work { sections: vec![section(scores * head, 1), section(scores * value, 1)], reads: 0.0 })
-        }
         // The first of every four products is a multiplication, the sum with the score an addition.
         "attention/naive" => {
             Some(Work { sections: vec![section(head / 4 * 3, 1), section(value, 1)], reads: 0.0 })
