@@ -2,8 +2,9 @@
 //
 // The same functions as in the other io_* modules. Rows are given by the offset of their first element, columns by the
 // first of four.
-// Columns beyond the row's end read as zero and are not written. The two halves of a word may belong to different rows,
-// and so to different threads: each changes its own half only, atomically.
+// Columns beyond the row's end read as zero; in their place the row's last element is written again. Nothing branches:
+// drivers that run on the CPU compile a text with hundreds of branches for minutes. The two halves of a word may belong to
+// different rows, and so to different threads: each changes its own half only, atomically.
 
 import package::attention::problem::{params};
 import package::shared::vector::{UNROLL_COMPONENTS};
@@ -21,9 +22,8 @@ fn q_at(element: u32) -> f32 {
 fn q4(row: u32, column: u32) -> vec4f {
     var value: vec4f;
     for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-        if column + i < params.head_dim {
-            value[i] = q_at(row + column + i);
-        }
+        let at = min(column + i, params.head_dim - 1u);
+        value[i] = select(0.0, q_at(row + at), column + i < params.head_dim);
     }
     return value;
 }
@@ -36,9 +36,8 @@ fn k_at(element: u32) -> f32 {
 fn k4(row: u32, column: u32) -> vec4f {
     var value: vec4f;
     for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-        if column + i < params.head_dim {
-            value[i] = k_at(row + column + i);
-        }
+        let at = min(column + i, params.head_dim - 1u);
+        value[i] = select(0.0, k_at(row + at), column + i < params.head_dim);
     }
     return value;
 }
@@ -51,21 +50,19 @@ fn v_at(element: u32) -> f32 {
 fn v4(row: u32, column: u32) -> vec4f {
     var value: vec4f;
     for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-        if column + i < params.value_dim {
-            value[i] = v_at(row + column + i);
-        }
+        let at = min(column + i, params.value_dim - 1u);
+        value[i] = select(0.0, v_at(row + at), column + i < params.value_dim);
     }
     return value;
 }
 
 fn put_o4(row: u32, column: u32, value: vec4f) {
     for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-        if column + i < params.value_dim {
-            let element = row + column + i;
-            let shift = element % 2u * 16u;
-            let half = pack2x16float(vec2f(value[i], 0.0)) & 0xffffu;
-            atomicAnd(&o[element / 2u], ~(0xffffu << shift));
-            atomicOr(&o[element / 2u], half << shift);
-        }
+        let at = min(column + i, params.value_dim - 1u);
+        let element = row + at;
+        let shift = element % 2u * 16u;
+        let half = pack2x16float(vec2f(value[at - column], 0.0)) & 0xffffu;
+        atomicAnd(&o[element / 2u], ~(0xffffu << shift));
+        atomicOr(&o[element / 2u], half << shift);
     }
 }

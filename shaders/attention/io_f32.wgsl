@@ -2,7 +2,8 @@
 //
 // The same functions as in the other io_* modules. Rows are given by the offset of their first element, columns by the
 // first of four.
-// Columns beyond the row's end read as zero and are not written.
+// Columns beyond the row's end read as zero; in their place the row's last element is written again. Nothing branches:
+// drivers that run on the CPU compile a text with hundreds of branches for minutes.
 
 import package::attention::problem::{params};
 import package::shared::vector::{UNROLL_COMPONENTS};
@@ -15,9 +16,8 @@ import package::shared::vector::{UNROLL_COMPONENTS};
 fn q4(row: u32, column: u32) -> vec4f {
     var value: vec4f;
     for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-        if column + i < params.head_dim {
-            value[i] = q[row + column + i];
-        }
+        let at = min(column + i, params.head_dim - 1u);
+        value[i] = select(0.0, q[row + at], column + i < params.head_dim);
     }
     return value;
 }
@@ -25,9 +25,8 @@ fn q4(row: u32, column: u32) -> vec4f {
 fn k4(row: u32, column: u32) -> vec4f {
     var value: vec4f;
     for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-        if column + i < params.head_dim {
-            value[i] = k[row + column + i];
-        }
+        let at = min(column + i, params.head_dim - 1u);
+        value[i] = select(0.0, k[row + at], column + i < params.head_dim);
     }
     return value;
 }
@@ -35,17 +34,15 @@ fn k4(row: u32, column: u32) -> vec4f {
 fn v4(row: u32, column: u32) -> vec4f {
     var value: vec4f;
     for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-        if column + i < params.value_dim {
-            value[i] = v[row + column + i];
-        }
+        let at = min(column + i, params.value_dim - 1u);
+        value[i] = select(0.0, v[row + at], column + i < params.value_dim);
     }
     return value;
 }
 
 fn put_o4(row: u32, column: u32, value: vec4f) {
     for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-        if column + i < params.value_dim {
-            o[row + column + i] = value[i];
-        }
+        let at = min(column + i, params.value_dim - 1u);
+        o[row + at] = value[at - column];
     }
 }

@@ -23,6 +23,13 @@ struct Progress {
     runs: usize,
 }
 
+/// Memory of this process, where the system tells: software drivers compile within it.
+fn resident_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kib| kib / 1024)
+}
+
 fn run_case(engine: &Engine, case: &Case, progress: &Mutex<Progress>) -> Result<usize> {
     let prepared = Prepared::new(case.clone())?;
     let mut runs = 0;
@@ -39,6 +46,10 @@ fn run_case(engine: &Engine, case: &Case, progress: &Mutex<Progress>) -> Result<
         progress.requests.extend(plan.requests().iter().map(|request| request.fingerprint()));
         progress.runs += 1;
         let took = started.elapsed();
+        if took > Duration::from_secs(15) {
+            // Compiling, nearly always: users wait for it once a driver, so it is worth knowing.
+            say(&format!("  slow: {} {variant}, {took:.0?}; {} MiB resident", case.name, resident_mib()));
+        }
         if took > progress.slowest.0 {
             progress.slowest = (took, format!("{} {variant}", case.name));
         }
