@@ -95,54 +95,43 @@ swiftshader_icd() {
   [ -n "$file" ] && [ -f "$file" ] && echo "$file"
 }
 
-# on_driver ICD NAME COMMAND...: with that Vulkan driver and no other; a GPU test that does not run fails.
-on_driver() {
-  local icd=$1 name=$2
-  shift 2
-  env VK_ICD_FILENAMES="$icd" VK_DRIVER_FILES="$icd" WGPU_BACKEND=vulkan FOVEAL_ADAPTER="$name" \
-    FOVEAL_REQUIRE_GPU=1 "$@"
-}
-
 rustdoc() { RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace; }
 
-# What needs no device, or says itself that it has none. Tier 2 has its own steps.
-tests_without_device() {
-  cargo test --workspace --exclude foveal-tests &&
-    cargo test -p foveal-tests --lib --test tier0 --test tier1
-}
+# One set of packages in every call: another set would mean other features of shared dependencies, and building them again.
+all_tests() { cargo test --workspace; }
+device_tier() { cargo test --workspace --test tier2; }
 
-check_golden() {
-  local folder=$1
-  shift
-  if [ -d "$folder" ]; then "$@" cargo run -q -p foveal-cli -- check --golden "$folder"; else echo "no $folder"; fi
-}
+# The command, as `cargo test` built it.
+foveal() { "${CARGO_TARGET_DIR:-target}/debug/foveal" "$@"; }
 
-# The same tests on one driver.
-device_tests() {
-  local name=$1 icd=$2 adapter=$3
+check_golden() { if [ -d "$1" ]; then foveal check --golden "$1"; else echo "no $1"; fi; }
+
+# tests_on NAME ICD ADAPTER TESTS: a function with tests, then the command's own checks, on one driver.
+tests_on() {
+  local name=$1 icd=$2 adapter=$3 tests=$4
   if [ -z "$icd" ] || [ ! -f "$icd" ]; then
-    skip "tier 2 on $name" 'the driver was not found'
-    return
+    skip "tests on $name" 'the driver was not found'
+    return 1
   fi
-  step "tier 2 on $name" on_driver "$icd" "$adapter" cargo test -p foveal-tests --test tier2
-  step "golden files on $name" check_golden tests/golden on_driver "$icd" "$adapter"
+  export VK_ICD_FILENAMES=$icd VK_DRIVER_FILES=$icd WGPU_BACKEND=vulkan FOVEAL_ADAPTER=$adapter FOVEAL_REQUIRE_GPU=1
+  step "tests on $name" "$tests"
+  step "golden files on $name" check_golden tests/golden
   if [ -d ../shared/golden ]; then
-    step "larger golden set on $name" check_golden ../shared/golden on_driver "$icd" "$adapter"
+    step "larger golden set on $name" check_golden ../shared/golden
   else
     skip "larger golden set on $name" 'there is no ../shared/golden beside the repository'
   fi
-  step "$RANDOM_CASES random cases on $name" on_driver "$icd" "$adapter" \
-    cargo run -q -p foveal-cli -- check --random "$RANDOM_CASES" --seed 1
+  step "$RANDOM_CASES random cases on $name" foveal check --random "$RANDOM_CASES" --seed 1
+  unset VK_ICD_FILENAMES VK_DRIVER_FILES WGPU_BACKEND FOVEAL_ADAPTER FOVEAL_REQUIRE_GPU
 }
 
 install
 step 'format' cargo fmt --all --check
 step 'clippy' cargo clippy --workspace --all-targets -- -D warnings
 step 'documentation' rustdoc
-step 'tests without a device' tests_without_device
-if swiftshader=$(swiftshader_icd); then :; else swiftshader=; fi
-device_tests lavapipe "$LAVAPIPE_ICD" llvmpipe
-device_tests SwiftShader "$swiftshader" SwiftShader
+# All tests run on the first driver; those of tier 2 again on the second, whose subgroups are half as wide.
+tests_on lavapipe "$LAVAPIPE_ICD" llvmpipe all_tests || step 'tests without a device' all_tests
+tests_on SwiftShader "$(swiftshader_icd)" SwiftShader device_tier
 
 say "summary, $(((SECONDS - started) / 60)) min $(((SECONDS - started) % 60)) s"
 printf '%s\n' "${ran[@]}"

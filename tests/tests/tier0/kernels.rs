@@ -159,7 +159,7 @@ fn specialising_is_quick() -> Result<()> {
     ));
     // Optimised builds promise 20 ms on an idle machine; both numbers allow for a busy one.
     let allowed = Duration::from_millis(if cfg!(debug_assertions) { 3000 } else { 60 });
-    ensure!(slowest.time < allowed, "{:?} are allowed", allowed);
+    ensure!(slowest.time < allowed, "{allowed:?} are allowed");
     Ok(())
 }
 

@@ -67,7 +67,8 @@ fn extreme_values_stay_finite_and_right() -> Result<()> {
     let engine = engine_or_skip!();
     let spec = Attention::new([1, 2, 65, 64], [1, 2, 65, 64]).with_lse();
     let count = 2 * 65 * 64;
-    let patterns: [(&str, fn(usize) -> f32); 4] = [
+    type Pattern = fn(usize) -> f32;
+    let patterns: [(&str, Pattern); 4] = [
         ("zero", |_| 0.0),
         ("tiny", |i| if i % 3 == 0 { 1e-30 } else { -1e-38 }),
         ("equal", |_| 2.5),

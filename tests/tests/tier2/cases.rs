@@ -56,7 +56,7 @@ fn run_case(engine: &Engine, case: &Case, progress: &Mutex<Progress>) -> Result<
     }
     let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
     progress.cases += 1;
-    if progress.cases % 20 == 0 {
+    if progress.cases.is_multiple_of(20) {
         say(&format!(
             "  {} cases, {} runs, {} pipelines",
             progress.cases,
