@@ -98,8 +98,8 @@ swiftshader_icd() {
 rustdoc() { RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace; }
 
 # One set of packages in every call: another set would mean other features of shared dependencies, and building them again.
-all_tests() { cargo test --workspace; }
-device_tier() { cargo test --workspace --test tier2; }
+all_tests() { cargo test --workspace --no-fail-fast; }
+device_tier() { cargo test --workspace --no-fail-fast --test tier2; }
 
 # The command, as `cargo test` built it.
 foveal() { "${CARGO_TARGET_DIR:-target}/debug/foveal" "$@"; }

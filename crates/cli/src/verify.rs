@@ -201,7 +201,7 @@ mod tests {
         };
         assert!(check_within(&outputs, &actual(3.0), tolerance).unwrap().passed());
         let wrong = check_within(&outputs, &actual(4.0), tolerance).unwrap();
-        assert!(wrong.complaint().unwrap().contains("o[2]: got 4e0, expected 3e0"));
+        assert!(wrong.complaint().unwrap().contains("o[2]: got 4.000000e0, expected 3.000000e0"));
     }
 
     #[test]
