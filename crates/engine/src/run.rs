@@ -159,11 +159,13 @@ impl Engine {
             let Some((_, tensor)) = inputs.iter().find(|(name, _)| *name == port.name) else {
                 return Err(Error::usage(argument(), format!("not given; {} is expected", describe(port))));
             };
-            if tensor.shape() != port.shape {
-                let message = format!("shape {:?} is expected, got {:?}", port.shape, tensor.shape());
+            // A tensor whose strides leave gaps is given as the flat storage it spans.
+            let flat = [port.span];
+            let expected = if is_dense(port) { port.shape.as_slice() } else { &flat };
+            if tensor.shape() != expected {
+                let message = format!("shape {expected:?} is expected, got {:?}", tensor.shape());
                 return Err(Error::usage(argument(), message));
             }
-            check_dense(port)?;
             let bytes = tensor.to_bytes(port.dtype);
             let pooled = pool.take(gpu, port.name, bytes.len() as u64, STORAGE, &profile.limits).await?;
             gpu.write(pooled.buffer(), 0, &bytes).await?;
@@ -195,9 +197,14 @@ fn check_names(plan: &Plan, inputs: &[(&str, &HostTensor)]) -> Result<(), Error>
     Ok(())
 }
 
-/// A host tensor is dense; one with strides can only be bound.
+/// Whether a tensor's strides leave no gaps.
+fn is_dense(port: &Port) -> bool {
+    port.span == port.shape.iter().product::<usize>()
+}
+
+/// What is read back is dense; an output with gaps can only be bound.
 fn check_dense(port: &Port) -> Result<(), Error> {
-    if port.span == port.shape.iter().product::<usize>() {
+    if is_dense(port) {
         return Ok(());
     }
     let message =

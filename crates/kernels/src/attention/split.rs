@@ -88,16 +88,21 @@ impl Attention {
         let groups = limits.max_compute_workgroups_per_dimension as usize;
         let tiles = self.rows().div_ceil(tile_rows);
         let heads = self.q_heads / self.fold();
-        // Largest piece in batch entries, heads and tiles; halved until everything fits.
+        // Largest piece in batch entries, heads and tiles; halved until every piece fits.
         let mut most = [self.batch.min(groups), heads.min(groups), tiles.min(groups)];
         loop {
-            let excess = self.excess(most, tile_rows, limits);
-            let Some((extent, bytes)) = excess.worst else { break };
-            let halved = (0..3).filter(|&axis| most[axis] > 1).find_map(|axis| {
+            let pieces = self.cut(most, tile_rows)?;
+            let excess = self.excess(&pieces, limits);
+            let Some((extent, bytes)) = excess.worst else { return Ok(pieces) };
+            let mut halved = None;
+            for axis in (0..3).filter(|&axis| most[axis] > 1) {
                 let mut less = most;
                 less[axis] = less[axis].div_ceil(2);
-                (self.excess(less, tile_rows, limits).total < excess.total).then_some(less)
-            });
+                if self.excess(&self.cut(less, tile_rows)?, limits).total < excess.total {
+                    halved = Some(less);
+                    break;
+                }
+            }
             most = halved.ok_or_else(|| {
                 Error::limit(
                     "max_storage_buffer_binding_size",
@@ -109,7 +114,25 @@ impl Attention {
                 )
             })?;
         }
-        let mut pieces = Vec::new();
+    }
+
+    /// The problem in pieces of at most so many batch entries, heads and tiles.
+    fn cut(&self, most: [usize; 3], tile_rows: usize) -> Result<Vec<Piece>, Error> {
+        let heads = self.q_heads / self.fold();
+        let tiles = self.rows().div_ceil(tile_rows);
+        let count = [(self.batch, most[0]), (heads, most[1]), (tiles, most[2])]
+            .into_iter()
+            .map(|(all, most)| all.div_ceil(most.max(1)))
+            .fold(1usize, usize::saturating_mul);
+        if count > MOST_PIECES {
+            return Err(Error::limit(
+                "max_storage_buffer_binding_size",
+                format!(
+                    "the problem would have to be cut into {count} dispatches, at most {MOST_PIECES} are made"
+                ),
+            ));
+        }
+        let mut pieces = Vec::with_capacity(count);
         for batch in ranges(self.batch, most[0]) {
             for heads in ranges(heads, most[1]) {
                 for (first, last) in ranges(tiles, most[2]) {
@@ -121,24 +144,18 @@ impl Attention {
         Ok(pieces)
     }
 
-    /// By how much the bindings of the largest piece exceed the limit, in all and the worst.
-    fn excess(&self, most: [usize; 3], tile_rows: usize, limits: &Limits) -> Excess {
-        let rows = (most[2] * tile_rows).min(self.rows());
-        // The last piece of that size is the one whose start is least aligned: allow for it.
-        let piece = Piece { batch: (0, most[0]), heads: (0, most[1]), rows: (0, rows) };
-        let slack = u64::from(limits.min_storage_buffer_offset_alignment);
+    /// By how much the largest bindings of the pieces exceed the limit, in all and the worst. Pieces of one size differ:
+    /// in how their start is aligned, and in how many key/value heads they touch.
+    fn excess(&self, pieces: &[Piece], limits: &Limits) -> Excess {
         let mut excess = Excess { total: 0, worst: None };
         for extent in self.extents() {
-            let range = self.range(&extent, &piece, limits);
-            let needs_slack =
-                range.size_bytes > limits.max_storage_buffer_binding_size / 2 && most[0] < self.batch;
-            let bytes = range.size_bytes + if needs_slack { slack } else { 0 };
-            let elements = bytes / extent.element_bytes as u64;
-            let allowed =
-                limits.max_storage_buffer_binding_size.min(u64::from(u32::MAX) * extent.element_bytes as u64);
-            if bytes > allowed || elements > u64::from(u32::MAX) {
-                let over = bytes.saturating_sub(allowed).max(1);
-                excess.total += over;
+            let sizes = pieces.iter().map(|piece| self.range(&extent, piece, limits).size_bytes);
+            let bytes = sizes.max().unwrap_or(0);
+            // Offsets on the device have 32 bits and count elements.
+            let addressable = u64::from(u32::MAX) * extent.element_bytes as u64;
+            let allowed = limits.max_storage_buffer_binding_size.min(addressable);
+            if bytes > allowed {
+                excess.total += bytes - allowed;
                 if excess.worst.is_none_or(|(_, worst)| bytes > worst) {
                     excess.worst = Some((extent.name, bytes));
                 }
@@ -147,6 +164,9 @@ impl Attention {
         excess
     }
 }
+
+/// More dispatches than this take longer to record than anything they compute is worth.
+const MOST_PIECES: usize = 1 << 16;
 
 struct Excess {
     total: u64,
