@@ -89,10 +89,11 @@ install() {
   done
 }
 
+# Chromium's packages share its files differently from release to release: whichever brings the driver.
 swiftshader_icd() {
   local file
-  file=$(dpkg -L chromium 2>/dev/null | grep -m1 'vk_swiftshader_icd\.json$')
-  [ -n "$file" ] && [ -f "$file" ] && echo "$file"
+  file=$(dpkg -S vk_swiftshader_icd.json 2>/dev/null | sed -n '1s/^[^:]*: //p')
+  [ -f "$file" ] && echo "$file"
 }
 
 rustdoc() { RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace; }
