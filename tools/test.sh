@@ -38,7 +38,7 @@ step() {
   status=${PIPESTATUS[0]}
   local took="$((SECONDS - begun)) s"
   local skips
-  while IFS= read -r skips; do notes+=("$name: $skips"); done < <(grep '^SKIPPED: ' "$log" | sort -u)
+  while IFS= read -r skips; do notes+=("$name: ${skips#SKIPPED: }"); done < <(grep '^SKIPPED: ' "$log" | sort -u)
   if [ "$status" -eq 0 ]; then
     ran+=("ok      $took  $name")
   else

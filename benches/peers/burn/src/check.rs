@@ -34,7 +34,7 @@ impl Inputs {
 fn normal(random: &mut fastrand::Rng, count: usize) -> Vec<f32> {
     // Box-Muller.
     let mut value =
-        || (-2.0 * (1.0 - random.f64()).ln()).sqrt() * (random.f64() * std::f64::consts::TAU).cos();
+        || (-2f64 * (1.0 - random.f64()).ln()).sqrt() * (random.f64() * std::f64::consts::TAU).cos();
     (0..count).map(|_| value() as f32).collect()
 }
 

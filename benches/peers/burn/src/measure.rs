@@ -91,7 +91,7 @@ pub fn measure(device: &Device, shape: &Shape, path: Path, repeats: usize) -> Re
 
     device.sync().context("uploading")?;
     let first = time(1)?;
-    let output = run().into_data().to_vec::<f32>().context("reading the output")?;
+    let output = run().into_data().try_to_vec::<f32>().context("reading the output")?;
     let accuracy = check::check(shape, &inputs, &output)?;
 
     let mut last = first;
