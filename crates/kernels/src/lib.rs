@@ -20,6 +20,7 @@ mod compare;
 mod dtype;
 mod error;
 mod explain;
+pub mod expr;
 mod operator;
 mod plan;
 mod tensor;

@@ -1,0 +1,8 @@
+//! The language of masks and scores.
+//!
+//! One text serves every caller and both sides of every check: it is parsed into a tree, bound to the tables it reads
+//! ([`Program`]), and then evaluated in f64 for the reference, over intervals to classify blocks, and emitted as WGSL.
+
+mod program;
+
+pub use program::{Comparison, Element, Op, Program, Shape, Sizes, Step, StepId, Table, Type, Variable};
