@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use serde_json::{Map, Value};
 
-use crate::{AdapterProfile, Error, Expected, HostTensor, Plan, Port, Tolerance, attention};
+use crate::{AdapterProfile, Error, Expected, HostTensor, Name, Plan, Port, Tolerance, attention};
 
 /// The operators. A new one is a line here and two folders of its own.
 #[must_use]
@@ -100,7 +100,7 @@ pub trait Problem: fmt::Debug + Send + Sync {
     fn canonical(&self) -> Arc<dyn Problem>;
 
     /// Inputs drawn from `seed`, of the storage types of the ports, in their order.
-    fn random_inputs(&self, seed: u64) -> Vec<(&'static str, HostTensor)>;
+    fn random_inputs(&self, seed: u64) -> Vec<(Name, HostTensor)>;
 
     /// The outputs, from the definition, in f64.
     ///

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Attention, Layout, Mask};
-use crate::{Case, Dtype, HostTensor, PortRole, Problem};
+use crate::{Case, Dtype, HostTensor, Name, PortRole, Problem};
 
 /// Normally distributed values, as activations are: `count` of them, from `seed`.
 pub(super) fn normal(seed: u64, count: usize) -> Vec<f32> {
@@ -20,7 +20,7 @@ pub(super) fn normal(seed: u64, count: usize) -> Vec<f32> {
     values
 }
 
-pub(super) fn random_inputs(spec: &Attention, seed: u64) -> Vec<(&'static str, HostTensor)> {
+pub(super) fn random_inputs(spec: &Attention, seed: u64) -> Vec<(Name, HostTensor)> {
     let inputs = spec.all_ports().into_iter().filter(|port| port.role == PortRole::Input);
     inputs
         .zip(1..)

@@ -56,6 +56,29 @@ pub struct Table {
     pub shape: Vec<usize>,
 }
 
+impl Table {
+    /// A table of that name, storage and sizes, outermost first.
+    #[must_use]
+    pub fn new(name: impl Into<String>, dtype: Dtype, shape: Vec<usize>) -> Self {
+        let element = match dtype {
+            Dtype::I32 => Element::I32,
+            Dtype::U8 => Element::U8,
+            float => Element::Float(float),
+        };
+        Self { name: name.into(), element, shape }
+    }
+
+    /// How its elements are stored.
+    #[must_use]
+    pub fn dtype(&self) -> Dtype {
+        match self.element {
+            Element::Float(dtype) => dtype,
+            Element::I32 => Dtype::I32,
+            Element::U8 => Dtype::U8,
+        }
+    }
+}
+
 /// Position of a step in its [`Program`].
 pub type StepId = usize;
 
