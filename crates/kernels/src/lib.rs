@@ -16,6 +16,7 @@
 
 mod adapter;
 pub mod attention;
+pub mod block_mask;
 mod compare;
 mod dtype;
 mod error;
