@@ -1,12 +1,12 @@
 //! Comparing what a device computed with the reference.
 
-use crate::{Error, HostTensor};
+use crate::{Error, HostTensor, Name};
 
 /// The reference's values for an output, or for some of its elements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expected {
     /// The output's name.
-    pub name: &'static str,
+    pub name: Name,
     /// Sizes of the whole output, in the order of storage.
     pub shape: Vec<usize>,
     /// Row-major positions of `values` within the output; `None` if they are all of it in order.
@@ -57,7 +57,7 @@ pub struct Tolerance {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
     /// The output's name.
-    pub name: &'static str,
+    pub name: Name,
     /// Root mean square of the differences over that of the reference.
     pub rel_rmse: f64,
     /// The same for each head; empty where there is no head axis.

@@ -35,7 +35,7 @@ impl Mask {
         if matches!(text.trim(), "" | "none") {
             return Ok(Self::None);
         }
-        Ok(Expr::parse_mask(text).map_err(|error| error.into_error("mask"))?.into())
+        Ok(Expr::parse_mask(text).map_err(|error| error.in_argument("mask"))?.into())
     }
 
     /// Whether all that is known of it is its expression.

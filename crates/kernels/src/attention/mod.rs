@@ -11,12 +11,25 @@
 //! et al. 2023; the order of computation: Dao 2023, algorithm 1.
 
 mod cases;
+mod fill;
+mod hooks;
+mod layout;
+mod lists;
+mod mask;
 mod operator;
+mod options;
+mod passes;
 mod plan;
+mod ports;
+mod problem;
+mod recipes;
 mod reference;
 mod spec;
 mod split;
 mod variants;
+mod visibility;
 
+pub use layout::{Layout, Strides};
+pub use mask::{Fill, Mask, QkNorm, TableInput};
 pub use operator::{AttentionOperator, OPERATOR};
-pub use spec::{Attention, Layout, Mask, Strides};
+pub use spec::Attention;

@@ -60,6 +60,8 @@ pub struct Attention {
     pub v_strides: Option<Strides>,
     /// Strides of o where it is not dense.
     pub o_strides: Option<Strides>,
+    /// What `blocks` was read from.
+    pub(crate) blocks_option: Option<serde_json::Value>,
     /// Tiles are chosen as for this problem: how a small problem gets the shaders of a large one.
     pub(crate) tiles_for: Option<Arc<Self>>,
 }
@@ -88,6 +90,7 @@ impl Attention {
             sink_logits: None,
             tables: Vec::new(),
             blocks: None,
+            blocks_option: None,
             dtype: Dtype::F32,
             lse: false,
             q_strides: None,
@@ -130,6 +133,7 @@ impl Attention {
     #[must_use]
     pub fn blocks(mut self, blocks: impl Into<Arc<BlockMask>>) -> Self {
         self.blocks = Some(blocks.into());
+        self.blocks_option = None;
         self
     }
 

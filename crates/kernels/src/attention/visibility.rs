@@ -99,7 +99,7 @@ impl<'a> Visibility<'a> {
         let tables = spec.table_list();
         let bind = |name: &str, expr: Option<&crate::expr::Expr>| {
             let Some(expr) = expr else { return Ok(None) };
-            let program = expr.bind(&tables).map_err(|error| error.into_error(name))?;
+            let program = expr.bind(&tables).map_err(|error| error.in_argument(name))?;
             if spec.q_len > 0 {
                 bounds::check(&program, spec.expr_sizes(), None)
                     .map_err(|complaint| complaint.into_error(name))?;

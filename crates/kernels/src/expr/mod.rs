@@ -5,6 +5,7 @@
 
 mod bind;
 mod check;
+mod depends;
 mod error;
 mod expression;
 mod fold;
