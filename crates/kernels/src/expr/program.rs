@@ -114,9 +114,15 @@ pub enum Op {
     /// `ALiBi`'s slope of a head (an int) among the problem's heads, a float. Press et al. 2022, section 3.
     Slope(StepId),
     /// An element of a table: one int index a dimension.
-    Lookup { table: usize, indices: Vec<StepId> },
+    Lookup {
+        table: usize,
+        indices: Vec<StepId>,
+    },
     /// A named mask. Its value is that of the step `lowered`; classification may use what is known of the shape.
-    Shape { shape: Shape, lowered: StepId },
+    Shape {
+        shape: Shape,
+        lowered: StepId,
+    },
 }
 
 /// Comparisons.
