@@ -214,7 +214,7 @@ fn compare_ints(by: Comparison, a: Ints, b: Ints) -> Class {
     order(by, (a.lo, a.hi), (b.lo, b.hi))
 }
 
-fn order<T: PartialOrd>(by: Comparison, a: (T, T), b: (T, T)) -> Class {
+fn order<T: PartialOrd + Copy>(by: Comparison, a: (T, T), b: (T, T)) -> Class {
     let class = |all: bool, none: bool| {
         if all {
             Class::All

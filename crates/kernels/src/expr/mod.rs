@@ -4,7 +4,9 @@
 //! ([`Program`]), and then evaluated in f64 for the reference, over intervals to classify blocks, and emitted as WGSL.
 
 mod arithmetic;
+mod bounds;
 mod classify;
+pub mod emit;
 mod eval;
 mod interval;
 mod linear;
@@ -12,7 +14,10 @@ mod plan;
 mod program;
 mod runs;
 mod shapes;
+#[cfg(test)]
+mod tests;
 
+pub use bounds::{Complaint, check, index_needs_clamp};
 pub use classify::{Class, Classifier, Region};
 pub use eval::{Evaluator, Scratch};
 pub use interval::ValueRange;

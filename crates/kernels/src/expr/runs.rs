@@ -197,7 +197,7 @@ mod tests {
             for lo in 0..10 {
                 for hi in lo..10 {
                     let inside: Vec<_> = (lo..=hi).filter(|x| bits >> x & 1 == 1).collect();
-                    let all = inside.len() as i64 == hi - lo + 1;
+                    let all = inside.len() == (lo..=hi).count();
                     let class = if inside.is_empty() {
                         Class::None
                     } else if all {
