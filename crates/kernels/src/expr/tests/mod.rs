@@ -1,0 +1,4 @@
+//! Tests of what is done with programs; these are put together from steps, without a parser.
+
+mod build;
+mod emission;
