@@ -123,7 +123,7 @@ impl Sums {
 pub fn compare(expected: &Expected, actual: &HostTensor, tolerance: Tolerance) -> Result<Comparison, Error> {
     if expected.shape != actual.shape() {
         return Err(Error::invalid(
-            expected.name,
+            expected.name.clone(),
             format!("expected shape {:?}, got {:?}", expected.shape, actual.shape()),
         ));
     }
@@ -172,7 +172,7 @@ pub fn compare(expected: &Expected, actual: &HostTensor, tolerance: Tolerance) -
         && per_head.iter().all(|&error| error <= tolerance.rel_rmse)
         && worst_ok;
     Ok(Comparison {
-        name: expected.name,
+        name: expected.name.clone(),
         rel_rmse: if non_finite > 0 { f64::INFINITY } else { rel_rmse },
         per_head,
         worst: worst.map(|(_, index)| {

@@ -7,7 +7,10 @@ use foveal_shaders::Request;
 use super::visibility::Visibility;
 use crate::{
     Name, ParamValue,
-    expr::{Program, Table, emit},
+    expr::{
+        Program, Table,
+        emit::{self, TableUses},
+    },
 };
 
 /// Bindings from this number on are tables'; `shaders/attention` uses those below.
@@ -34,7 +37,7 @@ impl Visibility<'_> {
 
     /// The names that tables have in WGSL, and the values of the uniform that holds their sizes.
     pub(super) fn table_params(&self, tables: &[Table], of: Evaluates) -> Vec<(Name, ParamValue)> {
-        emit::table_params(tables, &self.tables_of(of))
+        emit::table_params(tables, &TableUses::of(&self.programs(of).collect::<Vec<_>>()))
             .into_iter()
             .map(|(name, value)| (Name::from(name), ParamValue::U32(value)))
             .collect()
@@ -43,8 +46,9 @@ impl Visibility<'_> {
     /// The request with the expressions in its hooks.
     pub(super) fn with_hooks(&self, mut request: Request, tables: &[Table], of: Evaluates) -> Request {
         // Declarations may come once; either hook can bring them.
-        let mut declarations = emit::tables(tables, &self.tables_of(of), FIRST_TABLE_BINDING);
-        declarations.push_str(&emit::helpers(&self.programs(of).collect::<Vec<_>>()));
+        let programs: Vec<&Program> = self.programs(of).collect();
+        let mut declarations = emit::tables(tables, &TableUses::of(&programs), FIRST_TABLE_BINDING);
+        declarations.push_str(&emit::helpers(&programs));
         if let Some(score) = self.score.as_ref().filter(|_| of.score) {
             let function = emit::function(score, "score_at");
             let text = format!("{declarations}{function}{HOOK_SCORE}");

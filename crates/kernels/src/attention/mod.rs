@@ -26,6 +26,7 @@ mod recipes;
 mod reference;
 mod spec;
 mod split;
+mod stand_in;
 mod variants;
 mod visibility;
 

@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{
-    Attention, Layout, Mask, cases, reference,
-    spec::{Strides, Tensor},
+    Attention, Layout, cases,
+    options::{OPTIONS, sizes, storage, text, with_options},
+    recipes::{self, RECIPES},
     variants::variants,
 };
-use crate::{
-    AdapterProfile, Case, Constraints, Dtype, Error, Expected, HostTensor, Name, Operator, OptionSpec, Plan, Port,
-    Problem, Recipe, Rows, Tolerance, VariantInfo, Work,
-};
+use crate::{Case, Error, HostTensor, Operator, OptionSpec, Problem, Recipe, VariantInfo};
 
 /// Attention, as an [`Operator`].
 #[derive(Clone, Copy, Debug)]
@@ -21,41 +19,13 @@ pub struct AttentionOperator;
 /// The one there is.
 pub static OPERATOR: AttentionOperator = AttentionOperator;
 
-const OPTIONS: &[OptionSpec] = &[
-    OptionSpec {
-        name: "mask",
-        value: "causal|causal_top_left",
-        help: "which keys a query sees (default: all)",
-    },
-    OptionSpec {
-        name: "layout",
-        value: "bhtd|bthd",
-        help: "order of the dimensions of q, k, v and o (default: bhtd)",
-    },
-    OptionSpec { name: "scale", value: "X", help: "factor of the scores (default: 1/sqrt(Dk))" },
-    OptionSpec { name: "lse", value: "", help: "compute lse too: ln of the softmax denominators" },
-];
-
-/// Options that files may carry and that come with the mask language.
-const LATER: &[&str] = &["score", "sink_logits", "qk_norm", "block_mask", "kv_len"];
-
-const RECIPES: &[Recipe] = &[
-    Recipe { name: "full", options: "{}", source: "Vaswani et al. 2017, Attention Is All You Need" },
-    Recipe { name: "causal", options: r#"{"mask":"causal"}"#, source: "Vaswani et al. 2017, section 3.2.3" },
-    Recipe {
-        name: "grouped-query",
-        options: "{}",
-        source: "Ainslie et al. 2023, GQA (k and v with fewer heads); Shazeer 2019 (one)",
-    },
-];
-
 impl Operator for AttentionOperator {
     fn name(&self) -> &'static str {
         "attention"
     }
 
     fn summary(&self) -> &'static str {
-        "softmax attention: o = softmax(scale q k^T + mask) v, tiled, exact"
+        "softmax attention: o = softmax(score(scale q k^T) where mask) v, tiled, exact"
     }
 
     fn options(&self) -> &'static [OptionSpec] {
@@ -68,6 +38,10 @@ impl Operator for AttentionOperator {
 
     fn recipes(&self) -> &'static [Recipe] {
         RECIPES
+    }
+
+    fn recipe_case(&self, name: &str) -> Result<Case, Error> {
+        recipes::case(name)
     }
 
     fn cases(&self) -> Vec<Case> {
@@ -117,7 +91,7 @@ impl Operator for AttentionOperator {
         }
         let mut spec =
             Attention::new([batch, q_heads, q_len, head_dim], k_sizes).value_dim(value_dim).layout(layout);
-        spec = with_options(spec, options)?.dtype(dtype);
+        spec = with_options(spec, options, Some(tensors))?.dtype(dtype);
         // A file that stores lse wants it compared.
         spec.lse |= tensors.iter().any(|(name, _)| name == "lse");
         spec.validate()?;
@@ -125,32 +99,11 @@ impl Operator for AttentionOperator {
     }
 
     fn problem_of_shape(&self, shape: &str, options: &Map<String, Value>) -> Result<Arc<dyn Problem>, Error> {
-        let wrong = || Error::invalid("shape", format!("expected {}, got `{shape}`", self.shape_help()));
-        let mut sizes = Vec::new();
-        for part in shape.split('x') {
-            let pair: Vec<usize> =
-                part.split(':').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
-            match pair[..] {
-                [one] => sizes.push((one, one)),
-                [first, second] => sizes.push((first, second)),
-                _ => return Err(wrong()),
-            }
-        }
-        let [(batch, other_batch), (heads, kv_heads), (q_len, kv_len), (dim, value_dim)] = sizes[..] else {
-            return Err(wrong());
-        };
-        if batch != other_batch {
-            return Err(wrong());
-        }
-        let spec =
-            Attention::new([batch, heads, q_len, dim], [batch, kv_heads, kv_len, dim]).value_dim(value_dim);
-        let spec = with_options(spec, options)?;
-        spec.validate()?;
-        Ok(Arc::new(spec))
+        Ok(Arc::new(spec_of_shape(shape, options)?))
     }
 
     fn shape_help(&self) -> &'static str {
-        "BxHxTxD, each of H, T and D optionally as H:G, Tq:Tk, Dk:Dv (1x8x1024x64, 1x32:8x1:4096x128)"
+        SHAPE_HELP
     }
 
     fn bench_shapes(&self) -> &'static [&'static str] {
@@ -158,3 +111,31 @@ impl Operator for AttentionOperator {
     }
 }
 
+const SHAPE_HELP: &str =
+    "BxHxTxD, each of H, T and D optionally as H:G, Tq:Tk, Dk:Dv (1x8x1024x64, 1x32:8x1:4096x128)";
+
+/// The problem of a shape given as text.
+pub(super) fn spec_of_shape(shape: &str, options: &Map<String, Value>) -> Result<Attention, Error> {
+    let wrong = || Error::invalid("shape", format!("expected {SHAPE_HELP}, got `{shape}`"));
+    let mut sizes = Vec::new();
+    for part in shape.split('x') {
+        let pair: Vec<usize> =
+            part.split(':').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
+        match pair[..] {
+            [one] => sizes.push((one, one)),
+            [first, second] => sizes.push((first, second)),
+            _ => return Err(wrong()),
+        }
+    }
+    let [(batch, other_batch), (heads, kv_heads), (q_len, kv_len), (dim, value_dim)] = sizes[..] else {
+        return Err(wrong());
+    };
+    if batch != other_batch {
+        return Err(wrong());
+    }
+    let spec =
+        Attention::new([batch, heads, q_len, dim], [batch, kv_heads, kv_len, dim]).value_dim(value_dim);
+    let spec = with_options(spec, options, None)?;
+    spec.validate()?;
+    Ok(spec)
+}

@@ -233,8 +233,8 @@ fn blocks(
     value: &Value,
     tensors: Option<&[(String, HostTensor)]>,
 ) -> Result<BlockMask, Error> {
-    const KNOWN: [&str; 9] =
-        ["q_block", "kv_block", "row_ptr", "index", "partial", "random", "seed", "batch", "heads"];
+    const KNOWN: [&str; 10] =
+        ["q_block", "kv_block", "row_ptr", "index", "partial", "random", "big_bird", "seed", "batch", "heads"];
     let wrong = |message: String| Error::invalid("block_mask", message);
     let Some(fields) = value.as_object() else {
         return Err(wrong(format!("expected an object with {}, got {value}", KNOWN.join(", "))));
@@ -256,8 +256,16 @@ fn blocks(
         let grid = plain.per(count("batch", Some(1))?, count("heads", Some(spec.q_heads))?);
         return BlockMask::random(grid, density, count("seed", Some(0))? as u64);
     }
+    if let Some(counts) = fields.get("big_bird") {
+        let counts: Option<Vec<usize>> = serde_json::from_value(counts.clone()).ok();
+        let Some(&[window, global, random]) = counts.as_deref() else {
+            return Err(wrong("expected `big_bird` as numbers of blocks: [window, global, random]".to_owned()));
+        };
+        let grid = plain.per(count("batch", Some(1))?, count("heads", Some(spec.q_heads))?);
+        return BlockMask::big_bird(grid, window, global, random, count("seed", Some(0))? as u64);
+    }
     let tensor = |name: &str| {
-        let Some(field) = fields.get(name) else { return Ok(None) };
+        let Some(field) = fields.get(name) else { return Ok::<_, Error>(None) };
         let of = field.as_str().ok_or_else(|| wrong(format!("expected a tensor's name as `{name}`, got {field}")))?;
         let found = tensors.unwrap_or_default().iter().find(|(given, _)| given == of);
         let found = found.ok_or_else(|| wrong(format!("`{name}` is the tensor `{of}`, which is missing")))?;

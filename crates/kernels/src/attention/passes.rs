@@ -344,7 +344,7 @@ impl Maker<'_> {
     ) -> Result<(), Error> {
         let tables = self.spec.table_list();
         for index in self.visibility.tables_of(evaluates) {
-            let variable = emit::table_variable(&tables, index);
+            let variable = emit::table_name(index, &tables[index]);
             bindings.push(self.port(variable.into(), &tables[index].name)?);
         }
         params.extend(self.visibility.table_params(&tables, evaluates));

@@ -6,7 +6,7 @@ use super::{Attention, Mask};
 use crate::{
     Error,
     block_mask::{BlockClass, BlockMask, Classify},
-    expr::{Class, Classifier, Program, Region, Sizes, Table, Variable, bounds},
+    expr::{self, Class, Classifier, Program, Region, Sizes, Table, Variable},
 };
 
 /// The programs of a problem's expressions.
@@ -97,12 +97,12 @@ impl<'a> Visibility<'a> {
     /// [`crate::ErrorKind::Invalid`] naming `mask` or `score` and the column.
     pub(super) fn new(spec: &'a Attention) -> Result<Self, Error> {
         let tables = spec.table_list();
-        let bind = |name: &str, expr: Option<&crate::expr::Expr>| {
-            let Some(expr) = expr else { return Ok(None) };
-            let program = expr.bind(&tables).map_err(|error| error.in_argument(name))?;
+        let bind = |name: &str, text: Option<&expr::Expr>| {
+            let Some(text) = text else { return Ok::<_, Error>(None) };
+            let program = text.bind(&tables).map_err(|error| error.in_argument(name))?;
             if spec.q_len > 0 {
-                bounds::check(&program, spec.expr_sizes(), None)
-                    .map_err(|complaint| complaint.into_error(name))?;
+                expr::check(&program, spec.expr_sizes(), &[])
+                    .map_err(|complaint| complaint.in_argument(name, text.source()))?;
             }
             Ok(Some(program))
         };
@@ -219,11 +219,11 @@ impl<'a> Visibility<'a> {
             },
         };
         let evaluator = self.mask.as_ref().filter(|_| !reads_tables).and_then(|mask| {
-            crate::expr::Evaluator::new(mask, spec.expr_sizes(), &[]).ok()
+            expr::Evaluator::new(mask, spec.expr_sizes(), &[]).ok()
         });
         let mut scratch = evaluator.as_ref().map(|evaluator| evaluator.scratch());
         let mut element = |b, h, q, k| match (&evaluator, &mut scratch) {
-            (Some(evaluator), Some(scratch)) => evaluator.visible(scratch, [b, h, q, k]).unwrap_or(true),
+            (Some(evaluator), Some(scratch)) => evaluator.visible(scratch, b, h, q, k).unwrap_or(true),
             _ => true,
         };
         lists.visible_share(SAMPLES, &mut element)
@@ -231,19 +231,19 @@ impl<'a> Visibility<'a> {
 }
 
 /// Classes by interval evaluation, of heads and rows that may be folded.
-struct ByIntervals<'a> {
-    classifier: Classifier<'a>,
+struct ByIntervals {
+    classifier: Classifier,
     fold: usize,
     q_len: usize,
 }
 
-impl<'a> ByIntervals<'a> {
-    fn new(mask: &'a Program, spec: &Attention, fold: usize) -> Self {
+impl ByIntervals {
+    fn new(mask: &Program, spec: &Attention, fold: usize) -> Self {
         Self { classifier: Classifier::new(mask, spec.expr_sizes()), fold, q_len: spec.q_len }
     }
 }
 
-impl Classify for ByIntervals<'_> {
+impl Classify for ByIntervals {
     fn class(
         &self,
         batch: Range<usize>,

@@ -16,6 +16,14 @@ pub struct Complaint {
     pub message: String,
 }
 
+impl Complaint {
+    /// This complaint as an error of the argument `argument` (`mask`, `score`).
+    #[must_use]
+    pub fn in_argument(&self, argument: &str, text: &str) -> crate::Error {
+        super::ExprError::new(self.column, self.message.clone()).with_text(text).in_argument(argument)
+    }
+}
+
 /// Elements of i32 tables whose range is not given, and floats of unknown value that become ints, are taken to be within
 /// this of zero.
 const ASSUMED: i64 = 1 << 24;
@@ -31,59 +39,29 @@ const ASSUMED: i64 = 1 << 24;
 /// # Errors
 /// The first complaint, in the order of the steps.
 pub fn check(program: &Program, sizes: Sizes, ranges: &[Option<ValueRange>]) -> Result<(), Complaint> {
-    let Some(whole) = Extent::whole(sizes) else {
+    let Some(steps) = Steps::of(program, sizes, ranges) else {
         // Nothing is evaluated where there is nothing; sizes beyond i32 are refused with the shapes.
         return Ok(());
     };
-    let forms = forms(program, sizes);
-    let dependent = data_dependent(program);
-    let tables: Vec<_> = program
-        .tables
-        .iter()
-        .zip(table_values(program, ranges))
-        .enumerate()
-        .map(|(i, (table, value))| {
-            let known = ranges.get(i).is_some_and(Option::is_some);
-            let unknown = table.element == Element::I32 && !known;
-            if unknown { Value::Int(Ints::new(-ASSUMED, ASSUMED)) } else { value }
-        })
-        .collect();
     let needed = super::eval::needed_steps(program, program.steps.len().saturating_sub(1));
-    let mut values: Vec<Value> = Vec::with_capacity(program.steps.len());
     let mut constant: Vec<bool> = Vec::with_capacity(program.steps.len());
     for (id, step) in program.steps.iter().enumerate() {
         let complain = |message: String| Err(Complaint { column: step.column, message });
-        let int = |id: StepId| match values.get(id) {
-            Some(Value::Int(range)) => *range,
-            _ => Ints::ALL,
-        };
-        let value = match (&step.op, forms[id]) {
-            (_, Some(form)) => form.range(&whole).map_or(Value::Unknown, Value::Int),
-            (Op::Variable(variable), _) => Value::Int(variable_range(*variable, &whole, sizes)),
-            (Op::Floor(_), _) if dependent[id] => {
-                let assumed = Ints::new(-ASSUMED, ASSUMED);
-                match apply(&step.op, step.ty, |id| values[id], &tables, to_i64(sizes.q_heads)) {
-                    Value::Int(range) if range.fits_i32() => Value::Int(range),
-                    _ => Value::Int(assumed),
-                }
-            }
-            (op, _) => apply(op, step.ty, |id| values[id], &tables, to_i64(sizes.q_heads)),
-        };
         let varies = matches!(step.op, Op::Variable(_) | Op::Lookup { .. } | Op::Slope(_));
         constant.push(!varies && operands(&step.op).all(|operand| constant[operand]));
         if !needed[id] {
-            values.push(value);
             continue;
         }
+        let value = steps.values[id];
         if step.ty == Type::Float && constant[id] && value == Value::Unknown {
             return complain("this constant is not a finite 32-bit number".to_owned());
         }
         match &step.op {
             Op::Divide(_, b) | Op::Remainder(_, b)
-                if step.ty == Type::Int && !dependent[*b] && int(*b).contains(0) =>
+                if step.ty == Type::Int && !steps.dependent[*b] && steps.int(*b).contains(0) =>
             {
                 let what = if matches!(step.op, Op::Divide(..)) { "divisor" } else { "modulus" };
-                let Ints { lo, hi } = int(*b);
+                let Ints { lo, hi } = steps.int(*b);
                 let message = if lo == hi {
                     format!("the {what} is zero")
                 } else {
@@ -92,7 +70,7 @@ pub fn check(program: &Program, sizes: Sizes, ranges: &[Option<ValueRange>]) -> 
                 return complain(message);
             }
             Op::Lookup { table, indices } => {
-                if let Some(message) = bad_index(program, *table, indices, &dependent, int) {
+                if let Some(message) = bad_index(program, *table, indices, &steps) {
                     return complain(message);
                 }
             }
@@ -104,9 +82,78 @@ pub fn check(program: &Program, sizes: Sizes, ranges: &[Option<ValueRange>]) -> 
         {
             return complain(overflow(range));
         }
-        values.push(value);
     }
     Ok(())
+}
+
+/// What is known of every step over a whole problem.
+struct Steps {
+    values: Vec<Value>,
+    /// Whether it depends on what tables hold or on the score.
+    dependent: Vec<bool>,
+}
+
+impl Steps {
+    fn of(program: &Program, sizes: Sizes, ranges: &[Option<ValueRange>]) -> Option<Self> {
+        let whole = Extent::whole(sizes)?;
+        let forms = forms(program, sizes);
+        let dependent = data_dependent(program);
+        let tables: Vec<_> = program
+            .tables
+            .iter()
+            .zip(table_values(program, ranges))
+            .enumerate()
+            .map(|(i, (table, value))| {
+                let known = ranges.get(i).is_some_and(Option::is_some);
+                let unknown = table.element == Element::I32 && !known;
+                if unknown { Value::Int(Ints::new(-ASSUMED, ASSUMED)) } else { value }
+            })
+            .collect();
+        let mut values: Vec<Value> = Vec::with_capacity(program.steps.len());
+        for (id, step) in program.steps.iter().enumerate() {
+            let value = match (&step.op, forms[id]) {
+                (_, Some(form)) => form.range(&whole).map_or(Value::Unknown, Value::Int),
+                (Op::Variable(variable), _) => Value::Int(variable_range(*variable, &whole, sizes)),
+                (Op::Floor(_), _) if dependent[id] => {
+                    let assumed = Ints::new(-ASSUMED, ASSUMED);
+                    match apply(&step.op, step.ty, |id| values[id], &tables, to_i64(sizes.q_heads)) {
+                        Value::Int(range) if range.fits_i32() => Value::Int(range),
+                        _ => Value::Int(assumed),
+                    }
+                }
+                (op, _) => apply(op, step.ty, |id| values[id], &tables, to_i64(sizes.q_heads)),
+            };
+            values.push(value);
+        }
+        Some(Self { values, dependent })
+    }
+
+    fn int(&self, id: StepId) -> Ints {
+        match self.values.get(id) {
+            Some(Value::Int(range)) => *range,
+            _ => Ints::ALL,
+        }
+    }
+}
+
+/// The least sizes with which `program`'s tables would be read in range in a problem of these `sizes`: table, dimension and
+/// size of every index that depends on no table's contents. `None` if an index can be negative.
+pub(crate) fn sizes_needed(program: &Program, sizes: Sizes) -> Option<Vec<(usize, usize, usize)>> {
+    let steps = Steps::of(program, sizes, &[])?;
+    let mut needed = Vec::new();
+    for step in &program.steps {
+        let Op::Lookup { table, indices } = &step.op else { continue };
+        for (dimension, &index) in indices.iter().enumerate().filter(|(_, index)| !steps.dependent[**index]) {
+            let Ints { lo, hi } = steps.int(index);
+            let broadcasts = program.tables.get(*table)?.shape.get(dimension) == Some(&1);
+            if lo < 0 && !broadcasts {
+                return None;
+            }
+            let size = if broadcasts { 1 } else { usize::try_from(hi).ok()?.checked_add(1)? };
+            needed.push((*table, dimension, size));
+        }
+    }
+    Some(needed)
 }
 
 fn overflow(range: Ints) -> String {
@@ -120,13 +167,12 @@ fn bad_index(
     program: &Program,
     table: usize,
     indices: &[StepId],
-    dependent: &[bool],
-    range: impl Fn(StepId) -> Ints,
+    steps: &Steps,
 ) -> Option<String> {
     let table = program.tables.get(table)?;
     for (dimension, (&index, &size)) in indices.iter().zip(&table.shape).enumerate() {
-        let Ints { lo, hi } = range(index);
-        if size == 1 || dependent[index] || (lo >= 0 && hi < to_i64(size)) {
+        let Ints { lo, hi } = steps.int(index);
+        if size == 1 || steps.dependent[index] || (lo >= 0 && hi < to_i64(size)) {
             continue;
         }
         let name = &table.name;

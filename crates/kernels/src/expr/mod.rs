@@ -30,6 +30,7 @@ mod steps;
 mod tests;
 mod tree;
 
+pub(crate) use bounds::sizes_needed;
 pub use bounds::{Complaint, check, index_needs_clamp};
 pub use classify::{Class, Classifier, Region};
 pub use error::ExprError;

@@ -65,8 +65,8 @@ pub fn tables(tables: &[Table], uses: &TableUses, first_binding: u32) -> String 
         let (words, result) = match table.element {
             Element::Float(Dtype::F32) => ("f32", "f32"),
             Element::Float(Dtype::F16 | Dtype::Bf16) => ("u32", "f32"),
-            Element::I32 => ("i32", "i32"),
-            Element::U8 => ("u32", "i32"),
+            Element::I32 | Element::Float(Dtype::I32) => ("i32", "i32"),
+            Element::U8 | Element::Float(Dtype::U8) => ("u32", "i32"),
         };
         let binding = first_binding + place;
         let _ = writeln!(
@@ -101,7 +101,7 @@ fn write_accessor(text: &mut String, i: usize, table: &Table, clamped: bool, res
     let offset = if offsets.is_empty() { "0u".to_owned() } else { offsets.join(" + ") };
     let _ = writeln!(text, "    let at = {offset};");
     match table.element {
-        Element::Float(Dtype::F32) | Element::I32 => {
+        Element::Float(Dtype::F32) | Element::I32 | Element::Float(Dtype::I32) => {
             let _ = writeln!(text, "    return {name}[at];");
         }
         Element::Float(Dtype::F16) => {
@@ -112,7 +112,7 @@ fn write_accessor(text: &mut String, i: usize, table: &Table, clamped: bool, res
             let _ = writeln!(text, "    let word = {name}[at / 2u] >> ((at % 2u) * 16u);");
             text.push_str("    return bitcast<f32>(word << 16u);\n");
         }
-        Element::U8 => {
+        Element::U8 | Element::Float(Dtype::U8) => {
             let _ = writeln!(text, "    let word = {name}[at / 4u] >> ((at % 4u) * 8u);");
             text.push_str("    return i32(word & 255u);\n");
         }
