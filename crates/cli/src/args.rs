@@ -172,7 +172,7 @@ fn variant() -> Arg {
 }
 
 fn dtype(help: &str) -> Arg {
-    let names: Vec<String> = Dtype::ALL.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = Dtype::FLOATS.iter().map(ToString::to_string).collect();
     text("dtype", "DTYPE", help).value_parser(PossibleValuesParser::new(&names))
 }
 

@@ -103,7 +103,7 @@ fn range<'a>(
 /// would say so when the caller finishes the encoder, in terms that mean nothing to the caller.
 fn check_aliases(kernel: &Inner, slots: &[Slot], ranges: &[Range<'_>]) -> Result<(), Error> {
     let name = |slot: &Slot| match slot.source {
-        SlotSource::Port(index) => kernel.plan.ports.get(index).map(|port| port.name),
+        SlotSource::Port(index) => kernel.plan.ports.get(index).map(|port| &*port.name),
         _ => None,
     };
     for (index, (slot, (buffer, start, size))) in slots.iter().zip(ranges).enumerate() {

@@ -8,12 +8,10 @@ use crate::binding::MAX_PORTS;
 use crate::engine::Shared;
 use crate::gpu::lock;
 use crate::groups::is_storage;
-use crate::kernel::{Inner, Kernel, KernelPass, SelfCheckReport, Slot, SlotSource};
+use crate::kernel::{Inner, Kernel, KernelPass, SelfCheckReport, Slot, SlotSource, Scratch};
 use crate::pipeline::Pipeline;
-use crate::pool::Pooled;
 use crate::{Engine, Error, ErrorKind, params};
 
-const PARAMS: &str = "params";
 
 /// Bytes of the buffers that empty tensors are bound to.
 const EMPTY_BYTES: u64 = 256;
@@ -149,7 +147,8 @@ impl Engine {
                 ),
                 Some(contents) => {
                     let buffer = gpu.buffer(wanted.name, wanted.bytes, STORAGE, &profile.limits).await?;
-                    gpu.write(&buffer, 0, bytemuck::cast_slice(contents)).await?;
+                    let bytes: Vec<u8> = contents.iter().flat_map(|word| word.to_le_bytes()).collect();
+                    gpu.write(&buffer, 0, &bytes).await?;
                     Scratch::Own(buffer)
                 }
             });
@@ -219,7 +218,7 @@ impl Engine {
         }
         let storage = pipeline.interface.bindings.iter().filter(|binding| is_storage(&binding.kind));
         let names: Vec<&str> = storage.map(|binding| binding.name.as_str()).collect();
-        if let Some(extra) = pass.bindings.iter().find(|binding| !names.contains(&binding.name)) {
+        if let Some(extra) = pass.bindings.iter().find(|binding| !names.contains(&&*binding.name)) {
             return internal(format!(
                 "the plan binds `{}`, the shader uses {}",
                 extra.name,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::ArgMatches;
-use foveal_kernels::{Case, ErrorKind, Expected, HostTensor, Operator, Problem, Rows, Tolerance};
+use foveal_kernels::{Case, ErrorKind, Expected, HostTensor, Name, Operator, Problem, Rows, Tolerance};
 use serde_json::{Map, Value, json};
 
 use crate::args;
@@ -38,7 +38,7 @@ enum What {
 struct Prepared {
     operator: &'static dyn Operator,
     problem: Arc<dyn Problem>,
-    inputs: Vec<(&'static str, HostTensor)>,
+    inputs: Vec<(Name, HostTensor)>,
     expected: Vec<Expected>,
 }
 
@@ -213,7 +213,7 @@ fn examine(item: &Item, device: Option<&Device>, variant: Option<&str>, adapter:
 fn of_case(operator: &str, case: &Case) -> Result<Prepared> {
     let operator = crate::job::operator(operator)?;
     let inputs = case.problem.random_inputs(case.seed);
-    let borrowed: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let borrowed: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     let rows = Rows::affordable(&case.problem.work(), case.seed);
     let expected = case.problem.reference(&borrowed, rows)?;
     Ok(Prepared { operator, problem: Arc::clone(&case.problem), inputs, expected })
@@ -241,7 +241,7 @@ fn of_golden(path: &Path, only: &str) -> Result<Prepared> {
     if expected.is_empty() {
         return Err(NoJob("no stored output".into()).into());
     }
-    let inputs = job.inputs()?.into_iter().map(|(name, tensor)| (name, tensor.clone())).collect();
+    let inputs = job.inputs()?.into_iter().map(|(name, tensor)| (name.to_owned().into(), tensor.clone())).collect();
     Ok(Prepared { operator: job.operator, problem: Arc::clone(&job.problem), inputs, expected })
 }
 
@@ -263,18 +263,18 @@ fn skip_reason(error: &anyhow::Error) -> Option<String> {
 fn against_reference(prepared: &Prepared) -> Tried {
     let checked = || {
         let inputs: Vec<(&str, &HostTensor)> =
-            prepared.inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+            prepared.inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
         let computed = prepared.problem.reference(&inputs, Rows::All)?;
         let outputs: Vec<_> =
-            computed.iter().map(|output| Ok((output.name, output.to_tensor()?))).collect::<Result<_>>()?;
+            computed.iter().map(|output| Ok((output.name.clone(), output.to_tensor()?))).collect::<Result<_>>()?;
         verify::check_within(&prepared.expected, &outputs, |_| GOLDEN_ROUNDING)
     };
     tried("reference".into(), checked())
 }
 
 fn on_device(prepared: &Prepared, device: &Device, only: Option<&str>) -> Vec<Tried> {
-    let inputs: Vec<(&'static str, &HostTensor)> =
-        prepared.inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let inputs: Vec<(&str, &HostTensor)> =
+        prepared.inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     let variants = prepared.operator.variants();
     variants
         .iter()
