@@ -64,6 +64,10 @@ fn check(op: Arg) -> Command {
         .arg(op)
         .arg(
             text("cases", "NAME", "Only cases whose name contains this")
+                .conflicts_with_all(["golden", "random", "recipe"]),
+        )
+        .arg(
+            text("recipe", "NAME", "The example of this recipe (`foveal list` has them), or of `all`")
                 .conflicts_with_all(["golden", "random"]),
         )
         .arg(

@@ -149,6 +149,9 @@ fn items(
         };
         return Ok(operators.iter().flat_map(|op| (0..count).map(move |index| one(*op, index))).collect());
     }
+    if let Some(name) = args::string(matches, "recipe") {
+        return recipes(operators, name);
+    }
     let wanted = args::string(matches, "cases").unwrap_or_default();
     let all: Vec<(&str, Case)> =
         operators.iter().flat_map(|op| op.cases().into_iter().map(|case| (op.name(), case))).collect();
@@ -167,6 +170,26 @@ fn items(
         return Err(usage(format!(
             "no case's name contains `{wanted}`; `foveal list --json` has all names{hint}"
         )));
+    }
+    Ok(items)
+}
+
+fn recipes(operators: &[&'static dyn Operator], name: &str) -> Result<Vec<Item>> {
+    let mut items = Vec::new();
+    for operator in operators {
+        for recipe in operator.recipes().iter().filter(|recipe| name == "all" || recipe.name == name) {
+            items.push(Item {
+                operator: operator.name(),
+                name: recipe.name.to_owned(),
+                repro: format!("foveal check {} --recipe {}", operator.name(), recipe.name),
+                what: What::Case(operator.recipe_case(recipe.name)?),
+            });
+        }
+    }
+    if items.is_empty() {
+        let known: Vec<&str> =
+            operators.iter().flat_map(|operator| operator.recipes()).map(|recipe| recipe.name).collect();
+        return Err(unknown("recipe", name, &known));
     }
     Ok(items)
 }
