@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::args;
 use crate::commands::Verdict;
 use crate::device::{Choice, Device};
-use crate::failure::{one_line, suggestion, usage};
+use crate::failure::{one_line, suggestion, unknown, usage};
 use crate::io;
 use crate::job::{Job, NoJob, check_variant, operators_of};
 use crate::ui::Ui;
