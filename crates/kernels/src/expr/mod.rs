@@ -4,6 +4,7 @@
 //! ([`Program`]), and then evaluated in f64 for the reference, over intervals to classify blocks, and emitted as WGSL.
 
 mod bind;
+pub mod build;
 mod check;
 mod error;
 mod expression;
@@ -14,6 +15,7 @@ mod names;
 mod parser;
 mod print;
 mod program;
+mod random;
 mod steps;
 mod tree;
 
