@@ -3,6 +3,7 @@
 use foveal_kernels::Dtype;
 use foveal_kernels::expr::{Element, Expr, ExprError, Structural, Table, Variable};
 
+#[expect(clippy::panic, reason = "tests report by panicking")]
 fn parse(text: &str) -> Expr {
     text.parse().unwrap_or_else(|error: ExprError| panic!("{text}: {error}"))
 }
