@@ -63,7 +63,7 @@ fn constants_are_computed_and_bools_that_cannot_matter_vanish() {
 }
 
 /// Every error: text, column, part of the message.
-const ERRORS: [(&str, usize, &str); 74] = [
+const ERRORS: [(&str, usize, &str); 77] = [
     ("", 1, "empty"),
     (" \n", 1, "empty"),
     ("causal & windw(3, 0)", 10, "unknown name `windw`; did you mean `window`?"),
@@ -100,6 +100,9 @@ const ERRORS: [(&str, usize, &str); 74] = [
     ("q < (k + (h)", 5, "`(` is never closed"),
     ("t[q, k < 3]", 6, "an index of `t` is an int"),
     ("t[q, k", 2, "`[` is never closed"),
+    ("t[q) < 3", 4, "the bracket at column 2 is closed by `]`"),
+    ("max(q, k] < 3", 9, "the bracket at column 4 is closed by `)`"),
+    ("() < 3", 1, "nothing stands in `()`"),
     ("t[] < 3", 2, "one index a dimension"),
     ("q < ", 5, "the expression ends"),
     ("q < * k", 5, "expected an operand, not `*`"),

@@ -192,11 +192,12 @@ impl<'a> Parser<'a> {
 
     /// Takes the token, a bracket that closes the one that is open; `value` is what stands before it, if anything.
     fn close(&mut self, value: Option<NodeId>) -> Result<NodeId, ExprError> {
-        let Some(Pending::Open(bracket)) = self.pending.pop_if(
-            |pending| matches!(pending, Pending::Open(b) if self.token == Token::Symbol(b.of.closing())),
-        ) else {
-            return Err(self.unexpected());
-        };
+        let Some(Pending::Open(bracket)) = self.pending.pop() else { return Err(self.unexpected()) };
+        let closing = bracket.of.closing();
+        if self.token != Token::Symbol(closing) {
+            let message = format!("the bracket at column {} is closed by `{closing}`", bracket.column);
+            return Err(ExprError::new(self.column, message));
+        }
         self.advance()?;
         self.depth -= 1;
         let Bracket { of, column, start, mut items } = bracket;

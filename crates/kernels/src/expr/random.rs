@@ -304,7 +304,11 @@ impl Source<'_> {
 
     fn score(&mut self, size: usize) -> Float {
         const S: f64 = 16.0;
-        let distance = f64::from(u32::try_from(self.sizes.q_len + self.sizes.kv_len).unwrap_or(u32::MAX));
+        let Sizes { q_heads, q_len, kv_len, .. } = *self.sizes;
+        let number = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
+        // The steepest head's slope is 2^(-8 / heads).
+        let steepest = (-8.0 / number(q_heads.max(1))).exp2();
+        let distance = number(q_len.saturating_add(kv_len));
         if size <= 1 {
             return match self.rng.u8(..8) {
                 0 | 1 => {
@@ -312,7 +316,7 @@ impl Source<'_> {
                     Float { build: build::softcap(cap), most: cap }
                 }
                 2 => Float { build: build::softcap(self.constant(5, 50).build), most: 50.0 },
-                3 | 4 => Float { build: build::alibi(), most: S + distance },
+                3 | 4 => Float { build: build::alibi(), most: S + steepest * distance },
                 _ => Float { build: var::s(), most: S },
             };
         }
