@@ -34,6 +34,38 @@ pub enum Structural {
 
 /// A mask or a score, parsed and checked as far as that is possible without its tables; [`Expr::bind`] does the rest.
 ///
+/// Values are bools, ints and floats; an int beside a float becomes one. Operators, weakest first, all but comparisons
+/// associating to the left:
+///
+/// | | |
+/// |---|---|
+/// | `\|` | or |
+/// | `&` | and |
+/// | `==` `!=` `<` `<=` `>` `>=` | comparisons; they do not chain |
+/// | `+` `-` | |
+/// | `*` `/` `%` | on ints `/` and `%` round down |
+/// | `!` `-` | before an operand |
+///
+/// | name | value |
+/// |---|---|
+/// | `b` `h` `g` `q` `k` `nq` `nk` | batch entry, query head, kv head, query and key index, numbers of queries and keys |
+/// | `qp` | `q + nk - nq`, the query's position among the keys |
+/// | `s` | the scaled score (scores only) |
+/// | `name[i, j]` | element of a table, one int index a dimension |
+/// | `abs(x)` `min(x, y)` `max(x, y)` `clamp(x, low, high)` | of the type of their arguments |
+/// | `floor(x)` | an int |
+/// | `sqrt(x)` `exp(x)` `log(x)` `tanh(x)` | floats |
+/// | `causal` `causal_top_left` | `k <= qp`, `k <= q` |
+/// | `window(l, r)` | `qp - l <= k & k <= qp + r` |
+/// | `sinks(n)` `prefix(n)` | `k < n` |
+/// | `blocks(n)` `shifted_blocks(n, o)` | `q / n == k / n`, `(q + o) / n == (k + o) / n` |
+/// | `dilated(r)` `strided(n, r)` | `(qp - k) % r == 0`, `k / n % r == 0` |
+/// | `same(t)` `same(tq, tk)` | equal segment ids: `t[qp] == t[k]`, `tq[q] == tk[k]`; in tables of two dimensions `b` first |
+/// | `disc(w, r)` `local(w, rx, ry)` | on a raster of width w: `dx*dx + dy*dy < r*r`, `abs(dx) <= rx & abs(dy) <= ry` |
+/// | `window2d(w, m, o)` | on a raster of width w: in the same m x m window, both coordinates shifted by o |
+/// | `softcap(c)` | `c * tanh(s / c)` (scores only) |
+/// | `alibi`, `slope(h)` | `s - slope(h) * abs(qp - k)` (scores only); `ALiBi`'s slope of a head |
+///
 /// Cheap to clone. Two are equal if they are the same tree, whatever their spaces and parentheses; constant parts are
 /// computed (`window(2 * 8 - 1, 0)` equals `window(15, 0)`).
 ///

@@ -6,6 +6,7 @@
 mod arithmetic;
 mod bind;
 mod bounds;
+pub mod build;
 mod check;
 mod classify;
 mod depends;
@@ -25,6 +26,7 @@ mod print;
 mod program;
 mod runs;
 mod shapes;
+mod random;
 mod steps;
 #[cfg(test)]
 mod tests;

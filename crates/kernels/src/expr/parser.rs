@@ -33,14 +33,42 @@ pub(super) fn parse(text: &str) -> Result<Tree, ExprError> {
     if token == Token::End {
         return Err(ExprError::new(1, "the expression is empty"));
     }
-    let mut parser = Parser { lexer, token, column, depth: 0, nodes: Vec::new(), kinds: Vec::new() };
-    let root = parser.expression(0)?;
-    if parser.token != Token::End {
-        return Err(parser.unexpected());
-    }
+    let mut parser =
+        Parser { lexer, token, column, depth: 0, pending: Vec::new(), nodes: Vec::new(), kinds: Vec::new() };
+    let root = parser.expression()?;
     let mut kinds = Vec::new();
     let nodes = reachable(&parser.nodes, root, |id| kinds.push(parser.kinds[id]));
     Ok(Tree { nodes, kinds })
+}
+
+/// What is begun and waits for its operand. A stack of our own: the machine's may be small (a browser's, a worker's).
+enum Pending {
+    Prefix(Unary, usize),
+    /// An operator, its column and its left operand.
+    Infix(Binary, usize, NodeId),
+    Open(Bracket),
+}
+
+/// An open bracket.
+struct Bracket {
+    of: Of,
+    /// Where the bracket is, and where what it belongs to begins.
+    column: usize,
+    start: usize,
+    /// The operands between commas so far.
+    items: Vec<NodeId>,
+}
+
+enum Of {
+    Group,
+    Call(Builtin),
+    Lookup(Arc<str>),
+}
+
+impl Of {
+    fn closing(&self) -> &'static str {
+        if matches!(self, Self::Lookup(_)) { "]" } else { ")" }
+    }
 }
 
 struct Parser<'a> {
@@ -48,6 +76,8 @@ struct Parser<'a> {
     /// The token to look at, and its column.
     token: Token<'a>,
     column: usize,
+    pending: Vec<Pending>,
+    /// How many of those are brackets and prefixes.
     depth: usize,
     nodes: Vec<Node>,
     kinds: Vec<Kind>,
@@ -59,12 +89,13 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// One level deeper; every recursion passes here, so this bounds the stack.
-    fn enter(&mut self) -> Result<(), ExprError> {
+    /// Begins a bracket or a prefix at `column`.
+    fn enter(&mut self, pending: Pending, column: usize) -> Result<(), ExprError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(ExprError::new(self.column, format!("nested deeper than {MAX_DEPTH}")));
+            return Err(ExprError::new(column, format!("nested deeper than {MAX_DEPTH}")));
         }
+        self.pending.push(pending);
         Ok(())
     }
 
@@ -90,79 +121,143 @@ impl<'a> Parser<'a> {
         Ok(self.nodes.len() - 1)
     }
 
-    /// An expression of operators that bind at least as tightly as `level`.
-    fn expression(&mut self, level: u8) -> Result<NodeId, ExprError> {
-        let mut left = self.unary()?;
-        let mut compared = false;
-        while let Token::Symbol(symbol) = self.token
-            && let Some(op) = Binary::from_symbol(symbol)
-            && op.level() >= level
-        {
-            let column = self.column;
-            let comparison = matches!(op, Binary::Compare(_));
-            if comparison && compared {
+    /// The whole text: operands and what follows them in turn (Dijkstra's shunting yard).
+    fn expression(&mut self) -> Result<NodeId, ExprError> {
+        loop {
+            let Some(mut value) = self.operand()? else { continue };
+            loop {
+                value = self.prefixed(value)?;
+                match self.token {
+                    Token::Symbol(symbol) if let Some(op) = Binary::from_symbol(symbol) => {
+                        value = self.reduce(value, Some(op))?;
+                        self.pending.push(Pending::Infix(op, self.column, value));
+                        self.advance()?;
+                        break;
+                    }
+                    Token::Symbol(",") => {
+                        value = self.reduce(value, None)?;
+                        match self.pending.last_mut() {
+                            Some(Pending::Open(bracket)) if !matches!(bracket.of, Of::Group) => {
+                                bracket.items.push(value);
+                            }
+                            _ => return Err(self.unexpected()),
+                        }
+                        self.advance()?;
+                        break;
+                    }
+                    Token::Symbol(")" | "]") => {
+                        value = self.reduce(value, None)?;
+                        value = self.close(Some(value))?;
+                    }
+                    Token::End => {
+                        value = self.reduce(value, None)?;
+                        let Some(Pending::Open(bracket)) = self.pending.last() else { return Ok(value) };
+                        let opening = if bracket.of.closing() == ")" { "(" } else { "[" };
+                        return Err(ExprError::new(bracket.column, format!("`{opening}` is never closed")));
+                    }
+                    _ => return Err(self.unexpected()),
+                }
+            }
+        }
+    }
+
+    /// `value` under the prefixes that stand before it: they bind tighter than what may follow.
+    fn prefixed(&mut self, mut value: NodeId) -> Result<NodeId, ExprError> {
+        while let Some(&Pending::Prefix(op, column)) = self.pending.last() {
+            self.pending.pop();
+            self.depth -= 1;
+            value = self.push(Form::Unary(op, value), column, column)?;
+        }
+        Ok(value)
+    }
+
+    /// `value` as the right operand of every operator that waits for it and binds at least as tightly as `next`.
+    fn reduce(&mut self, mut value: NodeId, next: Option<Binary>) -> Result<NodeId, ExprError> {
+        while let Some(&Pending::Infix(op, column, left)) = self.pending.last() {
+            if next.is_some_and(|next| op.level() < next.level()) {
+                break;
+            }
+            if let (Binary::Compare(_), Some(Binary::Compare(_))) = (op, next) {
                 return Err(ExprError::new(
-                    column,
+                    self.column,
                     "comparisons do not chain: instead of `a < b < c` write `a < b & b < c`",
                 ));
             }
-            compared = comparison;
-            self.advance()?;
-            let right = self.expression(op.level() + 1)?;
+            self.pending.pop();
             let start = self.nodes[left].start;
-            left = self.push(Form::Binary(op, left, right), column, start)?;
+            value = self.push(Form::Binary(op, left, value), column, start)?;
         }
-        Ok(left)
+        Ok(value)
     }
 
-    fn unary(&mut self) -> Result<NodeId, ExprError> {
-        let op = match self.token {
-            Token::Symbol("-") => Unary::Negate,
-            Token::Symbol("!") => Unary::Not,
-            _ => return self.primary(),
-        };
-        let column = self.column;
+    /// Takes the token, a bracket that closes the one that is open; `value` is what stands before it, if anything.
+    fn close(&mut self, value: Option<NodeId>) -> Result<NodeId, ExprError> {
+        let Some(Pending::Open(bracket)) = self.pending.pop() else { return Err(self.unexpected()) };
+        let closing = bracket.of.closing();
+        if self.token != Token::Symbol(closing) {
+            let message = format!("the bracket at column {} is closed by `{closing}`", bracket.column);
+            return Err(ExprError::new(self.column, message));
+        }
         self.advance()?;
-        // A negative number is a number: the least int has no positive counterpart.
-        match (op, self.token) {
-            (Unary::Negate, Token::Int(value)) => {
-                self.advance()?;
-                return self.push(Form::Int(-value), column, column);
-            }
-            (Unary::Negate, Token::Float(value)) => {
-                self.advance()?;
-                return self.push(Form::Float(-value), column, column);
-            }
-            _ => {}
-        }
-        self.enter()?;
-        let operand = self.unary()?;
         self.depth -= 1;
-        self.push(Form::Unary(op, operand), column, column)
+        let Bracket { of, column, start, mut items } = bracket;
+        items.extend(value);
+        match of {
+            Of::Group => {
+                let Some(inner) = value else { return Err(ExprError::new(column, "nothing stands in `()`")) };
+                self.nodes[inner].start = start;
+                Ok(inner)
+            }
+            Of::Lookup(name) if items.is_empty() => {
+                Err(ExprError::new(column, format!("`{name}[..]` takes one index a dimension")))
+            }
+            Of::Lookup(name) => self.push(Form::Lookup(name, items), start, start),
+            Of::Call(builtin) => {
+                let (given, expected) = (items.len(), builtin.parameters().len());
+                if given == expected {
+                    return self.push(Form::Call(builtin, items), start, start);
+                }
+                let message = format!(
+                    "`{}` takes {expected} argument{}, {given} {} given",
+                    builtin.signature(),
+                    if expected == 1 { "" } else { "s" },
+                    if given == 1 { "is" } else { "are" },
+                );
+                Err(ExprError::new(start, message))
+            }
+        }
     }
 
-    fn primary(&mut self) -> Result<NodeId, ExprError> {
+    /// An operand, or `None` if only a prefix or an opening bracket was taken.
+    fn operand(&mut self) -> Result<Option<NodeId>, ExprError> {
         let column = self.column;
         match self.token {
+            Token::Symbol("-") => {
+                self.advance()?;
+                // A negative number is a number: the least int has no positive counterpart.
+                let number = match self.token {
+                    Token::Int(value) => Form::Int(-value),
+                    Token::Float(value) => Form::Float(-value),
+                    _ => return self.enter(Pending::Prefix(Unary::Negate, column), column).map(|()| None),
+                };
+                self.advance()?;
+                self.push(number, column, column).map(Some)
+            }
+            Token::Symbol("!") => {
+                self.enter(Pending::Prefix(Unary::Not, column), column)?;
+                self.advance().map(|()| None)
+            }
+            Token::Symbol("(") => self.open(Of::Group, column),
             Token::Int(value) => {
                 if i32::try_from(value).is_err() {
                     return Err(int_range(column));
                 }
                 self.advance()?;
-                self.push(Form::Int(value), column, column)
+                self.push(Form::Int(value), column, column).map(Some)
             }
             Token::Float(value) => {
                 self.advance()?;
-                self.push(Form::Float(value), column, column)
-            }
-            Token::Symbol("(") => {
-                self.enter()?;
-                self.advance()?;
-                let inner = self.expression(0)?;
-                self.close(")", column)?;
-                self.depth -= 1;
-                self.nodes[inner].start = column;
-                Ok(inner)
+                self.push(Form::Float(value), column, column).map(Some)
             }
             Token::Name(name) => {
                 self.advance()?;
@@ -175,16 +270,13 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Takes the bracket that closes the one at `open`.
-    fn close(&mut self, bracket: &'static str, open: usize) -> Result<(), ExprError> {
-        if self.token == Token::Symbol(bracket) {
-            return self.advance();
-        }
-        if self.token == Token::End {
-            let opened = if bracket == ")" { "(" } else { "[" };
-            return Err(ExprError::new(open, format!("`{opened}` is never closed")));
-        }
-        Err(self.unexpected())
+    /// Takes the opening bracket of what begins at `start`; its value, if it closes at once.
+    fn open(&mut self, of: Of, start: usize) -> Result<Option<NodeId>, ExprError> {
+        let column = self.column;
+        let closing = Token::Symbol(of.closing());
+        self.enter(Pending::Open(Bracket { of, column, start, items: Vec::new() }), column)?;
+        self.advance()?;
+        if self.token == closing { self.close(None).map(Some) } else { Ok(None) }
     }
 
     /// The token stands where an operator or a closing bracket should.
@@ -209,7 +301,7 @@ impl<'a> Parser<'a> {
     }
 
     /// What begins with a name, already taken, at `column`.
-    fn name(&mut self, name: &'a str, column: usize) -> Result<NodeId, ExprError> {
+    fn name(&mut self, name: &'a str, column: usize) -> Result<Option<NodeId>, ExprError> {
         let error = |message: String| Err(ExprError::new(column, message));
         let called = self.token == Token::Symbol("(");
         let indexed = self.token == Token::Symbol("[");
@@ -217,70 +309,33 @@ impl<'a> Parser<'a> {
             if let Some(hint) = names::word_hint(name) {
                 return error(format!("`{name}` is not an operator: {hint}"));
             }
-            return if indexed { self.lookup(name, column) } else { error(unknown(name, called)) };
+            return if indexed {
+                self.open(Of::Lookup(name.into()), column)
+            } else {
+                error(unknown(name, called))
+            };
         };
         if indexed {
             return error(format!("`{name}` is a name of the language and no table"));
         }
-        let builtin = match meaning {
-            Name::Builtin(builtin) => builtin,
-            _ if called => return error(format!("`{name}` is a value: it is not called")),
-            Name::Bool(value) => return self.push(Form::Bool(value), column, column),
-            Name::Variable(variable) => return self.push(Form::Variable(variable), column, column),
-            Name::Position => return self.push(Form::Position, column, column),
-        };
-        if builtin.parameters().is_empty() {
-            if called {
+        let leaf = match meaning {
+            Name::Builtin(builtin) if !builtin.parameters().is_empty() => {
+                return match (called, builtin) {
+                    (false, _) => error(format!("`{name}` takes arguments: `{}`", builtin.signature())),
+                    (true, Builtin::Same) => self.same(column).map(Some),
+                    (true, _) => self.open(Of::Call(builtin), column),
+                };
+            }
+            Name::Builtin(_) if called => {
                 return error(format!("`{name}` takes no arguments: write it without parentheses"));
             }
-            return self.push(Form::Call(builtin, Vec::new()), column, column);
-        }
-        if !called {
-            return error(format!("`{name}` takes arguments: `{}`", builtin.signature()));
-        }
-        if builtin == Builtin::Same {
-            return self.same(column);
-        }
-        let arguments = self.list(")")?;
-        let (given, expected) = (arguments.len(), builtin.parameters().len());
-        if given != expected {
-            return error(format!(
-                "`{}` takes {expected} argument{}, {given} {} given",
-                builtin.signature(),
-                if expected == 1 { "" } else { "s" },
-                if given == 1 { "is" } else { "are" },
-            ));
-        }
-        self.push(Form::Call(builtin, arguments), column, column)
-    }
-
-    fn lookup(&mut self, name: &str, column: usize) -> Result<NodeId, ExprError> {
-        let open = self.column;
-        let indices = self.list("]")?;
-        if indices.is_empty() {
-            return Err(ExprError::new(open, format!("`{name}[..]` takes one index a dimension")));
-        }
-        self.push(Form::Lookup(Arc::from(name), indices), column, column)
-    }
-
-    /// Expressions between commas, from the opening bracket to `bracket`, the closing one.
-    fn list(&mut self, bracket: &'static str) -> Result<Vec<NodeId>, ExprError> {
-        let open = self.column;
-        self.enter()?;
-        self.advance()?;
-        let mut items = Vec::new();
-        if self.token != Token::Symbol(bracket) {
-            loop {
-                items.push(self.expression(0)?);
-                if self.token != Token::Symbol(",") {
-                    break;
-                }
-                self.advance()?;
-            }
-        }
-        self.close(bracket, open)?;
-        self.depth -= 1;
-        Ok(items)
+            _ if called => return error(format!("`{name}` is a value: it is not called")),
+            Name::Builtin(builtin) => Form::Call(builtin, Vec::new()),
+            Name::Bool(value) => Form::Bool(value),
+            Name::Variable(variable) => Form::Variable(variable),
+            Name::Position => Form::Position,
+        };
+        self.push(leaf, column, column).map(Some)
     }
 
     /// `same(t)` and `same(tq, tk)`: names, not values. The parenthesis is yet to be taken.
@@ -303,7 +358,9 @@ impl<'a> Parser<'a> {
                     "`same` takes the table's name alone, without indices",
                 ));
             }
-            _ => self.close(")", open)?,
+            Token::Symbol(")") => self.advance()?,
+            Token::End => return Err(ExprError::new(open, "`(` is never closed")),
+            _ => return Err(self.unexpected()),
         }
         self.push(Form::Same(first, second), column, column)
     }
