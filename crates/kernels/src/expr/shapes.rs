@@ -69,11 +69,12 @@ pub(super) fn as_runs(shape: Shape, whole: &Extent) -> Option<(Axis, Runs)> {
         Shape::Below(n) => Some((Axis::Key, Runs::between(i64::MIN, n.saturating_sub(1), whole.key))),
         Shape::Dilated(r) => periodic(Axis::Distance, r.max(1), 1),
         Shape::Strided { n, r } => periodic(Axis::Key, n.max(1).checked_mul(r.max(1))?, n.max(1)),
-        Shape::CausalTopLeft
-        | Shape::Blocks { .. }
-        | Shape::Disc { .. }
-        | Shape::Local { .. }
-        | Shape::Window2d { .. } => None,
+        Shape::CausalTopLeft => {
+            // q - k is the distance less nk - nq, and the last key's from the first query is known.
+            let shift = whole.distance.lo - (whole.query.lo - whole.key.hi);
+            Some((Axis::Distance, Runs::between(shift, i64::MAX, whole.distance)))
+        }
+        Shape::Blocks { .. } | Shape::Disc { .. } | Shape::Local { .. } | Shape::Window2d { .. } => None,
     }
 }
 

@@ -2,3 +2,5 @@
 
 mod build;
 mod emission;
+mod random;
+mod soundness;
