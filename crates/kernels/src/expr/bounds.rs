@@ -2,7 +2,7 @@
 //! is divided by zero, and that tables are read where they have elements.
 
 use super::arithmetic::to_i64;
-use super::eval::operands;
+use super::dependence::{data_dependent, needed_steps, operands};
 use super::interval::{Ints, Value, ValueRange, apply, table_values};
 use super::linear::{Extent, forms};
 use super::{Element, Op, Program, Sizes, StepId, Type, Variable};
@@ -48,7 +48,7 @@ pub fn check(program: &Program, sizes: Sizes, ranges: &[Option<ValueRange>]) -> 
             if unknown { Value::Int(Ints::new(-ASSUMED, ASSUMED)) } else { value }
         })
         .collect();
-    let needed = super::eval::needed_steps(program, program.steps.len().saturating_sub(1));
+    let needed = needed_steps(program, program.steps.len().saturating_sub(1));
     let mut values: Vec<Value> = Vec::with_capacity(program.steps.len());
     let mut constant: Vec<bool> = Vec::with_capacity(program.steps.len());
     for (id, step) in program.steps.iter().enumerate() {
@@ -157,14 +157,4 @@ fn variable_range(variable: Variable, whole: &Extent, sizes: Sizes) -> Ints {
 #[must_use]
 pub fn index_needs_clamp(program: &Program, step: StepId) -> bool {
     data_dependent(program).get(step).copied().unwrap_or(false)
-}
-
-/// Which steps depend on what tables hold, or on the score.
-pub(super) fn data_dependent(program: &Program) -> Vec<bool> {
-    let mut dependent: Vec<bool> = Vec::with_capacity(program.steps.len());
-    for step in &program.steps {
-        let own = matches!(step.op, Op::Lookup { .. } | Op::Variable(Variable::Score));
-        dependent.push(own || operands(&step.op).any(|operand| dependent[operand]));
-    }
-    dependent
 }

@@ -6,10 +6,12 @@
 mod arithmetic;
 mod bounds;
 mod classify;
+mod dependence;
 pub mod emit;
 mod eval;
 mod interval;
 mod linear;
+mod nodes;
 mod plan;
 mod program;
 mod runs;
