@@ -113,6 +113,9 @@ fn overflow(range: Ints) -> String {
     if range == Ints::ALL {
         return "this may not fit 32 bits".to_owned();
     }
+    if range.lo == range.hi {
+        return format!("this is {}, which does not fit 32 bits", range.lo);
+    }
     format!("this runs from {} to {}, which does not fit 32 bits", range.lo, range.hi)
 }
 

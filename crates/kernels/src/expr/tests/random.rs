@@ -82,6 +82,7 @@ pub(super) fn mask(rng: &mut Rng, sizes: Sizes, tables: Vec<Table>) -> Program {
 /// A score of any operations.
 pub(super) fn score(rng: &mut Rng, sizes: Sizes, tables: Vec<Table>) -> Program {
     let mut b = Builder::new(tables);
+    b.score = true;
     let depth = rng.u8(1..5);
     let root = float(rng, &mut b, sizes, depth);
     b.finish(root)
@@ -223,7 +224,8 @@ fn float(rng: &mut Rng, b: &mut Builder, sizes: Sizes, depth: u8) -> StepId {
             let x = [0.0, 1.0, -1.0, 0.5, 0.1, 3.0, 1e-3, -7.25][rng.usize(0..8)];
             b.push(Op::Float(x))
         }
-        3 => b.var(Variable::Score),
+        3 if b.score => b.var(Variable::Score),
+        3 => b.push(Op::Float(2.5)),
         4 => {
             let a = int(rng, b, sizes, deeper);
             b.push(Op::Slope(a))

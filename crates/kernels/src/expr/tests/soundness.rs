@@ -1,16 +1,15 @@
-//! Classes against the elements they speak for, and evaluation against a naive one.
+//! Classes against the elements they speak for.
 
 use std::time::Instant;
 
 use fastrand::Rng;
 
-use super::super::arithmetic::{alibi_slope, compare};
 use super::super::{
-    Class, Classifier, Comparison, Evaluator, Op, Program, Region, Shape, Sizes, StepId, ValueRange, Variable,
+    Class, Classifier, Comparison, Evaluator, Op, Program, Region, Shape, Sizes, StepId, ValueRange,
 };
 use super::build::Builder;
 use super::random;
-use crate::{HostTensor, TensorData};
+use crate::HostTensor;
 
 /// What a block shows, element by element.
 fn brute(evaluator: &Evaluator<'_>, region: &Region) -> Class {
@@ -34,11 +33,11 @@ fn brute(evaluator: &Evaluator<'_>, region: &Region) -> Class {
     if all { Class::All } else { Class::None }
 }
 
-fn by_name<'a>(program: &'a Program, values: &'a [HostTensor]) -> Vec<(&'a str, &'a HostTensor)> {
+pub(super) fn by_name<'a>(program: &'a Program, values: &'a [HostTensor]) -> Vec<(&'a str, &'a HostTensor)> {
     program.tables.iter().map(|table| table.name.as_str()).zip(values).collect()
 }
 
-fn ranges(values: &[HostTensor]) -> Vec<Option<ValueRange>> {
+pub(super) fn ranges(values: &[HostTensor]) -> Vec<Option<ValueRange>> {
     let range = |tensor: &HostTensor| {
         let values = tensor.to_f64();
         let min = values.iter().copied().fold(f64::INFINITY, f64::min);
@@ -254,155 +253,6 @@ fn combinations_are_nearly_exact() {
     }
     println!("{miss} of {all} blocks missed");
     assert!(miss * 100 < all * 6, "{miss} of {all}");
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Naive {
-    Bool(bool),
-    Int(i128),
-    Float(f64),
-}
-
-struct Element<'a> {
-    program: &'a Program,
-    values: &'a [HostTensor],
-    sizes: Sizes,
-    at: [usize; 4],
-    s: f64,
-}
-
-/// A second implementation, from the operations' documentation, one step at a time.
-fn naive(element: &Element<'_>, id: StepId) -> Naive {
-    let Element { program, values, sizes, at, s } = *element;
-    let of = |id: StepId| naive(element, id);
-    let int = |id: StepId| match of(id) {
-        Naive::Int(value) => value,
-        other => panic!("{other:?} is no int"),
-    };
-    let float = |id: StepId| match of(id) {
-        Naive::Float(value) => value,
-        other => panic!("{other:?} is no float"),
-    };
-    let truth = |id: StepId| of(id) == Naive::Bool(true);
-    let real = |a: StepId, of: fn(f64) -> f64| Naive::Float(of(float(a)));
-    let both = |a: StepId, b: StepId, ints: fn(i128, i128) -> i128, floats: fn(f64, f64) -> f64| match (
-        of(a),
-        of(b),
-    ) {
-        (Naive::Int(a), Naive::Int(b)) => Naive::Int(ints(a, b)),
-        (Naive::Float(a), Naive::Float(b)) => Naive::Float(floats(a, b)),
-        other => panic!("{other:?} are not alike"),
-    };
-    let floor = |a: i128, b: i128| if b == 0 { 0 } else { a.div_euclid(b.abs()) * b.signum() + up(a, b) };
-    let whole = |n: usize| Naive::Int(i128::try_from(n).unwrap());
-    match program.steps[id].op {
-        Op::Bool(value) => Naive::Bool(value),
-        Op::Int(value) => Naive::Int(value.into()),
-        Op::Float(value) => Naive::Float(value),
-        Op::Variable(variable) => match variable {
-            Variable::Batch => whole(at[0]),
-            Variable::Head => whole(at[1]),
-            Variable::KvHead => whole(at[1] / (sizes.q_heads / sizes.kv_heads)),
-            Variable::Query => whole(at[2]),
-            Variable::Key => whole(at[3]),
-            Variable::QueryCount => whole(sizes.q_len),
-            Variable::KeyCount => whole(sizes.kv_len),
-            Variable::Score => Naive::Float(s),
-        },
-        Op::Not(a) => Naive::Bool(!truth(a)),
-        Op::And(a, b) => Naive::Bool(truth(a) && truth(b)),
-        Op::Or(a, b) => Naive::Bool(truth(a) || truth(b)),
-        Op::Compare(by, a, b) => Naive::Bool(match (of(a), of(b)) {
-            (Naive::Bool(a), Naive::Bool(b)) => compare(by, &a, &b),
-            (Naive::Int(a), Naive::Int(b)) => compare(by, &a, &b),
-            (Naive::Float(a), Naive::Float(b)) => compare(by, &a, &b),
-            other => panic!("{other:?} are not alike"),
-        }),
-        Op::Negate(a) => both(a, a, |a, _| -a, |a, _| -a),
-        Op::Abs(a) => both(a, a, |a, _| a.abs(), |a, _| a.abs()),
-        Op::Add(a, b) => both(a, b, |a, b| a + b, |a, b| a + b),
-        Op::Subtract(a, b) => both(a, b, |a, b| a - b, |a, b| a - b),
-        Op::Multiply(a, b) => both(a, b, |a, b| a * b, |a, b| a * b),
-        Op::Divide(a, b) => match (of(a), of(b)) {
-            (Naive::Int(a), Naive::Int(b)) => Naive::Int(floor(a, b)),
-            _ => Naive::Float(float(a) / float(b)),
-        },
-        Op::Remainder(a, b) => match (of(a), of(b)) {
-            (Naive::Int(_), Naive::Int(0)) => Naive::Int(0),
-            (Naive::Int(a), Naive::Int(b)) => Naive::Int(a - b * floor(a, b)),
-            _ => both(a, b, |a, _| a, |a, b| a - b * (a / b).floor()),
-        },
-        Op::Min(a, b) => both(a, b, i128::min, f64::min),
-        Op::Max(a, b) => both(a, b, i128::max, f64::max),
-        #[expect(clippy::cast_possible_truncation, reason = "saturates, as documented")]
-        Op::Floor(a) => Naive::Int((float(a).floor() as i64).into()),
-        Op::Sqrt(a) => real(a, f64::sqrt),
-        Op::Exp(a) => real(a, f64::exp),
-        Op::Log(a) => real(a, f64::ln),
-        Op::Tanh(a) => real(a, f64::tanh),
-        #[expect(clippy::cast_precision_loss, reason = "as ints are converted")]
-        Op::ToFloat(a) => Naive::Float(int(a) as f64),
-        Op::Slope(a) => {
-            let heads = i64::try_from(sizes.q_heads).unwrap();
-            Naive::Float(alibi_slope(i64::try_from(int(a)).unwrap(), heads))
-        }
-        Op::Lookup { table, ref indices } => {
-            let mut offset = 0;
-            for (&index, &size) in indices.iter().zip(values[table].shape()) {
-                let index = if size == 1 { 0 } else { usize::try_from(int(index)).unwrap() };
-                offset = offset * size + index;
-            }
-            match values[table].data() {
-                TensorData::I32(x) => Naive::Int(x[offset].into()),
-                TensorData::U8(x) => Naive::Int(x[offset].into()),
-                _ => Naive::Float(values[table].to_f64()[offset]),
-            }
-        }
-        Op::Shape { lowered, .. } => of(lowered),
-    }
-}
-
-/// 1 off where a negative divisor leaves a rest: `div_euclid` rounds so that rests are positive.
-fn up(a: i128, b: i128) -> i128 {
-    if b < 0 && a.rem_euclid(b.abs()) != 0 { -1 } else { 0 }
-}
-
-#[test]
-fn evaluation_agrees_with_a_naive_one() {
-    let mut rng = Rng::with_seed(6);
-    for _ in 0..6000 {
-        let sizes = random::sizes(&mut rng);
-        let (tables, values) = random::tables(&mut rng, sizes);
-        let is_mask = rng.bool();
-        let program = if is_mask {
-            random::mask(&mut rng, sizes, tables)
-        } else {
-            random::score(&mut rng, sizes, tables)
-        };
-        let evaluator = Evaluator::new(&program, sizes, &by_name(&program, &values)).unwrap();
-        let mut scratch = evaluator.scratch();
-        let (b, h) = (rng.usize(0..sizes.batch), rng.usize(0..sizes.q_heads));
-        for _ in 0..4 {
-            let q = rng.usize(0..sizes.q_len);
-            evaluator.row(&mut scratch, b, h, q).unwrap();
-            for _ in 0..4 {
-                let k = rng.usize(0..sizes.kv_len);
-                // Masks know no score; the evaluator leaves it at 0.
-                let s = if is_mask { 0.0 } else { rng.f64() * 6.0 - 3.0 };
-                let at = [b, h, q, k];
-                let element = Element { program: &program, values: &values, sizes, at, s };
-                let expected = naive(&element, program.steps.len() - 1);
-                let got = if is_mask {
-                    Naive::Bool(evaluator.visible_at(&mut scratch, k).unwrap())
-                } else {
-                    Naive::Float(evaluator.score_at(&mut scratch, k, s).unwrap())
-                };
-                let nan = |value: Naive| matches!(value, Naive::Float(x) if x.is_nan());
-                let equal = got == expected || (nan(got) && nan(expected));
-                assert!(equal, "{got:?}, not {expected:?} at {at:?}\n{sizes:?}\n{program:#?}");
-            }
-        }
-    }
 }
 
 /// Prints what a block costs: `cargo test --release -p foveal-kernels speed -- --ignored --nocapture`.
