@@ -58,6 +58,7 @@ pub fn check(program: &Program, sizes: Sizes, ranges: &[Option<ValueRange>]) -> 
             _ => Ints::ALL,
         };
         let value = match (&step.op, forms[id]) {
+            (Op::Variable(Variable::Score), _) => Value::Unknown,
             (_, Some(form)) => form.range(&whole).map_or(Value::Unknown, Value::Int),
             (Op::Variable(variable), _) => Value::Int(variable_range(*variable, &whole, sizes)),
             (Op::Floor(_), _) if dependent[id] => {
