@@ -2,7 +2,7 @@
 //! is divided by zero, and that tables are read where they have elements.
 
 use super::arithmetic::to_i64;
-use super::eval::operands;
+use super::dependence::{data_dependent, needed_steps, operands};
 use super::interval::{Ints, Value, ValueRange, apply, table_values};
 use super::linear::{Extent, forms};
 use super::{Element, Op, Program, Sizes, StepId, Type, Variable};
@@ -43,7 +43,7 @@ pub fn check(program: &Program, sizes: Sizes, ranges: &[Option<ValueRange>]) -> 
         // Nothing is evaluated where there is nothing; sizes beyond i32 are refused with the shapes.
         return Ok(());
     };
-    let needed = super::eval::needed_steps(program, program.steps.len().saturating_sub(1));
+    let needed = needed_steps(program, program.steps.len().saturating_sub(1));
     let mut constant: Vec<bool> = Vec::with_capacity(program.steps.len());
     for (id, step) in program.steps.iter().enumerate() {
         let complain = |message: String| Err(Complaint { column: step.column, message });
@@ -112,6 +112,7 @@ impl Steps {
         let mut values: Vec<Value> = Vec::with_capacity(program.steps.len());
         for (id, step) in program.steps.iter().enumerate() {
             let value = match (&step.op, forms[id]) {
+                (Op::Variable(Variable::Score), _) => Value::Unknown,
                 (_, Some(form)) => form.range(&whole).map_or(Value::Unknown, Value::Int),
                 (Op::Variable(variable), _) => Value::Int(variable_range(*variable, &whole, sizes)),
                 (Op::Floor(_), _) if dependent[id] => {
@@ -160,6 +161,9 @@ fn overflow(range: Ints) -> String {
     if range == Ints::ALL {
         return "this may not fit 32 bits".to_owned();
     }
+    if range.lo == range.hi {
+        return format!("this is {}, which does not fit 32 bits", range.lo);
+    }
     format!("this runs from {} to {}, which does not fit 32 bits", range.lo, range.hi)
 }
 
@@ -203,14 +207,4 @@ fn variable_range(variable: Variable, whole: &Extent, sizes: Sizes) -> Ints {
 #[must_use]
 pub fn index_needs_clamp(program: &Program, step: StepId) -> bool {
     data_dependent(program).get(step).copied().unwrap_or(false)
-}
-
-/// Which steps depend on what tables hold, or on the score.
-pub(super) fn data_dependent(program: &Program) -> Vec<bool> {
-    let mut dependent: Vec<bool> = Vec::with_capacity(program.steps.len());
-    for step in &program.steps {
-        let own = matches!(step.op, Op::Lookup { .. } | Op::Variable(Variable::Score));
-        dependent.push(own || operands(&step.op).any(|operand| dependent[operand]));
-    }
-    dependent
 }

@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::arithmetic::to_i64;
 use super::interval::{Ints, Value, ValueRange, apply, table_values};
 use super::linear::{Axis, Extent};
-use super::plan::{Node, Truths, plan};
+use super::nodes::{Node, Truths};
+use super::plan::plan;
 use super::{Comparison, Op, Program, Sizes, Type, shapes};
 
 /// What a block shows of a mask.

@@ -9,8 +9,7 @@ mod tables;
 use std::fmt::Write as _;
 
 use super::arithmetic::{compare, floor_divide, floor_remainder};
-use super::bounds::data_dependent;
-use super::eval::needed_steps;
+use super::dependence::{data_dependent, needed_steps};
 use super::{Comparison, Element, Op, Program, StepId, Table, Type, Variable};
 
 pub use tables::{TableUses, table_name, table_params, tables};

@@ -1,9 +1,14 @@
 //! What an expression is worth at one element, in f64 and i64: the reference that everything else is held to.
 
+mod code;
+
 use half::{bf16, f16};
 
-use super::arithmetic::{alibi_slope, compare, floor_divide, floor_remainder, to_i64};
-use super::{Comparison, Element, Op, Program, Sizes, StepId, Type, Variable};
+use code::{Code, Instruction, encode, on_floats, on_ints, own_level};
+
+use super::arithmetic::{alibi_slope, compare, to_i64};
+use super::dependence::{needed_steps, operands};
+use super::{Element, Op, Program, Sizes, StepId, Type, Variable};
 use crate::{Dtype, Error, HostTensor, TensorData};
 
 /// A program bound to its sizes and to the values of its tables, to be evaluated element by element.
@@ -33,49 +38,6 @@ pub struct Scratch {
     floats: Vec<f64>,
     at: [i64; 4],
     score: f64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Instruction {
-    slot: u32,
-    code: Code,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Code {
-    Int(i64),
-    Float(f64),
-    Variable(Variable),
-    Not(u32),
-    And(u32, u32),
-    Or(u32, u32),
-    CompareInt(Comparison, u32, u32),
-    CompareFloat(Comparison, u32, u32),
-    NegateInt(u32),
-    NegateFloat(u32),
-    AbsInt(u32),
-    AbsFloat(u32),
-    IntOf(Binary, u32, u32),
-    FloatOf(Binary, u32, u32),
-    Floor(u32),
-    Sqrt(u32),
-    Exp(u32),
-    Log(u32),
-    Tanh(u32),
-    ToFloat(u32),
-    Slope(u32),
-    Lookup { table: u32, first: u32, count: u32 },
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Binary {
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
-    Remainder,
-    Min,
-    Max,
 }
 
 #[derive(Debug)]
@@ -343,105 +305,6 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-/// Which steps the value of `result` needs; a shape needs what it is lowered to.
-pub(super) fn needed_steps(program: &Program, result: StepId) -> Vec<bool> {
-    let mut needed = vec![false; program.steps.len()];
-    if let Some(last) = needed.get_mut(result) {
-        *last = true;
-    }
-    for (id, step) in program.steps.iter().enumerate().rev() {
-        if needed[id] {
-            operands(&step.op).for_each(|operand| needed[operand] = true);
-        }
-    }
-    needed
-}
-
-/// The steps that an operation reads directly.
-pub(super) fn operands(op: &Op) -> impl Iterator<Item = StepId> + '_ {
-    let (pair, list): ([Option<StepId>; 2], &[StepId]) = match op {
-        Op::Bool(_) | Op::Int(_) | Op::Float(_) | Op::Variable(_) => ([None, None], &[]),
-        Op::Not(a)
-        | Op::Negate(a)
-        | Op::Abs(a)
-        | Op::Floor(a)
-        | Op::Sqrt(a)
-        | Op::Exp(a)
-        | Op::Log(a)
-        | Op::Tanh(a)
-        | Op::ToFloat(a)
-        | Op::Slope(a)
-        | Op::Shape { lowered: a, .. } => ([Some(*a), None], &[]),
-        Op::And(a, b)
-        | Op::Or(a, b)
-        | Op::Compare(_, a, b)
-        | Op::Add(a, b)
-        | Op::Subtract(a, b)
-        | Op::Multiply(a, b)
-        | Op::Divide(a, b)
-        | Op::Remainder(a, b)
-        | Op::Min(a, b)
-        | Op::Max(a, b) => ([Some(*a), Some(*b)], &[]),
-        Op::Lookup { indices, .. } => ([None, None], indices),
-    };
-    pair.into_iter().flatten().chain(list.iter().copied())
-}
-
-fn own_level(op: &Op) -> usize {
-    match op {
-        Op::Variable(Variable::Batch | Variable::Head | Variable::KvHead | Variable::Query) => 1,
-        // A constant index out of range is reported with the first row.
-        Op::Lookup { .. } => 1,
-        Op::Variable(Variable::Key) => 2,
-        Op::Variable(Variable::Score) => 3,
-        _ => 0,
-    }
-}
-
-fn encode(program: &Program, op: &Op, ty: Type, slots: &[u32], indices: &mut Vec<u32>) -> Code {
-    let at = |id: StepId| slots[id];
-    let float = ty == Type::Float;
-    let binary = |op, a, b| {
-        if float { Code::FloatOf(op, at(a), at(b)) } else { Code::IntOf(op, at(a), at(b)) }
-    };
-    match *op {
-        Op::Bool(value) => Code::Int(i64::from(value)),
-        Op::Int(value) => Code::Int(value),
-        Op::Float(value) => Code::Float(value),
-        Op::Variable(variable) => Code::Variable(variable),
-        Op::Not(a) => Code::Not(at(a)),
-        Op::And(a, b) => Code::And(at(a), at(b)),
-        Op::Or(a, b) => Code::Or(at(a), at(b)),
-        Op::Compare(by, a, b) if program.steps[a].ty == Type::Float => Code::CompareFloat(by, at(a), at(b)),
-        Op::Compare(by, a, b) => Code::CompareInt(by, at(a), at(b)),
-        Op::Negate(a) if float => Code::NegateFloat(at(a)),
-        Op::Negate(a) => Code::NegateInt(at(a)),
-        Op::Abs(a) if float => Code::AbsFloat(at(a)),
-        Op::Abs(a) => Code::AbsInt(at(a)),
-        Op::Add(a, b) => binary(Binary::Add, a, b),
-        Op::Subtract(a, b) => binary(Binary::Subtract, a, b),
-        Op::Multiply(a, b) => binary(Binary::Multiply, a, b),
-        Op::Divide(a, b) => binary(Binary::Divide, a, b),
-        Op::Remainder(a, b) => binary(Binary::Remainder, a, b),
-        Op::Min(a, b) => binary(Binary::Min, a, b),
-        Op::Max(a, b) => binary(Binary::Max, a, b),
-        Op::Floor(a) => Code::Floor(at(a)),
-        Op::Sqrt(a) => Code::Sqrt(at(a)),
-        Op::Exp(a) => Code::Exp(at(a)),
-        Op::Log(a) => Code::Log(at(a)),
-        Op::Tanh(a) => Code::Tanh(at(a)),
-        Op::ToFloat(a) => Code::ToFloat(at(a)),
-        Op::Slope(a) => Code::Slope(at(a)),
-        Op::Lookup { table, indices: ref list } => {
-            let first = indices.len();
-            indices.extend(list.iter().map(|&id| at(id)));
-            let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            Code::Lookup { table: small(table), first: small(first), count: small(list.len()) }
-        }
-        Op::Shape { lowered, .. } => Code::Or(at(lowered), at(lowered)),
-    }
-}
-
 fn bind<'a>(table: &'a super::Table, tables: &[(&str, &'a HostTensor)]) -> Result<Values<'a>, Error> {
     let name = table.name.as_str();
     let Some(&(_, tensor)) = tables.iter().find(|(given, _)| *given == name) else {
@@ -483,29 +346,5 @@ fn element_name(data: &TensorData) -> &'static str {
         TensorData::I32(_) => "i32",
         TensorData::I64(_) => "i64",
         TensorData::U8(_) => "u8",
-    }
-}
-
-fn on_ints(op: Binary, a: i64, b: i64) -> i64 {
-    match op {
-        Binary::Add => a.wrapping_add(b),
-        Binary::Subtract => a.wrapping_sub(b),
-        Binary::Multiply => a.wrapping_mul(b),
-        Binary::Divide => floor_divide(a, b),
-        Binary::Remainder => floor_remainder(a, b),
-        Binary::Min => a.min(b),
-        Binary::Max => a.max(b),
-    }
-}
-
-fn on_floats(op: Binary, a: f64, b: f64) -> f64 {
-    match op {
-        Binary::Add => a + b,
-        Binary::Subtract => a - b,
-        Binary::Multiply => a * b,
-        Binary::Divide => a / b,
-        Binary::Remainder => a - b * (a / b).floor(),
-        Binary::Min => a.min(b),
-        Binary::Max => a.max(b),
     }
 }

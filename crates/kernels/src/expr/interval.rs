@@ -349,7 +349,11 @@ fn slope(head: Ints, heads: i64) -> Value {
     // Decreasing, but for one step up where the second sequence begins.
     let turn = lower_power_of_two(heads);
     let inside = |head_there: i64| if head.contains(head_there) { head_there } else { head.lo };
-    Floats::spanning([head.lo, head.hi, inside(turn), inside(turn - 1)].map(|at| alibi_slope(at, heads)))
+    let ends = [head.lo, head.hi, inside(turn), inside(turn - 1)].map(|at| alibi_slope(at, heads));
+    let lo = ends.into_iter().fold(f64::INFINITY, f64::min);
+    let hi = ends.into_iter().fold(f64::NEG_INFINITY, f64::max);
+    // The device computes it with `exp2`.
+    Floats::rounded(lo, hi, EXP_SLACK)
 }
 
 #[cfg(test)]

@@ -61,6 +61,26 @@ impl Runs {
         })
     }
 
+    /// The positions whose remainder by `period` is less than `width`, both at least 1; nothing if there are too many runs.
+    pub(super) fn periodic(domain: Ints, period: i64, width: i64) -> Option<Self> {
+        if width >= period {
+            return Some(Self::between(domain.lo, domain.hi, domain));
+        }
+        let mut runs = Vec::new();
+        let mut start = floor_divide(domain.lo, period).checked_mul(period)?;
+        while start <= domain.hi {
+            let run = Ints::new(start.max(domain.lo), (start.checked_add(width - 1)?).min(domain.hi));
+            if run.lo <= run.hi {
+                runs.push(run);
+            }
+            if runs.len() > MOST_RUNS {
+                return None;
+            }
+            start = start.checked_add(period)?;
+        }
+        Some(Self { domain, runs })
+    }
+
     /// The positions for which `holds` says so; nothing if they are too scattered or a question fails.
     pub(super) fn collect(domain: Ints, mut holds: impl FnMut(i64) -> Option<bool>) -> Option<Self> {
         let mut runs: Vec<Ints> = Vec::new();

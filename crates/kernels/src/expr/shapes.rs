@@ -5,7 +5,7 @@ use super::arithmetic::floor_divide;
 use super::classify::Class;
 use super::interval::Ints;
 use super::linear::{Axis, Extent};
-use super::runs::{MOST_RUNS, Runs};
+use super::runs::Runs;
 
 /// The class of `extent`.
 pub(super) fn class(shape: Shape, extent: &Extent) -> Class {
@@ -47,19 +47,7 @@ pub(super) fn class(shape: Shape, extent: &Extent) -> Class {
 
 /// The shape as a set along one axis, where it is one and has not too many runs.
 pub(super) fn as_runs(shape: Shape, whole: &Extent) -> Option<(Axis, Runs)> {
-    let periodic = |axis: Axis, period: i64, width: i64| {
-        let domain = whole.along(axis);
-        let count = floor_divide(domain.hi.checked_sub(domain.lo)?, period.max(1)).checked_add(2)?;
-        // Positions are visited one by one.
-        let positions = domain.hi - domain.lo;
-        if count > i64::try_from(MOST_RUNS).ok()? || positions > 1 << 20 {
-            return None;
-        }
-        Some((
-            axis,
-            Runs::collect(domain, |at| Some(super::arithmetic::floor_remainder(at, period) < width))?,
-        ))
-    };
+    let periodic = |axis, period, width| Some((axis, Runs::periodic(whole.along(axis), period, width)?));
     match shape {
         Shape::Band { left, right } => {
             let lo = right.map_or(i64::MIN, i64::saturating_neg);
@@ -69,11 +57,12 @@ pub(super) fn as_runs(shape: Shape, whole: &Extent) -> Option<(Axis, Runs)> {
         Shape::Below(n) => Some((Axis::Key, Runs::between(i64::MIN, n.saturating_sub(1), whole.key))),
         Shape::Dilated(r) => periodic(Axis::Distance, r.max(1), 1),
         Shape::Strided { n, r } => periodic(Axis::Key, n.max(1).checked_mul(r.max(1))?, n.max(1)),
-        Shape::CausalTopLeft
-        | Shape::Blocks { .. }
-        | Shape::Disc { .. }
-        | Shape::Local { .. }
-        | Shape::Window2d { .. } => None,
+        Shape::CausalTopLeft => {
+            // q - k is the distance less nk - nq, and the last key's from the first query is known.
+            let shift = whole.distance.lo - (whole.query.lo - whole.key.hi);
+            Some((Axis::Distance, Runs::between(shift, i64::MAX, whole.distance)))
+        }
+        Shape::Blocks { .. } | Shape::Disc { .. } | Shape::Local { .. } | Shape::Window2d { .. } => None,
     }
 }
 

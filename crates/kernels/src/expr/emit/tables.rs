@@ -69,11 +69,7 @@ pub fn tables(tables: &[Table], uses: &TableUses, first_binding: u32) -> String 
             Element::U8 | Element::Float(Dtype::U8) => ("u32", "i32"),
         };
         let binding = first_binding + place;
-        let _ = writeln!(
-            text,
-            "@group(0) @binding({binding}) var<storage, read> {name}: array<{words}>; // {:?}",
-            table.shape.len()
-        );
+        let _ = writeln!(text, "@group(0) @binding({binding}) var<storage, read> {name}: array<{words}>;");
         for clamped in [false, true] {
             if uses.uses[i][usize::from(clamped)] {
                 write_accessor(&mut text, i, table, clamped, result);

@@ -5,11 +5,13 @@ use super::super::{Comparison, Element, Op, Program, Shape, Step, StepId, Table,
 /// A program in the making; equal steps occur once.
 pub(super) struct Builder {
     pub(super) program: Program,
+    /// Whether it is to be a score.
+    pub(super) score: bool,
 }
 
 impl Builder {
     pub(super) fn new(tables: Vec<Table>) -> Self {
-        Self { program: Program { steps: Vec::new(), tables } }
+        Self { program: Program { steps: Vec::new(), tables }, score: false }
     }
 
     pub(super) fn ty(&self, id: StepId) -> Type {

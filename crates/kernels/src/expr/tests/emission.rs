@@ -3,8 +3,11 @@
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use super::super::emit::{TableUses, function, helpers, table_params, tables};
-use super::super::{Comparison, Element, Op, Program, Shape, Table, Type, Variable};
+use super::super::{
+    Class, Classifier, Comparison, Element, Op, Program, Region, Shape, Sizes, Table, Type, Variable,
+};
 use super::build::Builder;
+use super::random;
 use crate::Dtype;
 
 /// A shader around the functions of a mask and a score.
@@ -94,7 +97,7 @@ fn with_everything() -> (Program, Program) {
     ints.push(b.push(Op::Lookup { table: 4, indices: vec![k] }));
     let sum = ints.iter().copied().reduce(|x, y| b.push(Op::Add(x, y))).unwrap();
     let ints_program = b;
-    let mut b = Builder { program: ints_program.program.clone() };
+    let mut b = Builder { program: ints_program.program.clone(), score: false };
     let zero = b.int(0);
     let mut mask = b.compare(Comparison::NotEqual, sum, zero);
     for by in [Comparison::Less, Comparison::LessEqual, Comparison::Greater, Comparison::GreaterEqual] {
@@ -159,6 +162,73 @@ fn text_is_wgsl() {
     for accessor in ["table_3_at", "table_3_clamped", "table_1_clamped", "table_0_at", "table_2_at"] {
         assert_eq!(text.matches(&format!("fn {accessor}(")).count(), 1, "{accessor}\n{text}");
     }
+}
+
+#[test]
+fn random_text_is_wgsl() {
+    let mut rng = fastrand::Rng::with_seed(9);
+    for _ in 0..300 {
+        let sizes = random::sizes(&mut rng);
+        let (tables, _) = random::tables(&mut rng, sizes);
+        let mask = random::mask(&mut rng, sizes, tables.clone());
+        let score = random::score(&mut rng, sizes, tables);
+        validate(&shader(&mask, &score));
+    }
+}
+
+/// The specialiser takes a mask as a hook.
+#[test]
+fn a_mask_fits_the_kernels() {
+    let mut b = Builder::new(some_tables());
+    let mut mask = b.shape(SHAPES[0]);
+    for shape in SHAPES {
+        let shape = b.shape(shape);
+        mask = b.push(Op::Or(mask, shape));
+    }
+    let (q, k) = (b.q(), b.k());
+    let keep = b.push(Op::Lookup { table: 4, indices: vec![k] });
+    let distance = b.distance();
+    let by = b.push(Op::Max(q, keep));
+    let quotient = b.push(Op::Divide(distance, by));
+    let kept = b.compare(Comparison::NotEqual, keep, quotient);
+    let root = b.push(Op::And(mask, kept));
+    let mask = b.finish(root);
+    let text = [
+        tables(&mask.tables, &TableUses::of(&[&mask]), 6),
+        helpers(&[&mask]),
+        function(&mask, "hook_visible"),
+    ];
+    let request = foveal_shaders::Request::new("attention/naive")
+        .replace("attention/io", "attention/io_f32")
+        .tunable("MASK_HOOK", true)
+        .hook("hook_visible", text.concat());
+    let kernel = foveal_shaders::Library::builtin().specialise(&request).unwrap_or_else(|e| panic!("{e}"));
+    validate(&kernel.text);
+    assert!(kernel.text.contains("table_4_at"), "{}", kernel.text);
+}
+
+/// Thousands of steps take neither a deep stack nor long.
+#[test]
+fn long_programs_are_handled() {
+    let mut b = Builder::new(some_tables());
+    let (mut mask, mut sum) = (b.shape(Shape::CausalTopLeft), b.q());
+    for n in 0..600 {
+        let (n, k) = (b.int(n), b.k());
+        sum = b.push(Op::Add(sum, n));
+        let product = b.push(Op::Multiply(sum, k));
+        let part = b.compare(Comparison::NotEqual, product, n);
+        mask = b.push(match sum % 3 {
+            0 => Op::And(mask, part),
+            1 => Op::Or(part, mask),
+            _ => Op::Compare(Comparison::Equal, mask, part),
+        });
+    }
+    let mask = b.finish(mask);
+    let sizes = Sizes { batch: 1, q_heads: 1, kv_heads: 1, q_len: 1000, kv_len: 1000 };
+    let classifier = Classifier::new(&mask, sizes);
+    let region = Region { batch: 0..1, heads: 0..1, queries: 0..9, keys: 0..9 };
+    assert_eq!(classifier.class(&region), Class::Mixed);
+    validate(&shader(&mask, &with_everything().1));
 }
 
 #[test]

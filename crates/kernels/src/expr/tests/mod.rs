@@ -2,3 +2,6 @@
 
 mod build;
 mod emission;
+mod naive;
+mod random;
+mod soundness;
