@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use foveal_kernels::Dtype;
-use foveal_kernels::expr::{Element, Expr, ExprKind, Sizes, Table, Type};
+use foveal_kernels::expr::{Expr, ExprKind, Sizes, Table, Type};
 
 const SIZES: Sizes = Sizes { batch: 2, q_heads: 4, kv_heads: 2, q_len: 8, kv_len: 8 };
 
@@ -103,9 +103,9 @@ fn tables() -> Vec<Table> {
     let table =
         |name: &str, element, shape: &[usize]| Table { name: name.into(), element, shape: shape.to_vec() };
     vec![
-        table("ids", Element::I32, &[2, 8]),
-        table("line", Element::U8, &[8]),
-        table("bias", Element::Float(Dtype::F16), &[1, 4, 8, 8]),
+        table("ids", Dtype::I32, &[2, 8]),
+        table("line", Dtype::U8, &[8]),
+        table("bias", Dtype::F16, &[1, 4, 8, 8]),
     ]
 }
 

@@ -1,18 +1,18 @@
 //! The expressions of the golden files: each parses, prints itself back and binds to the file's tables.
 
 use foveal_kernels::Dtype;
-use foveal_kernels::expr::{Element, Expr, Table, Type};
+use foveal_kernels::expr::{Expr, Table, Type};
 
-const F32: Element = Element::Float(Dtype::F32);
+const F32: Dtype = Dtype::F32;
 
-fn table(name: &str, element: Element, shape: &[usize]) -> Table {
+fn table(name: &str, element: Dtype, shape: &[usize]) -> Table {
     Table { name: name.into(), element, shape: shape.to_vec() }
 }
 
 /// Text, canonical text if it differs, tables of the file.
 fn masks() -> Vec<(&'static str, Option<&'static str>, Vec<Table>)> {
-    let ids = |name, shape: &[usize]| table(name, Element::I32, shape);
-    let bytes = |name, shape: &[usize]| table(name, Element::U8, shape);
+    let ids = |name, shape: &[usize]| table(name, Dtype::I32, shape);
+    let bytes = |name, shape: &[usize]| table(name, Dtype::U8, shape);
     vec![
         ("causal", None, vec![]),
         ("causal_top_left", None, vec![]),
@@ -94,7 +94,7 @@ fn scores() -> Vec<(&'static str, Vec<Table>)> {
         ("softcap(30.0)", vec![]),
         (
             "s + rel_table[rel_bucket[q, k], h]",
-            vec![table("rel_bucket", Element::I32, &[100, 100]), table("rel_table", F32, &[16, 2])],
+            vec![table("rel_bucket", Dtype::I32, &[100, 100]), table("rel_table", F32, &[16, 2])],
         ),
         ("s + rel_table[h, clamp(k - q, -12, 12) + 12]", vec![table("rel_table", F32, &[2, 25])]),
         ("s + gate_sum[b, q, h] - gate_sum[b, k, h]", vec![table("gate_sum", F32, &[1, 100, 2])]),

@@ -1,7 +1,7 @@
 //! What builtins mean, and what a program may look like.
 
 use foveal_kernels::Dtype;
-use foveal_kernels::expr::{Comparison, Element, Expr, Op, Program, Shape, Table, Type, Variable};
+use foveal_kernels::expr::{Comparison, Expr, Op, Program, Shape, Table, Type, Variable};
 
 /// The variables of one element: q, k, nq, nk, b and h.
 #[derive(Clone, Copy)]
@@ -154,7 +154,7 @@ fn named_masks_mean_what_the_table_says() {
 fn segments_read_the_query_where_the_table_counts() {
     let table = |name: &str, shape: &[usize]| Table {
         name: name.into(),
-        element: Element::I32,
+        element: Dtype::I32,
         shape: shape.to_vec(),
     };
     let tables = [table("t", &[33]), table("bt", &[2, 33]), table("tq", &[20]), table("btk", &[2, 33])];
@@ -221,7 +221,7 @@ fn equal_steps_occur_once_and_none_in_vain() {
 #[test]
 fn ints_become_floats_where_floats_are() {
     let table = |name: &str, element| Table { name: name.into(), element, shape: vec![8] };
-    let tables = [table("f", Element::Float(Dtype::Bf16)), table("i", Element::I32), table("u", Element::U8)];
+    let tables = [table("f", Dtype::Bf16), table("i", Dtype::I32), table("u", Dtype::U8)];
     for text in ["s + i[k]", "i[k] + u[k]", "f[i[k]] * q", "sqrt(q)", "min(f[k], u[q])", "7", "q - k"] {
         let program = bound(text, &tables);
         assert_eq!(program.steps.last().expect("a result").ty, Type::Float, "{text}");

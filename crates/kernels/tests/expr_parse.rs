@@ -1,7 +1,7 @@
 //! The grammar: what binds how tightly, what is the same, and what is said where something is wrong.
 
 use foveal_kernels::Dtype;
-use foveal_kernels::expr::{Element, Expr, ExprError, Structural, Table, Variable};
+use foveal_kernels::expr::{Expr, ExprError, Structural, Table, Variable};
 
 #[expect(clippy::panic, reason = "tests report by panicking")]
 fn parse(text: &str) -> Expr {
@@ -243,12 +243,12 @@ fn what_an_expression_reads_is_known() {
 fn binding_says_what_the_tables_lack() {
     let table =
         |name: &str, element, shape: &[usize]| Table { name: name.into(), element, shape: shape.to_vec() };
-    let float = Element::Float(Dtype::F16);
+    let float = Dtype::F16;
     let tables = [
         table("bias", float, &[1, 2, 3, 4]),
-        table("ids", Element::I32, &[2, 4]),
+        table("ids", Dtype::I32, &[2, 4]),
         table("line", float, &[4]),
-        table("deep", Element::U8, &[1, 1, 1]),
+        table("deep", Dtype::U8, &[1, 1, 1]),
     ];
     for (text, column, message) in [
         ("s + biass[b, h, q, k]", 5, "unknown table `biass`; did you mean `bias`?"),

@@ -1,21 +1,21 @@
 //! Random expressions hold what is promised of every expression.
 
 use foveal_kernels::Dtype;
-use foveal_kernels::expr::{Element, Expr, ExprKind, Op, Sizes, Table, Type};
+use foveal_kernels::expr::{Expr, ExprKind, Op, Sizes, Table, Type};
 
-fn table(name: &str, element: Element, shape: &[usize]) -> Table {
+fn table(name: &str, element: Dtype, shape: &[usize]) -> Table {
     Table { name: name.into(), element, shape: shape.to_vec() }
 }
 
 fn tables(sizes: &Sizes) -> Vec<Table> {
     let Sizes { batch, q_heads, q_len, kv_len, .. } = *sizes;
     vec![
-        table("bias", Element::Float(Dtype::F32), &[1, q_heads, q_len, kv_len]),
-        table("rel", Element::Float(Dtype::F16), &[q_heads, 25]),
-        table("segments", Element::I32, &[batch, kv_len]),
-        table("seg_q", Element::I32, &[q_len]),
-        table("seg_k", Element::I32, &[kv_len]),
-        table("bucket", Element::U8, &[q_len, kv_len]),
+        table("bias", Dtype::F32, &[1, q_heads, q_len, kv_len]),
+        table("rel", Dtype::F16, &[q_heads, 25]),
+        table("segments", Dtype::I32, &[batch, kv_len]),
+        table("seg_q", Dtype::I32, &[q_len]),
+        table("seg_k", Dtype::I32, &[kv_len]),
+        table("bucket", Dtype::U8, &[q_len, kv_len]),
     ]
 }
 

@@ -3,7 +3,7 @@
 #![no_main]
 
 use foveal_kernels::Dtype;
-use foveal_kernels::expr::{Element, Expr, Table};
+use foveal_kernels::expr::{Expr, Table};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -19,9 +19,9 @@ fuzz_target!(|text: &str| {
     let table =
         |name: &str, element, shape: &[usize]| Table { name: name.into(), element, shape: shape.to_vec() };
     let tables = [
-        table("ids", Element::I32, &[2, 8]),
-        table("line", Element::U8, &[8]),
-        table("bias", Element::Float(Dtype::F16), &[1, 2, 8, 8]),
+        table("ids", Dtype::I32, &[2, 8]),
+        table("line", Dtype::U8, &[8]),
+        table("bias", Dtype::F16, &[1, 2, 8, 8]),
     ];
     for given in [&tables[..], &[]] {
         if let Ok(program) = expression.bind(given) {

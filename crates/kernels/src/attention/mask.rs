@@ -93,7 +93,7 @@ impl TableInput {
     /// A table filled as its type suggests.
     #[must_use]
     pub fn new(table: Table) -> Self {
-        let fill = match table.dtype() {
+        let fill = match table.element {
             Dtype::I32 => Fill::Segments(4),
             Dtype::U8 => Fill::Below(2),
             _ => Fill::Normal,
@@ -140,5 +140,5 @@ pub(super) fn parse_table(name: &str, text: &str) -> Result<Table, Error> {
 /// The text that [`parse_table`] reads.
 pub(super) fn describe_table(table: &Table) -> String {
     let sizes: Vec<String> = table.shape.iter().map(ToString::to_string).collect();
-    format!("{}[{}]", table.dtype(), sizes.join(","))
+    format!("{}[{}]", table.element, sizes.join(","))
 }

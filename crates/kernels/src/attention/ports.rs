@@ -34,7 +34,7 @@ impl Attention {
         }
         for input in &self.tables {
             let table = &input.table;
-            ports.push(dense(&table.name, PortRole::Input, table.dtype(), table.shape.clone(), None));
+            ports.push(dense(&table.name, PortRole::Input, table.element, table.shape.clone(), None));
         }
         ports.push(main(Tensor::O));
         if self.lse {

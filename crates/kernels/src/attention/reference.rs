@@ -56,10 +56,10 @@ fn table_values(spec: &Attention, inputs: &[(&str, &HostTensor)]) -> Result<Vec<
         let table = &input.table;
         let tensor = given(inputs, &table.name)?;
         let tensor = match (tensor.dtype(), tensor.data()) {
-            (Some(dtype), _) if dtype == table.dtype() => tensor.clone(),
+            (Some(dtype), _) if dtype == table.element => tensor.clone(),
             (_, TensorData::F64(_) | TensorData::I64(_)) | (Some(_), _) => {
-                let bytes = tensor.to_bytes(table.dtype());
-                HostTensor::from_bytes(tensor.shape().to_vec(), &bytes, table.dtype())?
+                let bytes = tensor.to_bytes(table.element);
+                HostTensor::from_bytes(tensor.shape().to_vec(), &bytes, table.element)?
             }
             _ => return Err(Error::invalid(table.name.as_str(), "has elements of another type")),
         };

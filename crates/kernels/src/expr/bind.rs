@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use crate::Dtype;
 use super::lower::{lower, position};
 use super::names::{Builtin, closest, is_table_name};
 use super::steps::Steps;
 use super::tree::{Binary, Form, Node, NodeId, Unary};
-use super::{Element, Expr, ExprError, Op, Program, StepId, Table, Type, Variable};
+use super::{Expr, ExprError, Op, Program, StepId, Table, Type, Variable};
 
 impl Expr {
     /// This expression over `tables`: types settled, ints made floats where floats are needed, builtins in primitive steps.
@@ -135,8 +136,8 @@ impl Binder<'_> {
             return Err(ExprError::new(column, message));
         }
         let ty = match element {
-            Element::Float(_) => Type::Float,
-            Element::I32 | Element::U8 => Type::Int,
+            Dtype::F32 | Dtype::F16 | Dtype::Bf16 => Type::Float,
+            Dtype::I32 | Dtype::U8 => Type::Int,
         };
         Ok(self.steps.push(Op::Lookup { table, indices }, ty))
     }
@@ -156,7 +157,7 @@ impl Binder<'_> {
     fn segment(&mut self, name: &str, position: StepId, column: usize) -> Result<StepId, ExprError> {
         let table = self.table(name, column)?;
         let Table { element, shape, .. } = &self.tables[table];
-        if matches!(element, Element::Float(_)) {
+        if element.is_float() {
             return Err(ExprError::new(column, format!("segment ids are ints, `{name}` is a float table")));
         }
         let indices = match shape.len() {

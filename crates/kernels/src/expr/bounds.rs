@@ -1,11 +1,12 @@
 //! What has to be known of an expression before it is planned: that the device's ints hold every value, that nothing
 //! is divided by zero, and that tables are read where they have elements.
 
+use crate::Dtype;
 use super::arithmetic::to_i64;
 use super::dependence::{data_dependent, needed_steps, operands};
 use super::interval::{Ints, Value, ValueRange, apply, table_values};
 use super::linear::{Extent, forms};
-use super::{Element, Op, Program, Sizes, StepId, Type, Variable};
+use super::{Op, Program, Sizes, StepId, Type, Variable};
 
 /// What is wrong with an expression, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +106,7 @@ impl Steps {
             .enumerate()
             .map(|(i, (table, value))| {
                 let known = ranges.get(i).is_some_and(Option::is_some);
-                let unknown = table.element == Element::I32 && !known;
+                let unknown = table.element == Dtype::I32 && !known;
                 if unknown { Value::Int(Ints::new(-ASSUMED, ASSUMED)) } else { value }
             })
             .collect();

@@ -8,9 +8,10 @@ mod tables;
 
 use std::fmt::Write as _;
 
+use crate::Dtype;
 use super::arithmetic::{compare, floor_divide, floor_remainder};
 use super::dependence::{data_dependent, needed_steps};
-use super::{Comparison, Element, Op, Program, StepId, Table, Type, Variable};
+use super::{Comparison, Op, Program, StepId, Table, Type, Variable};
 
 pub use tables::{TableUses, table_name, table_params, tables};
 
@@ -311,7 +312,7 @@ impl<'a> Writer<'a> {
             (Op::Divide(a, b), _) if sign(*a).min(sign(*b)) >= Sign::NotNegative => Sign::NotNegative,
             (Op::Remainder(_, b), _) if sign(*b) >= Sign::NotNegative => Sign::NotNegative,
             (Op::Lookup { table, .. }, _) => match self.program.tables.get(*table) {
-                Some(Table { element: Element::U8, .. }) => Sign::NotNegative,
+                Some(Table { element: Dtype::U8, .. }) => Sign::NotNegative,
                 _ => Sign::Any,
             },
             _ => Sign::Any,

@@ -8,7 +8,7 @@ use code::{Code, Instruction, encode, on_floats, on_ints, own_level};
 
 use super::arithmetic::{alibi_slope, compare, to_i64};
 use super::dependence::{needed_steps, operands};
-use super::{Element, Op, Program, Sizes, StepId, Type, Variable};
+use super::{Op, Program, Sizes, StepId, Type, Variable};
 use crate::{Dtype, Error, HostTensor, TensorData};
 
 /// A program bound to its sizes and to the values of its tables, to be evaluated element by element.
@@ -315,19 +315,14 @@ fn bind<'a>(table: &'a super::Table, tables: &[(&str, &'a HostTensor)]) -> Resul
         return Err(Error::invalid(name, message));
     }
     let data = match (tensor.data(), table.element) {
-        (TensorData::F32(x), Element::Float(Dtype::F32)) => Data::F32(x),
-        (TensorData::F16(x), Element::Float(Dtype::F16)) => Data::F16(x),
-        (TensorData::Bf16(x), Element::Float(Dtype::Bf16)) => Data::Bf16(x),
-        (TensorData::I32(x), Element::I32) => Data::I32(x),
-        (TensorData::U8(x), Element::U8) => Data::U8(x),
+        (TensorData::F32(x), Dtype::F32) => Data::F32(x),
+        (TensorData::F16(x), Dtype::F16) => Data::F16(x),
+        (TensorData::Bf16(x), Dtype::Bf16) => Data::Bf16(x),
+        (TensorData::I32(x), Dtype::I32) => Data::I32(x),
+        (TensorData::U8(x), Dtype::U8) => Data::U8(x),
         (data, element) => {
-            let expected = match element {
-                Element::Float(dtype) => dtype.to_string(),
-                Element::I32 => "i32".to_owned(),
-                Element::U8 => "u8".to_owned(),
-            };
             let got = element_name(data);
-            return Err(Error::invalid(name, format!("expected elements of type {expected}, got {got}")));
+            return Err(Error::invalid(name, format!("expected elements of type {element}, got {got}")));
         }
     };
     let mut strides = vec![1; table.shape.len()];

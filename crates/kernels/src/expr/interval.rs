@@ -3,7 +3,7 @@
 //! Bounds are sound for the device as well as for the reference: whatever f32 arithmetic makes of a value lies within them.
 
 use super::arithmetic::{alibi_slope, floor_divide, floor_remainder, lower_power_of_two};
-use super::{Element, Op, Program, StepId, Type};
+use super::{Op, Program, StepId, Type};
 use crate::Dtype;
 
 /// The least and the greatest value.
@@ -200,18 +200,18 @@ impl Floats {
 }
 
 /// What a table of this element type can hold.
-fn element_range(element: Element, known: Option<ValueRange>) -> Value {
+fn element_range(element: Dtype, known: Option<ValueRange>) -> Value {
     let known =
         known.filter(|range| range.min <= range.max && range.min.is_finite() && range.max.is_finite());
     match (element, known) {
-        (Element::U8, None) => Value::Int(Ints::new(0, 255)),
-        (Element::I32, None) => Value::Int(Ints::new(i64::from(i32::MIN), i64::from(i32::MAX))),
+        (Dtype::U8, None) => Value::Int(Ints::new(0, 255)),
+        (Dtype::I32, None) => Value::Int(Ints::new(i64::from(i32::MIN), i64::from(i32::MAX))),
         #[expect(clippy::cast_possible_truncation, reason = "elements are i32 or less, and casts saturate")]
-        (Element::U8 | Element::I32, Some(range)) => {
+        (Dtype::U8 | Dtype::I32, Some(range)) => {
             Value::Int(Ints::new(range.min.floor() as i64, range.max.ceil() as i64))
         }
-        (Element::Float(_), None) => Value::Unknown,
-        (Element::Float(dtype), Some(ValueRange { min, max })) => {
+        (Dtype::F32 | Dtype::F16 | Dtype::Bf16, None) => Value::Unknown,
+        (dtype, Some(ValueRange { min, max })) => {
             let smallest = if dtype == Dtype::F16 { SMALLEST_F16 } else { SMALLEST_F32 };
             let lo = if min > 0.0 && min < smallest { 0.0 } else { min };
             let hi = if max < 0.0 && max > -smallest { 0.0 } else { max };

@@ -41,4 +41,4 @@ pub use eval::{Evaluator, Scratch};
 pub use expression::{Expr, ExprKind, Structural};
 pub use interval::ValueRange;
 pub use names::is_table_name;
-pub use program::{Comparison, Element, Op, Program, Shape, Sizes, Step, StepId, Table, Type, Variable};
+pub use program::{Comparison, Op, Program, Shape, Sizes, Step, StepId, Table, Type, Variable};

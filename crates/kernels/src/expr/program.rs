@@ -34,24 +34,14 @@ pub enum Variable {
     Score,
 }
 
-/// Element type of a table, as it is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Element {
-    /// A float table.
-    Float(Dtype),
-    /// 32-bit signed integers.
-    I32,
-    /// Bytes, 0 to 255, four to a `u32` word on the device.
-    U8,
-}
-
 /// A table that expressions may index, as the caller declares it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Table {
     /// The name that expressions use.
     pub name: String,
-    /// How its elements are stored.
-    pub element: Element,
+    /// How its elements are stored: i32 and u8 are ints in expressions (u8 four to a `u32` word on the device), the others
+    /// floats.
+    pub element: Dtype,
     /// Sizes, outermost first. An index into a dimension of size 1 may be anything: it broadcasts.
     pub shape: Vec<usize>,
 }
@@ -59,23 +49,8 @@ pub struct Table {
 impl Table {
     /// A table of that name, storage and sizes, outermost first.
     #[must_use]
-    pub fn new(name: impl Into<String>, dtype: Dtype, shape: Vec<usize>) -> Self {
-        let element = match dtype {
-            Dtype::I32 => Element::I32,
-            Dtype::U8 => Element::U8,
-            float => Element::Float(float),
-        };
+    pub fn new(name: impl Into<String>, element: Dtype, shape: Vec<usize>) -> Self {
         Self { name: name.into(), element, shape }
-    }
-
-    /// How its elements are stored.
-    #[must_use]
-    pub fn dtype(&self) -> Dtype {
-        match self.element {
-            Element::Float(dtype) => dtype,
-            Element::I32 => Dtype::I32,
-            Element::U8 => Dtype::U8,
-        }
     }
 }
 

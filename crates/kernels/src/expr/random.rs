@@ -1,7 +1,8 @@
 //! Random expressions, for tests that want more than people think of.
 
+use crate::Dtype;
 use super::build::{self, Build, table, var};
-use super::{Element, Expr, ExprError, ExprKind, Sizes, Table};
+use super::{Expr, ExprError, ExprKind, Sizes, Table};
 
 /// What ints stay below, far from 2^31 so that a coarser analysis agrees.
 const LARGEST: i64 = 1 << 20;
@@ -151,7 +152,7 @@ impl Source<'_> {
     }
 
     /// An element of one of the tables that `wanted` takes.
-    fn lookup(&mut self, size: usize, wanted: impl Fn(&Element) -> bool) -> Option<(Element, Build)> {
+    fn lookup(&mut self, size: usize, wanted: impl Fn(&Dtype) -> bool) -> Option<(Dtype, Build)> {
         let usable: Vec<&Table> = self
             .tables
             .iter()
@@ -190,9 +191,9 @@ impl Source<'_> {
     }
 
     fn int_lookup(&mut self, size: usize) -> Option<Int> {
-        let (element, build) = self.lookup(size, |element| !matches!(element, Element::Float(_)))?;
+        let (element, build) = self.lookup(size, |element| !element.is_float())?;
         Some(match element {
-            Element::U8 => Int { build, low: 0, high: 255 },
+            Dtype::U8 => Int { build, low: 0, high: 255 },
             // Its elements may be anything; these two operators hold them in.
             _ if self.rng.bool() => self.clamped(build, -50, 50),
             _ => Int { build: build % int(13), low: 0, high: 12 },
@@ -228,7 +229,7 @@ impl Source<'_> {
                 (self.clamped(x.build, 0, 5000).build.sqrt(), radius.into())
             }
             2 | 3 => match self.lookup(size / 2, |_| true) {
-                Some((Element::Float(_), element)) => (element, self.quarter(-2.0, 2.0).into()),
+                Some((Dtype::F32 | Dtype::F16 | Dtype::Bf16, element)) => (element, self.quarter(-2.0, 2.0).into()),
                 Some((_, element)) => (element, self.int(size / 2).build),
                 None => (x.build, self.constant(0, 40).build),
             },
@@ -285,7 +286,7 @@ impl Source<'_> {
         let Sizes { batch, q_len, kv_len, .. } = *self.sizes;
         let fitting = |len: usize| -> Vec<&Table> {
             let fits = |t: &&Table| match t.shape[..] {
-                _ if matches!(t.element, Element::Float(_)) || len == 0 => false,
+                _ if t.element.is_float() || len == 0 => false,
                 [n] => n == len,
                 [entries, n] => n == len && (entries == batch || entries == 1),
                 _ => false,
@@ -369,7 +370,7 @@ impl Source<'_> {
             };
         }
         match self.rng.u8(..10) {
-            0 | 1 => match self.lookup(size - 1, |element| matches!(element, Element::Float(_))) {
+            0 | 1 => match self.lookup(size - 1, |element| element.is_float()) {
                 Some((_, element)) if self.rng.bool() => Float { build: element, most: 8.0 },
                 Some((_, element)) => Float { build: element.clamp(-8.0, 8), most: 8.0 },
                 None => self.term(size / 2),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Element, Op, Program, Table, data_dependent, needed_steps};
+use super::{Op, Program, Table, data_dependent, needed_steps};
 use crate::Dtype;
 
 /// Which tables some programs read, and how.
@@ -63,10 +63,10 @@ pub fn tables(tables: &[Table], uses: &TableUses, first_binding: u32) -> String 
         }
         let name = table_name(i, table);
         let (words, result) = match table.element {
-            Element::Float(Dtype::F32) => ("f32", "f32"),
-            Element::Float(Dtype::F16 | Dtype::Bf16) => ("u32", "f32"),
-            Element::I32 | Element::Float(Dtype::I32) => ("i32", "i32"),
-            Element::U8 | Element::Float(Dtype::U8) => ("u32", "i32"),
+            Dtype::F32 => ("f32", "f32"),
+            Dtype::F16 | Dtype::Bf16 => ("u32", "f32"),
+            Dtype::I32 => ("i32", "i32"),
+            Dtype::U8 => ("u32", "i32"),
         };
         let binding = first_binding + place;
         let _ = writeln!(text, "@group(0) @binding({binding}) var<storage, read> {name}: array<{words}>;");
@@ -97,18 +97,18 @@ fn write_accessor(text: &mut String, i: usize, table: &Table, clamped: bool, res
     let offset = if offsets.is_empty() { "0u".to_owned() } else { offsets.join(" + ") };
     let _ = writeln!(text, "    let at = {offset};");
     match table.element {
-        Element::Float(Dtype::F32) | Element::I32 | Element::Float(Dtype::I32) => {
+        Dtype::F32 | Dtype::I32 => {
             let _ = writeln!(text, "    return {name}[at];");
         }
-        Element::Float(Dtype::F16) => {
+        Dtype::F16 => {
             let _ = writeln!(text, "    let pair = unpack2x16float({name}[at / 2u]);");
             text.push_str("    return select(pair.x, pair.y, (at % 2u) == 1u);\n");
         }
-        Element::Float(Dtype::Bf16) => {
+        Dtype::Bf16 => {
             let _ = writeln!(text, "    let word = {name}[at / 2u] >> ((at % 2u) * 16u);");
             text.push_str("    return bitcast<f32>(word << 16u);\n");
         }
-        Element::U8 | Element::Float(Dtype::U8) => {
+        Dtype::U8 => {
             let _ = writeln!(text, "    let word = {name}[at / 4u] >> ((at % 4u) * 8u);");
             text.push_str("    return i32(word & 255u);\n");
         }

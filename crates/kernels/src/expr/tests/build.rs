@@ -1,6 +1,7 @@
 //! Programs put together by hand, with shapes lowered as their definitions say.
 
-use super::super::{Comparison, Element, Op, Program, Shape, Step, StepId, Table, Type, Variable};
+use crate::Dtype;
+use super::super::{Comparison, Op, Program, Shape, Step, StepId, Table, Type, Variable};
 
 /// A program in the making; equal steps occur once.
 pub(super) struct Builder {
@@ -30,8 +31,8 @@ impl Builder {
                 Type::Float
             }
             Op::Lookup { table, .. } => match self.program.tables[*table].element {
-                Element::Float(_) => Type::Float,
-                Element::I32 | Element::U8 => Type::Int,
+                Dtype::F32 | Dtype::F16 | Dtype::Bf16 => Type::Float,
+                Dtype::I32 | Dtype::U8 => Type::Int,
             },
             Op::Negate(a) | Op::Abs(a) => self.ty(*a),
             Op::Add(a, _)

@@ -4,7 +4,7 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use super::super::emit::{TableUses, function, helpers, table_params, tables};
 use super::super::{
-    Class, Classifier, Comparison, Element, Op, Program, Region, Shape, Sizes, Table, Type, Variable,
+    Class, Classifier, Comparison, Op, Program, Region, Shape, Sizes, Table, Type, Variable,
 };
 use super::build::Builder;
 use super::random;
@@ -47,11 +47,11 @@ fn some_tables() -> Vec<Table> {
         shape: shape.to_vec(),
     };
     vec![
-        table("bias", Element::Float(Dtype::F16), &[2, 4, 64, 80]),
-        table("bias", Element::Float(Dtype::Bf16), &[64, 1]),
-        table("größe", Element::Float(Dtype::F32), &[]),
-        table("id", Element::I32, &[80]),
-        table("keep", Element::U8, &[80]),
+        table("bias", Dtype::F16, &[2, 4, 64, 80]),
+        table("bias", Dtype::Bf16, &[64, 1]),
+        table("größe", Dtype::F32, &[]),
+        table("id", Dtype::I32, &[80]),
+        table("keep", Dtype::U8, &[80]),
     ]
 }
 
@@ -194,9 +194,10 @@ fn a_mask_fits_the_kernels() {
     let root = b.push(Op::And(mask, kept));
     let mask = b.finish(root);
     let text = [
-        tables(&mask.tables, &TableUses::of(&[&mask]), 6),
+        tables(&mask.tables, &TableUses::of(&[&mask]), 16),
         helpers(&[&mask]),
-        function(&mask, "hook_visible"),
+        function(&mask, "mask_at"),
+        "fn hook_visible(at: Element, keys: vec4u) -> vec4<bool> { return vec4<bool>(mask_at(at)); }".to_owned(),
     ];
     let request = foveal_shaders::Request::new("attention/naive")
         .replace("attention/io", "attention/io_f32")

@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use super::super::arithmetic::{alibi_slope, compare};
 use super::super::{
-    Class, Classifier, Element as Stored, Evaluator, Op, Program, Sizes, StepId, Table, Type, Variable, check,
+    Class, Classifier, Evaluator, Op, Program, Sizes, StepId, Table, Type, Variable, check,
 };
 use super::build::Builder;
 use super::random;
@@ -237,7 +237,7 @@ fn classes_hold_for_rounded_floats() {
     assert!(decided > 4000, "{decided}");
 }
 
-fn table(name: &str, element: Stored, shape: &[usize]) -> Table {
+fn table(name: &str, element: Dtype, shape: &[usize]) -> Table {
     Table { name: name.to_owned(), element, shape: shape.to_vec() }
 }
 
@@ -245,7 +245,7 @@ const SIZES: Sizes = Sizes { batch: 2, q_heads: 4, kv_heads: 2, q_len: 64, kv_le
 
 #[test]
 fn tables_must_fit() {
-    let mut b = Builder::new(vec![table("unused", Stored::U8, &[3]), table("id", Stored::I32, &[5, 1])]);
+    let mut b = Builder::new(vec![table("unused", Dtype::U8, &[3]), table("id", Dtype::I32, &[5, 1])]);
     let (q, k) = (b.q(), b.k());
     let id = b.push(Op::Lookup { table: 1, indices: vec![k, q] });
     let root = b.compare(super::super::Comparison::Less, id, q);
@@ -275,8 +275,8 @@ fn tables_must_fit() {
 /// What `build` makes of a table `rel` of 255 floats and a table `id` of 320 ints is refused with this message.
 #[track_caller]
 fn refused(build: impl Fn(&mut Builder) -> StepId, message: &str) {
-    let rel = table("rel", Stored::Float(Dtype::F32), &[1, 255]);
-    let mut b = Builder::new(vec![rel, table("id", Stored::I32, &[320])]);
+    let rel = table("rel", Dtype::F32, &[1, 255]);
+    let mut b = Builder::new(vec![rel, table("id", Dtype::I32, &[320])]);
     let root = build(&mut b);
     let mut program = b.finish(root);
     for (step, column) in program.steps.iter_mut().zip(1..) {

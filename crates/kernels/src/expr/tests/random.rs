@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use half::{bf16, f16};
 
-use super::super::{Comparison, Element, Op, Program, Region, Shape, Sizes, StepId, Table, Type, Variable};
+use super::super::{Comparison, Op, Program, Region, Shape, Sizes, StepId, Table, Type, Variable};
 use super::build::Builder;
 use crate::{Dtype, HostTensor, TensorData};
 
@@ -27,11 +27,11 @@ pub(super) fn sizes(rng: &mut Rng) -> Sizes {
 /// Tables by key, by query, and by both, broadcasting over heads; and their values.
 pub(super) fn tables(rng: &mut Rng, sizes: Sizes) -> (Vec<Table>, Vec<HostTensor>) {
     let shapes = [
-        ("id", Element::I32, vec![sizes.kv_len]),
-        ("keep", Element::U8, vec![sizes.batch, sizes.q_len]),
-        ("bias", Element::Float(Dtype::F32), vec![1, sizes.q_len, sizes.kv_len]),
-        ("half", Element::Float(Dtype::F16), vec![sizes.kv_len]),
-        ("brief", Element::Float(Dtype::Bf16), vec![sizes.q_heads]),
+        ("id", Dtype::I32, vec![sizes.kv_len]),
+        ("keep", Dtype::U8, vec![sizes.batch, sizes.q_len]),
+        ("bias", Dtype::F32, vec![1, sizes.q_len, sizes.kv_len]),
+        ("half", Dtype::F16, vec![sizes.kv_len]),
+        ("brief", Dtype::Bf16, vec![sizes.q_heads]),
     ];
     shapes
         .into_iter()
@@ -39,15 +39,15 @@ pub(super) fn tables(rng: &mut Rng, sizes: Sizes) -> (Vec<Table>, Vec<HostTensor
             let n = shape.iter().product::<usize>();
             let mut float = || rng.f32() * 8.0 - 4.0;
             let data = match element {
-                Element::Float(Dtype::F32) => TensorData::F32((0..n).map(|_| float()).collect()),
-                Element::Float(Dtype::F16) => {
+                Dtype::F32 => TensorData::F32((0..n).map(|_| float()).collect()),
+                Dtype::F16 => {
                     TensorData::F16((0..n).map(|_| f16::from_f32(float())).collect())
                 }
-                Element::Float(Dtype::Bf16) => {
+                Dtype::Bf16 => {
                     TensorData::Bf16((0..n).map(|_| bf16::from_f32(float())).collect())
                 }
-                Element::I32 => TensorData::I32((0..n).map(|_| rng.i32(-3..9)).collect()),
-                Element::U8 => TensorData::U8((0..n).map(|_| rng.u8(0..4)).collect()),
+                Dtype::I32 => TensorData::I32((0..n).map(|_| rng.i32(-3..9)).collect()),
+                Dtype::U8 => TensorData::U8((0..n).map(|_| rng.u8(0..4)).collect()),
             };
             let tensor = HostTensor::new(shape.clone(), data).unwrap();
             (Table { name: name.to_owned(), element, shape }, tensor)
