@@ -5,7 +5,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use foveal::wgpu;
 use foveal::{Engine, Kernel};
-use foveal_kernels::{Case, Comparison, Dtype, Expected, HostTensor, Name, Plan, Port, PortRole, Rows, TensorData, compare};
+use foveal_kernels::{
+    Case, Comparison, Dtype, Expected, HostTensor, Name, Plan, Port, PortRole, Rows, TensorData, compare,
+};
 use pollster::block_on;
 
 use crate::files;

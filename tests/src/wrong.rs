@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use foveal_kernels::{AdapterProfile, Constraints, Error, Expected, HostTensor, Name, Plan, Port, Problem, Rows, Tolerance, Work};
+use foveal_kernels::{
+    AdapterProfile, Constraints, Error, Expected, HostTensor, Name, Plan, Port, Problem, Rows, Tolerance,
+    Work,
+};
 use foveal_shaders::{Library, Request};
 use serde_json::{Map, Value};
 

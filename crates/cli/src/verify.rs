@@ -1,7 +1,9 @@
 //! Comparing outputs with what they have to be, and saying so.
 
 use anyhow::{Result, anyhow};
-use foveal_kernels::{Comparison, Expected, HostTensor, Name, Port, PortRole, Problem, TensorData, Tolerance, compare};
+use foveal_kernels::{
+    Comparison, Expected, HostTensor, Name, Port, PortRole, Problem, TensorData, Tolerance, compare,
+};
 
 /// The comparison of all outputs of a run.
 #[derive(Clone, Debug)]

@@ -8,10 +8,9 @@ use crate::binding::MAX_PORTS;
 use crate::engine::Shared;
 use crate::gpu::lock;
 use crate::groups::is_storage;
-use crate::kernel::{Inner, Kernel, KernelPass, SelfCheckReport, Slot, SlotSource, Scratch};
+use crate::kernel::{Inner, Kernel, KernelPass, Scratch, SelfCheckReport, Slot, SlotSource};
 use crate::pipeline::Pipeline;
 use crate::{Engine, Error, ErrorKind, params};
-
 
 /// Bytes of the buffers that empty tensors are bound to.
 const EMPTY_BYTES: u64 = 256;

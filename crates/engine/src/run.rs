@@ -46,7 +46,10 @@ impl Engine {
                 };
                 let range = Binding { size_bytes: port.size_bytes(), ..*binding };
                 let bytes = self.read_bytes(range).await?;
-                outputs.push((port.name.clone(), HostTensor::from_bytes(port.shape.clone(), &bytes, port.dtype)?));
+                outputs.push((
+                    port.name.clone(),
+                    HostTensor::from_bytes(port.shape.clone(), &bytes, port.dtype)?,
+                ));
             }
             Ok(outputs)
         };

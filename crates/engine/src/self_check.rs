@@ -63,7 +63,8 @@ impl Engine {
         let kernel = self.assemble(&canonical, pipelines, Vec::new(), SelfCheckReport::Nothing).await?;
 
         let inputs = problem.random_inputs(SEED);
-        let inputs: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+        let inputs: Vec<(&str, &HostTensor)> =
+            inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
         let uploaded = self.upload_inputs(&kernel, &inputs).await?;
         let mut outputs = Vec::new();
         for port in canonical.ports.iter().filter(|port| port.role == PortRole::Output) {

@@ -158,7 +158,11 @@ impl HostTensor {
     /// The elements stored as `dtype` (rounding where it is narrower), little endian, padded with zeros to whole `u32`s:
     /// what a storage buffer is filled with.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounding to the storage type is the purpose")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "rounding to the storage type is the purpose"
+    )]
     pub fn to_bytes(&self, dtype: Dtype) -> Vec<u8> {
         let mut bytes = Vec::with_capacity((self.len() * dtype.size_bytes()).next_multiple_of(4));
         match (&self.data, dtype) {

@@ -152,11 +152,8 @@ fn named_masks_mean_what_the_table_says() {
 
 #[test]
 fn segments_read_the_query_where_the_table_counts() {
-    let table = |name: &str, shape: &[usize]| Table {
-        name: name.into(),
-        element: Dtype::I32,
-        shape: shape.to_vec(),
-    };
+    let table =
+        |name: &str, shape: &[usize]| Table { name: name.into(), element: Dtype::I32, shape: shape.to_vec() };
     let tables = [table("t", &[33]), table("bt", &[2, 33]), table("tq", &[20]), table("btk", &[2, 33])];
     for (text, same) in [
         ("same(t)", "t[qp] == t[k]"),

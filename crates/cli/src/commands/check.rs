@@ -264,7 +264,8 @@ fn of_golden(path: &Path, only: &str) -> Result<Prepared> {
     if expected.is_empty() {
         return Err(NoJob("no stored output".into()).into());
     }
-    let inputs = job.inputs()?.into_iter().map(|(name, tensor)| (name.to_owned().into(), tensor.clone())).collect();
+    let inputs =
+        job.inputs()?.into_iter().map(|(name, tensor)| (name.to_owned().into(), tensor.clone())).collect();
     Ok(Prepared { operator: job.operator, problem: Arc::clone(&job.problem), inputs, expected })
 }
 
@@ -288,8 +289,10 @@ fn against_reference(prepared: &Prepared) -> Tried {
         let inputs: Vec<(&str, &HostTensor)> =
             prepared.inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
         let computed = prepared.problem.reference(&inputs, Rows::All)?;
-        let outputs: Vec<_> =
-            computed.iter().map(|output| Ok((output.name.clone(), output.to_tensor()?))).collect::<Result<_>>()?;
+        let outputs: Vec<_> = computed
+            .iter()
+            .map(|output| Ok((output.name.clone(), output.to_tensor()?)))
+            .collect::<Result<_>>()?;
         verify::check_within(&prepared.expected, &outputs, |_| GOLDEN_ROUNDING)
     };
     tried("reference".into(), checked())

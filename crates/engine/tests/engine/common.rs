@@ -79,7 +79,12 @@ impl Scale {
     fn pass(&self, variant: &str, x: Source, y: Source, factor: f32) -> Pass {
         let module = if variant == "two_pass" { "good" } else { variant };
         let size_bytes = 4 * self.count as u64;
-        let binding = |name: &'static str, source| PassBinding { name: name.into(), source, offset_bytes: 0, size_bytes };
+        let binding = |name: &'static str, source| PassBinding {
+            name: name.into(),
+            source,
+            offset_bytes: 0,
+            size_bytes,
+        };
         let groups = self.count.div_ceil(self.threads as usize) as u32;
         let columns = groups.min(1024);
         Pass {
@@ -157,7 +162,13 @@ impl Problem for Scale {
     }
     fn reference(&self, _: &[(&str, &HostTensor)], _: Rows) -> Result<Vec<Expected>, foveal::kernels::Error> {
         let values = self.output().to_f64();
-        Ok(vec![Expected { name: "y".into(), shape: vec![self.count], elements: None, values, head_axis: None }])
+        Ok(vec![Expected {
+            name: "y".into(),
+            shape: vec![self.count],
+            elements: None,
+            values,
+            head_axis: None,
+        }])
     }
     fn tolerance(&self, _: &str) -> Tolerance {
         Tolerance { rel_rmse: 1e-6, worst: 1e-5, floor: 1e-6 }

@@ -57,7 +57,9 @@ fn table_values(spec: &Attention, input: &TableInput, seed: u64) -> Vec<f32> {
     match fill {
         Fill::Normal => normal(seed, count),
         Fill::Below(end) => (0..count).map(|_| random.u32(..end.max(1)) as f32).collect(),
-        Fill::Between(first, last) => (0..count).map(|_| random.i32(first..=last.max(first)) as f32).collect(),
+        Fill::Between(first, last) => {
+            (0..count).map(|_| random.i32(first..=last.max(first)) as f32).collect()
+        }
         Fill::Uniform(low, high) => (0..count).map(|_| low + (high - low) * random.f32()).collect(),
         Fill::Segments(runs) => {
             let run = shape.last().copied().unwrap_or(1).max(1);
@@ -114,13 +116,16 @@ impl Attention {
                 }
                 for (table, dimension, size) in indexed_by(program, name) {
                     #[expect(clippy::cast_precision_loss, reason = "sizes are below 2^53")]
-                    let outside = tensor.to_f64().into_iter().position(|value| value < 0.0 || value >= size as f64);
+                    let outside =
+                        tensor.to_f64().into_iter().position(|value| value < 0.0 || value >= size as f64);
                     if let Some(at) = outside {
                         let value = tensor.to_f64()[at];
                         let indexed = &program.tables[table].name;
                         return Err(Error::invalid(
                             *name,
-                            format!("element {at} is {value}, but it indexes dimension {dimension} of `{indexed}`, whose size is {size}"),
+                            format!(
+                                "element {at} is {value}, but it indexes dimension {dimension} of `{indexed}`, whose size is {size}"
+                            ),
                         ));
                     }
                 }

@@ -165,7 +165,8 @@ impl Lists {
             return format!("made on the device, {} of up to {kv_blocks}{bits}", tiles * heads * batch);
         };
         let visited: u64 = lengths.iter().map(|&length| u64::from(length)).sum();
-        let partial: u64 = self.words[self.layout.partial_at..self.layout.count_at].iter().copied().map(u64::from).sum();
+        let partial: u64 =
+            self.words[self.layout.partial_at..self.layout.count_at].iter().copied().map(u64::from).sum();
         let all = lengths.len() as u64 * kv_blocks as u64;
         format!("{visited} of {all} visited, {partial} of them partly visible{bits}")
     }

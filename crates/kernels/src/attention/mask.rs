@@ -126,7 +126,8 @@ pub(super) fn parse_table(name: &str, text: &str) -> Result<Table, Error> {
         let message = format!("expected a type and sizes as in `i32[1,200]`, got `{text}`");
         Error::invalid(format!("table `{name}`"), message)
     };
-    let (element, sizes) = text.trim().strip_suffix(']').and_then(|text| text.split_once('[')).ok_or_else(wrong)?;
+    let (element, sizes) =
+        text.trim().strip_suffix(']').and_then(|text| text.split_once('[')).ok_or_else(wrong)?;
     let dtype = match element.trim() {
         "i32" => Dtype::I32,
         "u8" => Dtype::U8,

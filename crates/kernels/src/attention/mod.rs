@@ -22,6 +22,7 @@ mod passes;
 mod plan;
 mod ports;
 mod problem;
+mod random_case;
 mod recipes;
 mod reference;
 mod spec;

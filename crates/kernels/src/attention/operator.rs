@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     Attention, Layout, cases,
     options::{OPTIONS, sizes, storage, text, with_options},
+    random_case,
     recipes::{self, RECIPES},
     variants::variants,
 };
@@ -49,7 +50,7 @@ impl Operator for AttentionOperator {
     }
 
     fn random_case(&self, seed: u64) -> Case {
-        cases::random_case(seed)
+        random_case::random_case(seed)
     }
 
     fn problem(

@@ -70,7 +70,10 @@ pub(super) fn sizes(name: &str, tensor: &HostTensor, layout: Layout) -> Result<[
 }
 
 pub(super) fn storage(name: &str, tensor: &HostTensor) -> Result<Dtype, Error> {
-    tensor.dtype().filter(|dtype| dtype.is_float()).ok_or_else(|| Error::invalid(name, "expected f32, f16 or bf16 elements, got another type"))
+    tensor
+        .dtype()
+        .filter(|dtype| dtype.is_float())
+        .ok_or_else(|| Error::invalid(name, "expected f32, f16 or bf16 elements, got another type"))
 }
 
 pub(super) fn text<'a>(options: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, Error> {
@@ -204,7 +207,8 @@ fn tables(
                 return Err(Error::invalid(format!("table `{name}`"), message));
             }
             (None, None) => {
-                let mut given: Vec<&str> = tensors.unwrap_or_default().iter().map(|(name, _)| name.as_str()).collect();
+                let mut given: Vec<&str> =
+                    tensors.unwrap_or_default().iter().map(|(name, _)| name.as_str()).collect();
                 given.extend(declared.keys().map(String::as_str));
                 let message = if given.is_empty() {
                     "an expression reads it, but no tables are given: say its type and sizes with the option `tables`".to_owned()
@@ -233,8 +237,9 @@ fn blocks(
     value: &Value,
     tensors: Option<&[(String, HostTensor)]>,
 ) -> Result<BlockMask, Error> {
-    const KNOWN: [&str; 10] =
-        ["q_block", "kv_block", "row_ptr", "index", "partial", "random", "big_bird", "seed", "batch", "heads"];
+    const KNOWN: [&str; 10] = [
+        "q_block", "kv_block", "row_ptr", "index", "partial", "random", "big_bird", "seed", "batch", "heads",
+    ];
     let wrong = |message: String| Error::invalid("block_mask", message);
     let Some(fields) = value.as_object() else {
         return Err(wrong(format!("expected an object with {}, got {value}", KNOWN.join(", "))));
@@ -254,19 +259,26 @@ fn blocks(
     if let Some(density) = fields.get("random") {
         let density = density.as_f64().ok_or_else(|| wrong(format!("expected a density, got {density}")))?;
         let grid = plain.per(count("batch", Some(1))?, count("heads", Some(spec.q_heads))?);
-        return BlockMask::random(grid, density, count("seed", Some(0))? as u64);
+        return tested(spec, BlockMask::random(grid, density, count("seed", Some(0))? as u64)?);
     }
     if let Some(counts) = fields.get("big_bird") {
         let counts: Option<Vec<usize>> = serde_json::from_value(counts.clone()).ok();
         let Some(&[window, global, random]) = counts.as_deref() else {
-            return Err(wrong("expected `big_bird` as numbers of blocks: [window, global, random]".to_owned()));
+            return Err(wrong(
+                "expected `big_bird` as numbers of blocks: [window, global, random]".to_owned(),
+            ));
         };
         let grid = plain.per(count("batch", Some(1))?, count("heads", Some(spec.q_heads))?);
-        return BlockMask::big_bird(grid, window, global, random, count("seed", Some(0))? as u64);
+        return tested(
+            spec,
+            BlockMask::big_bird(grid, window, global, random, count("seed", Some(0))? as u64)?,
+        );
     }
     let tensor = |name: &str| {
         let Some(field) = fields.get(name) else { return Ok::<_, Error>(None) };
-        let of = field.as_str().ok_or_else(|| wrong(format!("expected a tensor's name as `{name}`, got {field}")))?;
+        let of = field
+            .as_str()
+            .ok_or_else(|| wrong(format!("expected a tensor's name as `{name}`, got {field}")))?;
         let found = tensors.unwrap_or_default().iter().find(|(given, _)| given == of);
         let found = found.ok_or_else(|| wrong(format!("`{name}` is the tensor `{of}`, which is missing")))?;
         Ok(Some(&found.1))
@@ -287,6 +299,16 @@ fn blocks(
     BlockMask::from_tensors(plain.per(batch, heads), row_ptr, partial, index, listed)
 }
 
+/// The lists with all blocks partial, if there is an expression that says what they hide.
+fn tested(spec: &Attention, lists: BlockMask) -> Result<BlockMask, Error> {
+    if spec.mask == Mask::None {
+        return Ok(lists);
+    }
+    let map: Vec<u8> =
+        lists.to_dense_blocks().into_iter().map(|class| if class == 1 { 2 } else { class }).collect();
+    BlockMask::from_dense_blocks(lists.grid(), &map)
+}
+
 enum Scale {
     Number(f64),
     Tensor(String),
@@ -296,7 +318,8 @@ enum Scale {
 fn number(name: &str, value: &Value) -> Result<Scale, Error> {
     match value {
         Value::Number(number) => {
-            let number = number.as_f64().ok_or_else(|| Error::invalid(name, format!("{number} is out of range")))?;
+            let number =
+                number.as_f64().ok_or_else(|| Error::invalid(name, format!("{number} is out of range")))?;
             Ok(Scale::Number(number))
         }
         Value::String(text) => match text.parse() {
@@ -304,7 +327,9 @@ fn number(name: &str, value: &Value) -> Result<Scale, Error> {
             Err(_) if text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') => {
                 Ok(Scale::Tensor(text.clone()))
             }
-            Err(_) => Err(Error::invalid(name, format!("expected a number or a tensor's name, got `{text}`"))),
+            Err(_) => {
+                Err(Error::invalid(name, format!("expected a number or a tensor's name, got `{text}`")))
+            }
         },
         other => Err(Error::invalid(name, format!("expected a number or a tensor's name, got {other}"))),
     }

@@ -98,7 +98,9 @@ impl Attention {
         let (rows, keys) = (taken.tile_rows, taken.kv_block);
         let lists = match visibility.lists_from() {
             ListsFrom::Nowhere => return Ok(None),
-            ListsFrom::Host => Some(Lists::on_host(&visibility.lists(rows, keys)?, self.needs_bits(rows, keys))?),
+            ListsFrom::Host => {
+                Some(Lists::on_host(&visibility.lists(rows, keys)?, self.needs_bits(rows, keys))?)
+            }
             ListsFrom::Device => {
                 // A problem that stands in for another does what that one does.
                 let model = Lists::on_device(self.sized(), visibility, rows, keys, limits);
@@ -210,9 +212,9 @@ impl Maker<'_> {
         let tables = self.spec.table_list();
         let most = self.limits.max_compute_workgroups_per_dimension as usize;
         let (y, z) = (layout.count().min(most), layout.count().div_ceil(most));
-        let piece = Piece { batch: (0, self.spec.batch), heads: (0, self.spec.q_heads), rows: (0, self.spec.q_len) };
-        for (pass, wide, asks) in
-            [("classify", true, true), ("compact", false, false), ("bits", true, true)]
+        let piece =
+            Piece { batch: (0, self.spec.batch), heads: (0, self.spec.q_heads), rows: (0, self.spec.q_len) };
+        for (pass, wide, asks) in [("classify", true, true), ("compact", false, false), ("bits", true, true)]
         {
             if pass == "bits" && layout.block_words == 0 {
                 continue;
@@ -226,16 +228,19 @@ impl Maker<'_> {
             }
             let mut params = self.params(&piece, 0, 0, 0)?;
             self.bind_tensors(&piece, &mut Vec::new(), &mut params)?;
-            for (name, value) in
-                [("lists", layout.count()), ("kv_blocks", layout.kv_blocks), ("classes_at", layout.classes_at)]
-            {
+            for (name, value) in [
+                ("lists", layout.count()),
+                ("kv_blocks", layout.kv_blocks),
+                ("classes_at", layout.classes_at),
+            ] {
                 params.push((name.into(), ParamValue::U32(u32_of(name, value)?)));
             }
             let mut bindings = Vec::new();
             if asks {
                 self.bind_tables(evaluates, &mut bindings, &mut params)?;
             }
-            let bytes = 4 * (layout.bits_at + (layout.count() * layout.kv_blocks + 1) * layout.block_words) as u64;
+            let bytes =
+                4 * (layout.bits_at + (layout.count() * layout.kv_blocks + 1) * layout.block_words) as u64;
             bindings.push(PassBinding {
                 name: "lists".into(),
                 source: Source::Scratch(at),
@@ -291,7 +296,14 @@ impl Maker<'_> {
             let (first_head, heads) = if layout.heads > 1 { (0, 1) } else { (piece.heads.0 * fold, heads) };
             for run in lists.runs(piece, taken.tile_rows, most as usize) {
                 let workgroups = [run.count, heads, batches];
-                self.main_pass(&request, piece, evaluates, (first_batch, first_head, 0), Some(run), workgroups)?;
+                self.main_pass(
+                    &request,
+                    piece,
+                    evaluates,
+                    (first_batch, first_head, 0),
+                    Some(run),
+                    workgroups,
+                )?;
             }
         }
         let Some(at) = self.at.lists else { return Ok(()) };
@@ -358,7 +370,8 @@ impl Maker<'_> {
         let index = index.ok_or_else(|| Error::internal("plan", format!("there is no tensor `{tensor}`")))?;
         let (size_bytes, most) = (ports[index].size_bytes(), self.limits.max_storage_buffer_binding_size);
         if size_bytes > most {
-            let message = format!("tensor {tensor} needs a binding of {size_bytes} bytes, the adapter allows {most}");
+            let message =
+                format!("tensor {tensor} needs a binding of {size_bytes} bytes, the adapter allows {most}");
             return Err(Error::limit("max_storage_buffer_binding_size", message));
         }
         Ok(PassBinding { name: variable, source: Source::Port(index), offset_bytes: 0, size_bytes })
@@ -471,7 +484,10 @@ impl Maker<'_> {
         ] {
             let x = u32_of(name, x)?;
             if x > EVERYTHING.unsigned_abs() {
-                return Err(Error::limit("u32 range", format!("{name} is {x}, at most {EVERYTHING} is served")));
+                return Err(Error::limit(
+                    "u32 range",
+                    format!("{name} is {x}, at most {EVERYTHING} is served"),
+                ));
             }
             params.push((name.into(), ParamValue::U32(x)));
         }
@@ -530,13 +546,10 @@ fn stride_fields(tensor: &str) -> [&'static str; 3] {
 }
 
 fn row_field(tensor: &str) -> Option<&'static str> {
-    Tensor::ALL
-        .into_iter()
-        .find(|known| known.name() == tensor)
-        .map(|known| match known {
-            Tensor::Q => "q_row",
-            Tensor::K => "k_row",
-            Tensor::V => "v_row",
-            Tensor::O => "o_row",
-        })
+    Tensor::ALL.into_iter().find(|known| known.name() == tensor).map(|known| match known {
+        Tensor::Q => "q_row",
+        Tensor::K => "k_row",
+        Tensor::V => "v_row",
+        Tensor::O => "o_row",
+    })
 }

@@ -67,7 +67,12 @@ pub(super) const RECIPES: &[Recipe] = &[
         r#"{"mask":"window(32, 32) | is_global[q] != 0 | is_global[k] != 0","tables":{"is_global":"u8[300]"}}"#,
         "Beltagy et al. 2020, Longformer, section 3.1"
     ),
-    recipe!("prefix-lm", "1x4x200x64", r#"{"mask":"prefix(50) | causal"}"#, "Raffel et al. 2020, T5, section 3.2"),
+    recipe!(
+        "prefix-lm",
+        "1x4x200x64",
+        r#"{"mask":"prefix(50) | causal"}"#,
+        "Raffel et al. 2020, T5, section 3.2"
+    ),
     recipe!("chunked-local", "1x4x200x64", r#"{"mask":"causal & blocks(64)"}"#, "Meta 2025, Llama 4"),
     recipe!(
         "document",
@@ -93,10 +98,30 @@ pub(super) const RECIPES: &[Recipe] = &[
         r#"{"mask":"k < kv_len[b]","tables":{"kv_len":"i32[2]"}}"#,
         "Vaswani et al. 2017 (batches of sequences of several lengths)"
     ),
-    recipe!("dense-mask", "1x2x100x64", r#"{"mask":"visible[b, h, q, k] != 0","tables":{"visible":"u8[1,2,100,100]"}}"#, "any boolean mask tensor"),
-    recipe!("dense-bias", "1x2x100x64", r#"{"score":"s + bias[b, h, q, k]","tables":{"bias":"f32[1,2,100,100]"}}"#, "any additive mask tensor"),
-    recipe!("dilated", "1x2x200x64", r#"{"mask":"window(36, 36) & dilated(3)"}"#, "Beltagy et al. 2020, Longformer, section 3.1"),
-    recipe!("alibi", "1x6x200x64", r#"{"mask":"causal","score":"alibi"}"#, "Press et al. 2022, Train Short, Test Long"),
+    recipe!(
+        "dense-mask",
+        "1x2x100x64",
+        r#"{"mask":"visible[b, h, q, k] != 0","tables":{"visible":"u8[1,2,100,100]"}}"#,
+        "any boolean mask tensor"
+    ),
+    recipe!(
+        "dense-bias",
+        "1x2x100x64",
+        r#"{"score":"s + bias[b, h, q, k]","tables":{"bias":"f32[1,2,100,100]"}}"#,
+        "any additive mask tensor"
+    ),
+    recipe!(
+        "dilated",
+        "1x2x200x64",
+        r#"{"mask":"window(36, 36) & dilated(3)"}"#,
+        "Beltagy et al. 2020, Longformer, section 3.1"
+    ),
+    recipe!(
+        "alibi",
+        "1x6x200x64",
+        r#"{"mask":"causal","score":"alibi"}"#,
+        "Press et al. 2022, Train Short, Test Long"
+    ),
     recipe!(
         "t5-bias",
         "1x4x100x64",
@@ -109,7 +134,12 @@ pub(super) const RECIPES: &[Recipe] = &[
         r#"{"mask":"causal","score":"s + rel[h, clamp(k - qp, -16, 16) + 16]","tables":{"rel":"f32[2,33]"}}"#,
         "Shaw et al. 2018, Self-Attention with Relative Position Representations"
     ),
-    recipe!("softcap", "1x4x200x64", r#"{"mask":"causal","score":"softcap(50.0)"}"#, "Gemma Team 2024, Gemma 2, section 2"),
+    recipe!(
+        "softcap",
+        "1x4x200x64",
+        r#"{"mask":"causal","score":"softcap(50.0)"}"#,
+        "Gemma Team 2024, Gemma 2, section 2"
+    ),
     recipe!(
         "sink-logits",
         "1x8:2x200x64",
@@ -194,9 +224,24 @@ pub(super) const RECIPES: &[Recipe] = &[
         r#"{"mask":"clamp(q / 14 - 3, 0, 7) <= k / 14 & k / 14 < clamp(q / 14 - 3, 0, 7) + 7 & clamp(q % 14 - 3, 0, 7) <= k % 14 & k % 14 < clamp(q % 14 - 3, 0, 7) + 7"}"#,
         "Hassani et al. 2023, Neighborhood Attention Transformer, section 3.1"
     ),
-    recipe!("local-2d", "1x2x196x32", r#"{"mask":"local(14, 3, 3)"}"#, "Ramachandran et al. 2019, Stand-Alone Self-Attention"),
-    recipe!("axial", "1x2x196x32", r#"{"mask":"q / 14 == k / 14 | q % 14 == k % 14"}"#, "Ho et al. 2019, Axial Attention; Huang et al. 2019, CCNet"),
-    recipe!("hilo-windows", "1x2x196x32", r#"{"mask":"window2d(14, 2, 0)"}"#, "Pan et al. 2022, HiLo Attention, section 3.2 (the high-frequency heads)"),
+    recipe!(
+        "local-2d",
+        "1x2x196x32",
+        r#"{"mask":"local(14, 3, 3)"}"#,
+        "Ramachandran et al. 2019, Stand-Alone Self-Attention"
+    ),
+    recipe!(
+        "axial",
+        "1x2x196x32",
+        r#"{"mask":"q / 14 == k / 14 | q % 14 == k % 14"}"#,
+        "Ho et al. 2019, Axial Attention; Huang et al. 2019, CCNet"
+    ),
+    recipe!(
+        "hilo-windows",
+        "1x2x196x32",
+        r#"{"mask":"window2d(14, 2, 0)"}"#,
+        "Pan et al. 2022, HiLo Attention, section 3.2 (the high-frequency heads)"
+    ),
     recipe!("no-diagonal", "1x4x100x32", r#"{"mask":"q != k"}"#, "Petralia et al. 2025, NILMFormer"),
     recipe!(
         "mask-per-head",
@@ -204,5 +249,10 @@ pub(super) const RECIPES: &[Recipe] = &[
         r#"{"mask":"h == 0 & causal | h == 1 & window(15, 15) | h == 2 & (prefix(40) | causal) | h == 3 & dilated(4)"}"#,
         "He et al. 2024, FlexAttention (a mask for every head)"
     ),
-    recipe!("hopfield", "1x4x100x64", r#"{"scale":0.5}"#, "Ramsauer et al. 2021, Hopfield Networks Is All You Need, equation 3 (a free beta)"),
+    recipe!(
+        "hopfield",
+        "1x4x100x64",
+        r#"{"scale":0.5}"#,
+        "Ramsauer et al. 2021, Hopfield Networks Is All You Need, equation 3 (a free beta)"
+    ),
 ];

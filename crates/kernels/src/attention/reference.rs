@@ -44,14 +44,18 @@ impl Values {
 fn of_heads(spec: &Attention, inputs: &[(&str, &HostTensor)], name: &str) -> Result<Vec<f64>, Error> {
     let values = given(inputs, name)?;
     if values.shape() != [spec.q_heads] {
-        let message = format!("expected one value for each of {} heads, got {:?}", spec.q_heads, values.shape());
+        let message =
+            format!("expected one value for each of {} heads, got {:?}", spec.q_heads, values.shape());
         return Err(Error::invalid(name, message));
     }
     Ok(values.to_f64())
 }
 
 /// The tables' values, of the types they are declared to have.
-fn table_values(spec: &Attention, inputs: &[(&str, &HostTensor)]) -> Result<Vec<(String, HostTensor)>, Error> {
+fn table_values(
+    spec: &Attention,
+    inputs: &[(&str, &HostTensor)],
+) -> Result<Vec<(String, HostTensor)>, Error> {
     let value = |input: &super::TableInput| {
         let table = &input.table;
         let tensor = given(inputs, &table.name)?;
@@ -114,7 +118,13 @@ impl Definition<'_> {
     }
 
     /// `(lse, o)` of one row.
-    fn row(&self, room: &mut Room, batch: usize, head: usize, query: usize) -> Result<(f64, Vec<f64>), Error> {
+    fn row(
+        &self,
+        room: &mut Room,
+        batch: usize,
+        head: usize,
+        query: usize,
+    ) -> Result<(f64, Vec<f64>), Error> {
         let spec = self.spec;
         let kv_head = head / spec.group();
         let normalise = |row: &[f64]| match spec.qk_norm {
@@ -174,7 +184,8 @@ pub(super) fn reference(
     spec.validate()?;
     let visibility = Visibility::new(spec)?;
     let tables = table_values(spec, inputs)?;
-    let tables: Vec<(&str, &HostTensor)> = tables.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let tables: Vec<(&str, &HostTensor)> =
+        tables.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let evaluator = |program| Evaluator::new(program, spec.expr_sizes(), &tables);
     let scale = match &spec.head_scale {
         Some(name) => of_heads(spec, inputs, name)?,

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    Layout, Mask, QkNorm, Strides, TableInput,
-    layout::Tensor,
-};
+use super::{Layout, Mask, QkNorm, Strides, TableInput, layout::Tensor};
 use crate::{Dtype, Error, block_mask::BlockMask, expr::Expr};
 
 /// An attention problem: shapes in elements, storage, mask and scale.

@@ -195,7 +195,11 @@ fn timed(mut cost: Cost, adapter: &AdapterProfile) -> Cost {
 /// Keys of a block where the kernel's own steps are shorter.
 const KV_BLOCK: usize = 64;
 
-fn naive(spec: &Attention, visibility: &Visibility<'_>, adapter: &AdapterProfile) -> Result<Candidate, String> {
+fn naive(
+    spec: &Attention,
+    visibility: &Visibility<'_>,
+    adapter: &AdapterProfile,
+) -> Result<Candidate, String> {
     let threads = if adapter.kind == AdapterKind::Cpu { 8 } else { 64 };
     let (head_dim, value_dim) = spec.padded_dims();
     let (rows, pairs) = spec.visited(visibility, threads, 1, KV_BLOCK);
@@ -222,7 +226,11 @@ fn naive(spec: &Attention, visibility: &Visibility<'_>, adapter: &AdapterProfile
 /// Bytes of workgroup memory `tiled` keeps to: the floor's limit, and what lets four waves live on a SIMD of 64 KiB.
 const STAGE_VECTORS: usize = (16 << 10) / 16;
 
-fn tiled(spec: &Attention, visibility: &Visibility<'_>, adapter: &AdapterProfile) -> Result<Candidate, String> {
+fn tiled(
+    spec: &Attention,
+    visibility: &Visibility<'_>,
+    adapter: &AdapterProfile,
+) -> Result<Candidate, String> {
     let (head_dim, value_dim) = spec.padded_dims();
     let widest = head_dim.max(value_dim);
     // Hardware whose subgroups are always 64 wide has 256 registers a lane for all waves of a SIMD: two vectors of o a row
@@ -309,7 +317,11 @@ fn check_workgroup(adapter: &AdapterProfile, threads: usize, bytes: u32) -> Resu
     Ok(())
 }
 
-fn broadcast(spec: &Attention, visibility: &Visibility<'_>, adapter: &AdapterProfile) -> Result<Candidate, String> {
+fn broadcast(
+    spec: &Attention,
+    visibility: &Visibility<'_>,
+    adapter: &AdapterProfile,
+) -> Result<Candidate, String> {
     let Some((least, most)) = adapter.features.subgroups else {
         return Err("needs subgroups, which the adapter lacks (or the device was opened without)".into());
     };
@@ -327,7 +339,8 @@ fn broadcast(spec: &Attention, visibility: &Visibility<'_>, adapter: &AdapterPro
     let threads = most.max(4) as usize;
     // Values of q and o that a lane holds, in cache rather than registers. Text and compile time grow with them, to about
     // five seconds on lavapipe: what runs for milliseconds is not worth that.
-    let multiply_adds = float(head_dim + value_dim) * spec.visited_by_structure(threads, keys).1
+    let multiply_adds = float(head_dim + value_dim)
+        * spec.visited_by_structure(threads, keys).1
         * visibility.visited_share(KV_BLOCK, KV_BLOCK);
     let budget = match multiply_adds {
         0.0..3e7 => 512,
@@ -339,7 +352,8 @@ fn broadcast(spec: &Attention, visibility: &Visibility<'_>, adapter: &AdapterPro
     let rows_a_lane = (0..=4).rev().map(|power| 1usize << power).find(|&rows| rows <= most_rows).unwrap_or(1);
     let rows_a_lane = rows_a_lane.min(wanted.next_power_of_two());
     // Fewer rows visit fewer blocks that only some of them see.
-    let candidates = [rows_a_lane, rows_a_lane.div_ceil(2)].map(|rows| broadcast_of(spec, visibility, adapter, threads, keys, rows));
+    let candidates = [rows_a_lane, rows_a_lane.div_ceil(2)]
+        .map(|rows| broadcast_of(spec, visibility, adapter, threads, keys, rows));
     let [more, fewer] = candidates;
     let more = more?;
     match fewer {

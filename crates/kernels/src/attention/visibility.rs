@@ -154,7 +154,9 @@ impl<'a> Visibility<'a> {
                 }
                 _ => &**blocks,
             };
-            if blocks.q_block().is_multiple_of(tile_rows) && blocks.kv_block().is_multiple_of(kv_block) || self.mask.is_some() {
+            if blocks.q_block().is_multiple_of(tile_rows) && blocks.kv_block().is_multiple_of(kv_block)
+                || self.mask.is_some()
+            {
                 return blocks.re_block(tile_rows, kv_block, None);
             }
             return blocks.re_block(tile_rows, kv_block, Some(&|_, _, _, _| true));
@@ -218,9 +220,11 @@ impl<'a> Visibility<'a> {
                 Err(_) => return 1.0,
             },
         };
-        let evaluator = self.mask.as_ref().filter(|_| !reads_tables).and_then(|mask| {
-            expr::Evaluator::new(mask, spec.expr_sizes(), &[]).ok()
-        });
+        let evaluator = self
+            .mask
+            .as_ref()
+            .filter(|_| !reads_tables)
+            .and_then(|mask| expr::Evaluator::new(mask, spec.expr_sizes(), &[]).ok());
         let mut scratch = evaluator.as_ref().map(|evaluator| evaluator.scratch());
         let mut element = |b, h, q, k| match (&evaluator, &mut scratch) {
             (Some(evaluator), Some(scratch)) => evaluator.visible(scratch, b, h, q, k).unwrap_or(true),

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::Dtype;
 use super::lower::{lower, position};
 use super::names::{Builtin, closest, is_table_name};
 use super::steps::Steps;
 use super::tree::{Binary, Form, Node, NodeId, Unary};
 use super::{Expr, ExprError, Op, Program, StepId, Table, Type, Variable};
+use crate::Dtype;
 
 impl Expr {
     /// This expression over `tables`: types settled, ints made floats where floats are needed, builtins in primitive steps.

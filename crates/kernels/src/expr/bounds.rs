@@ -1,12 +1,12 @@
 //! What has to be known of an expression before it is planned: that the device's ints hold every value, that nothing
 //! is divided by zero, and that tables are read where they have elements.
 
-use crate::Dtype;
 use super::arithmetic::to_i64;
 use super::dependence::{data_dependent, needed_steps, operands};
 use super::interval::{Ints, Value, ValueRange, apply, table_values};
 use super::linear::{Extent, forms};
 use super::{Op, Program, Sizes, StepId, Type, Variable};
+use crate::Dtype;
 
 /// What is wrong with an expression, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,12 +168,7 @@ fn overflow(range: Ints) -> String {
     format!("this runs from {} to {}, which does not fit 32 bits", range.lo, range.hi)
 }
 
-fn bad_index(
-    program: &Program,
-    table: usize,
-    indices: &[StepId],
-    steps: &Steps,
-) -> Option<String> {
+fn bad_index(program: &Program, table: usize, indices: &[StepId], steps: &Steps) -> Option<String> {
     let table = program.tables.get(table)?;
     for (dimension, (&index, &size)) in indices.iter().zip(&table.shape).enumerate() {
         let Ints { lo, hi } = steps.int(index);

@@ -8,10 +8,10 @@ mod tables;
 
 use std::fmt::Write as _;
 
-use crate::Dtype;
 use super::arithmetic::{compare, floor_divide, floor_remainder};
 use super::dependence::{data_dependent, needed_steps};
 use super::{Comparison, Op, Program, StepId, Table, Type, Variable};
+use crate::Dtype;
 
 pub use tables::{TableUses, table_name, table_params, tables};
 

@@ -20,14 +20,14 @@ mod lexer;
 mod linear;
 mod lower;
 mod names;
-mod parser;
 mod nodes;
+mod parser;
 mod plan;
 mod print;
 mod program;
+mod random;
 mod runs;
 mod shapes;
-mod random;
 mod steps;
 #[cfg(test)]
 mod tests;

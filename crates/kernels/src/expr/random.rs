@@ -1,8 +1,8 @@
 //! Random expressions, for tests that want more than people think of.
 
-use crate::Dtype;
 use super::build::{self, Build, table, var};
 use super::{Expr, ExprError, ExprKind, Sizes, Table};
+use crate::Dtype;
 
 /// What ints stay below, far from 2^31 so that a coarser analysis agrees.
 const LARGEST: i64 = 1 << 20;
@@ -229,7 +229,9 @@ impl Source<'_> {
                 (self.clamped(x.build, 0, 5000).build.sqrt(), radius.into())
             }
             2 | 3 => match self.lookup(size / 2, |_| true) {
-                Some((Dtype::F32 | Dtype::F16 | Dtype::Bf16, element)) => (element, self.quarter(-2.0, 2.0).into()),
+                Some((Dtype::F32 | Dtype::F16 | Dtype::Bf16, element)) => {
+                    (element, self.quarter(-2.0, 2.0).into())
+                }
                 Some((_, element)) => (element, self.int(size / 2).build),
                 None => (x.build, self.constant(0, 40).build),
             },

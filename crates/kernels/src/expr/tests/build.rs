@@ -1,7 +1,7 @@
 //! Programs put together by hand, with shapes lowered as their definitions say.
 
-use crate::Dtype;
 use super::super::{Comparison, Op, Program, Shape, Step, StepId, Table, Type, Variable};
+use crate::Dtype;
 
 /// A program in the making; equal steps occur once.
 pub(super) struct Builder {

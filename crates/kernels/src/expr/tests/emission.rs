@@ -3,9 +3,7 @@
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use super::super::emit::{TableUses, function, helpers, table_params, tables};
-use super::super::{
-    Class, Classifier, Comparison, Op, Program, Region, Shape, Sizes, Table, Type, Variable,
-};
+use super::super::{Class, Classifier, Comparison, Op, Program, Region, Shape, Sizes, Table, Type, Variable};
 use super::build::Builder;
 use super::random;
 use crate::Dtype;
@@ -197,7 +195,8 @@ fn a_mask_fits_the_kernels() {
         tables(&mask.tables, &TableUses::of(&[&mask]), 16),
         helpers(&[&mask]),
         function(&mask, "mask_at"),
-        "fn hook_visible(at: Element, keys: vec4u) -> vec4<bool> { return vec4<bool>(mask_at(at)); }".to_owned(),
+        "fn hook_visible(at: Element, keys: vec4u) -> vec4<bool> { return vec4<bool>(mask_at(at)); }"
+            .to_owned(),
     ];
     let request = foveal_shaders::Request::new("attention/naive")
         .replace("attention/io", "attention/io_f32")

@@ -5,9 +5,7 @@ use std::cell::RefCell;
 use fastrand::Rng;
 
 use super::super::arithmetic::{alibi_slope, compare};
-use super::super::{
-    Class, Classifier, Evaluator, Op, Program, Sizes, StepId, Table, Type, Variable, check,
-};
+use super::super::{Class, Classifier, Evaluator, Op, Program, Sizes, StepId, Table, Type, Variable, check};
 use super::build::Builder;
 use super::random;
 use super::soundness::{by_name, ranges};

@@ -40,12 +40,8 @@ pub(super) fn tables(rng: &mut Rng, sizes: Sizes) -> (Vec<Table>, Vec<HostTensor
             let mut float = || rng.f32() * 8.0 - 4.0;
             let data = match element {
                 Dtype::F32 => TensorData::F32((0..n).map(|_| float()).collect()),
-                Dtype::F16 => {
-                    TensorData::F16((0..n).map(|_| f16::from_f32(float())).collect())
-                }
-                Dtype::Bf16 => {
-                    TensorData::Bf16((0..n).map(|_| bf16::from_f32(float())).collect())
-                }
+                Dtype::F16 => TensorData::F16((0..n).map(|_| f16::from_f32(float())).collect()),
+                Dtype::Bf16 => TensorData::Bf16((0..n).map(|_| bf16::from_f32(float())).collect()),
                 Dtype::I32 => TensorData::I32((0..n).map(|_| rng.i32(-3..9)).collect()),
                 Dtype::U8 => TensorData::U8((0..n).map(|_| rng.u8(0..4)).collect()),
             };
