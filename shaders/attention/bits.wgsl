@@ -5,7 +5,8 @@
 // Storage   none
 
 import package::attention::problem::{params};
-import package::attention::lists::{KV_BLOCK, TILE, sizes, lists, first_of, visible_from};
+import package::attention::blocks::{KV_BLOCK, TILE};
+import package::attention::lists::{sizes, made, first_of, visible_from};
 
 const THREADS: u32 = 64u;
 const WORDS: u32 = KV_BLOCK / 32u;
@@ -20,11 +21,11 @@ fn main(
     if list >= sizes.lists {
         return;
     }
-    if workgroup.x >= lists[params.partial_at + list] {
+    if workgroup.x >= made[params.partial_at + list] {
         return;
     }
     let entry = list * sizes.kv_blocks + workgroup.x;
-    let first_key = lists[params.entries_at + entry] * KV_BLOCK;
+    let first_key = made[params.entries_at + entry] * KV_BLOCK;
     let first = first_of(list);
     for (var word = thread; word < TILE * WORDS; word += THREADS) {
         var bits = 0u;
@@ -33,6 +34,6 @@ fn main(
             let four = select(vec4u(0u), vec4u(1u, 2u, 4u, 8u), visible);
             bits |= (four.x | four.y | four.z | four.w) << (quad * 4u);
         }
-        lists[params.bits_at + entry * TILE * WORDS + word] = bits;
+        made[params.bits_at + entry * TILE * WORDS + word] = bits;
     }
 }

@@ -6,6 +6,9 @@
 import package::attention::problem::{params};
 
 const LISTS: bool = false;
+// Whether rows and keys are taken in an order of its own, in which those that see each other lie close together: the lists
+// then count places in that order.
+const ARRANGED: bool = false;
 // Whether blocks with hidden elements have a bit for each.
 const ELEMENT_BITS: bool = false;
 // Keys of a block: a multiple of a step, and of 32.
@@ -17,8 +20,17 @@ const TILE: u32 = 64u;
 //   order_at     the lists in the order of work, the longest first
 //   first_at     [list] its first entry         entries_at   [entry] a block of keys
 //   partial_at   [list] how many of its entries are blocks with hidden elements      count_at   [list] how many there are
+//   positions_at [place] which query, and which key, is taken there
 //   bits_of_at   [list] the first of its blocks of bits      bits_at   [block][row of the tile][KV_BLOCK / 32] a bit a key
 @group(0) @binding(6) var<storage, read> lists: array<u32>;
+
+// The query or key in a place.
+fn position_of(place: u32) -> u32 {
+    if ARRANGED {
+        return lists[params.positions_at + place];
+    }
+    return place;
+}
 
 // A workgroup's tile, head and batch entry, relative to those that the dispatch begins with; and its list.
 struct Place {

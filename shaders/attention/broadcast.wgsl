@@ -15,7 +15,7 @@
 import package::attention::problem::{FOLD, params, row_at, row_count, q_row, o_row, kv_head, k_head_offset, v_head_offset, keys_seen, put_lse};
 import package::attention::io::{q4, k4, v4, put_o4};
 import package::attention::hooks::{Element, hook_score, hook_visible};
-import package::attention::blocks::{ELEMENT_BITS, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
+import package::attention::blocks::{ARRANGED, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
 import package::shared::vector::{UNROLL_COMPONENTS};
 
@@ -53,6 +53,16 @@ fn swapped(mine: vec4f) -> mat4x4f {
 // The elements that four lanes hold, from lane `first` on.
 fn shuffled(mine: vec4f, first: u32) -> mat4x4f {
     return mat4x4f(subgroupShuffle(mine, first), subgroupShuffle(mine, first + 1u), subgroupShuffle(mine, first + 2u),
+        subgroupShuffle(mine, first + 3u));
+}
+
+// The keys that four lanes hold, in the order in which a lane meets them.
+fn keys_met(mine: u32, group: u32) -> vec4u {
+    if KEYS == 4u {
+        return vec4u(mine, quadSwapX(mine), quadSwapY(mine), quadSwapDiagonal(mine));
+    }
+    let first = 4u * group;
+    return vec4u(subgroupShuffle(mine, first), subgroupShuffle(mine, first + 1u), subgroupShuffle(mine, first + 2u),
         subgroupShuffle(mine, first + 3u));
 }
 
@@ -128,7 +138,7 @@ fn main(
     for (var step = 0u; step < visits.steps; step += 1u) {
         let key_0 = first_key(visits, step, KEYS);
         // Every load comes before the first FMA, so that what follows is one straight line.
-        let key = min(key_0 + lane % KEYS, params.kv_len - 1u);
+        let key = position_of(min(key_0 + lane % KEYS, params.kv_len - 1u));
         var mine: array<vec4f, K_VECTORS>;
         for (var c = 0u; c < K_VECTORS; c += 1u) {
             mine[c] = k4(k_first + key * params.k_row, 4u * c);
@@ -171,7 +181,10 @@ fn main(
                 var raised = maximum[r];
                 for (var g = 0u; g < KEY_QUADS; g += 1u) {
                     let these = key_0 + 4u * g + key_order(lane);
-                    let here = min(these, vec4u(params.kv_len - 1u));
+                    var here = min(these, vec4u(params.kv_len - 1u));
+                    if ARRANGED {
+                        here = keys_met(key, g);
+                    }
                     if SCORE_HOOK {
                         for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
                             let at = Element(params.first_batch + group.z, head[r], query[r], here[i]);

@@ -6,7 +6,8 @@
 // Source    the partial and full blocks of Dong et al. 2024, Flex Attention, section 3
 
 import package::attention::problem::{params};
-import package::attention::lists::{KV_BLOCK, TILE, sizes, lists, first_of, visible_from, outside};
+import package::attention::blocks::{KV_BLOCK, TILE};
+import package::attention::lists::{sizes, made, first_of, visible_from, outside};
 
 const THREADS: u32 = 64u;
 const QUADS: u32 = TILE * (KV_BLOCK / 4u);
@@ -43,6 +44,6 @@ fn main(
     workgroupBarrier();
     if thread == 0u {
         let class_of = select(0u, select(2u, 1u, atomicLoad(&any_hidden) != 0u), atomicLoad(&any_visible) != 0u);
-        lists[sizes.classes_at + list * sizes.kv_blocks + workgroup.x] = class_of;
+        made[sizes.classes_at + list * sizes.kv_blocks + workgroup.x] = class_of;
     }
 }

@@ -6,7 +6,7 @@
 // Source    stable partition by prefix sums: Blelloch 1990, section 1.3
 
 import package::attention::problem::{params};
-import package::attention::lists::{sizes, lists};
+import package::attention::lists::{sizes, made};
 
 const THREADS: u32 = 64u;
 
@@ -29,7 +29,7 @@ fn main(
     let end = min(first + share, sizes.kv_blocks);
     var count = vec2u(0u);
     for (var block = first; block < end; block += 1u) {
-        let class_of = lists[classes + block];
+        let class_of = made[classes + block];
         count += vec2u(select(0u, 1u, class_of == 1u), select(0u, 1u, class_of == 2u));
     }
     before[thread] = count;
@@ -49,21 +49,21 @@ fn main(
     var partial_at = entries + mine.x;
     var full_at = entries + all.x + mine.y;
     for (var block = first; block < end; block += 1u) {
-        let class_of = lists[classes + block];
+        let class_of = made[classes + block];
         if class_of == 1u {
-            lists[partial_at] = block;
+            made[partial_at] = block;
             partial_at += 1u;
         }
         if class_of == 2u {
-            lists[full_at] = block;
+            made[full_at] = block;
             full_at += 1u;
         }
     }
     if thread == 0u {
-        lists[params.order_at + list] = list;
-        lists[params.first_at + list] = list * sizes.kv_blocks;
-        lists[params.partial_at + list] = all.x;
-        lists[params.count_at + list] = all.x + all.y;
-        lists[params.bits_of_at + list] = list * sizes.kv_blocks;
+        made[params.order_at + list] = list;
+        made[params.first_at + list] = list * sizes.kv_blocks;
+        made[params.partial_at + list] = all.x;
+        made[params.count_at + list] = all.x + all.y;
+        made[params.bits_of_at + list] = list * sizes.kv_blocks;
     }
 }

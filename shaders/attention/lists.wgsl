@@ -3,11 +3,8 @@
 // Every list has room for all blocks of keys, so that no list has to wait for another's length.
 
 import package::attention::problem::{params};
+import package::attention::blocks::{TILE};
 import package::attention::hooks::{Element, hook_visible};
-
-// Keys of a block, rows of a tile. Heads are not folded: a row is a query.
-const KV_BLOCK: u32 = 64u;
-const TILE: u32 = 64u;
 
 struct Lists {
     // How many there are, and how many blocks of keys.
@@ -18,9 +15,9 @@ struct Lists {
 }
 
 @group(0) @binding(14) var<uniform> sizes: Lists;
-@group(0) @binding(6) var<storage, read_write> lists: array<u32>;
+@group(0) @binding(6) var<storage, read_write> made: array<u32>;
 
-// The first element of a list's tile.
+// The first element of a list's tile. Heads are not folded: a row is a query.
 fn first_of(list: u32) -> Element {
     let over_tiles = list / params.list_tiles;
     return Element(over_tiles / params.list_heads, over_tiles % params.list_heads, list % params.list_tiles * TILE, 0u);

@@ -11,7 +11,7 @@
 import package::attention::problem::{params, row_at, row_count, q_row, o_row, kv_head, k_head_offset, v_head_offset, keys_seen, put_lse};
 import package::attention::io::{q4, k4, v4, put_o4};
 import package::attention::hooks::{Element, hook_score, hook_visible};
-import package::attention::blocks::{KV_BLOCK, ELEMENT_BITS, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
+import package::attention::blocks::{KV_BLOCK, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
 
 // Widths, rounded up to multiples of four.
@@ -46,10 +46,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     var weight_sum = 0.0;
     for (var at_key = 0u; at_key < visits.steps * KV_BLOCK; at_key += 1u) {
         let step = at_key / KV_BLOCK;
-        let key = first_key(visits, step, KV_BLOCK) + at_key % KV_BLOCK;
-        if key >= keys {
+        let place_of_key = first_key(visits, step, KV_BLOCK) + at_key % KV_BLOCK;
+        if place_of_key >= keys {
             continue;
         }
+        let key = position_of(place_of_key);
         if ELEMENT_BITS {
             let bits = bits_of_step(visits, step, KV_BLOCK);
             if step < visits.partial_steps && !visible_by_bits(bits, row_in_tile, vec4u(key)).x {

@@ -5,6 +5,8 @@
 // A *row* of a kernel is one (head, query) pair of the heads that share its workgroup's keys: with `fold` heads folded
 // together, rows run over head-in-group first, then over queries. Offsets and strides in elements.
 
+import package::attention::blocks::{ARRANGED, position_of};
+
 struct Params {
     q_len: u32,
     kv_len: u32,
@@ -32,6 +34,7 @@ struct Params {
     lse_base: u32, lse_batch: u32, lse_head: u32,
     // Lists of blocks (see blocks.wgsl): tiles and heads that have one, and where their parts lie.
     list_tiles: u32, list_heads: u32,
+    positions_at: u32,
     order_at: u32, first_at: u32, partial_at: u32, count_at: u32, entries_at: u32, bits_of_at: u32, bits_at: u32,
     // Where the norms of k begin (see scale.wgsl).
     key_norms_at: u32,
@@ -73,7 +76,7 @@ fn row_at(row: u32, group: vec3u) -> Row {
     if FOLD {
         return Row(batch, head + inside / params.q_len, inside % params.q_len);
     }
-    return Row(batch, head, inside);
+    return Row(batch, head, position_of(inside));
 }
 
 fn q_row(row: Row) -> u32 {
@@ -82,7 +85,7 @@ fn q_row(row: Row) -> u32 {
 
 // The row `ahead` rows after `row`, whose own offset is `offset`: no multiplication where rows are evenly spaced.
 fn q_row_after(offset: u32, row: u32, ahead: u32, group: vec3u) -> u32 {
-    if FOLD {
+    if FOLD || ARRANGED {
         return q_row(row_at(row + ahead, group));
     }
     let last = Row(params.first_batch + group.z, first_head(group), params.q_len - 1u);

@@ -15,7 +15,7 @@
 import package::attention::problem::{FOLD, params, row_at, row_count, q_row, q_row_after, o_row, kv_head, k_head_offset, v_head_offset, keys_seen, put_lse};
 import package::attention::io::{q4, k4, v4, put_o4};
 import package::attention::hooks::{Element, hook_score, hook_visible};
-import package::attention::blocks::{ELEMENT_BITS, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
+import package::attention::blocks::{ARRANGED, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
 import package::attention::scale::{HEAD_SCALE, NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
 import package::shared::vector::{UNROLL_COMPONENTS};
 
@@ -64,6 +64,11 @@ fn stage_transposed(at: u32, step: u32, a: vec4f, b: vec4f, c: vec4f, d: vec4f) 
     stage[at + step] = vec4f(a.y, b.y, c.y, d.y);
     stage[at + 2u * step] = vec4f(a.z, b.z, c.z, d.z);
     stage[at + 3u * step] = vec4f(a.w, b.w, c.w, d.w);
+}
+
+// The key in a place, or in the last.
+fn key_in(place: u32) -> u32 {
+    return position_of(min(place, params.kv_len - 1u));
 }
 
 @compute @workgroup_size(THREADS)
@@ -134,7 +139,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                     let d = slice + column;
                     let at = K_STAGE + column * LANES + quad;
                     let a = k_first + (key_0 + quad * 4u) * params.k_row;
-                    if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
+                    if ARRANGED {
+                        if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
+                            let from_place = key_0 + quad * 4u;
+                            stage_transposed(at, LANES, k4(k_first + key_in(from_place) * params.k_row, d),
+                                k4(k_first + key_in(from_place + 1u) * params.k_row, d),
+                                k4(k_first + key_in(from_place + 2u) * params.k_row, d),
+                                k4(k_first + key_in(from_place + 3u) * params.k_row, d));
+                        } else {
+                            stage_transposed(at, LANES, vec4f(), vec4f(), vec4f(), vec4f());
+                        }
+                    } else if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
                         stage_transposed(at, LANES, k4(min(a, k_last), d), k4(min(a + params.k_row, k_last), d),
                             k4(min(a + 2u * params.k_row, k_last), d), k4(min(a + 3u * params.k_row, k_last), d));
                     } else {
@@ -167,7 +182,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
             }
         }
         let key = key_0 + lane * 4u;
-        let these = min(vec4u(key, key + 1u, key + 2u, key + 3u), vec4u(params.kv_len - 1u));
+        let places = min(vec4u(key, key + 1u, key + 2u, key + 3u), vec4u(params.kv_len - 1u));
+        var these = places;
+        if ARRANGED {
+            these = vec4u(key_in(places.x), key_in(places.y), key_in(places.z), key_in(places.w));
+        }
         if NORMALISE {
             let norms = vec4f(inverse_norms[k_norms + these.x], inverse_norms[k_norms + these.y],
                 inverse_norms[k_norms + these.z], inverse_norms[k_norms + these.w]);
@@ -193,7 +212,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                     }
                     if ELEMENT_BITS {
                         let bits = bits_of_step(visits, step, BLOCK_K);
-                        s[r] = select(vec4f(HIDDEN), s[r], visible_by_bits(bits, row_lane * 4u + r, these));
+                        s[r] = select(vec4f(HIDDEN), s[r], visible_by_bits(bits, row_lane * 4u + r, places));
                     }
                 }
             }
@@ -240,8 +259,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                 // else lies there need not be.
                 let inside = KEY_SLICE * VALUE_LANES % THREADS == 0u || block < KEY_SLICE * VALUE_LANES;
                 if inside && (4u * VALUE_LANES == VALUE_DIM || column < VALUE_DIM) {
-                    let from_key = v_first + (key_0 + part + block / VALUE_LANES) * params.v_row;
-                    stage[V_STAGE + block] = v4(min(from_key, v_last), column);
+                    if ARRANGED {
+                        let from_key = v_first + key_in(key_0 + part + block / VALUE_LANES) * params.v_row;
+                        stage[V_STAGE + block] = v4(from_key, column);
+                    } else {
+                        let from_key = v_first + (key_0 + part + block / VALUE_LANES) * params.v_row;
+                        stage[V_STAGE + block] = v4(min(from_key, v_last), column);
+                    }
                 }
             }
             workgroupBarrier();

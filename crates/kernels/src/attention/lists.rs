@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Attention, split::Piece, visibility::Visibility};
+use super::{Attention, arrangement::Arrangement, split::Piece, visibility::Visibility};
 use crate::{Error, Limits, Scratch, block_mask::BlockMask, expr::Variable};
 
 /// Which blocks tiles visit, laid out in one buffer of words.
@@ -21,6 +21,9 @@ pub(super) struct Lists {
 /// Where the parts of the lists lie, in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
+    /// Whether positions are taken in an order of their own, and where it is.
+    pub(super) arranged: bool,
+    pub(super) positions_at: usize,
     /// Tiles, heads (of key/value heads if heads are folded) and batch entries that have a list of their own.
     pub(super) tiles: usize,
     pub(super) heads: usize,
@@ -56,7 +59,11 @@ pub(super) struct Run {
 
 impl Lists {
     /// The lists of a mask, with bits if `bits`: elements that no bit speaks of are left to the expression.
-    pub(super) fn on_host(mask: &BlockMask, bits: bool) -> Result<Self, Error> {
+    pub(super) fn on_host(
+        mask: &BlockMask,
+        bits: bool,
+        arrangement: Option<&Arrangement>,
+    ) -> Result<Self, Error> {
         let grid = mask.grid();
         let lists = grid.rows();
         let block_words = if bits { grid.block_words() } else { 0 };
@@ -84,7 +91,11 @@ impl Lists {
             // Kernels without branches also look at the bits of blocks that have none.
             words.resize(words.len() + block_words, u32::MAX);
         }
+        let positions_at = words.len();
+        words.extend(arrangement.into_iter().flat_map(|arrangement| &arrangement.positions));
         let layout = Layout {
+            arranged: arrangement.is_some(),
+            positions_at,
             tiles: grid.q_blocks(),
             heads: grid.heads,
             batch: grid.batch,
@@ -131,6 +142,8 @@ impl Lists {
             return None;
         }
         let layout = Layout {
+            arranged: false,
+            positions_at: 0,
             tiles,
             heads,
             batch,
@@ -161,6 +174,7 @@ impl Lists {
     pub(super) fn describe(&self) -> String {
         let Layout { tiles, heads, batch, kv_blocks, block_words, .. } = self.layout;
         let bits = if block_words > 0 { ", with element bits" } else { "" };
+        let order = if self.layout.arranged { ", places in patches of the raster" } else { "" };
         let Some(lengths) = &self.lengths else {
             return format!("made on the device, {} of up to {kv_blocks}{bits}", tiles * heads * batch);
         };
@@ -168,7 +182,7 @@ impl Lists {
         let partial: u64 =
             self.words[self.layout.partial_at..self.layout.count_at].iter().copied().map(u64::from).sum();
         let all = lengths.len() as u64 * kv_blocks as u64;
-        format!("{visited} of {all} visited, {partial} of them partly visible{bits}")
+        format!("{visited} of {all} visited, {partial} of them partly visible{bits}{order}")
     }
 
     /// Whether the device makes them.

@@ -10,6 +10,7 @@
 //! A query that sees no key has `o = 0` and `lse = -inf`. Source: Vaswani et al. 2017, equation 1; grouped heads: Ainslie
 //! et al. 2023; the order of computation: Dao 2023, algorithm 1.
 
+mod arrangement;
 mod cases;
 mod fill;
 mod hooks;

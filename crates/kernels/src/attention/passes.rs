@@ -98,9 +98,11 @@ impl Attention {
         let (rows, keys) = (taken.tile_rows, taken.kv_block);
         let lists = match visibility.lists_from() {
             ListsFrom::Nowhere => return Ok(None),
-            ListsFrom::Host => {
-                Some(Lists::on_host(&visibility.lists(rows, keys)?, self.needs_bits(rows, keys))?)
-            }
+            ListsFrom::Host => Some(Lists::on_host(
+                &visibility.lists(rows, keys)?,
+                self.needs_bits(rows, keys),
+                visibility.arrangement(),
+            )?),
             ListsFrom::Device => {
                 // A problem that stands in for another does what that one does.
                 let model = Lists::on_device(self.sized(), visibility, rows, keys, limits);
@@ -242,7 +244,7 @@ impl Maker<'_> {
             let bytes =
                 4 * (layout.bits_at + (layout.count() * layout.kv_blocks + 1) * layout.block_words) as u64;
             bindings.push(PassBinding {
-                name: "lists".into(),
+                name: "made".into(),
                 source: Source::Scratch(at),
                 offset_bytes: 0,
                 size_bytes: bytes,
@@ -263,6 +265,7 @@ impl Maker<'_> {
             .request
             .clone()
             .tunable("LISTS", self.lists.is_some())
+            .tunable("ARRANGED", self.lists.as_ref().is_some_and(|lists| lists.layout.arranged))
             .tunable("ELEMENT_BITS", bits)
             .tunable("KV_BLOCK", small(taken.kv_block))
             .tunable("TILE", small(taken.tile_rows))
@@ -473,6 +476,7 @@ impl Maker<'_> {
             ("first_row", first_row),
             ("list_tiles", listed(|layout| layout.tiles).max(1)),
             ("list_heads", listed(|layout| layout.heads).max(1)),
+            ("positions_at", listed(|layout| layout.positions_at)),
             ("order_at", listed(|layout| layout.order_at)),
             ("first_at", listed(|layout| layout.first_at)),
             ("partial_at", listed(|layout| layout.partial_at)),

@@ -1,8 +1,11 @@
 //! Mask and score of a problem with their tables known, and which blocks of keys tiles have to visit.
 
-use std::ops::Range;
+use std::{cell::OnceCell, ops::Range};
 
-use super::{Attention, Mask};
+use super::{
+    Attention, Mask,
+    arrangement::{Arranged, Arrangement},
+};
 use crate::{
     Error,
     block_mask::{BlockClass, BlockMask, Classify},
@@ -13,6 +16,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Visibility<'a> {
     spec: &'a Attention,
+    /// The order in which positions are taken, once it is known whether it is one of their own.
+    arrangement: OnceCell<Option<Arrangement>>,
     /// What the mask's expression says, if it has one.
     pub(super) mask: Option<Program>,
     /// What becomes of scores, if anything does.
@@ -32,6 +37,9 @@ pub(super) enum ListsFrom {
 
 /// From so many (query, key) pairs of a head on it pays to make lists on the device.
 const WORTH_DEVICE_LISTS: usize = 1 << 18;
+
+/// An order of its own costs loads; it has to save a good part of the blocks.
+const WORTH_ARRANGING: f64 = 0.8;
 
 /// Blocks along a side of the coarse picture that costs are estimated from.
 const COARSE_BLOCKS: usize = 256;
@@ -108,6 +116,7 @@ impl<'a> Visibility<'a> {
         };
         Ok(Self {
             spec,
+            arrangement: OnceCell::new(),
             mask: bind("mask", spec.mask.expression())?,
             score: bind("score", spec.score.as_ref())?,
         })
@@ -166,14 +175,49 @@ impl<'a> Visibility<'a> {
             return Err(Error::internal("lists", "there is no mask that lists could be made from"));
         };
         let sizes = Sizes { q_heads: spec.q_heads / fold, q_len: spec.rows(), ..spec.expr_sizes() };
-        BlockMask::from_classes(
-            sizes,
-            tile_rows,
-            kv_block,
-            mask.depends_on(Variable::Batch),
-            mask.depends_on(Variable::Head) || mask.depends_on(Variable::KvHead),
-            &ByIntervals::new(mask, spec, fold),
-        )
+        let of_classes = |classes: &dyn Classify| {
+            BlockMask::from_classes(
+                sizes,
+                tile_rows,
+                kv_block,
+                mask.depends_on(Variable::Batch),
+                mask.depends_on(Variable::Head) || mask.depends_on(Variable::KvHead),
+                classes,
+            )
+        };
+        let classes = ByIntervals::new(mask, spec, fold);
+        match self.arrangement() {
+            Some(arrangement) => of_classes(&Arranged { arrangement, classes }),
+            None => of_classes(&classes),
+        }
+    }
+
+    /// The order in which positions are taken, if it is not theirs: for masks on rasters, where patches see fewer blocks than
+    /// stretches of rows do.
+    pub(super) fn arrangement(&self) -> Option<&Arrangement> {
+        self.arrangement.get_or_init(|| self.best_arrangement()).as_ref()
+    }
+
+    fn best_arrangement(&self) -> Option<Arrangement> {
+        let spec = self.spec;
+        let mask = self.mask.as_ref()?;
+        if let Some(other) = &spec.tiles_for {
+            // What stands in for another takes positions as that one does.
+            let other = Visibility::new(other).ok()?;
+            let width = other.arrangement()?.width;
+            return Some(Arrangement::of_raster(width, spec.q_len));
+        }
+        if self.lists_from() != ListsFrom::Host || spec.blocks.is_some() || spec.fold() > 1 {
+            return None;
+        }
+        let share = |arrangement: Option<&Arrangement>| {
+            self.coarse(64, 64, arrangement).map_or(1.0, |coarse| coarse.density())
+        };
+        let as_it_is = share(None);
+        let arranged =
+            spec.arrangements(mask).into_iter().map(|arrangement| (share(Some(&arrangement)), arrangement));
+        let (least, best) = arranged.min_by(|a, b| a.0.total_cmp(&b.0))?;
+        (least < WORTH_ARRANGING * as_it_is).then_some(best)
     }
 
     /// The share of all pairs that lies in the blocks which tiles of so many rows visit; an estimate for large problems.
@@ -185,24 +229,36 @@ impl<'a> Visibility<'a> {
         if self.mask.is_none() || self.mask_reads_tables() || spec.q_len == 0 {
             return 1.0;
         }
-        self.coarse(tile_rows, kv_block).map_or(1.0, |coarse| coarse.density())
+        self.coarse(tile_rows, kv_block, self.arrangement()).map_or(1.0, |coarse| coarse.density())
     }
 
     /// A picture of the mask in blocks of at least this size, few enough to cost little.
-    fn coarse(&self, tile_rows: usize, kv_block: usize) -> Result<BlockMask, Error> {
+    fn coarse(
+        &self,
+        tile_rows: usize,
+        kv_block: usize,
+        arrangement: Option<&Arrangement>,
+    ) -> Result<BlockMask, Error> {
         let spec = self.spec;
         let Some(mask) = &self.mask else { return Err(Error::internal("lists", "there is no mask")) };
         let sizes = spec.expr_sizes();
         let at_least = |block: usize, len: usize| block.max(len.div_ceil(COARSE_BLOCKS)).max(1);
         let per_head = mask.depends_on(Variable::Head) || mask.depends_on(Variable::KvHead);
-        BlockMask::from_classes(
-            sizes,
-            at_least(tile_rows, spec.q_len),
-            at_least(kv_block, spec.kv_len),
-            false,
-            per_head && spec.q_heads <= 64,
-            &ByIntervals::new(mask, spec, 1),
-        )
+        let of_classes = |classes: &dyn Classify| {
+            BlockMask::from_classes(
+                sizes,
+                at_least(tile_rows, spec.q_len),
+                at_least(kv_block, spec.kv_len),
+                false,
+                per_head && spec.q_heads <= 64,
+                classes,
+            )
+        };
+        let classes = ByIntervals::new(mask, spec, 1);
+        match arrangement {
+            Some(arrangement) => of_classes(&Arranged { arrangement, classes }),
+            None => of_classes(&classes),
+        }
     }
 
     /// The share of all pairs that is visible, as far as it can be told without the contents of tables.
@@ -215,7 +271,7 @@ impl<'a> Visibility<'a> {
         let lists = match &spec.blocks {
             Some(blocks) => (**blocks).clone(),
             None if reads_tables => return 1.0,
-            None => match self.coarse(32, 32) {
+            None => match self.coarse(32, 32, None) {
                 Ok(coarse) => coarse,
                 Err(_) => return 1.0,
             },
