@@ -15,7 +15,10 @@ impl Attention {
         // those sizes, none that exceeds the problem's own; and at last the problem itself.
         let own = (self.q_len.min(133), self.kv_len.min(141));
         let equal = own.0.min(own.1);
-        let lengths = [(133, 141), own, (equal, equal)];
+        let arranged = Visibility::new(self).is_ok_and(|visibility| visibility.arrangement().is_some());
+        // An order of places holds for queries and keys alike.
+        let first = if arranged { (141, 141) } else { (133, 141) };
+        let lengths = [first, own, (equal, equal)];
         let small = lengths.into_iter().find_map(|(q_len, kv_len)| self.shrunk(q_len, kv_len));
         small.unwrap_or_else(|| Self { tiles_for: Some(Arc::new(self.sized().clone())), ..self.clone() })
     }
