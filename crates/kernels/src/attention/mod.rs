@@ -11,6 +11,7 @@
 //! et al. 2023; the order of computation: Dao 2023, algorithm 1.
 
 mod arrangement;
+mod broadcast;
 mod cases;
 mod fill;
 mod hooks;

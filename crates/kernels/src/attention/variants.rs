@@ -14,6 +14,8 @@ pub(super) struct Candidate {
     pub(super) tile_rows: usize,
     /// Keys of the blocks that lists are made of.
     pub(super) kv_block: usize,
+    /// Whether the two halves of a tile have lists of their own.
+    pub(super) paired: bool,
     pub(super) threads: u32,
     pub(super) workgroup_bytes: u32,
     pub(super) tiles: Vec<(String, String)>,
@@ -41,7 +43,7 @@ pub(super) fn variants() -> [Variant; 3] {
                 summary: "a lane owns rows, each key is loaded once a subgroup and spread; for drivers that run on the CPU, with \
                           subgroups of any width from 4",
             },
-            propose: broadcast,
+            propose: super::broadcast::propose,
         },
         Variant {
             info: VariantInfo {
@@ -73,7 +75,7 @@ impl Attention {
     }
 
     /// Rows that tiles are chosen for.
-    fn rows_for_tiles(&self) -> usize {
+    pub(super) fn rows_for_tiles(&self) -> usize {
         self.sized().q_len * self.fold()
     }
 
@@ -98,12 +100,12 @@ impl Attention {
         }
     }
 
-    fn padded_dims(&self) -> (usize, usize) {
+    pub(super) fn padded_dims(&self) -> (usize, usize) {
         (self.head_dim.next_multiple_of(4), self.value_dim.next_multiple_of(4))
     }
 
     /// What all variants' requests have in common.
-    fn request(&self, module: &str) -> Request {
+    pub(super) fn request(&self, module: &str) -> Request {
         let (head_dim, value_dim) = self.padded_dims();
         Request::new(module)
             .replace("attention/io", self.io_module())
@@ -126,12 +128,18 @@ impl Attention {
 
     /// Rows and (row, key) pairs that tiles of `rows` x `keys` visit, over the whole problem, if they can follow lists of
     /// blocks of `kv_block` keys.
-    fn visited(&self, visibility: &Visibility<'_>, rows: usize, keys: usize, kv_block: usize) -> (f64, f64) {
+    pub(super) fn visited(
+        &self,
+        visibility: &Visibility<'_>,
+        rows: usize,
+        keys: usize,
+        kv_block: usize,
+    ) -> (f64, f64) {
         let (tile_rows, pairs) = self.visited_by_structure(rows, keys);
         (tile_rows, pairs * visibility.visited_share(rows, kv_block))
     }
 
-    fn visited_by_structure(&self, rows: usize, keys: usize) -> (f64, f64) {
+    pub(super) fn visited_by_structure(&self, rows: usize, keys: usize) -> (f64, f64) {
         let total = self.rows();
         let tiles = total.div_ceil(rows);
         let heads = float(self.batch * self.q_heads / self.fold());
@@ -148,22 +156,22 @@ impl Attention {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-fn float(x: usize) -> f64 {
+pub(super) fn float(x: usize) -> f64 {
     x as f64
 }
 
 /// Dimensions and tile sizes are at most a few thousand.
 #[expect(clippy::cast_possible_truncation, reason = "bounded by the spec's checks")]
-fn small(x: usize) -> u32 {
+pub(super) fn small(x: usize) -> u32 {
     x as u32
 }
 
-fn tile(name: &str, value: usize) -> (String, String) {
+pub(super) fn tile(name: &str, value: usize) -> (String, String) {
     (name.to_owned(), value.to_string())
 }
 
 /// Workgroups that keep an adapter busy: two threads of a CPU, or many workgroups of a GPU.
-fn occupancy(spec: &Attention, adapter: &AdapterProfile, tile_rows: usize) -> f64 {
+pub(super) fn occupancy(spec: &Attention, adapter: &AdapterProfile, tile_rows: usize) -> f64 {
     let groups = float(spec.rows().div_ceil(tile_rows) * spec.batch * spec.q_heads / spec.fold());
     let wanted = match adapter.kind {
         AdapterKind::Cpu => 2.0,
@@ -174,7 +182,7 @@ fn occupancy(spec: &Attention, adapter: &AdapterProfile, tile_rows: usize) -> f6
 }
 
 /// Time of a cost: on a CPU everything shares the same ports, on a GPU the slowest pipe hides the others.
-fn timed(mut cost: Cost, adapter: &AdapterProfile) -> Cost {
+pub(super) fn timed(mut cost: Cost, adapter: &AdapterProfile) -> Cost {
     let rates = &adapter.rates;
     let parts = [
         cost.fma / rates.fma,
@@ -193,7 +201,7 @@ fn timed(mut cost: Cost, adapter: &AdapterProfile) -> Cost {
 }
 
 /// Keys of a block where the kernel's own steps are shorter.
-const KV_BLOCK: usize = 64;
+pub(super) const KV_BLOCK: usize = 64;
 
 fn naive(
     spec: &Attention,
@@ -216,6 +224,7 @@ fn naive(
         request: spec.request("attention/naive").tunable("THREADS", small(threads)),
         tile_rows: threads,
         kv_block: KV_BLOCK,
+        paired: false,
         threads: small(threads),
         workgroup_bytes: 0,
         tiles: vec![tile("rows", threads)],
@@ -280,6 +289,7 @@ fn tiled(
             .tunable("KEY_SLICE", small(key_slice)),
         tile_rows: block_q,
         kv_block: block_k,
+        paired: false,
         threads: small(threads),
         workgroup_bytes,
         tiles: vec![
@@ -300,7 +310,7 @@ fn best_slice(dim: usize, longest: usize) -> usize {
         .unwrap_or(4)
 }
 
-fn check_workgroup(adapter: &AdapterProfile, threads: usize, bytes: u32) -> Result<(), String> {
+pub(super) fn check_workgroup(adapter: &AdapterProfile, threads: usize, bytes: u32) -> Result<(), String> {
     let limits = &adapter.limits;
     let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
     if threads > most as usize {
@@ -315,89 +325,4 @@ fn check_workgroup(adapter: &AdapterProfile, threads: usize, bytes: u32) -> Resu
         ));
     }
     Ok(())
-}
-
-fn broadcast(
-    spec: &Attention,
-    visibility: &Visibility<'_>,
-    adapter: &AdapterProfile,
-) -> Result<Candidate, String> {
-    let Some((least, most)) = adapter.features.subgroups else {
-        return Err("needs subgroups, which the adapter lacks (or the device was opened without)".into());
-    };
-    if least < 4 {
-        return Err(format!("needs subgroups of 4 lanes or more, the adapter's may have {least}"));
-    }
-    if adapter.kind != AdapterKind::Cpu {
-        return Err(
-            "a GPU's registers do not hold whole rows and keys: made for drivers that run on the CPU".into(),
-        );
-    }
-    let keys = if least < 8 { 4 } else { 8 };
-    let (head_dim, value_dim) = spec.padded_dims();
-    // A software driver runs one subgroup on a core: a workgroup of one needs no synchronisation.
-    let threads = most.max(4) as usize;
-    // Values of q and o that a lane holds, in cache rather than registers. Text and compile time grow with them, to about
-    // five seconds on lavapipe: what runs for milliseconds is not worth that.
-    let multiply_adds = float(head_dim + value_dim)
-        * spec.visited_by_structure(threads, keys).1
-        * visibility.visited_share(KV_BLOCK, KV_BLOCK);
-    let budget = match multiply_adds {
-        0.0..3e7 => 512,
-        3e7..2e8 => 1024,
-        _ => 2048,
-    };
-    let most_rows = (budget / (head_dim + value_dim)).max(1);
-    let wanted = spec.rows_for_tiles().div_ceil(threads).max(1);
-    let rows_a_lane = (0..=4).rev().map(|power| 1usize << power).find(|&rows| rows <= most_rows).unwrap_or(1);
-    let rows_a_lane = rows_a_lane.min(wanted.next_power_of_two());
-    // Fewer rows visit fewer blocks that only some of them see.
-    let candidates = [rows_a_lane, rows_a_lane.div_ceil(2)]
-        .map(|rows| broadcast_of(spec, visibility, adapter, threads, keys, rows));
-    let [more, fewer] = candidates;
-    let more = more?;
-    match fewer {
-        Ok(fewer) if fewer.cost.time < more.cost.time => Ok(fewer),
-        _ => Ok(more),
-    }
-}
-
-fn broadcast_of(
-    spec: &Attention,
-    visibility: &Visibility<'_>,
-    adapter: &AdapterProfile,
-    threads: usize,
-    keys: usize,
-    rows_a_lane: usize,
-) -> Result<Candidate, String> {
-    let (head_dim, value_dim) = spec.padded_dims();
-    check_workgroup(adapter, threads, 0)?;
-    let tile_rows = threads * rows_a_lane;
-    let (rows, pairs) = spec.visited(visibility, tile_rows, keys, KV_BLOCK);
-    let width = float(head_dim + value_dim);
-    let cost = Cost {
-        fma: pairs * width,
-        storage_loads: pairs * width / float(keys * rows_a_lane) + rows * width,
-        broadcasts: pairs * width / float(rows_a_lane),
-        exp2: pairs * (1.0 + 1.0 / float(keys)),
-        occupancy: occupancy(spec, adapter, tile_rows),
-        ..Cost::default()
-    };
-    Ok(Candidate {
-        variant: "broadcast",
-        request: spec
-            .request("attention/broadcast")
-            .tunable("THREADS", small(threads))
-            .tunable("ROWS", small(rows_a_lane))
-            .tunable("KEYS", small(keys))
-            // Best by trial on lavapipe (eight lanes) and SwiftShader (four).
-            .tunable("TILE_ROWS", small(rows_a_lane.min(if keys == 4 { 4 } else { 2 })))
-            .tunable("VALUE_ROWS", small(rows_a_lane.min(if keys == 4 { 4 } else { 1 }))),
-        tile_rows,
-        kv_block: KV_BLOCK,
-        threads: small(threads),
-        workgroup_bytes: 0,
-        tiles: vec![tile("rows", tile_rows), tile("rows a lane", rows_a_lane), tile("keys", keys)],
-        cost: timed(cost, adapter),
-    })
 }

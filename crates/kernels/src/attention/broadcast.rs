@@ -1,0 +1,137 @@
+//! What `broadcast` proposes.
+
+use super::{
+    Attention,
+    variants::{Candidate, KV_BLOCK, check_workgroup, float, occupancy, small, tile, timed},
+    visibility::{ListsFrom, Visibility},
+};
+use crate::{AdapterKind, AdapterProfile, Cost};
+
+/// Lanes of a workgroup, and keys that meet them together.
+#[derive(Clone, Copy)]
+struct Lanes {
+    threads: usize,
+    keys: usize,
+}
+
+pub(super) fn propose(
+    spec: &Attention,
+    visibility: &Visibility<'_>,
+    adapter: &AdapterProfile,
+) -> Result<Candidate, String> {
+    let Some((least, most)) = adapter.features.subgroups else {
+        return Err("needs subgroups, which the adapter lacks (or the device was opened without)".into());
+    };
+    if least < 4 {
+        return Err(format!("needs subgroups of 4 lanes or more, the adapter's may have {least}"));
+    }
+    if adapter.kind != AdapterKind::Cpu {
+        return Err(
+            "a GPU's registers do not hold whole rows and keys: made for drivers that run on the CPU".into(),
+        );
+    }
+    // A software driver runs one subgroup on a core: a workgroup of one needs no synchronisation.
+    let lanes = Lanes { threads: most.max(4) as usize, keys: if least < 8 { 4 } else { 8 } };
+    check_workgroup(adapter, lanes.threads, 0)?;
+    let (head_dim, value_dim) = spec.padded_dims();
+    // Values of q and o that a lane holds, in cache rather than registers. Text and compile time grow with them, to about
+    // five seconds on lavapipe: what runs for milliseconds is not worth that.
+    let multiply_adds = float(head_dim + value_dim)
+        * spec.visited_by_structure(lanes.threads, lanes.keys).1
+        * visibility.visited_share(KV_BLOCK, KV_BLOCK);
+    let budget = match multiply_adds {
+        0.0..3e7 => 512,
+        3e7..2e8 => 1024,
+        _ => 2048,
+    };
+    let most_rows = (budget / (head_dim + value_dim)).max(1);
+    let wanted = spec.rows_for_tiles().div_ceil(lanes.threads).max(1);
+    let rows = (0..=4).rev().map(|power| 1usize << power).find(|&rows| rows <= most_rows).unwrap_or(1);
+    let rows = rows.min(wanted.next_power_of_two());
+    // Fewer rows visit fewer blocks that only some of them see; halves with lists of their own are between the two.
+    let mut best = of_rows(spec, visibility, adapter, lanes, rows, false);
+    let mut try_other = |rows, paired| {
+        let other = of_rows(spec, visibility, adapter, lanes, rows, paired);
+        if other.cost.time < best.cost.time {
+            best = other;
+        }
+    };
+    if rows > 1 {
+        try_other(rows / 2, false);
+    }
+    if can_pair(spec, visibility, lanes, rows) {
+        try_other(rows, true);
+    }
+    Ok(best)
+}
+
+/// Whether the halves of a tile can have lists of their own: lists that are made with the plan, without bits.
+fn can_pair(spec: &Attention, visibility: &Visibility<'_>, lanes: Lanes, rows: usize) -> bool {
+    let half = rows / 2;
+    visibility.lists_from() == ListsFrom::Host
+        && spec.fold() == 1
+        && rows > 1
+        && half.is_multiple_of(half.min(rows_of_a_vector(lanes)))
+        && !spec.needs_bits(half * lanes.threads, KV_BLOCK)
+}
+
+/// Rows that meet a vector of keys before the next does: best by trial on lavapipe (eight lanes) and SwiftShader (four).
+fn rows_of_a_vector(lanes: Lanes) -> usize {
+    if lanes.keys == 4 { 4 } else { 2 }
+}
+
+fn of_rows(
+    spec: &Attention,
+    visibility: &Visibility<'_>,
+    adapter: &AdapterProfile,
+    lanes: Lanes,
+    rows_a_lane: usize,
+    paired: bool,
+) -> Candidate {
+    let Lanes { threads, keys } = lanes;
+    let (head_dim, value_dim) = spec.padded_dims();
+    let width = float(head_dim + value_dim);
+    let tile_rows = threads * rows_a_lane;
+    // Pairs of rows and keys that meet, and pairs for which keys have to be loaded: what half of the rows see, all are
+    // loaded for.
+    let (rows, pairs, loaded) = if paired {
+        let (rows, either) = spec.visited(visibility, tile_rows, keys, KV_BLOCK);
+        let (_, met) = spec.visited(visibility, tile_rows / 2, keys, KV_BLOCK);
+        // A second loop: text, and moves from one half to the other.
+        (rows, 1.02 * met, either)
+    } else {
+        let (rows, pairs) = spec.visited(visibility, tile_rows, keys, KV_BLOCK);
+        (rows, pairs, pairs)
+    };
+    let cost = Cost {
+        fma: pairs * width,
+        storage_loads: loaded * width / float(keys * rows_a_lane) + rows * width,
+        broadcasts: loaded * width / float(rows_a_lane),
+        exp2: pairs * (1.0 + 1.0 / float(keys)),
+        occupancy: occupancy(spec, adapter, tile_rows),
+        ..Cost::default()
+    };
+    let together = rows_of_a_vector(lanes).min(if paired { rows_a_lane / 2 } else { rows_a_lane });
+    let mut tiles = vec![tile("rows", tile_rows), tile("rows a lane", rows_a_lane), tile("keys", keys)];
+    if paired {
+        tiles.push(("lists".to_owned(), "one for each half of a tile".to_owned()));
+    }
+    Candidate {
+        variant: "broadcast",
+        request: spec
+            .request("attention/broadcast")
+            .tunable("THREADS", small(threads))
+            .tunable("ROWS", small(rows_a_lane))
+            .tunable("KEYS", small(keys))
+            .tunable("TILE_ROWS", small(together))
+            .tunable("VALUE_ROWS", small(if keys == 4 { together } else { 1 }))
+            .tunable("UNROLL_PARTS", if paired { 3u32 } else { 1 }),
+        tile_rows,
+        kv_block: KV_BLOCK,
+        paired,
+        threads: small(threads),
+        workgroup_bytes: 0,
+        tiles,
+        cost: timed(cost, adapter),
+    }
+}
