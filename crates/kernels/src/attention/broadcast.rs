@@ -47,7 +47,8 @@ pub(super) fn propose(
     let most_rows = (budget / (head_dim + value_dim)).max(1);
     let wanted = spec.rows_for_tiles().div_ceil(lanes.threads).max(1);
     let rows = (0..=4).rev().map(|power| 1usize << power).find(|&rows| rows <= most_rows).unwrap_or(1);
-    let rows = rows.min(wanted.next_power_of_two());
+    // Few queries are one tile, which need not be a power of two: 49 of them are 7 rows for each of 8 lanes.
+    let rows = rows.min(wanted);
     // Fewer rows visit fewer blocks that only some of them see; halves with lists of their own are between the two.
     let mut best = of_rows(spec, visibility, adapter, lanes, rows, false);
     let mut try_other = |rows, paired| {
@@ -56,7 +57,7 @@ pub(super) fn propose(
             best = other;
         }
     };
-    if rows > 1 {
+    if rows > 1 && rows.is_multiple_of(2) {
         try_other(rows / 2, false);
     }
     if can_pair(spec, visibility, lanes, rows) {
@@ -70,7 +71,7 @@ fn can_pair(spec: &Attention, visibility: &Visibility<'_>, lanes: Lanes, rows: u
     let half = rows / 2;
     visibility.lists_from() == ListsFrom::Host
         && spec.fold() == 1
-        && rows > 1
+        && rows.is_multiple_of(2)
         && half.is_multiple_of(half.min(rows_of_a_vector(lanes)))
         && !spec.needs_bits(half * lanes.threads, KV_BLOCK)
 }
@@ -113,7 +114,10 @@ fn of_rows(
         occupancy: occupancy(spec, adapter, tile_rows),
         ..Cost::default()
     };
-    let together = rows_of_a_vector(lanes).min(if paired { rows_a_lane / 2 } else { rows_a_lane });
+    let rows_of_part = if paired { rows_a_lane / 2 } else { rows_a_lane };
+    let together = Some(rows_of_a_vector(lanes))
+        .filter(|&rows| rows_of_part.is_multiple_of(rows))
+        .unwrap_or(rows_of_part);
     let mut tiles = vec![tile("rows", tile_rows), tile("rows a lane", rows_a_lane), tile("keys", keys)];
     if paired {
         tiles.push(("lists".to_owned(), "one for each half of a tile".to_owned()));
