@@ -25,6 +25,12 @@ fn main(
     if list >= sizes.lists {
         return;
     }
+    // Workgroup memory holds anything at first.
+    if thread == 0u {
+        atomicStore(&any_visible, 0u);
+        atomicStore(&any_hidden, 0u);
+    }
+    workgroupBarrier();
     let first = first_of(list);
     var seen = vec4<bool>(false);
     var hidden = vec4<bool>(false);

@@ -36,10 +36,20 @@ pub struct Kernel {
     pub time: Duration,
 }
 
-/// The cases of all operators.
-#[must_use]
-pub fn cases() -> Vec<Case> {
-    operators().iter().flat_map(|operator| operator.cases()).collect()
+/// The cases of all operators, the examples of their recipes included.
+///
+/// # Errors
+/// If a recipe is no problem.
+pub fn cases() -> Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    for operator in operators() {
+        cases.extend(operator.cases());
+        for recipe in operator.recipes() {
+            let case = operator.recipe_case(recipe.name);
+            cases.push(case.with_context(|| format!("recipe {}", recipe.name))?);
+        }
+    }
+    Ok(cases)
 }
 
 /// The names of a case's variants.
@@ -70,7 +80,7 @@ pub fn plan(case: &Case, adapter: &AdapterProfile, variant: &str) -> Result<Opti
 pub fn plans() -> Result<Vec<Planned>> {
     let mut all = Vec::new();
     let mut never: BTreeMap<String, usize> = BTreeMap::new();
-    for case in cases() {
+    for case in cases()? {
         for variant in variants(&case)? {
             for adapter in profiles::all() {
                 let found = plan(&case, &adapter, variant)?;

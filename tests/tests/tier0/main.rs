@@ -3,7 +3,10 @@
 mod golden;
 mod kernels;
 mod layering;
+mod options;
 mod plans;
 mod properties;
 mod reference;
 mod snapshots;
+mod stand_ins;
+mod visibility;

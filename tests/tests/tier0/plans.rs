@@ -11,7 +11,7 @@ use foveal_tests::{planned, profiles, say};
 fn planning_is_deterministic_and_quick() -> Result<()> {
     let profiles = profiles::all();
     let mut times = Vec::new();
-    for case in planned::cases() {
+    for case in planned::cases()? {
         for adapter in &profiles {
             let started = Instant::now();
             let plan = case.problem.plan(adapter, &Constraints::default())?;
@@ -57,7 +57,7 @@ fn a_plan_explains_every_variant() -> Result<()> {
 
 #[test]
 fn refused_variants_are_not_taken() -> Result<()> {
-    for case in planned::cases() {
+    for case in planned::cases()? {
         let mut constraints = Constraints::default();
         loop {
             match case.problem.plan(&profiles::lavapipe(), &constraints) {
@@ -130,16 +130,20 @@ fn errors_of_limits_name_the_limit() -> Result<()> {
 
 #[test]
 fn options_and_shape_lead_back_to_the_problem() -> Result<()> {
-    let mut problems: Vec<_> = planned::cases().into_iter().map(|case| (case.problem, case.seed)).collect();
+    let mut problems: Vec<_> = planned::cases()?.into_iter().map(|case| (case.problem, case.seed)).collect();
     for operator in operators() {
         problems.extend((0..300).map(|seed| (operator.random_case(seed).problem, seed)));
     }
+    // Lists that were made in code are in no option.
+    problems.retain(|(problem, _)| {
+        problem.options().contains_key("block_mask") || !problem.describe().contains("blocks ")
+    });
     for (problem, _) in &problems {
         let operator = operator(problem.operator())?;
         let again = operator
             .problem_of_shape(&problem.shape(), &problem.options())
             .with_context(|| problem.describe())?;
-        ensure!(format!("{problem:?}") == format!("{again:?}"), "{problem:?} comes back as {again:?}");
+        ensure!(same(&**problem, &*again), "{problem:?} comes back as {again:?}");
     }
     // And from tensors, as files hold them.
     for (problem, seed) in problems.iter().filter(|(problem, _)| problem.work().flops < 1e7) {
@@ -152,9 +156,19 @@ fn options_and_shape_lead_back_to_the_problem() -> Result<()> {
         let mut options = problem.options();
         options.remove("dtype");
         let again = operator.problem(&options, &tensors).with_context(|| problem.describe())?;
-        ensure!(format!("{problem:?}") == format!("{again:?}"), "{problem:?} comes back as {again:?}");
+        ensure!(same(&**problem, &*again), "{problem:?} comes back as {again:?}");
     }
     Ok(())
+}
+
+/// Whether two problems are the same but for the order of their tables, and what random values those are filled with.
+fn same(a: &dyn Problem, b: &dyn Problem) -> bool {
+    let ports = |problem: &dyn Problem| {
+        let mut ports = problem.ports();
+        ports.sort_by(|a, b| a.name.cmp(&b.name));
+        ports
+    };
+    a.describe() == b.describe() && a.options() == b.options() && ports(a) == ports(b)
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn encode(engine: &Engine, kernel: &foveal::Kernel) -> Result<()> {
     let ports = &kernel.plan().ports;
     let buffers: Vec<wgpu::Buffer> = ports
         .iter()
-        .map(|port| block_on(engine.buffer(&port.name, port.size_bytes())).context(port.name))
+        .map(|port| block_on(engine.buffer(&port.name, port.size_bytes())).with_context(|| port.name.clone()))
         .collect::<Result<_>>()?;
     let bound: Vec<(&str, &wgpu::Buffer)> = ports.iter().map(|port| &*port.name).zip(&buffers).collect();
     let scope = engine.device().push_error_scope(wgpu::ErrorFilter::Validation);

@@ -70,7 +70,7 @@ fn run_case(engine: &Engine, case: &Case, progress: &Mutex<Progress>) -> Result<
 /// Cases that share kernels, together: each group is run by one thread, on a device of that thread's own.
 fn groups(engine: &Engine) -> Result<Vec<Vec<Case>>> {
     let mut groups: BTreeMap<Vec<u128>, Vec<Case>> = BTreeMap::new();
-    for case in planned::cases() {
+    for case in planned::cases()? {
         let mut key = Vec::new();
         for variant in planned::variants(&case)? {
             let plan = planned::plan(&case, engine.profile(), variant)?;
@@ -131,7 +131,7 @@ fn runtime_checks_change_nothing() -> Result<()> {
     let unguarded = engine_or_skip!();
     let options = foveal::Options { runtime_checks: true, ..device::options() };
     let Some(guarded) = device::engine_with(module_path!(), options)? else { return Ok(()) };
-    for case in planned::cases().into_iter().filter(|case| GUARDED.contains(&case.name.as_str())) {
+    for case in planned::cases()?.into_iter().filter(|case| GUARDED.contains(&case.name.as_str())) {
         let prepared = Prepared::new(case.clone())?;
         for variant in planned::variants(&case)? {
             let Some(plan) = planned::plan(&case, guarded.profile(), variant)? else { continue };

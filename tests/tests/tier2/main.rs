@@ -6,11 +6,13 @@
 mod adversarial;
 mod cases;
 mod deterministic;
+mod lists;
 mod lost;
 mod pieces;
 mod rolled;
 mod self_check;
 mod strided;
+mod visibility;
 
 use std::path::Path;
 

@@ -10,6 +10,14 @@ use super::{
 };
 use crate::{AdapterProfile, Constraints, Cost, Error, Plan, Problem, Rejected};
 
+/// Threads and bytes of workgroup memory of the passes that come before the kernel, by shader.
+const PREPARING: [(&str, u32, u32); 4] = [
+    ("attention/norms", 64, 0),
+    ("attention/classify", 64, 32),
+    ("attention/compact", 64, 512),
+    ("attention/bits", 64, 0),
+];
+
 impl Attention {
     pub(super) fn plan_on(&self, adapter: &AdapterProfile, constraints: &Constraints) -> Result<Plan, Error> {
         self.validate()?;
@@ -76,6 +84,13 @@ impl Attention {
         if self.q_len > 0 {
             dispatches = self.dispatches(&taken, &visibility, adapter)?;
         }
+        let (mut threads, mut workgroup_bytes) = (taken.threads, taken.workgroup_bytes);
+        for (module, its_threads, its_bytes) in PREPARING {
+            if dispatches.passes.iter().any(|pass| pass.request.module == module) {
+                threads = threads.max(its_threads);
+                workgroup_bytes = workgroup_bytes.max(its_bytes);
+            }
+        }
         let mut tiles = taken.tiles;
         tiles.extend(dispatches.notes);
         Ok(Plan {
@@ -87,8 +102,8 @@ impl Attention {
             ports,
             scratch: dispatches.scratch,
             passes: dispatches.passes,
-            threads: taken.threads,
-            workgroup_bytes: taken.workgroup_bytes,
+            threads,
+            workgroup_bytes,
             cost: taken.cost,
             rejected,
         })

@@ -52,6 +52,19 @@ pub const SAMPLES: &[Sample] = &[
     attention("1x8x4096x64", r#"{"dtype":"f16"}"#, &[]),
     attention("1x8x4096x64", r#"{"mask":"causal"}"#, &[]),
     attention("1x8x4096x64", r#"{"lse":true}"#, &[]),
+    // Lists from the plan with a mask, in patches of a raster, of blocks, with bits of elements; from the device; none.
+    attention("1x8x4096x64", r#"{"mask":"causal & window(255, 0)"}"#, &[]),
+    attention("1x8x4096x128", r#"{"mask":"causal & window(255, 0)"}"#, &[]),
+    attention("1x8x4096x64", r#"{"mask":"disc(64, 8)"}"#, &[]),
+    attention("1x8x4096x64", r#"{"block_mask":{"q_block":64,"kv_block":64,"random":0.3,"seed":1}}"#, &[]),
+    attention("1x8x4096x64", r#"{"block_mask":{"q_block":16,"kv_block":16,"random":0.3,"seed":1}}"#, &[]),
+    attention("1x8x4096x64", r#"{"mask":"causal & same(doc)","tables":{"doc":"i32[4096]"}}"#, &[]),
+    attention("1x32:8x1:4096x64", r#"{"mask":"k < len[b]","tables":{"len":"i32[1]"}}"#, &[]),
+    // Scores; and what is computed for a row.
+    attention("1x8x4096x64", r#"{"mask":"causal","score":"softcap(20.0)"}"#, &[]),
+    attention("1x8x4096x64", r#"{"mask":"causal","score":"alibi"}"#, &[]),
+    attention("1x8x4096x64", r#"{"score":"s + bias[h, q, k]","tables":{"bias":"f16[8,4096,4096]"}}"#, &[]),
+    attention("1x8x4096x64", r#"{"qk_norm":"l2","scale":"scales","sink_logits":"sinks"}"#, &[]),
 ];
 
 /// The adapter that the engine would see if it opened a GPU of this family through wgpu on RADV.
@@ -207,9 +220,14 @@ fn samples(operator: &dyn Operator) -> Vec<Listed> {
 fn specialise(problem: &str, plan: &Plan) -> Result<Vec<Planned>, String> {
     let requests = plan.requests();
     let several = requests.len() > 1;
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     let made = requests.into_iter().map(|request| {
         let specialised = Library::builtin().specialise(request).map_err(|e| e.to_string())?;
         let module = request.module.rsplit('/').next().unwrap_or_default();
+        let times = seen.entry(module).or_default();
+        *times += 1;
+        // The same module for another purpose.
+        let module = if *times > 1 { format!("{module} {times}") } else { module.to_owned() };
         Ok(Planned {
             problem: problem.to_owned(),
             // A plan of several shaders has a line for each.
