@@ -127,7 +127,7 @@ async fn time(
 ) -> Result<Duration> {
     let kernel = engine.prepare(&engine.plan_with(spec, constraints)?).await?;
     let owned = spec.random_inputs(7);
-    let inputs: Vec<(&str, &HostTensor)> = owned.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let inputs: Vec<(&str, &HostTensor)> = owned.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     let outputs = engine.run(&kernel, &inputs).await?;
     for expected in spec.reference(&inputs, Rows::affordable(&spec.work(), 1))? {
         let found = outputs.iter().find(|(name, _)| *name == expected.name);

@@ -44,14 +44,14 @@ pub(crate) fn first_results(adapter: &str) -> Result<Option<[Duration; 2]>> {
 
 fn write_input(path: &Path) -> Result<()> {
     let spec = Attention::new([1, 8, 512, 64], [1, 8, 512, 64]);
-    let tensors: Vec<(&str, Vec<usize>, Vec<u8>)> = spec
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = spec
         .random_inputs(1)
         .into_iter()
-        .map(|(name, tensor)| (name, tensor.shape().to_vec(), tensor.to_bytes(spec.dtype)))
+        .map(|(name, tensor)| (name.into_owned(), tensor.shape().to_vec(), tensor.to_bytes(spec.dtype)))
         .collect();
     let views = tensors
         .iter()
-        .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+        .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
     safetensors::serialize_to_file(views, None, path)?;
     Ok(())

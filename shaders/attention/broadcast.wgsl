@@ -12,9 +12,11 @@
 // THREADS * ROWS FMAs. Subgroups may have any width from KEYS: lane i loads key i % KEYS; eight are read from the first
 // eight lanes, four from the lanes of each quad.
 
-import package::attention::problem::{FOLD, params, row_at, row_count, q_row, o_row, k_head_offset, v_head_offset, keys_seen, put_lse};
+import package::attention::problem::{FOLD, params, row_at, row_count, q_row, o_row, kv_head, k_head_offset, v_head_offset, keys_seen, put_lse};
 import package::attention::io::{q4, k4, v4, put_o4};
 import package::attention::hooks::{Element, hook_score, hook_visible};
+import package::attention::blocks::{ARRANGED, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
+import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
 import package::shared::vector::{UNROLL_COMPONENTS};
 
 // Widths, rounded up to multiples of four.
@@ -54,6 +56,16 @@ fn shuffled(mine: vec4f, first: u32) -> mat4x4f {
         subgroupShuffle(mine, first + 3u));
 }
 
+// The keys that four lanes hold, in the order in which a lane meets them.
+fn keys_met(mine: u32, group: u32) -> vec4u {
+    if KEYS == 4u {
+        return vec4u(mine, quadSwapX(mine), quadSwapY(mine), quadSwapDiagonal(mine));
+    }
+    let first = 4u * group;
+    return vec4u(subgroupShuffle(mine, first), subgroupShuffle(mine, first + 1u), subgroupShuffle(mine, first + 2u),
+        subgroupShuffle(mine, first + 3u));
+}
+
 // Which keys of a quad the columns of its matrices are.
 fn key_order(lane: u32) -> vec4u {
     if KEYS == 4u {
@@ -64,10 +76,12 @@ fn key_order(lane: u32) -> vec4u {
 
 @compute @workgroup_size(THREADS)
 fn main(
-    @builtin(workgroup_id) group: vec3u,
+    @builtin(workgroup_id) workgroup: vec3u,
     @builtin(local_invocation_index) thread: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
+    let place = place_of(workgroup);
+    let group = place.group;
     let first_row = params.first_row + group.x * THREADS * ROWS;
     let k_first = k_head_offset(group);
     let v_first = v_head_offset(group);
@@ -84,7 +98,7 @@ fn main(
     var maximum: array<f32, ROWS>;
     var weight_sum: array<f32, ROWS>;
     var seen: array<u32, ROWS>;
-    // Which rows these are; only hooks ask.
+    // Which rows these are; only hooks and sinks ask.
     var head: array<u32, ROWS>;
     var query: array<u32, ROWS>;
     // One row is loaded a turn, and those before it move up: a software driver spends milliseconds of compile time on each
@@ -95,17 +109,18 @@ fn main(
                 q[r][c] = q[r + 1u][c];
             }
             seen[r] = seen[r + 1u];
-            if SCORE_HOOK || MASK_HOOK {
+            if SCORE_HOOK || MASK_HOOK || SINKS {
                 head[r] = head[r + 1u];
                 query[r] = query[r + 1u];
             }
         }
         let row = row_at(first_row + turn * THREADS + thread, group);
+        let scale = row_scale(row);
         for (var c = 0u; c < K_VECTORS; c += 1u) {
-            q[ROWS - 1u][c] = q4(q_row(row), 4u * c) * params.scale_log2;
+            q[ROWS - 1u][c] = q4(q_row(row), 4u * c) * scale;
         }
         seen[ROWS - 1u] = keys_seen(row.query);
-        if SCORE_HOOK || MASK_HOOK {
+        if SCORE_HOOK || MASK_HOOK || SINKS {
             head[ROWS - 1u] = row.head;
             query[ROWS - 1u] = row.query;
         }
@@ -114,12 +129,31 @@ fn main(
         maximum[r] = FIRST_MAXIMUM;
     }
 
-    for (var key_0 = 0u; key_0 < keys; key_0 += KEYS) {
+    var k_norms = 0u;
+    if NORMALISE {
+        k_norms = key_norms_of(params.first_batch + group.z, kv_head(group));
+    }
+
+    let visits = visits_of(place.list, keys, KEYS);
+    for (var step = 0u; step < visits.steps; step += 1u) {
+        let key_0 = first_key(visits, step, KEYS);
         // Every load comes before the first FMA, so that what follows is one straight line.
-        let key = min(key_0 + lane % KEYS, params.kv_len - 1u);
+        let key = position_of(min(key_0 + lane % KEYS, params.kv_len - 1u));
         var mine: array<vec4f, K_VECTORS>;
         for (var c = 0u; c < K_VECTORS; c += 1u) {
             mine[c] = k4(k_first + key * params.k_row, 4u * c);
+        }
+        if NORMALISE {
+            let norm = inverse_norms[k_norms + key];
+            for (var c = 0u; c < K_VECTORS; c += 1u) {
+                mine[c] *= norm;
+            }
+        }
+        // A branch would save nothing: drivers that run on the CPU execute what is masked out.
+        let whole = step >= visits.partial_steps;
+        var bits = 0u;
+        if ELEMENT_BITS {
+            bits = bits_of_step(visits, step, KEYS);
         }
         // Column j of a matrix is four elements of the quad's j-th key, to be met as dot products.
         var keys_of: array<array<mat4x4f, K_VECTORS>, KEY_QUADS>;
@@ -147,17 +181,23 @@ fn main(
                 var raised = maximum[r];
                 for (var g = 0u; g < KEY_QUADS; g += 1u) {
                     let these = key_0 + 4u * g + key_order(lane);
-                    if SCORE_HOOK || MASK_HOOK {
+                    var here = min(these, vec4u(params.kv_len - 1u));
+                    if ARRANGED {
+                        here = keys_met(key, g);
+                    }
+                    if SCORE_HOOK {
                         for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-                            let here = min(these[i], params.kv_len - 1u);
-                            let at = Element(params.first_batch + group.z, head[r], query[r], here);
-                            if SCORE_HOOK {
-                                s[r][g][i] = hook_score(s[r][g][i], at);
-                            }
-                            if MASK_HOOK {
-                                s[r][g][i] = select(HIDDEN, s[r][g][i], hook_visible(at));
-                            }
+                            let at = Element(params.first_batch + group.z, head[r], query[r], here[i]);
+                            s[r][g][i] = hook_score(s[r][g][i], at);
                         }
+                    }
+                    if MASK_HOOK {
+                        let at = Element(params.first_batch + group.z, head[r], query[r], key_0);
+                        s[r][g] = select(vec4f(HIDDEN), s[r][g], hook_visible(at, here) | vec4<bool>(whole));
+                    }
+                    if ELEMENT_BITS {
+                        let visible = visible_by_bits(bits, r * THREADS + thread, these);
+                        s[r][g] = select(vec4f(HIDDEN), s[r][g], visible | vec4<bool>(whole));
                     }
                     s[r][g] = select(vec4f(HIDDEN), s[r][g], these < vec4u(seen[r]));
                     raised = max(raised, max(max(s[r][g].x, s[r][g].y), max(s[r][g].z, s[r][g].w)));
@@ -202,6 +242,14 @@ fn main(
     // The rows leave as they came: the first is written, the others move up.
     for (var turn = 0u; turn < ROWS; turn += 1u) {
         let index = first_row + turn * THREADS + thread;
+        if SINKS {
+            let sunk = with_sink(maximum[0], head[0]);
+            maximum[0] = sunk.x;
+            weight_sum[0] = weight_sum[0] * sunk.y + sunk.z;
+            for (var c = 0u; c < V_VECTORS; c += 1u) {
+                o[0][c] *= sunk.y;
+            }
+        }
         if index < row_count() {
             let row = row_at(index, group);
             // A row that sees no key has no weight: zero over one, not over zero.
@@ -219,6 +267,9 @@ fn main(
                 o[r][c] = o[r + 1u][c];
             }
             weight_sum[r] = weight_sum[r + 1u];
+            if SINKS {
+                head[r] = head[r + 1u];
+            }
             maximum[r] = maximum[r + 1u];
         }
     }

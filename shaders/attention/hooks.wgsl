@@ -1,7 +1,7 @@
 // Where masks and scores given as expressions are inserted. As they stand they change nothing; a kernel calls them only
 // where its tunables SCORE_HOOK and MASK_HOOK say so.
 
-// One element of the score matrix. Indices count from the problem's first batch entry and head.
+// One element of the score matrix.
 struct Element {
     batch: u32,
     head: u32,
@@ -9,12 +9,12 @@ struct Element {
     key: u32,
 }
 
-// The score that enters the softmax, in base 2, from the scaled one.
+// The score that enters the softmax, in base 2, from the scaled one, in natural units.
 fn hook_score(score: f32, at: Element) -> f32 {
-    return score;
+    return score * 1.4426950408889634;
 }
 
-// Whether the query sees the key, beyond what the structural mask says.
-fn hook_visible(at: Element) -> bool {
-    return true;
+// Whether the query sees the keys, beyond what structure and lists say. The element's own key does not count.
+fn hook_visible(at: Element, keys: vec4u) -> vec4<bool> {
+    return vec4<bool>(true);
 }

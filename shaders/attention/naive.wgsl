@@ -8,9 +8,11 @@
 // Numerics  f32 accumulation; scores in base 2
 // Source    Milakov and Gimelshein 2018, algorithm 3
 
-import package::attention::problem::{params, row_at, row_count, q_row, o_row, k_head_offset, v_head_offset, keys_seen, put_lse};
+import package::attention::problem::{params, row_at, row_count, q_row, o_row, kv_head, k_head_offset, v_head_offset, keys_seen, put_lse};
 import package::attention::io::{q4, k4, v4, put_o4};
 import package::attention::hooks::{Element, hook_score, hook_visible};
+import package::attention::blocks::{KV_BLOCK, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
+import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
 
 // Widths, rounded up to multiples of four.
 const HEAD_DIM: u32 = 64u;
@@ -22,28 +24,53 @@ const MASK_HOOK: bool = false;
 const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let place = place_of(workgroup);
+    let group = place.group;
+    let row_in_tile = thread;
     let index = params.first_row + group.x * THREADS + thread;
     let row = row_at(index, group);
     let q_first = q_row(row);
     let k_first = k_head_offset(group);
     let v_first = v_head_offset(group);
+    let scale = row_scale(row);
+    var k_norms = 0u;
+    if NORMALISE {
+        k_norms = key_norms_of(row.batch, kv_head(group));
+    }
+    let keys = keys_seen(row.query);
+    let visits = visits_of(place.list, keys, KV_BLOCK);
 
     var o: array<vec4f, VALUE_DIM / 4u>;
     var maximum = -1e30;
     var weight_sum = 0.0;
-    for (var key = 0u; key < keys_seen(row.query); key += 1u) {
+    for (var at_key = 0u; at_key < visits.steps * KV_BLOCK; at_key += 1u) {
+        let step = at_key / KV_BLOCK;
+        let place_of_key = first_key(visits, step, KV_BLOCK) + at_key % KV_BLOCK;
+        if place_of_key >= keys {
+            continue;
+        }
+        let key = position_of(place_of_key);
+        if ELEMENT_BITS {
+            let bits = bits_of_step(visits, step, KV_BLOCK);
+            if step < visits.partial_steps && !visible_by_bits(bits, row_in_tile, vec4u(key)).x {
+                continue;
+            }
+        }
         var score = 0.0;
         for (var d = 0u; d < HEAD_DIM; d += 4u) {
             score += dot(q4(q_first, d), k4(k_first + key * params.k_row, d));
         }
-        score *= params.scale_log2;
+        score *= scale;
+        if NORMALISE {
+            score *= inverse_norms[k_norms + key];
+        }
         let at = Element(row.batch, row.head, row.query, key);
         if SCORE_HOOK {
             score = hook_score(score, at);
         }
         if MASK_HOOK {
-            if !hook_visible(at) {
+            if step < visits.partial_steps && !hook_visible(at, vec4u(key)).x {
                 continue;
             }
         }
@@ -57,6 +84,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         }
     }
 
+    if SINKS {
+        let sunk = with_sink(maximum, row.head);
+        maximum = sunk.x;
+        weight_sum = weight_sum * sunk.y + sunk.z;
+        for (var c = 0u; c < VALUE_DIM / 4u; c += 1u) {
+            o[c] *= sunk.y;
+        }
+    }
     if index < row_count() {
         // A row that sees no key has no weight: zero over one, not over zero.
         let inverse = 1.0 / select(weight_sum, 1.0, weight_sum == 0.0);

@@ -5,17 +5,21 @@
 // A *row* of a kernel is one (head, query) pair of the heads that share its workgroup's keys: with `fold` heads folded
 // together, rows run over head-in-group first, then over queries. Offsets and strides in elements.
 
+import package::attention::blocks::{ARRANGED, position_of};
+
 struct Params {
     q_len: u32,
     kv_len: u32,
     head_dim: u32,
     value_dim: u32,
+    q_heads: u32,
     // Query heads a key/value head serves, and how many of them share a workgroup (1 or all).
     group: u32,
     fold: u32,
     // Query i sees the keys below i + visible, if there are that many.
     visible: i32,
-    scale_log2: f32,
+    // Factor of the scores, where each head has none of its own: in base 2, or natural if a hook makes it so.
+    scale: f32,
     negative_infinity: f32,
     // Workgroups count from here when a problem is split over dispatches.
     first_batch: u32,
@@ -28,6 +32,12 @@ struct Params {
     v_base: u32, v_batch: u32, v_head: u32, v_row: u32,
     o_base: u32, o_batch: u32, o_head: u32, o_row: u32,
     lse_base: u32, lse_batch: u32, lse_head: u32,
+    // Lists of blocks (see blocks.wgsl): tiles and heads that have one, and where their parts lie.
+    list_tiles: u32, list_heads: u32,
+    positions_at: u32,
+    order_at: u32, first_at: u32, partial_at: u32, count_at: u32, entries_at: u32, bits_of_at: u32, bits_at: u32,
+    // Where the norms of k begin (see scale.wgsl).
+    key_norms_at: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -66,7 +76,7 @@ fn row_at(row: u32, group: vec3u) -> Row {
     if FOLD {
         return Row(batch, head + inside / params.q_len, inside % params.q_len);
     }
-    return Row(batch, head, inside);
+    return Row(batch, head, position_of(inside));
 }
 
 fn q_row(row: Row) -> u32 {
@@ -75,7 +85,7 @@ fn q_row(row: Row) -> u32 {
 
 // The row `ahead` rows after `row`, whose own offset is `offset`: no multiplication where rows are evenly spaced.
 fn q_row_after(offset: u32, row: u32, ahead: u32, group: vec3u) -> u32 {
-    if FOLD {
+    if FOLD || ARRANGED {
         return q_row(row_at(row + ahead, group));
     }
     let last = Row(params.first_batch + group.z, first_head(group), params.q_len - 1u);

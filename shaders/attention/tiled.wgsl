@@ -12,9 +12,11 @@
 // q and k are staged transposed ([d][row], [d][key]): one vec4 load brings four rows or keys of the same d, and each pair
 // of loads feeds an outer product of 16 FMAs. The weights are staged as [key][row] for the same reason.
 
-import package::attention::problem::{FOLD, params, row_at, row_count, q_row, q_row_after, o_row, k_head_offset, v_head_offset, keys_seen, put_lse};
+import package::attention::problem::{FOLD, params, row_at, row_count, q_row, q_row_after, o_row, kv_head, k_head_offset, v_head_offset, keys_seen, put_lse};
 import package::attention::io::{q4, k4, v4, put_o4};
 import package::attention::hooks::{Element, hook_score, hook_visible};
+import package::attention::blocks::{ARRANGED, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
+import package::attention::scale::{HEAD_SCALE, NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
 import package::shared::vector::{UNROLL_COMPONENTS};
 
 // Widths, rounded up to multiples of four.
@@ -64,8 +66,15 @@ fn stage_transposed(at: u32, step: u32, a: vec4f, b: vec4f, c: vec4f, d: vec4f) 
     stage[at + 3u * step] = vec4f(a.w, b.w, c.w, d.w);
 }
 
+// The key in a place, or in the last.
+fn key_in(place: u32) -> u32 {
+    return position_of(min(place, params.kv_len - 1u));
+}
+
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let place = place_of(workgroup);
+    let group = place.group;
     let lane = thread % LANES;
     let row_lane = thread / LANES;
     let first_row = params.first_row + group.x * BLOCK_Q;
@@ -92,13 +101,26 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         maximum[r] = FIRST_MAXIMUM;
     }
 
-    for (var key_0 = 0u; key_0 < keys; key_0 += BLOCK_K) {
+    var scale: array<f32, 4>;
+    if HEAD_SCALE || NORMALISE {
+        for (var r = 0u; r < 4u; r += 1u) {
+            scale[r] = row_scale(row_at(first_row + row_lane * 4u + r, group));
+        }
+    }
+    var k_norms = 0u;
+    if NORMALISE {
+        k_norms = key_norms_of(params.first_batch + group.z, kv_head(group));
+    }
+
+    let visits = visits_of(place.list, keys, BLOCK_K);
+    for (var step = 0u; step < visits.steps; step += 1u) {
+        let key_0 = first_key(visits, step, BLOCK_K);
         var s: array<vec4f, 4>;
         for (var slice = 0u; slice < HEAD_DIM; slice += SLICE) {
             workgroupBarrier();
             // A block is 4 x 4: first come those of q, then those of k.
-            for (var step = 0u; step < UNROLL_BLOCKS; step += 1u) {
-                let block = thread + step * THREADS;
+            for (var turn = 0u; turn < UNROLL_BLOCKS; turn += 1u) {
+                let block = thread + turn * THREADS;
                 if block < Q_BLOCKS {
                     let quad = block % ROW_LANES;
                     let column = block / ROW_LANES * 4u;
@@ -117,7 +139,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
                     let d = slice + column;
                     let at = K_STAGE + column * LANES + quad;
                     let a = k_first + (key_0 + quad * 4u) * params.k_row;
-                    if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
+                    if ARRANGED {
+                        if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
+                            let from_place = key_0 + quad * 4u;
+                            stage_transposed(at, LANES, k4(k_first + key_in(from_place) * params.k_row, d),
+                                k4(k_first + key_in(from_place + 1u) * params.k_row, d),
+                                k4(k_first + key_in(from_place + 2u) * params.k_row, d),
+                                k4(k_first + key_in(from_place + 3u) * params.k_row, d));
+                        } else {
+                            stage_transposed(at, LANES, vec4f(), vec4f(), vec4f(), vec4f());
+                        }
+                    } else if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
                         stage_transposed(at, LANES, k4(min(a, k_last), d), k4(min(a + params.k_row, k_last), d),
                             k4(min(a + 2u * params.k_row, k_last), d), k4(min(a + 3u * params.k_row, k_last), d));
                     } else {
@@ -126,8 +158,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
                 }
             }
             workgroupBarrier();
-            for (var step = 0u; step < UNROLL_SCORES; step += 1u) {
-                let d = step * BATCH;
+            for (var turn = 0u; turn < UNROLL_SCORES; turn += 1u) {
+                let d = turn * BATCH;
                 var a: array<vec4f, BATCH>;
                 var b: array<vec4f, BATCH>;
                 for (var u = 0u; u < BATCH; u += 1u) {
@@ -143,19 +175,44 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         }
 
         for (var r = 0u; r < 4u; r += 1u) {
-            s[r] *= params.scale_log2;
+            if HEAD_SCALE || NORMALISE {
+                s[r] *= scale[r];
+            } else {
+                s[r] *= params.scale;
+            }
         }
         let key = key_0 + lane * 4u;
-        if SCORE_HOOK || MASK_HOOK {
+        let places = min(vec4u(key, key + 1u, key + 2u, key + 3u), vec4u(params.kv_len - 1u));
+        var these = places;
+        if ARRANGED {
+            these = vec4u(key_in(places.x), key_in(places.y), key_in(places.z), key_in(places.w));
+        }
+        if NORMALISE {
+            let norms = vec4f(inverse_norms[k_norms + these.x], inverse_norms[k_norms + these.y],
+                inverse_norms[k_norms + these.z], inverse_norms[k_norms + these.w]);
+            for (var r = 0u; r < 4u; r += 1u) {
+                s[r] *= norms;
+            }
+        }
+        if SCORE_HOOK {
             for (var r = 0u; r < 4u; r += 1u) {
                 let row = row_at(first_row + row_lane * 4u + r, group);
                 for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
-                    let at = Element(row.batch, row.head, row.query, min(key + c, params.kv_len - 1u));
-                    if SCORE_HOOK {
-                        s[r][c] = hook_score(s[r][c], at);
-                    }
+                    s[r][c] = hook_score(s[r][c], Element(row.batch, row.head, row.query, these[c]));
+                }
+            }
+        }
+        if MASK_HOOK || ELEMENT_BITS {
+            // The same for the whole workgroup: blocks without hidden elements skip all of this.
+            if step < visits.partial_steps {
+                for (var r = 0u; r < 4u; r += 1u) {
+                    let row = row_at(first_row + row_lane * 4u + r, group);
                     if MASK_HOOK {
-                        s[r][c] = select(HIDDEN, s[r][c], hook_visible(at));
+                        s[r] = select(vec4f(HIDDEN), s[r], hook_visible(Element(row.batch, row.head, row.query, key), these));
+                    }
+                    if ELEMENT_BITS {
+                        let bits = bits_of_step(visits, step, BLOCK_K);
+                        s[r] = select(vec4f(HIDDEN), s[r], visible_by_bits(bits, row_lane * 4u + r, places));
                     }
                 }
             }
@@ -195,20 +252,25 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
                 let at = (lane * 4u - part) * ROW_LANES + row_lane;
                 stage_transposed(at, ROW_LANES, s[0], s[1], s[2], s[3]);
             }
-            for (var step = 0u; step < UNROLL_VALUES; step += 1u) {
-                let block = thread + step * THREADS;
+            for (var turn = 0u; turn < UNROLL_VALUES; turn += 1u) {
+                let block = thread + turn * THREADS;
                 let column = block % VALUE_LANES * 4u;
                 // The last key's values stand in for those of keys beyond it: their weight is zero, and zero times what
                 // else lies there need not be.
                 let inside = KEY_SLICE * VALUE_LANES % THREADS == 0u || block < KEY_SLICE * VALUE_LANES;
                 if inside && (4u * VALUE_LANES == VALUE_DIM || column < VALUE_DIM) {
-                    let from_key = v_first + (key_0 + part + block / VALUE_LANES) * params.v_row;
-                    stage[V_STAGE + block] = v4(min(from_key, v_last), column);
+                    if ARRANGED {
+                        let from_key = v_first + key_in(key_0 + part + block / VALUE_LANES) * params.v_row;
+                        stage[V_STAGE + block] = v4(from_key, column);
+                    } else {
+                        let from_key = v_first + (key_0 + part + block / VALUE_LANES) * params.v_row;
+                        stage[V_STAGE + block] = v4(min(from_key, v_last), column);
+                    }
                 }
             }
             workgroupBarrier();
-            for (var step = 0u; step < UNROLL_WEIGHTS; step += 1u) {
-                let j = step * BATCH;
+            for (var turn = 0u; turn < UNROLL_WEIGHTS; turn += 1u) {
+                let j = turn * BATCH;
                 var p: array<vec4f, BATCH>;
                 var b: array<array<vec4f, VALUE_VECTORS>, BATCH>;
                 for (var u = 0u; u < BATCH; u += 1u) {
@@ -237,6 +299,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     }
     for (var r = 0u; r < 4u; r += 1u) {
         let index = first_row + row_lane * 4u + r;
+        if SINKS {
+            let sunk = with_sink(maximum[r], row_at(index, group).head);
+            maximum[r] = sunk.x;
+            total[r] = total[r] * sunk.y + sunk.z;
+            for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
+                o[r][c] *= sunk.y;
+            }
+        }
         if index < row_count() {
             let row = row_at(index, group);
             // A row that sees no key has no weight: zero over one, not over zero.

@@ -84,12 +84,13 @@ pub fn write(
                         Dtype::F16 => Stored::F16,
                         Dtype::Bf16 => Stored::BF16,
                         Dtype::F32 => Stored::F32,
+                        Dtype::I32 => Stored::I32,
+                        Dtype::U8 => Stored::U8,
                     };
                     let mut bytes = tensor.to_bytes(dtype);
                     bytes.truncate(tensor.len() * dtype.size_bytes());
                     (stored, bytes)
                 }
-                (TensorData::I32(x), _) => (Stored::I32, x.iter().flat_map(|x| x.to_le_bytes()).collect()),
                 _ => (Stored::F64, tensor.to_f64().iter().flat_map(|x| x.to_le_bytes()).collect()),
             };
             (name.as_str(), dtype, tensor.shape(), bytes)

@@ -68,13 +68,13 @@ pub fn reference_agrees(path: &Path) -> Result<Option<String>> {
         .iter()
         .filter(|port| port.role == PortRole::Input)
         .map(|port| {
-            Ok((port.name, file.tensor(port.name).with_context(|| format!("no tensor `{}`", port.name))?))
+            Ok((&*port.name, file.tensor(&port.name).with_context(|| format!("no tensor `{}`", port.name))?))
         })
         .collect::<Result<_>>()?;
     let computed = problem.reference(&inputs, Rows::All)?;
     let mut compared = 0;
     for output in &computed {
-        let stored = file.tensor(&format!("{}_f64", output.name)).or_else(|| file.tensor(output.name));
+        let stored = file.tensor(&format!("{}_f64", output.name)).or_else(|| file.tensor(&output.name));
         let Some(stored) = stored else { continue };
         compared += 1;
         let expected = Expected { values: stored.to_f64(), elements: None, ..output.clone() };

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use foveal::wgpu;
 use foveal::{Engine, Kernel};
 use foveal_kernels::{
-    Case, Comparison, Dtype, Expected, HostTensor, Plan, Port, PortRole, Rows, TensorData, compare,
+    Case, Comparison, Dtype, Expected, HostTensor, Name, Plan, Port, PortRole, Rows, TensorData, compare,
 };
 use pollster::block_on;
 
@@ -48,7 +48,7 @@ impl<'p> Placed<'p> {
         let mut bytes = vec![around; (start + size).next_multiple_of(4) + 256];
         bytes[start..start + body.len()].copy_from_slice(body);
         bytes[start + body.len()..start + size].fill(POISON);
-        let buffer = block_on(engine.buffer(port.name, bytes.len() as u64))?;
+        let buffer = block_on(engine.buffer(&port.name, bytes.len() as u64))?;
         engine.queue().write_buffer(&buffer, 0, &bytes);
         Ok(Self { port, buffer, bytes, start, size })
     }
@@ -90,7 +90,7 @@ pub fn run(engine: &Engine, kernel: &Kernel, inputs: &[(&str, Vec<u8>)]) -> Resu
         tensors.push(Placed::new(engine, port, body)?);
     }
     let bound: Vec<(&str, wgpu::BufferSlice<'_>)> =
-        tensors.iter().filter(|t| t.size > 0).map(|tensor| (tensor.port.name, tensor.slice())).collect();
+        tensors.iter().filter(|t| t.size > 0).map(|tensor| (&*tensor.port.name, tensor.slice())).collect();
     let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     kernel.encode(&mut encoder, &bound)?;
     engine.queue().submit([encoder.finish()]);
@@ -108,7 +108,7 @@ pub fn run(engine: &Engine, kernel: &Kernel, inputs: &[(&str, Vec<u8>)]) -> Resu
 ///
 /// # Errors
 /// If the problem gives no tensor for one.
-pub fn storage<'n>(ports: &[Port], inputs: &[(&'n str, HostTensor)]) -> Result<Vec<(&'n str, Vec<u8>)>> {
+pub fn storage<'n>(ports: &[Port], inputs: &'n [(Name, HostTensor)]) -> Result<Vec<(&'n str, Vec<u8>)>> {
     inputs
         .iter()
         .map(|(name, tensor)| {
@@ -116,7 +116,7 @@ pub fn storage<'n>(ports: &[Port], inputs: &[(&'n str, HostTensor)]) -> Result<V
             let port = port.with_context(|| format!("there is no port `{name}`"))?;
             let mut bytes = tensor.to_bytes(port.dtype);
             bytes.truncate(tensor.len() * port.dtype.size_bytes());
-            Ok((*name, bytes))
+            Ok((&**name, bytes))
         })
         .collect()
 }
@@ -142,7 +142,7 @@ pub struct Prepared {
     /// The case.
     pub case: Case,
     /// Its inputs.
-    pub inputs: Vec<(&'static str, HostTensor)>,
+    pub inputs: Vec<(Name, HostTensor)>,
     /// The reference's outputs.
     pub expected: Vec<Expected>,
 }
@@ -179,7 +179,7 @@ impl Prepared {
         for expected in &self.expected {
             let output = outputs.iter().find(|output| output.port.name == expected.name);
             let actual = dense(output.with_context(|| format!("no output `{}`", expected.name))?)?;
-            let comparison = compare(expected, &actual, problem.tolerance(expected.name))?;
+            let comparison = compare(expected, &actual, problem.tolerance(&expected.name))?;
             if !comparison.passed {
                 let name = format!("{} {}", self.case.name, plan.variant);
                 let path = self.leave(folder, &name, expected, &actual)?;
@@ -196,7 +196,7 @@ impl Prepared {
             Some(_) => HostTensor::new(vec![expected.values.len()], values)?,
         };
         let mut tensors: Vec<(String, &HostTensor)> =
-            self.inputs.iter().map(|(name, tensor)| ((*name).to_owned(), tensor)).collect();
+            self.inputs.iter().map(|(name, tensor)| (name.clone().into_owned(), tensor)).collect();
         tensors.push((format!("{}_f64", expected.name), &wanted));
         tensors.push((format!("{}_got", expected.name), actual));
         let mut options = self.case.problem.options();
@@ -226,8 +226,8 @@ pub fn describe(comparison: &Comparison) -> String {
 
 /// Inputs as references take them.
 #[must_use]
-pub fn borrowed<'a>(inputs: &'a [(&'static str, HostTensor)]) -> Vec<(&'a str, &'a HostTensor)> {
-    inputs.iter().map(|(name, tensor)| (*name, tensor)).collect()
+pub fn borrowed<'a>(inputs: &'a [(Name, HostTensor)]) -> Vec<(&'a str, &'a HostTensor)> {
+    inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect()
 }
 
 /// Compiles a plan, runs it on inputs drawn from `seed` and judges the result.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use foveal_kernels::{
-    AdapterProfile, Constraints, Error, Expected, HostTensor, Plan, Port, Problem, Rows, Tolerance, Work,
+    AdapterProfile, Constraints, Error, Expected, HostTensor, Name, Plan, Port, Problem, Rows, Tolerance,
+    Work,
 };
 use foveal_shaders::{Library, Request};
 use serde_json::{Map, Value};
@@ -72,7 +73,7 @@ impl Problem for Sabotaged {
         self.0.ports()
     }
 
-    fn random_inputs(&self, seed: u64) -> Vec<(&'static str, HostTensor)> {
+    fn random_inputs(&self, seed: u64) -> Vec<(Name, HostTensor)> {
         self.0.random_inputs(seed)
     }
 

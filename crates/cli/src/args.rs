@@ -64,6 +64,10 @@ fn check(op: Arg) -> Command {
         .arg(op)
         .arg(
             text("cases", "NAME", "Only cases whose name contains this")
+                .conflicts_with_all(["golden", "random", "recipe"]),
+        )
+        .arg(
+            text("recipe", "NAME", "The example of this recipe (`foveal list` has them), or of `all`")
                 .conflicts_with_all(["golden", "random"]),
         )
         .arg(
@@ -172,7 +176,7 @@ fn variant() -> Arg {
 }
 
 fn dtype(help: &str) -> Arg {
-    let names: Vec<String> = Dtype::ALL.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = Dtype::FLOATS.iter().map(ToString::to_string).collect();
     text("dtype", "DTYPE", help).value_parser(PossibleValuesParser::new(&names))
 }
 

@@ -5,7 +5,7 @@ use clap::ArgMatches;
 use foveal::{
     AdapterChoice, AdapterInfo, Engine, ErrorKind, Kernel, Options, Roofline, SelfCheck, Timing, Timings,
 };
-use foveal_kernels::{AdapterProfile, Constraints, HostTensor, Plan, Problem};
+use foveal_kernels::{AdapterProfile, Constraints, HostTensor, Name, Plan, Problem};
 
 use crate::args;
 use crate::failure::{one_line, usage};
@@ -141,8 +141,8 @@ impl Device {
     pub(crate) fn run(
         &self,
         kernel: &Kernel,
-        inputs: &[(&'static str, &HostTensor)],
-    ) -> Result<Vec<(&'static str, HostTensor)>> {
+        inputs: &[(&str, &HostTensor)],
+    ) -> Result<Vec<(Name, HostTensor)>> {
         Ok(pollster::block_on(self.engine.run(kernel, inputs))?)
     }
 
@@ -150,7 +150,7 @@ impl Device {
     pub(crate) fn time(
         &self,
         kernel: &Kernel,
-        inputs: &[(&'static str, &HostTensor)],
+        inputs: &[(&str, &HostTensor)],
         timing: Timing,
     ) -> Result<Timings> {
         Ok(pollster::block_on(self.engine.time(kernel, inputs, timing))?)

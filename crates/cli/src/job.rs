@@ -90,22 +90,23 @@ impl Job {
     }
 
     /// The tensors that the problem reads.
-    pub(crate) fn inputs(&self) -> Result<Vec<(&'static str, &HostTensor)>> {
+    pub(crate) fn inputs(&self) -> Result<Vec<(&str, &HostTensor)>> {
         self.problem
             .ports()
             .iter()
             .filter(|port| port.role == PortRole::Input)
             .map(|port| {
-                let tensor = self.tensor(port.name).ok_or_else(|| {
+                let held = self.tensors.iter().find(|(held, _)| *held == port.name);
+                let (name, tensor) = held.ok_or_else(|| {
                     let held: Vec<&str> = self.tensors.iter().map(|(name, _)| name.as_str()).collect();
-                    let hint = suggestion(port.name, held.iter().copied());
+                    let hint = suggestion(&port.name, held.iter().copied());
                     usage(format!(
                         "there is no tensor `{}`; the input holds {}{hint}",
                         port.name,
                         held.join(", ")
                     ))
                 })?;
-                Ok((port.name, tensor))
+                Ok((name.as_str(), tensor))
             })
             .collect()
     }

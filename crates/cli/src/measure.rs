@@ -65,8 +65,7 @@ pub(crate) fn measure(
     let plan = device.plan(problem, variant)?;
     let kernel = device.prepare(&plan, variant.is_some())?;
     let inputs = problem.random_inputs(SEED);
-    let inputs: Vec<(&'static str, &HostTensor)> =
-        inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let inputs: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     let expected = problem.reference(&inputs, Rows::affordable(&problem.work(), SEED))?;
     let checked = verify::check(problem, &expected, &device.run(&kernel, &inputs)?)?;
     let times = if checked.passed() { Some(time(device, &kernel, &inputs, repeats, limit)?) } else { None };
@@ -77,7 +76,7 @@ pub(crate) fn measure(
 pub(crate) fn time(
     device: &Device,
     kernel: &Kernel,
-    inputs: &[(&'static str, &HostTensor)],
+    inputs: &[(&str, &HostTensor)],
     repeats: usize,
     limit: Duration,
 ) -> Result<Times> {

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use foveal_kernels::{
-    Comparison, Expected, HostTensor, Port, PortRole, Problem, TensorData, Tolerance, compare,
+    Comparison, Expected, HostTensor, Name, Port, PortRole, Problem, TensorData, Tolerance, compare,
 };
 
 /// The comparison of all outputs of a run.
@@ -71,7 +71,7 @@ fn worst_head(output: &Comparison) -> Option<(usize, f64)> {
 pub(crate) fn check(
     problem: &dyn Problem,
     expected: &[Expected],
-    actual: &[(&'static str, HostTensor)],
+    actual: &[(Name, HostTensor)],
 ) -> Result<Checked> {
     check_within(expected, actual, |output| problem.tolerance(output))
 }
@@ -79,7 +79,7 @@ pub(crate) fn check(
 /// Compares `actual` with `expected`.
 pub(crate) fn check_within(
     expected: &[Expected],
-    actual: &[(&'static str, HostTensor)],
+    actual: &[(Name, HostTensor)],
     tolerance: impl Fn(&str) -> Tolerance,
 ) -> Result<Checked> {
     let outputs = expected
@@ -89,7 +89,7 @@ pub(crate) fn check_within(
                 .iter()
                 .find(|(name, _)| *name == expected.name)
                 .ok_or_else(|| anyhow!("the run gave no output `{}`", expected.name))?;
-            Ok(compare(expected, actual, tolerance(expected.name))?)
+            Ok(compare(expected, actual, tolerance(&expected.name))?)
         })
         .collect::<Result<_>>()?;
     Ok(Checked { outputs })
@@ -120,7 +120,7 @@ pub(crate) fn stored<'a>(
 ) -> Result<Vec<Expected>> {
     let mut expected = Vec::new();
     for port in ports.iter().filter(|port| port.role == PortRole::Output) {
-        let Some(tensor) = tensor(&format!("{}_f64", port.name)).or_else(|| tensor(port.name)) else {
+        let Some(tensor) = tensor(&format!("{}_f64", port.name)).or_else(|| tensor(&port.name)) else {
             continue;
         };
         if tensor.shape() != port.shape {
@@ -132,7 +132,7 @@ pub(crate) fn stored<'a>(
             ));
         }
         expected.push(Expected {
-            name: port.name,
+            name: port.name.clone(),
             shape: port.shape.clone(),
             elements: None,
             values: tensor.to_f64(),
@@ -143,7 +143,7 @@ pub(crate) fn stored<'a>(
 }
 
 /// The reference's outputs as tensors of the ports' storage types.
-pub(crate) fn as_outputs(ports: &[Port], expected: &[Expected]) -> Result<Vec<(&'static str, HostTensor)>> {
+pub(crate) fn as_outputs(ports: &[Port], expected: &[Expected]) -> Result<Vec<(Name, HostTensor)>> {
     expected
         .iter()
         .map(|output| {
@@ -155,7 +155,7 @@ pub(crate) fn as_outputs(ports: &[Port], expected: &[Expected]) -> Result<Vec<(&
                 }
                 None => whole,
             };
-            Ok((output.name, tensor))
+            Ok((output.name.clone(), tensor))
         })
         .collect()
 }
@@ -182,7 +182,7 @@ mod tests {
 
     fn expected(values: &[f64]) -> Expected {
         Expected {
-            name: "o",
+            name: "o".into(),
             shape: vec![values.len()],
             elements: None,
             values: values.to_vec(),
@@ -197,7 +197,7 @@ mod tests {
         let tolerance = |_: &str| Tolerance { rel_rmse: 1e-5, worst: 1e-4, floor: 1e-7 };
         let actual = |third| {
             let data = TensorData::F32(vec![1.0, f32::NAN, third]);
-            vec![("o", HostTensor::new(vec![3], data).unwrap())]
+            vec![("o".into(), HostTensor::new(vec![3], data).unwrap())]
         };
         assert!(check_within(&outputs, &actual(3.0), tolerance).unwrap().passed());
         let wrong = check_within(&outputs, &actual(4.0), tolerance).unwrap();

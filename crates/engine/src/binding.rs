@@ -56,7 +56,7 @@ pub(crate) fn resolve<'a, B: Into<Binding<'a>> + Copy>(
     let mut bound = [None; MAX_PORTS];
     for (index, (name, _)) in tensors.iter().enumerate() {
         if plan.port(name).is_none() {
-            let names: Vec<&str> = plan.ports.iter().map(|port| port.name).collect();
+            let names: Vec<&str> = plan.ports.iter().map(|port| &*port.name).collect();
             let message = format!("there is no such tensor; the plan has {}", names.join(", "));
             return Err(Error::usage(format!("tensor `{name}`"), message));
         }

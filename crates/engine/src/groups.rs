@@ -7,8 +7,7 @@ use foveal_shaders::BindingKind;
 
 use crate::Error;
 use crate::binding::{Bound, MAX_PORTS};
-use crate::kernel::{Inner, KernelPass, Slot, SlotSource};
-use crate::pool::Pooled;
+use crate::kernel::{Inner, KernelPass, Scratch, Slot, SlotSource};
 
 /// The bind groups of all passes for one set of tensors.
 #[derive(Debug)]
@@ -81,7 +80,7 @@ fn range<'a>(
     let missing = || Error::internal("binding", format!("{slot:?} has no buffer"));
     let (buffer, start) = match slot.source {
         SlotSource::Uniforms => (kernel.uniforms.as_ref(), 0),
-        SlotSource::Scratch(index) => (kernel.scratch.get(index).map(Pooled::buffer), 0),
+        SlotSource::Scratch(index) => (kernel.scratch.get(index).map(Scratch::buffer), 0),
         SlotSource::Empty => {
             let [to_read, to_write] = kernel.empty.as_ref().ok_or_else(missing)?;
             (Some(if slot.read_only { to_read } else { to_write }), 0)
@@ -104,7 +103,7 @@ fn range<'a>(
 /// would say so when the caller finishes the encoder, in terms that mean nothing to the caller.
 fn check_aliases(kernel: &Inner, slots: &[Slot], ranges: &[Range<'_>]) -> Result<(), Error> {
     let name = |slot: &Slot| match slot.source {
-        SlotSource::Port(index) => kernel.plan.ports.get(index).map(|port| port.name),
+        SlotSource::Port(index) => kernel.plan.ports.get(index).map(|port| &*port.name),
         _ => None,
     };
     for (index, (slot, (buffer, start, size))) in slots.iter().zip(ranges).enumerate() {

@@ -42,12 +42,31 @@ pub(crate) struct Inner {
     pub(crate) refused: Vec<Rejected>,
     pub(crate) self_check: SelfCheckReport,
     pub(crate) passes: Vec<KernelPass>,
-    pub(crate) scratch: Vec<Pooled>,
+    pub(crate) scratch: Vec<Scratch>,
     /// All passes' parameters.
     pub(crate) uniforms: Option<wgpu::Buffer>,
     /// What empty tensors are bound to, because a binding cannot be empty: one to read, one to write.
     pub(crate) empty: Option<[wgpu::Buffer; 2]>,
     pub(crate) groups: Mutex<GroupCache>,
+}
+
+/// A buffer of the kernel's own.
+#[derive(Debug)]
+pub(crate) enum Scratch {
+    /// Written before it is read in every run: it goes back to the pool with the kernel.
+    Pooled(Pooled),
+    /// Filled once. Were it given to another kernel, what that fills in would reach work that is recorded but not
+    /// submitted yet.
+    Own(wgpu::Buffer),
+}
+
+impl Scratch {
+    pub(crate) fn buffer(&self) -> &wgpu::Buffer {
+        match self {
+            Self::Pooled(pooled) => pooled.buffer(),
+            Self::Own(buffer) => buffer,
+        }
+    }
 }
 
 /// One dispatch.

@@ -8,12 +8,9 @@ use crate::binding::MAX_PORTS;
 use crate::engine::Shared;
 use crate::gpu::lock;
 use crate::groups::is_storage;
-use crate::kernel::{Inner, Kernel, KernelPass, SelfCheckReport, Slot, SlotSource};
+use crate::kernel::{Inner, Kernel, KernelPass, Scratch, SelfCheckReport, Slot, SlotSource};
 use crate::pipeline::Pipeline;
-use crate::pool::Pooled;
 use crate::{Engine, Error, ErrorKind, params};
-
-const PARAMS: &str = "params";
 
 /// Bytes of the buffers that empty tensors are bound to.
 const EMPTY_BYTES: u64 = 256;
@@ -141,9 +138,19 @@ impl Engine {
         for (pass, pipeline) in plan.passes.iter().zip(pipelines) {
             passes.push(self.pass(plan, pass, pipeline, &mut uniforms)?);
         }
-        let mut scratch: Vec<Pooled> = Vec::with_capacity(plan.scratch.len());
+        let mut scratch = Vec::with_capacity(plan.scratch.len());
         for wanted in &plan.scratch {
-            scratch.push(pool.take(gpu, wanted.name, wanted.bytes, STORAGE, &profile.limits).await?);
+            scratch.push(match &wanted.contents {
+                None => Scratch::Pooled(
+                    pool.take(gpu, wanted.name, wanted.bytes, STORAGE, &profile.limits).await?,
+                ),
+                Some(contents) => {
+                    let buffer = gpu.buffer(wanted.name, wanted.bytes, STORAGE, &profile.limits).await?;
+                    let bytes: Vec<u8> = contents.iter().flat_map(|word| word.to_le_bytes()).collect();
+                    gpu.write(&buffer, 0, &bytes).await?;
+                    Scratch::Own(buffer)
+                }
+            });
         }
         let uniforms = if uniforms.is_empty() {
             None
@@ -188,21 +195,14 @@ impl Engine {
         let limits = &self.shared.profile.limits;
         let internal = |message: String| Err(Error::internal(&pass.label, message));
         let mut slots = Vec::with_capacity(pipeline.interface.bindings.len());
-        let mut has_params = false;
+        let mut given = params::Given::new(&pass.params, &pass.label);
         for binding in &pipeline.interface.bindings {
             slots.push(match &binding.kind {
                 foveal_shaders::BindingKind::Uniform(layout) => {
-                    if binding.name != PARAMS || has_params {
-                        return internal(format!(
-                            "the shader has the uniform `{}`, not `params` alone",
-                            binding.name
-                        ));
-                    }
-                    has_params = true;
                     let alignment = limits.min_uniform_buffer_offset_alignment.max(4) as usize;
                     let start = uniforms.len().next_multiple_of(alignment);
                     uniforms.resize(start, 0);
-                    uniforms.extend(params::bytes(layout, &pass.params, &pass.label)?);
+                    uniforms.extend(given.bytes(&binding.name, layout)?);
                     Slot {
                         source: SlotSource::Uniforms,
                         read_only: true,
@@ -217,7 +217,7 @@ impl Engine {
         }
         let storage = pipeline.interface.bindings.iter().filter(|binding| is_storage(&binding.kind));
         let names: Vec<&str> = storage.map(|binding| binding.name.as_str()).collect();
-        if let Some(extra) = pass.bindings.iter().find(|binding| !names.contains(&binding.name)) {
+        if let Some(extra) = pass.bindings.iter().find(|binding| !names.contains(&&*binding.name)) {
             return internal(format!(
                 "the plan binds `{}`, the shader uses {}",
                 extra.name,
@@ -231,9 +231,7 @@ impl Engine {
                 names.len()
             ));
         }
-        if !has_params && !pass.params.is_empty() {
-            return internal("the plan gives parameters, the shader uses none".to_owned());
-        }
+        given.finish()?;
         if let Some(count) =
             pass.workgroups.iter().find(|&&n| n > limits.max_compute_workgroups_per_dimension)
         {

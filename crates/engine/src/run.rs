@@ -1,6 +1,6 @@
 //! Running a kernel on tensors in host memory.
 
-use foveal_kernels::{Dtype, HostTensor, Plan, Port, PortRole};
+use foveal_kernels::{Dtype, HostTensor, Name, Plan, Port, PortRole};
 
 use crate::binding::{Binding, describe};
 use crate::engine::Shared;
@@ -27,8 +27,9 @@ impl Engine {
         &self,
         kernel: &Kernel,
         inputs: &[(&str, &HostTensor)],
-    ) -> Result<Vec<(&'static str, HostTensor)>, Error> {
+    ) -> Result<Vec<(Name, HostTensor)>, Error> {
         kernel.belongs_to(&self.shared)?;
+        kernel.plan().problem.check_inputs(inputs)?;
         let run = async {
             let tensors = self.upload_all(kernel, inputs).await?;
             let bindings = bindings(&tensors);
@@ -45,7 +46,10 @@ impl Engine {
                 };
                 let range = Binding { size_bytes: port.size_bytes(), ..*binding };
                 let bytes = self.read_bytes(range).await?;
-                outputs.push((port.name, HostTensor::from_bytes(port.shape.clone(), &bytes, port.dtype)?));
+                outputs.push((
+                    port.name.clone(),
+                    HostTensor::from_bytes(port.shape.clone(), &bytes, port.dtype)?,
+                ));
             }
             Ok(outputs)
         };
@@ -139,7 +143,7 @@ impl Engine {
         for port in kernel.plan().ports.iter().filter(|port| port.role == PortRole::Output) {
             check_dense(port)?;
             let size = port.size_bytes();
-            tensors.push((port.name, pool.take(gpu, port.name, size, STORAGE, &profile.limits).await?));
+            tensors.push((&port.name, pool.take(gpu, &port.name, size, STORAGE, &profile.limits).await?));
         }
         Ok(tensors)
     }
@@ -167,9 +171,9 @@ impl Engine {
                 return Err(Error::usage(argument(), message));
             }
             let bytes = tensor.to_bytes(port.dtype);
-            let pooled = pool.take(gpu, port.name, bytes.len() as u64, STORAGE, &profile.limits).await?;
+            let pooled = pool.take(gpu, &port.name, bytes.len() as u64, STORAGE, &profile.limits).await?;
             gpu.write(pooled.buffer(), 0, &bytes).await?;
-            tensors.push((port.name, pooled));
+            tensors.push((&*port.name, pooled));
         }
         Ok(tensors)
     }
@@ -183,7 +187,7 @@ pub(crate) fn bindings<'t>(tensors: &'t Uploaded<'_>) -> Vec<(&'t str, Binding<'
 fn check_names(plan: &Plan, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
     let expected = || -> Vec<&str> {
         let ports = plan.ports.iter().filter(|port| port.role == PortRole::Input);
-        ports.map(|port| port.name).collect()
+        ports.map(|port| &*port.name).collect()
     };
     for (index, (name, _)) in inputs.iter().enumerate() {
         if plan.port(name).is_none_or(|port| port.role != PortRole::Input) {

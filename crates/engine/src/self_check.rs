@@ -63,7 +63,8 @@ impl Engine {
         let kernel = self.assemble(&canonical, pipelines, Vec::new(), SelfCheckReport::Nothing).await?;
 
         let inputs = problem.random_inputs(SEED);
-        let inputs: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+        let inputs: Vec<(&str, &HostTensor)> =
+            inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
         let uploaded = self.upload_inputs(&kernel, &inputs).await?;
         let mut outputs = Vec::new();
         for port in canonical.ports.iter().filter(|port| port.role == PortRole::Output) {
@@ -71,7 +72,7 @@ impl Engine {
         }
         let mut tensors: Vec<(&str, Binding<'_>)> = Vec::new();
         tensors.extend(uploaded.iter().map(|(name, pooled)| (*name, Binding::from(pooled.buffer()))));
-        tensors.extend(outputs.iter().map(|output| (output.port.name, output.binding())));
+        tensors.extend(outputs.iter().map(|output| (&*output.port.name, output.binding())));
         // Drivers drop writes beyond a binding, so the bindings include the guard words that follow.
         let slack = outputs.iter().map(|output| output.guard).min().unwrap_or(0);
         let groups = kernel.make_groups_with_slack(&kernel.resolve(&tensors)?, slack)?;
@@ -87,7 +88,7 @@ impl Engine {
 
         let expected = problem.reference(&inputs, Rows::All)?;
         for output in &outputs {
-            let name = output.port.name;
+            let name = &*output.port.name;
             let expected = expected.iter().find(|expected| expected.name == name);
             let expected =
                 expected.ok_or_else(|| internal(format!("the reference does not give output {name}")))?;

@@ -1,12 +1,12 @@
 //! Comparing what a device computed with the reference.
 
-use crate::{Error, HostTensor};
+use crate::{Error, HostTensor, Name};
 
 /// The reference's values for an output, or for some of its elements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expected {
     /// The output's name.
-    pub name: &'static str,
+    pub name: Name,
     /// Sizes of the whole output, in the order of storage.
     pub shape: Vec<usize>,
     /// Row-major positions of `values` within the output; `None` if they are all of it in order.
@@ -57,7 +57,7 @@ pub struct Tolerance {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
     /// The output's name.
-    pub name: &'static str,
+    pub name: Name,
     /// Root mean square of the differences over that of the reference.
     pub rel_rmse: f64,
     /// The same for each head; empty where there is no head axis.
@@ -123,7 +123,7 @@ impl Sums {
 pub fn compare(expected: &Expected, actual: &HostTensor, tolerance: Tolerance) -> Result<Comparison, Error> {
     if expected.shape != actual.shape() {
         return Err(Error::invalid(
-            expected.name,
+            expected.name.clone(),
             format!("expected shape {:?}, got {:?}", expected.shape, actual.shape()),
         ));
     }
@@ -172,7 +172,7 @@ pub fn compare(expected: &Expected, actual: &HostTensor, tolerance: Tolerance) -
         && per_head.iter().all(|&error| error <= tolerance.rel_rmse)
         && worst_ok;
     Ok(Comparison {
-        name: expected.name,
+        name: expected.name.clone(),
         rel_rmse: if non_finite > 0 { f64::INFINITY } else { rel_rmse },
         per_head,
         worst: worst.map(|(_, index)| {

@@ -30,7 +30,7 @@ impl fmt::Display for Plan {
         writeln!(f, "  scratch   {}", bytes(self.scratch_bytes()))?;
         for (index, pass) in self.passes.iter().enumerate().take(SHOWN_PASSES) {
             let [x, y, z] = pass.workgroups;
-            let names: Vec<&str> = pass.bindings.iter().map(|binding| binding.name).collect();
+            let names: Vec<&str> = pass.bindings.iter().map(|binding| &*binding.name).collect();
             writeln!(
                 f,
                 "  pass {index:<4} {} over {x} x {y} x {z} workgroups, binds {}",

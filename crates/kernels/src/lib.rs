@@ -33,5 +33,5 @@ pub use error::{Error, ErrorKind};
 pub use operator::{
     Case, Constraints, Operator, OptionSpec, Problem, Recipe, Rows, VariantInfo, Work, operator, operators,
 };
-pub use plan::{Cost, ParamValue, Pass, PassBinding, Plan, Port, PortRole, Rejected, Scratch, Source};
+pub use plan::{Cost, Name, ParamValue, Pass, PassBinding, Plan, Port, PortRole, Rejected, Scratch, Source};
 pub use tensor::{HostTensor, TensorData};

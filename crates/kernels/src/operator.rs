@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use serde_json::{Map, Value};
 
-use crate::{AdapterProfile, Error, Expected, HostTensor, Plan, Port, Tolerance, attention};
+use crate::{AdapterProfile, Error, Expected, HostTensor, Name, Plan, Port, Tolerance, attention};
 
 /// The operators. A new one is a line here and two folders of its own.
 #[must_use]
@@ -40,6 +40,12 @@ pub trait Operator: Sync + fmt::Debug {
 
     /// Named uses of the operator, with the paper they come from.
     fn recipes(&self) -> &'static [Recipe];
+
+    /// The example of the recipe of that name.
+    ///
+    /// # Errors
+    /// If there is none; the message lists those there are.
+    fn recipe_case(&self, name: &str) -> Result<Case, Error>;
 
     /// The table of cases: one table drives check, snapshots, the browser page and docs.
     fn cases(&self) -> Vec<Case>;
@@ -100,7 +106,16 @@ pub trait Problem: fmt::Debug + Send + Sync {
     fn canonical(&self) -> Arc<dyn Problem>;
 
     /// Inputs drawn from `seed`, of the storage types of the ports, in their order.
-    fn random_inputs(&self, seed: u64) -> Vec<(&'static str, HostTensor)>;
+    fn random_inputs(&self, seed: u64) -> Vec<(Name, HostTensor)>;
+
+    /// Checks what only the inputs' values can tell, such as indices that they hold.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] naming the tensor, what was expected and what came.
+    fn check_inputs(&self, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
+        let _ = inputs;
+        Ok(())
+    }
 
     /// The outputs, from the definition, in f64.
     ///
@@ -211,6 +226,8 @@ pub struct Recipe {
     pub name: &'static str,
     /// Options, as JSON.
     pub options: &'static str,
+    /// The shape of its example, as [`Operator::problem_of_shape`] takes it.
+    pub shape: &'static str,
     /// Where it comes from.
     pub source: &'static str,
 }

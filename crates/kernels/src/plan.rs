@@ -1,6 +1,6 @@
 //! Plans: everything the engine needs to run a problem, as plain data.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use foveal_shaders::Request;
 
@@ -37,11 +37,14 @@ pub struct Plan {
     pub rejected: Vec<Rejected>,
 }
 
+/// The name of a tensor: an operator's own, or one that the caller gave it.
+pub type Name = Cow<'static, str>;
+
 /// A tensor that the caller binds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Port {
     /// The name by which it is bound.
-    pub name: &'static str,
+    pub name: Name,
     /// Whether the plan reads or writes it.
     pub role: PortRole,
     /// Storage type.
@@ -76,8 +79,11 @@ pub enum PortRole {
 pub struct Scratch {
     /// What it holds.
     pub name: &'static str,
-    /// Its size.
+    /// Its size; a multiple of four.
     pub bytes: u64,
+    /// What it is filled with when the plan is prepared, from its start on. Passes may not write to such a buffer, as
+    /// later runs read it again.
+    pub contents: Option<Arc<[u32]>>,
 }
 
 /// One dispatch.
@@ -89,8 +95,8 @@ pub struct Pass {
     pub request: Arc<Request>,
     /// What each storage binding of the shader is bound to, by the variable's name in WGSL.
     pub bindings: Vec<PassBinding>,
-    /// Fields of the shader's uniform variable `params`, by name.
-    pub params: Vec<(&'static str, ParamValue)>,
+    /// Fields of the shader's uniform variables, by name; a name means one field among all of them.
+    pub params: Vec<(Name, ParamValue)>,
     /// Workgroups in each dimension.
     pub workgroups: [u32; 3],
 }
@@ -99,7 +105,7 @@ pub struct Pass {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassBinding {
     /// The variable's name in WGSL.
-    pub name: &'static str,
+    pub name: Name,
     /// The buffer.
     pub source: Source,
     /// Where the range begins, within the tensor or scratch; a multiple of the adapter's storage offset alignment.

@@ -62,15 +62,18 @@ impl HostTensor {
         Ok(Self { shape, data })
     }
 
-    /// A tensor stored as `dtype`, each value rounded to it.
+    /// A tensor stored as `dtype`, each value rounded to it (integers drop the fraction and saturate).
     ///
     /// # Errors
     /// As [`HostTensor::new`].
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturating is the purpose")]
     pub fn from_f32(shape: Vec<usize>, values: &[f32], dtype: Dtype) -> Result<Self, Error> {
         let data = match dtype {
             Dtype::F32 => TensorData::F32(values.to_vec()),
             Dtype::F16 => TensorData::F16(values.iter().map(|&x| f16::from_f32(x)).collect()),
             Dtype::Bf16 => TensorData::Bf16(values.iter().map(|&x| bf16::from_f32(x)).collect()),
+            Dtype::I32 => TensorData::I32(values.iter().map(|&x| x as i32).collect()),
+            Dtype::U8 => TensorData::U8(values.iter().map(|&x| x as u8).collect()),
         };
         Self::new(shape, data)
     }
@@ -92,6 +95,10 @@ impl HostTensor {
             ),
             Dtype::F16 => TensorData::F16(halves().map(f16::from_le_bytes).collect()),
             Dtype::Bf16 => TensorData::Bf16(halves().map(bf16::from_le_bytes).collect()),
+            Dtype::I32 => TensorData::I32(
+                bytes.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            ),
+            Dtype::U8 => TensorData::U8(bytes.to_vec()),
         };
         Self::new(shape, data)
     }
@@ -108,14 +115,16 @@ impl HostTensor {
         &self.data
     }
 
-    /// The storage type, or `None` for a tensor of indices or doubles.
+    /// The storage type, or `None` for a tensor of a type that devices do not hold: doubles and 64-bit integers.
     #[must_use]
     pub fn dtype(&self) -> Option<Dtype> {
         match self.data {
             TensorData::F32(_) => Some(Dtype::F32),
             TensorData::F16(_) => Some(Dtype::F16),
             TensorData::Bf16(_) => Some(Dtype::Bf16),
-            _ => None,
+            TensorData::I32(_) => Some(Dtype::I32),
+            TensorData::U8(_) => Some(Dtype::U8),
+            TensorData::F64(_) | TensorData::I64(_) => None,
         }
     }
 
@@ -149,19 +158,27 @@ impl HostTensor {
     /// The elements stored as `dtype` (rounding where it is narrower), little endian, padded with zeros to whole `u32`s:
     /// what a storage buffer is filled with.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "rounding to the storage type is the purpose")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "rounding to the storage type is the purpose"
+    )]
     pub fn to_bytes(&self, dtype: Dtype) -> Vec<u8> {
         let mut bytes = Vec::with_capacity((self.len() * dtype.size_bytes()).next_multiple_of(4));
         match (&self.data, dtype) {
             (TensorData::F32(x), Dtype::F32) => bytes.extend(x.iter().flat_map(|x| x.to_le_bytes())),
             (TensorData::F16(x), Dtype::F16) => bytes.extend(x.iter().flat_map(|x| x.to_le_bytes())),
             (TensorData::Bf16(x), Dtype::Bf16) => bytes.extend(x.iter().flat_map(|x| x.to_le_bytes())),
+            (TensorData::I32(x), Dtype::I32) => bytes.extend(x.iter().flat_map(|x| x.to_le_bytes())),
+            (TensorData::U8(x), Dtype::U8) => bytes.extend(x),
             _ => {
                 for x in self.to_f64() {
                     match dtype {
                         Dtype::F32 => bytes.extend((x as f32).to_le_bytes()),
                         Dtype::F16 => bytes.extend(f16::from_f64(x).to_le_bytes()),
                         Dtype::Bf16 => bytes.extend(bf16::from_f64(x).to_le_bytes()),
+                        Dtype::I32 => bytes.extend((x as i32).to_le_bytes()),
+                        Dtype::U8 => bytes.push(x as u8),
                     }
                 }
             }

@@ -179,8 +179,8 @@ fn plans_agree_with_their_kernels() -> Result<()> {
                 adapter.features.subgroups.is_some() || !interface.uses_subgroups,
                 "{name} uses subgroups, which the adapter lacks"
             );
-            let mut bound: Vec<&str> = pass.bindings.iter().map(|binding| binding.name).collect();
-            let mut params: Vec<&str> = pass.params.iter().map(|(name, _)| *name).collect();
+            let mut bound: Vec<&str> = pass.bindings.iter().map(|binding| &*binding.name).collect();
+            let mut params: Vec<&str> = pass.params.iter().map(|(name, _)| &**name).collect();
             let (mut storage, mut fields) = (Vec::new(), Vec::new());
             for binding in &interface.bindings {
                 match &binding.kind {

@@ -14,8 +14,8 @@ fn problems() -> impl Strategy<Value = Attention> {
             let mut spec =
                 Attention::new([batch, kv_heads * group, q_len, dim], [batch, kv_heads, kv_len, dim])
                     .value_dim(value_dim)
-                    .mask([Mask::None, Mask::Causal, Mask::CausalTopLeft][mask])
-                    .dtype(Dtype::ALL[dtype])
+                    .mask([Mask::None, Mask::Causal, Mask::CausalTopLeft][mask].clone())
+                    .dtype(Dtype::FLOATS[dtype])
                     .layout(if bthd { Layout::Bthd } else { Layout::Bhtd });
             spec.lse = lse;
             spec

@@ -56,9 +56,9 @@ fn encode(engine: &Engine, kernel: &foveal::Kernel) -> Result<()> {
     let ports = &kernel.plan().ports;
     let buffers: Vec<wgpu::Buffer> = ports
         .iter()
-        .map(|port| block_on(engine.buffer(port.name, port.size_bytes())).context(port.name))
+        .map(|port| block_on(engine.buffer(&port.name, port.size_bytes())).context(port.name))
         .collect::<Result<_>>()?;
-    let bound: Vec<(&str, &wgpu::Buffer)> = ports.iter().map(|port| port.name).zip(&buffers).collect();
+    let bound: Vec<(&str, &wgpu::Buffer)> = ports.iter().map(|port| &*port.name).zip(&buffers).collect();
     let scope = engine.device().push_error_scope(wgpu::ErrorFilter::Validation);
     let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     let encoded = kernel.encode(&mut encoder, &bound);

@@ -79,7 +79,7 @@ fn extreme_values_stay_finite_and_right() -> Result<()> {
     for (name, pattern) in patterns {
         let values: Vec<f32> = (0..count).map(pattern).collect();
         let tensor = HostTensor::from_f32(vec![1, 2, 65, 64], &values, Dtype::F32)?;
-        let inputs: Vec<_> = ["q", "k", "v"].map(|name| (name, tensor.clone())).into();
+        let inputs: Vec<_> = ["q", "k", "v"].map(|name| (name.into(), tensor.clone())).into();
         let expected = spec.reference(&harness::borrowed(&inputs), Rows::All)?;
         let case = Case { name: name.into(), problem: Arc::new(spec.clone()), seed: 0 };
         let prepared = Prepared { case, inputs, expected };

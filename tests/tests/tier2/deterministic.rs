@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use foveal::Engine;
 use foveal_kernels::attention::Attention;
-use foveal_kernels::{Constraints, Dtype, HostTensor, Problem, operator};
+use foveal_kernels::{Constraints, Dtype, HostTensor, Name, Problem, operator};
 use foveal_tests::harness::{self, Output};
 use pollster::block_on;
 
@@ -17,7 +17,7 @@ fn specs() -> Vec<Attention> {
 }
 
 /// The inputs of one batch entry, over and over.
-fn repeated(spec: &Attention, seed: u64) -> Result<Vec<(&'static str, HostTensor)>> {
+fn repeated(spec: &Attention, seed: u64) -> Result<Vec<(Name, HostTensor)>> {
     let mut one = spec.clone();
     one.batch = 1;
     one.random_inputs(seed)

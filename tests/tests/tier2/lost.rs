@@ -63,7 +63,7 @@ fn after_submitting() -> Result<()> {
     let inputs = spec().random_inputs(1);
     let buffers: Vec<(&str, wgpu::Buffer)> = inputs
         .iter()
-        .map(|(name, tensor)| Ok((*name, block_on(engine.upload(name, tensor, Dtype::F32))?)))
+        .map(|(name, tensor)| Ok((&**name, block_on(engine.upload(name, tensor, Dtype::F32))?)))
         .collect::<Result<_>>()?;
     let output = block_on(engine.buffer("o", 17 * 8 * 4))?;
     let mut bound: Vec<(&str, &wgpu::Buffer)> =

@@ -71,7 +71,7 @@ fn check(engine: &foveal::Engine, spec: &Attention, plan: &Plan) -> Result<()> {
         } else {
             harness::dense(output)?
         };
-        let comparison = compare(expected, &actual, spec.tolerance(expected.name))?;
+        let comparison = compare(expected, &actual, spec.tolerance(&expected.name))?;
         ensure!(comparison.passed, "{}", harness::describe(&comparison));
     }
     Ok(())

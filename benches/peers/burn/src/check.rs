@@ -25,17 +25,40 @@ pub struct Inputs {
 impl Inputs {
     /// Normally distributed values, as activations are.
     pub fn random(shape: &Shape) -> Self {
-        let mut random = fastrand::Rng::with_seed(SEED);
+        let mut random = Random(SEED);
         let [q, k, v] = shape.inputs().map(|sizes| normal(&mut random, sizes.iter().product()));
         Self { q, k, v }
     }
 }
 
-fn normal(random: &mut fastrand::Rng, count: usize) -> Vec<f32> {
+fn normal(random: &mut Random, count: usize) -> Vec<f32> {
     // Box-Muller.
-    let mut value =
-        || (-2f64 * (1.0 - random.f64()).ln()).sqrt() * (random.f64() * std::f64::consts::TAU).cos();
+    let mut value = || {
+        let radius = (-2.0 * (1.0 - random.uniform()).ln()).sqrt();
+        radius * (random.uniform() * std::f64::consts::TAU).cos()
+    };
     (0..count).map(|_| value() as f32).collect()
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// 0 to 1, without 1.
+    fn uniform(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.uniform() * end as f64) as usize
+    }
 }
 
 /// How far an output is from the reference, in units of the reference's root mean square.
@@ -55,8 +78,8 @@ impl Accuracy {
 pub fn check(shape: &Shape, inputs: &Inputs, output: &[f32]) -> Result<Accuracy> {
     let (rows, dim) = (shape.batch * shape.heads * shape.q_len, shape.value_dim);
     ensure!(output.len() == rows * dim, "expected {} values, got {}", rows * dim, output.len());
-    let mut random = fastrand::Rng::with_seed(SEED);
-    let sample = [0, rows - 1].into_iter().chain((2..ROWS).map(|_| random.usize(..rows)));
+    let mut random = Random(SEED);
+    let sample = [0, rows - 1].into_iter().chain((2..ROWS).map(|_| random.below(rows)));
     let (mut squares, mut errors, mut worst) = (0.0, 0.0, 0.0f64);
     for row in sample {
         let got = &output[row * dim..][..dim];

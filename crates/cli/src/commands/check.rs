@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::ArgMatches;
-use foveal_kernels::{Case, ErrorKind, Expected, HostTensor, Operator, Problem, Rows, Tolerance};
+use foveal_kernels::{Case, ErrorKind, Expected, HostTensor, Name, Operator, Problem, Rows, Tolerance};
 use serde_json::{Map, Value, json};
 
 use crate::args;
 use crate::commands::Verdict;
 use crate::device::{Choice, Device};
-use crate::failure::{one_line, suggestion, usage};
+use crate::failure::{one_line, suggestion, unknown, usage};
 use crate::io;
 use crate::job::{Job, NoJob, check_variant, operators_of};
 use crate::ui::Ui;
@@ -38,7 +38,7 @@ enum What {
 struct Prepared {
     operator: &'static dyn Operator,
     problem: Arc<dyn Problem>,
-    inputs: Vec<(&'static str, HostTensor)>,
+    inputs: Vec<(Name, HostTensor)>,
     expected: Vec<Expected>,
 }
 
@@ -149,6 +149,9 @@ fn items(
         };
         return Ok(operators.iter().flat_map(|op| (0..count).map(move |index| one(*op, index))).collect());
     }
+    if let Some(name) = args::string(matches, "recipe") {
+        return recipes(operators, name);
+    }
     let wanted = args::string(matches, "cases").unwrap_or_default();
     let all: Vec<(&str, Case)> =
         operators.iter().flat_map(|op| op.cases().into_iter().map(|case| (op.name(), case))).collect();
@@ -167,6 +170,26 @@ fn items(
         return Err(usage(format!(
             "no case's name contains `{wanted}`; `foveal list --json` has all names{hint}"
         )));
+    }
+    Ok(items)
+}
+
+fn recipes(operators: &[&'static dyn Operator], name: &str) -> Result<Vec<Item>> {
+    let mut items = Vec::new();
+    for operator in operators {
+        for recipe in operator.recipes().iter().filter(|recipe| name == "all" || recipe.name == name) {
+            items.push(Item {
+                operator: operator.name(),
+                name: recipe.name.to_owned(),
+                repro: format!("foveal check {} --recipe {}", operator.name(), recipe.name),
+                what: What::Case(operator.recipe_case(recipe.name)?),
+            });
+        }
+    }
+    if items.is_empty() {
+        let known: Vec<&str> =
+            operators.iter().flat_map(|operator| operator.recipes()).map(|recipe| recipe.name).collect();
+        return Err(unknown("recipe", name, &known));
     }
     Ok(items)
 }
@@ -213,7 +236,7 @@ fn examine(item: &Item, device: Option<&Device>, variant: Option<&str>, adapter:
 fn of_case(operator: &str, case: &Case) -> Result<Prepared> {
     let operator = crate::job::operator(operator)?;
     let inputs = case.problem.random_inputs(case.seed);
-    let borrowed: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let borrowed: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     let rows = Rows::affordable(&case.problem.work(), case.seed);
     let expected = case.problem.reference(&borrowed, rows)?;
     Ok(Prepared { operator, problem: Arc::clone(&case.problem), inputs, expected })
@@ -241,7 +264,8 @@ fn of_golden(path: &Path, only: &str) -> Result<Prepared> {
     if expected.is_empty() {
         return Err(NoJob("no stored output".into()).into());
     }
-    let inputs = job.inputs()?.into_iter().map(|(name, tensor)| (name, tensor.clone())).collect();
+    let inputs =
+        job.inputs()?.into_iter().map(|(name, tensor)| (name.to_owned().into(), tensor.clone())).collect();
     Ok(Prepared { operator: job.operator, problem: Arc::clone(&job.problem), inputs, expected })
 }
 
@@ -263,18 +287,20 @@ fn skip_reason(error: &anyhow::Error) -> Option<String> {
 fn against_reference(prepared: &Prepared) -> Tried {
     let checked = || {
         let inputs: Vec<(&str, &HostTensor)> =
-            prepared.inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+            prepared.inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
         let computed = prepared.problem.reference(&inputs, Rows::All)?;
-        let outputs: Vec<_> =
-            computed.iter().map(|output| Ok((output.name, output.to_tensor()?))).collect::<Result<_>>()?;
+        let outputs: Vec<_> = computed
+            .iter()
+            .map(|output| Ok((output.name.clone(), output.to_tensor()?)))
+            .collect::<Result<_>>()?;
         verify::check_within(&prepared.expected, &outputs, |_| GOLDEN_ROUNDING)
     };
     tried("reference".into(), checked())
 }
 
 fn on_device(prepared: &Prepared, device: &Device, only: Option<&str>) -> Vec<Tried> {
-    let inputs: Vec<(&'static str, &HostTensor)> =
-        prepared.inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let inputs: Vec<(&str, &HostTensor)> =
+        prepared.inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     let variants = prepared.operator.variants();
     variants
         .iter()

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use clap::{ArgMatches, parser::ValueSource};
-use foveal_kernels::{Expected, HostTensor, Problem, Rows};
+use foveal_kernels::{Expected, HostTensor, Name, Problem, Rows};
 use serde_json::{Map, Value, json};
 
 use crate::commands::Verdict;
@@ -248,8 +248,10 @@ fn on_cpu(sample: &Sample, choice: &Choice, ui: Ui) -> Result<Told> {
     let start = Instant::now();
     let reference = sample.job.problem.reference(&sample.job.inputs()?, Rows::All)?;
     let took = start.elapsed();
-    let outputs: Vec<(&'static str, HostTensor)> =
-        reference.iter().map(|output| Ok((output.name, output.to_tensor()?))).collect::<Result<_>>()?;
+    let outputs: Vec<(Name, HostTensor)> = reference
+        .iter()
+        .map(|output| Ok((output.name.clone(), output.to_tensor()?)))
+        .collect::<Result<_>>()?;
     let checked = verify::check(&*sample.job.problem, &sample.stored, &outputs)?;
     let error = checked.rel_rmse();
     let right = if checked.passed() { "yes" } else { "NO" };

@@ -35,7 +35,9 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
             let typed = parsed.as_object().map(options::typed).unwrap_or_default();
             ui.line(format!("    {:<22} {typed}", recipe.name));
             ui.line(format!("    {:22} {}", "", recipe.source));
-            recipes.push(json!({"name": recipe.name, "options": parsed, "source": recipe.source}));
+            recipes.push(json!({
+                "name": recipe.name, "options": parsed, "shape": recipe.shape, "source": recipe.source,
+            }));
         }
         ui.line(format!("  {} cases (foveal check {})", operator.cases().len(), operator.name()));
         let variants: Vec<Value> =

@@ -114,7 +114,7 @@ fn document(plan: &Plan, profile: &AdapterProfile, micros: f64, texts: &[(String
                 .iter()
                 .map(|(name, value)| (name.clone(), value.to_string().into()))
                 .collect();
-            let bindings: Vec<&str> = pass.bindings.iter().map(|binding| binding.name).collect();
+            let bindings: Vec<&str> = pass.bindings.iter().map(|binding| &*binding.name).collect();
             json!({
                 "label": pass.label,
                 "module": pass.request.module,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::ArgMatches;
-use foveal_kernels::{Dtype, Expected, HostTensor, PortRole, Rows};
+use foveal_kernels::{Dtype, Expected, HostTensor, Name, PortRole, Rows};
 use serde_json::{Value, json};
 
 use crate::args;
@@ -23,7 +23,7 @@ struct Done {
     adapter: String,
     variant: String,
     time: Duration,
-    outputs: Vec<(&'static str, HostTensor)>,
+    outputs: Vec<(Name, HostTensor)>,
 }
 
 pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
@@ -48,7 +48,7 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     let checked = if matches.get_flag("check") { Some(check(&job, &inputs, &done)?) } else { None };
 
     let written: Vec<(&str, &HostTensor)> =
-        done.outputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+        done.outputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     output.write(&written, &job.entry())?;
     report(ui, &job, &done, checked.as_ref(), &odd, path);
     Ok(Verdict::of(checked.is_none_or(|(checked, _)| checked.passed())))
@@ -57,7 +57,7 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
 fn on_device(
     device: &Device,
     job: &Job,
-    inputs: &[(&'static str, &HostTensor)],
+    inputs: &[(&str, &HostTensor)],
     variant: Option<&str>,
 ) -> Result<Done> {
     let plan = device.plan(&*job.problem, variant)?;
@@ -72,7 +72,7 @@ fn on_device(
     })
 }
 
-fn on_cpu(job: &Job, inputs: &[(&'static str, &HostTensor)], variant: Option<&str>) -> Result<Done> {
+fn on_cpu(job: &Job, inputs: &[(&str, &HostTensor)], variant: Option<&str>) -> Result<Done> {
     if variant.is_some() {
         return Err(usage(
             "--variant names a way to compute on an adapter; there is none with the cpu device",
@@ -86,7 +86,7 @@ fn on_cpu(job: &Job, inputs: &[(&'static str, &HostTensor)], variant: Option<&st
 }
 
 /// The comparison with the reference, and how many values could not be compared because the reference itself is NaN.
-fn check(job: &Job, inputs: &[(&'static str, &HostTensor)], done: &Done) -> Result<(Checked, usize)> {
+fn check(job: &Job, inputs: &[(&str, &HostTensor)], done: &Done) -> Result<(Checked, usize)> {
     let rows = Rows::affordable(&job.problem.work(), 0);
     let mut expected: Vec<Expected> = job.problem.reference(inputs, rows)?;
     let aside = verify::set_nan_aside(&mut expected);

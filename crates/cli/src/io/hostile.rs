@@ -18,7 +18,7 @@ fn tensors() -> BTreeMap<&'static str, HostTensor> {
 
 fn valid() -> Vec<u8> {
     let tensors = tensors();
-    let list: Vec<(&str, &HostTensor)> = tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let list: Vec<(&str, &HostTensor)> = tensors.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     safetensors::serialise(&list, r#"{"op":"attention","layout":"bhtd"}"#).unwrap()
 }
 

@@ -155,12 +155,15 @@ impl<'e> Probe<'e> {
     async fn run(&self, turns: u32) -> Result<Duration, Error> {
         let gpu = &self.engine.shared.gpu;
         let values = [
-            ("turns", ParamValue::U32(turns)),
-            ("scale", ParamValue::F32(SCALE)),
-            ("offset", ParamValue::F32(OFFSET)),
-            ("data_len", ParamValue::U32(self.data_len)),
+            ("turns".into(), ParamValue::U32(turns)),
+            ("scale".into(), ParamValue::F32(SCALE)),
+            ("offset".into(), ParamValue::F32(OFFSET)),
+            ("data_len".into(), ParamValue::U32(self.data_len)),
         ];
-        gpu.write(&self.params, 0, &params::bytes(&self.layout, &values, &self.label)?).await?;
+        let mut given = params::Given::new(&values, &self.label);
+        let bytes = given.bytes("params", &self.layout)?;
+        given.finish()?;
+        gpu.write(&self.params, 0, &bytes).await?;
         // The parameters are on their way before the clock starts.
         gpu.submit(&self.label, |_| Ok(())).await?;
         let started = Instant::now();

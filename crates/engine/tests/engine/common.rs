@@ -79,7 +79,12 @@ impl Scale {
     fn pass(&self, variant: &str, x: Source, y: Source, factor: f32) -> Pass {
         let module = if variant == "two_pass" { "good" } else { variant };
         let size_bytes = 4 * self.count as u64;
-        let binding = |name, source| PassBinding { name, source, offset_bytes: 0, size_bytes };
+        let binding = |name: &'static str, source| PassBinding {
+            name: name.into(),
+            source,
+            offset_bytes: 0,
+            size_bytes,
+        };
         let groups = self.count.div_ceil(self.threads as usize) as u32;
         let columns = groups.min(1024);
         Pass {
@@ -87,10 +92,10 @@ impl Scale {
             request: Arc::new(Request::new(module).tunable("THREADS", self.threads)),
             bindings: vec![binding("y", y), binding("x", x)],
             params: vec![
-                ("factor", ParamValue::F32(factor)),
-                ("count", ParamValue::U32(self.count as u32)),
-                ("shift", ParamValue::I32(0)),
-                ("row", ParamValue::U32(columns * self.threads)),
+                ("factor".into(), ParamValue::F32(factor)),
+                ("count".into(), ParamValue::U32(self.count as u32)),
+                ("shift".into(), ParamValue::I32(0)),
+                ("row".into(), ParamValue::U32(columns * self.threads)),
             ],
             workgroups: [columns, groups.div_ceil(columns.max(1)), 1],
         }
@@ -111,8 +116,8 @@ impl Problem for Scale {
         self.count.to_string()
     }
     fn ports(&self) -> Vec<Port> {
-        let port = |name, role| Port {
-            name,
+        let port = |name: &'static str, role| Port {
+            name: name.into(),
             role,
             dtype: Dtype::F32,
             shape: vec![self.count],
@@ -136,7 +141,7 @@ impl Problem for Scale {
             }
             _ => vec![self.pass(variant, x, y, self.factor)],
         };
-        let scratch = Scratch { name: "between", bytes: 4 * self.count as u64 };
+        let scratch = Scratch { name: "between", bytes: 4 * self.count as u64, contents: None };
         // A plan cannot be made from nothing outside of its crate, but any plan can be made into another.
         let mut plan = Attention::new([1, 1, 1, 4], [1, 1, 1, 4])
             .plan(&AdapterProfile::webgpu_floor(), &Constraints::default())?;
@@ -152,12 +157,18 @@ impl Problem for Scale {
     fn canonical(&self) -> Arc<dyn Problem> {
         Arc::new(Self { count: 100, ..self.clone() })
     }
-    fn random_inputs(&self, _: u64) -> Vec<(&'static str, HostTensor)> {
-        vec![("x", self.input())]
+    fn random_inputs(&self, _: u64) -> Vec<(foveal::kernels::Name, HostTensor)> {
+        vec![("x".into(), self.input())]
     }
     fn reference(&self, _: &[(&str, &HostTensor)], _: Rows) -> Result<Vec<Expected>, foveal::kernels::Error> {
         let values = self.output().to_f64();
-        Ok(vec![Expected { name: "y", shape: vec![self.count], elements: None, values, head_axis: None }])
+        Ok(vec![Expected {
+            name: "y".into(),
+            shape: vec![self.count],
+            elements: None,
+            values,
+            head_axis: None,
+        }])
     }
     fn tolerance(&self, _: &str) -> Tolerance {
         Tolerance { rel_rmse: 1e-6, worst: 1e-5, floor: 1e-6 }

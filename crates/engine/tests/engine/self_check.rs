@@ -76,11 +76,11 @@ fn a_plan_and_a_shader_that_disagree_are_our_fault() {
         assert!(error.kind() == ErrorKind::Internal && error.to_string().contains(words), "{error}");
     };
     broken(&|pass| pass.params.truncate(3), "params.row has no value");
-    broken(&|pass| pass.params.push(("more", ParamValue::U32(0))), "params.more");
+    broken(&|pass| pass.params.push(("more".into(), ParamValue::U32(0))), "`more`");
     broken(&|pass| pass.params[0].1 = ParamValue::U32(3), "params.factor is 1 x f32");
     broken(&|pass| pass.bindings.truncate(1), "`x` is not bound");
     broken(&|pass| pass.bindings.push(pass.bindings[0].clone()), "3 bindings");
-    broken(&|pass| pass.bindings[1].name = "other", "`x` is not bound");
+    broken(&|pass| pass.bindings[1].name = "other".into(), "`x` is not bound");
     broken(&|pass| pass.bindings[0].offset_bytes = 256, "256 + 40 of 40");
     broken(&|pass| pass.bindings[0].source = foveal::kernels::Source::Port(0), "is the input x");
     broken(&|pass| pass.bindings[0].source = foveal::kernels::Source::Scratch(3), "Scratch(3)");
@@ -174,11 +174,11 @@ fn attention_is_checked_like_any_other_problem() {
     let kernel = block_on(engine.prepare(&plan)).unwrap();
     println!("{} {:?} {:?}", kernel.plan().variant, kernel.self_check(), kernel.refused());
     let inputs = spec.random_inputs(1);
-    let inputs: Vec<_> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let inputs: Vec<_> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     let outputs = block_on(engine.run(&kernel, &inputs)).unwrap();
     for expected in spec.reference(&inputs, foveal::Rows::All).unwrap() {
         let (_, actual) = outputs.iter().find(|(name, _)| *name == expected.name).unwrap();
-        let comparison = foveal::compare(&expected, actual, spec.tolerance(expected.name)).unwrap();
+        let comparison = foveal::compare(&expected, actual, spec.tolerance(&expected.name)).unwrap();
         assert!(comparison.passed, "{comparison:?}");
     }
 }

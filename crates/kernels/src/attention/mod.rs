@@ -10,13 +10,29 @@
 //! A query that sees no key has `o = 0` and `lse = -inf`. Source: Vaswani et al. 2017, equation 1; grouped heads: Ainslie
 //! et al. 2023; the order of computation: Dao 2023, algorithm 1.
 
+mod arrangement;
 mod cases;
+mod fill;
+mod hooks;
+mod layout;
+mod lists;
+mod mask;
 mod operator;
+mod options;
+mod passes;
 mod plan;
+mod ports;
+mod problem;
+mod random_case;
+mod recipes;
 mod reference;
 mod spec;
 mod split;
+mod stand_in;
 mod variants;
+mod visibility;
 
+pub use layout::{Layout, Strides};
+pub use mask::{Fill, Mask, QkNorm, TableInput};
 pub use operator::{AttentionOperator, OPERATOR};
-pub use spec::{Attention, Layout, Mask, Strides};
+pub use spec::Attention;

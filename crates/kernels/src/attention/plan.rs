@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    Attention, Mask,
-    split::Piece,
+    Attention,
+    passes::Dispatches,
     variants::{Candidate, variants},
+    visibility::Visibility,
 };
-use crate::{
-    AdapterProfile, Constraints, Cost, Error, ParamValue, Pass, PassBinding, Plan, Problem, Rejected, Source,
-};
+use crate::{AdapterProfile, Constraints, Cost, Error, Plan, Problem, Rejected};
 
 impl Attention {
     pub(super) fn plan_on(&self, adapter: &AdapterProfile, constraints: &Constraints) -> Result<Plan, Error> {
@@ -26,16 +25,9 @@ impl Attention {
         }
         let ports = self.all_ports();
         self.check_buffers(adapter)?;
-        let storage = u32::try_from(ports.len()).unwrap_or(u32::MAX);
-        if storage > adapter.limits.max_storage_buffers_per_shader_stage {
-            return Err(Error::limit(
-                "max_storage_buffers_per_shader_stage",
-                format!(
-                    "{storage} are needed, the adapter allows {}",
-                    adapter.limits.max_storage_buffers_per_shader_stage
-                ),
-            ));
-        }
+        let visibility = Visibility::new(self)?;
+        let sized = self.sized();
+        let tiles_for = Visibility::new(sized)?;
 
         let mut taken: Option<Candidate> = None;
         let mut rejected = Vec::new();
@@ -50,7 +42,7 @@ impl Attention {
             if constraints.variant.as_deref().is_some_and(|wanted| wanted != name) {
                 continue;
             }
-            match (variant.propose)(self, adapter) {
+            match (variant.propose)(sized, &tiles_for, adapter) {
                 Err(reason) => reject(reason),
                 Ok(candidate) => match &taken {
                     Some(best) if best.cost.time <= candidate.cost.time => slower.push(candidate),
@@ -80,16 +72,21 @@ impl Attention {
         } else {
             because(&taken.cost, adapter)
         };
-        let passes = if self.q_len == 0 { Vec::new() } else { self.passes(&taken, adapter)? };
+        let mut dispatches = Dispatches::default();
+        if self.q_len > 0 {
+            dispatches = self.dispatches(&taken, &visibility, adapter)?;
+        }
+        let mut tiles = taken.tiles;
+        tiles.extend(dispatches.notes);
         Ok(Plan {
             problem: Arc::new(self.clone()),
             operator: self.operator(),
             variant: taken.variant.to_owned(),
             reason,
-            tiles: taken.tiles,
+            tiles,
             ports,
-            scratch: Vec::new(),
-            passes,
+            scratch: dispatches.scratch,
+            passes: dispatches.passes,
             threads: taken.threads,
             workgroup_bytes: taken.workgroup_bytes,
             cost: taken.cost,
@@ -112,128 +109,6 @@ impl Attention {
             }
         }
         Ok(())
-    }
-
-    fn passes(&self, taken: &Candidate, adapter: &AdapterProfile) -> Result<Vec<Pass>, Error> {
-        let request = Arc::new(taken.request.clone());
-        let pieces = self.pieces(taken.tile_rows, &adapter.limits)?;
-        pieces.iter().map(|piece| self.pass(taken, &request, piece, adapter)).collect()
-    }
-
-    fn pass(
-        &self,
-        taken: &Candidate,
-        request: &Arc<foveal_shaders::Request>,
-        piece: &Piece,
-        adapter: &AdapterProfile,
-    ) -> Result<Pass, Error> {
-        let mut bindings = Vec::new();
-        let mut params = self.sizes_as_params(piece)?;
-        let fold = self.fold();
-        for (index, extent) in self.extents().iter().enumerate() {
-            let range = self.range(extent, piece, &adapter.limits);
-            bindings.push(PassBinding {
-                name: extent.name,
-                source: Source::Port(index),
-                offset_bytes: range.offset_bytes,
-                size_bytes: range.size_bytes,
-            });
-            let fields = stride_fields(extent.name);
-            let values = [
-                range.base,
-                u32_of("batch stride", extent.strides.batch)?,
-                u32_of("head stride", extent.strides.head)?,
-            ];
-            params.extend(fields.into_iter().zip(values.map(ParamValue::U32)));
-            if let Some(field) = row_field(extent.name) {
-                params.push((field, ParamValue::U32(u32_of("row stride", extent.strides.position)?)));
-            }
-        }
-        if !self.lse {
-            params.extend(stride_fields("lse").map(|field| (field, ParamValue::U32(0))));
-        }
-        let tiles = (piece.rows.1 - piece.rows.0).div_ceil(taken.tile_rows);
-        debug_assert!(fold == 1 || piece.rows.0 == 0 || self.rows() > taken.tile_rows, "folded rows are few");
-        Ok(Pass {
-            label: format!("foveal.attention.{}", taken.variant),
-            request: Arc::clone(request),
-            bindings,
-            params,
-            workgroups: [
-                u32_of("row tiles", tiles)?,
-                u32_of("heads", piece.heads.1 - piece.heads.0)?,
-                u32_of("batch", piece.batch.1 - piece.batch.0)?,
-            ],
-        })
-    }
-
-    fn sizes_as_params(&self, piece: &Piece) -> Result<Vec<(&'static str, ParamValue)>, Error> {
-        let visible = match self.mask {
-            Mask::None => i64::from(EVERYTHING),
-            Mask::Causal => {
-                i64::try_from(self.kv_len).unwrap_or(i64::MAX) - i64::try_from(self.q_len).unwrap_or(0) + 1
-            }
-            Mask::CausalTopLeft => 1,
-        };
-        let visible =
-            i32::try_from(visible).map_err(|_| Error::limit("u32 range", "kv_len - q_len exceeds 2^31"))?;
-        #[expect(clippy::cast_possible_truncation, reason = "f32 is what the device computes in")]
-        let scale_log2 = (self.resolved_scale() * std::f64::consts::LOG2_E) as f32;
-        let limit = |name: &'static str, x: usize| {
-            u32_of(name, x).and_then(|x| {
-                if x <= EVERYTHING.unsigned_abs() {
-                    Ok(ParamValue::U32(x))
-                } else {
-                    Err(too_long(name, x as usize))
-                }
-            })
-        };
-        Ok(vec![
-            ("q_len", limit("q_len", self.q_len)?),
-            ("kv_len", limit("kv_len", self.kv_len)?),
-            ("head_dim", limit("head_dim", self.head_dim)?),
-            ("value_dim", limit("value_dim", self.value_dim)?),
-            ("group", limit("group", self.group())?),
-            ("fold", limit("fold", self.fold())?),
-            ("visible", ParamValue::I32(visible)),
-            ("scale_log2", ParamValue::F32(scale_log2)),
-            ("negative_infinity", ParamValue::F32(f32::NEG_INFINITY)),
-            ("first_batch", limit("batch", piece.batch.0)?),
-            ("first_head", limit("heads", piece.heads.0 * self.fold())?),
-            ("first_row", limit("rows", piece.rows.0)?),
-        ])
-    }
-}
-
-/// More keys than any query index plus this can hide; and the longest sequence, so that the sum stays in i32.
-const EVERYTHING: i32 = 1 << 30;
-
-fn too_long(name: &str, x: usize) -> Error {
-    Error::limit("u32 range", format!("{name} is {x}, at most {EVERYTHING} is served"))
-}
-
-fn u32_of(name: &str, x: usize) -> Result<u32, Error> {
-    u32::try_from(x)
-        .map_err(|_| Error::limit("u32 range", format!("{name} is {x}, indices on the device have 32 bits")))
-}
-
-fn stride_fields(tensor: &str) -> [&'static str; 3] {
-    match tensor {
-        "q" => ["q_base", "q_batch", "q_head"],
-        "k" => ["k_base", "k_batch", "k_head"],
-        "v" => ["v_base", "v_batch", "v_head"],
-        "o" => ["o_base", "o_batch", "o_head"],
-        _ => ["lse_base", "lse_batch", "lse_head"],
-    }
-}
-
-fn row_field(tensor: &str) -> Option<&'static str> {
-    match tensor {
-        "q" => Some("q_row"),
-        "k" => Some("k_row"),
-        "v" => Some("v_row"),
-        "o" => Some("o_row"),
-        _ => None,
     }
 }
 

@@ -2,11 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::{
-    Attention,
-    spec::{Strides, Tensor},
+use super::{Attention, QkNorm, Strides, layout::Tensor, visibility::Visibility};
+use crate::{
+    Error, Expected, HostTensor, PortRole, Rows, TensorData,
+    expr::{Evaluator, Scratch},
 };
-use crate::{Error, Expected, HostTensor, Rows};
 
 struct Values {
     elements: Vec<f64>,
@@ -14,13 +14,15 @@ struct Values {
     dim: usize,
 }
 
+fn given<'a>(inputs: &[(&str, &'a HostTensor)], name: &str) -> Result<&'a HostTensor, Error> {
+    let found = inputs.iter().find_map(|(given, values)| (*given == name).then_some(*values));
+    found.ok_or_else(|| Error::invalid(name, "the tensor is missing"))
+}
+
 impl Values {
     fn of(spec: &Attention, inputs: &[(&str, &HostTensor)], tensor: Tensor) -> Result<Self, Error> {
         let name = tensor.name();
-        let given = inputs
-            .iter()
-            .find_map(|(given, values)| (*given == name).then_some(*values))
-            .ok_or_else(|| Error::invalid(name, "the tensor is missing"))?;
+        let given = given(inputs, name)?;
         let [heads, len, dim] = spec.sizes(tensor);
         // Dense inputs are checked by shape; strided ones are flat storage.
         let strides = spec.strides(tensor);
@@ -38,41 +40,140 @@ impl Values {
     }
 }
 
-/// `(lse, o)` of one row.
-fn row(
+/// One value a head.
+fn of_heads(spec: &Attention, inputs: &[(&str, &HostTensor)], name: &str) -> Result<Vec<f64>, Error> {
+    let values = given(inputs, name)?;
+    if values.shape() != [spec.q_heads] {
+        let message =
+            format!("expected one value for each of {} heads, got {:?}", spec.q_heads, values.shape());
+        return Err(Error::invalid(name, message));
+    }
+    Ok(values.to_f64())
+}
+
+/// The tables' values, of the types they are declared to have.
+fn table_values(
     spec: &Attention,
-    [q, k, v]: [&Values; 3],
-    batch: usize,
-    head: usize,
-    query: usize,
-) -> (f64, Vec<f64>) {
-    let kv_head = head / spec.group();
-    let scale = spec.resolved_scale();
-    let query_row = q.row(batch, head, query);
-    let scores: Vec<f64> = (0..spec.keys_seen(query))
-        .map(|key| {
-            let dot: f64 = query_row.iter().zip(k.row(batch, kv_head, key)).map(|(a, b)| a * b).sum();
-            scale * dot
-        })
-        .collect();
-    let maximum = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    // `max` ignores NaN; a row with one has no meaning, and says so.
-    if scores.iter().any(|score| score.is_nan()) {
-        return (f64::NAN, vec![f64::NAN; v.dim]);
-    }
-    if scores.is_empty() {
-        return (f64::NEG_INFINITY, vec![0.0; v.dim]);
-    }
-    let sum: f64 = scores.iter().map(|score| (score - maximum).exp()).sum();
-    let lse = maximum + sum.ln();
-    let mut output = vec![0.0; v.dim];
-    for (key, score) in scores.iter().enumerate() {
-        let weight = (score - lse).exp();
-        for (sum, value) in output.iter_mut().zip(v.row(batch, kv_head, key)) {
-            *sum += weight * value;
+    inputs: &[(&str, &HostTensor)],
+) -> Result<Vec<(String, HostTensor)>, Error> {
+    let value = |input: &super::TableInput| {
+        let table = &input.table;
+        let tensor = given(inputs, &table.name)?;
+        let tensor = match (tensor.dtype(), tensor.data()) {
+            (Some(dtype), _) if dtype == table.element => tensor.clone(),
+            (_, TensorData::F64(_) | TensorData::I64(_)) | (Some(_), _) => {
+                let bytes = tensor.to_bytes(table.element);
+                HostTensor::from_bytes(tensor.shape().to_vec(), &bytes, table.element)?
+            }
+            _ => return Err(Error::invalid(table.name.as_str(), "has elements of another type")),
+        };
+        Ok((table.name.clone(), tensor))
+    };
+    spec.tables.iter().map(value).collect()
+}
+
+/// Scores below this hide their keys: the device has no smaller finite ones to tell from -inf.
+const HIDING: f64 = -6.9e29;
+
+struct Definition<'a> {
+    spec: &'a Attention,
+    q: Values,
+    k: Values,
+    v: Values,
+    /// One a head.
+    scale: Vec<f64>,
+    sinks: Option<Vec<f64>>,
+    mask: Option<Evaluator<'a>>,
+    score: Option<Evaluator<'a>>,
+}
+
+/// A thread's room for evaluating.
+struct Room {
+    mask: Option<Scratch>,
+    score: Option<Scratch>,
+}
+
+impl Definition<'_> {
+    fn room(&self) -> Room {
+        Room {
+            mask: self.mask.as_ref().map(Evaluator::scratch),
+            score: self.score.as_ref().map(Evaluator::scratch),
         }
     }
-    (lse, output)
+
+    fn visible(&self, room: &mut Room, [batch, head, query, key]: [usize; 4]) -> Result<bool, Error> {
+        let mut failure = None;
+        let mut element = || match (&self.mask, &mut room.mask) {
+            (Some(mask), Some(scratch)) => mask.visible_at(scratch, key).unwrap_or_else(|error| {
+                failure = Some(error);
+                false
+            }),
+            _ => true,
+        };
+        let visible = match &self.spec.blocks {
+            Some(blocks) => blocks.is_visible(batch, head, query, key, |_, _, _, _| element()),
+            None => element(),
+        };
+        failure.map_or(Ok(visible), Err)
+    }
+
+    /// `(lse, o)` of one row.
+    fn row(
+        &self,
+        room: &mut Room,
+        batch: usize,
+        head: usize,
+        query: usize,
+    ) -> Result<(f64, Vec<f64>), Error> {
+        let spec = self.spec;
+        let kv_head = head / spec.group();
+        let normalise = |row: &[f64]| match spec.qk_norm {
+            Some(QkNorm::L2) => 1.0 / row.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-12),
+            None => 1.0,
+        };
+        let query_row = self.q.row(batch, head, query);
+        let scale = self.scale[head] * normalise(query_row);
+        for (evaluator, scratch) in [(&self.mask, &mut room.mask), (&self.score, &mut room.score)] {
+            if let (Some(evaluator), Some(scratch)) = (evaluator, scratch) {
+                evaluator.row(scratch, batch, head, query)?;
+            }
+        }
+        let mut scores: Vec<(usize, f64)> = Vec::new();
+        for key in 0..spec.keys_seen(query) {
+            if !self.visible(room, [batch, head, query, key])? {
+                continue;
+            }
+            let key_row = self.k.row(batch, kv_head, key);
+            let dot: f64 = query_row.iter().zip(key_row).map(|(a, b)| a * b).sum();
+            let mut score = scale * normalise(key_row) * dot;
+            if let (Some(evaluator), Some(scratch)) = (&self.score, &mut room.score) {
+                score = evaluator.score_at(scratch, key, score)?;
+            }
+            if score.is_nan() || score > HIDING {
+                scores.push((key, score));
+            }
+        }
+        let sink = self.sinks.as_ref().map(|sinks| sinks[head]);
+        // `max` ignores NaN; a row with one has no meaning, and says so.
+        if scores.iter().any(|(_, score)| score.is_nan()) || sink.is_some_and(f64::is_nan) {
+            return Ok((f64::NAN, vec![f64::NAN; self.v.dim]));
+        }
+        let all = scores.iter().map(|&(_, score)| score).chain(sink);
+        let maximum = all.clone().fold(f64::NEG_INFINITY, f64::max);
+        if maximum == f64::NEG_INFINITY {
+            return Ok((f64::NEG_INFINITY, vec![0.0; self.v.dim]));
+        }
+        let sum: f64 = all.map(|score| (score - maximum).exp()).sum();
+        let lse = maximum + sum.ln();
+        let mut output = vec![0.0; self.v.dim];
+        for &(key, score) in &scores {
+            let weight = (score - lse).exp();
+            for (sum, value) in output.iter_mut().zip(self.v.row(batch, kv_head, key)) {
+                *sum += weight * value;
+            }
+        }
+        Ok((lse, output))
+    }
 }
 
 pub(super) fn reference(
@@ -81,9 +182,25 @@ pub(super) fn reference(
     rows: Rows,
 ) -> Result<Vec<Expected>, Error> {
     spec.validate()?;
-    let q = Values::of(spec, inputs, Tensor::Q)?;
-    let k = Values::of(spec, inputs, Tensor::K)?;
-    let v = Values::of(spec, inputs, Tensor::V)?;
+    let visibility = Visibility::new(spec)?;
+    let tables = table_values(spec, inputs)?;
+    let tables: Vec<(&str, &HostTensor)> =
+        tables.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let evaluator = |program| Evaluator::new(program, spec.expr_sizes(), &tables);
+    let scale = match &spec.head_scale {
+        Some(name) => of_heads(spec, inputs, name)?,
+        None => vec![spec.resolved_scale(); spec.q_heads],
+    };
+    let definition = Definition {
+        spec,
+        q: Values::of(spec, inputs, Tensor::Q)?,
+        k: Values::of(spec, inputs, Tensor::K)?,
+        v: Values::of(spec, inputs, Tensor::V)?,
+        scale,
+        sinks: spec.sink_logits.as_ref().map(|name| of_heads(spec, inputs, name)).transpose()?,
+        mask: visibility.mask.as_ref().map(evaluator).transpose()?,
+        score: visibility.score.as_ref().map(evaluator).transpose()?,
+    };
     let count = spec.batch * spec.q_heads * spec.q_len;
     let chosen: Option<Vec<usize>> = match rows {
         Rows::Sample { count: wanted, seed } if wanted < count => {
@@ -98,16 +215,18 @@ pub(super) fn reference(
         |row: usize| (row / spec.q_len / spec.q_heads, row / spec.q_len % spec.q_heads, row % spec.q_len);
     let computed: Vec<(f64, Vec<f64>)> = (0..chosen.as_ref().map_or(count, Vec::len))
         .into_par_iter()
-        .map(|index| {
-            let (batch, head, query) = place(chosen.as_ref().map_or(index, |chosen| chosen[index]));
-            row(spec, [&q, &k, &v], batch, head, query)
-        })
-        .collect();
+        .map_init(
+            || definition.room(),
+            |room, index| {
+                let (batch, head, query) = place(chosen.as_ref().map_or(index, |chosen| chosen[index]));
+                definition.row(room, batch, head, query)
+            },
+        )
+        .collect::<Result<_, _>>()?;
 
-    let ports = spec.all_ports();
     let dense = Attention { o_strides: None, ..spec.clone() }.strides(Tensor::O);
     let mut outputs = Vec::new();
-    for port in ports.iter().skip(Tensor::ALL.len() - 1) {
+    for port in spec.all_ports().into_iter().filter(|port| port.role == PortRole::Output) {
         let is_o = port.name == "o";
         let width = if is_o { spec.value_dim } else { 1 };
         // Positions within the dense output: o may be stored with positions outside heads.
@@ -131,7 +250,7 @@ pub(super) fn reference(
         };
         outputs.push(Expected {
             name: port.name,
-            shape: port.shape.clone(),
+            shape: port.shape,
             elements,
             values,
             head_axis: port.head_axis,

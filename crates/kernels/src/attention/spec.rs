@@ -1,96 +1,9 @@
 //! What an attention problem is.
 
-use std::{fmt, str::FromStr};
+use std::sync::Arc;
 
-use crate::{Dtype, Error, Port, PortRole, Work};
-
-/// Order of the dimensions in storage, outermost first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Layout {
-    /// `[B, H, T, D]`.
-    #[default]
-    Bhtd,
-    /// `[B, T, H, D]`.
-    Bthd,
-}
-
-impl fmt::Display for Layout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Bhtd => "bhtd",
-            Self::Bthd => "bthd",
-        })
-    }
-}
-
-impl FromStr for Layout {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        match text {
-            "bhtd" => Ok(Self::Bhtd),
-            "bthd" => Ok(Self::Bthd),
-            _ => Err(Error::invalid("layout", format!("expected bhtd or bthd, got `{text}`"))),
-        }
-    }
-}
-
-/// Which keys a query sees.
-///
-/// What is hidden gets the weight zero. A hidden key's value that is infinite or NaN can still turn a row into NaN, as
-/// zero times it is: keep hidden values finite.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Mask {
-    /// All.
-    #[default]
-    None,
-    /// Query `i` sees key `j` if `j <= i + Tk - Tq`: the last query sees all keys.
-    Causal,
-    /// Query `i` sees key `j` if `j <= i`: the first query sees one key.
-    CausalTopLeft,
-}
-
-impl Mask {
-    /// The mask of that name.
-    ///
-    /// # Errors
-    /// [`crate::ErrorKind::Unsupported`] for mask expressions.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        match text.trim() {
-            "causal" => Ok(Self::Causal),
-            "causal_top_left" => Ok(Self::CausalTopLeft),
-            "" | "none" => Ok(Self::None),
-            other => Err(Error::unsupported(
-                "mask",
-                format!(
-                    "expected causal or causal_top_left (mask expressions are not served yet), got `{other}`"
-                ),
-            )),
-        }
-    }
-
-    /// The name that [`Mask::parse`] reads.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Causal => "causal",
-            Self::CausalTopLeft => "causal_top_left",
-        }
-    }
-}
-
-/// Strides of a tensor, in elements. The innermost dimension is always contiguous.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Strides {
-    /// From one batch entry to the next.
-    pub batch: usize,
-    /// From one head to the next.
-    pub head: usize,
-    /// From one position to the next.
-    pub position: usize,
-}
+use super::{Layout, Mask, QkNorm, Strides, TableInput, layout::Tensor};
+use crate::{Dtype, Error, block_mask::BlockMask, expr::Expr};
 
 /// An attention problem: shapes in elements, storage, mask and scale.
 ///
@@ -116,8 +29,22 @@ pub struct Attention {
     pub layout: Layout,
     /// Which keys a query sees.
     pub mask: Mask,
+    /// What becomes of the scaled scores before the softmax; natural units. A score of -inf, or below -6.9e29, hides its
+    /// key.
+    pub score: Option<Expr>,
     /// Factor of the scores; `None` means `1 / sqrt(Dk)`.
     pub scale: Option<f64>,
+    /// The name of a tensor `[H]` of factors of the scores, which takes the place of `scale`.
+    pub head_scale: Option<String>,
+    /// How rows of q and k are normalised.
+    pub qk_norm: Option<QkNorm>,
+    /// The name of a tensor `[H]` of logits that enter the denominators, and so `lse`, and nothing else.
+    pub sink_logits: Option<String>,
+    /// The tables that mask and score read.
+    pub tables: Vec<TableInput>,
+    /// The blocks that are visited; the rest is hidden. The mask's expression says what is visible within those that the
+    /// lists call partial. Only with [`Mask::None`] or [`Mask::Expression`].
+    pub blocks: Option<Arc<BlockMask>>,
     /// Storage of q, k, v and o. Arithmetic is f32, and `lse` is stored as f32.
     pub dtype: Dtype,
     /// Whether `lse` is computed too.
@@ -130,17 +57,10 @@ pub struct Attention {
     pub v_strides: Option<Strides>,
     /// Strides of o where it is not dense.
     pub o_strides: Option<Strides>,
-    /// Tiles are chosen as for a problem of this size: how a small problem gets the shaders of a large one.
-    pub(crate) tiles_for: Option<TilesFor>,
-}
-
-/// The sizes that tiles are chosen for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct TilesFor {
-    /// Queries of a head.
-    pub(crate) queries: usize,
-    /// Multiply-adds of the whole problem.
-    pub(crate) multiply_adds: f64,
+    /// What `blocks` was read from.
+    pub(crate) blocks_option: Option<serde_json::Value>,
+    /// Tiles are chosen as for this problem: how a small problem gets the shaders of a large one.
+    pub(crate) tiles_for: Option<Arc<Self>>,
 }
 
 /// The widest head that is served.
@@ -160,7 +80,14 @@ impl Attention {
             value_dim: k[3],
             layout: Layout::Bhtd,
             mask: Mask::None,
+            score: None,
             scale: None,
+            head_scale: None,
+            qk_norm: None,
+            sink_logits: None,
+            tables: Vec::new(),
+            blocks: None,
+            blocks_option: None,
             dtype: Dtype::F32,
             lse: false,
             q_strides: None,
@@ -180,8 +107,30 @@ impl Attention {
 
     /// With this mask.
     #[must_use]
-    pub fn mask(mut self, mask: Mask) -> Self {
-        self.mask = mask;
+    pub fn mask(mut self, mask: impl Into<Mask>) -> Self {
+        self.mask = mask.into();
+        self
+    }
+
+    /// With this score expression.
+    #[must_use]
+    pub fn score(mut self, score: Expr) -> Self {
+        self.score = Some(score);
+        self
+    }
+
+    /// With a table for the mask and the score to read.
+    #[must_use]
+    pub fn table(mut self, table: crate::expr::Table) -> Self {
+        self.tables.push(TableInput::new(table));
+        self
+    }
+
+    /// Visiting these blocks only.
+    #[must_use]
+    pub fn blocks(mut self, blocks: impl Into<Arc<BlockMask>>) -> Self {
+        self.blocks = Some(blocks.into());
+        self.blocks_option = None;
         self
     }
 
@@ -232,11 +181,11 @@ impl Attention {
         self.scale.unwrap_or_else(|| 1.0 / (self.head_dim as f64).sqrt())
     }
 
-    /// How many keys, from the first, query `i` sees.
+    /// How many keys, from the first, query `i` may see by the mask's structure.
     #[must_use]
     pub fn keys_seen(&self, query: usize) -> usize {
         match self.mask {
-            Mask::None => self.kv_len,
+            Mask::None | Mask::Expression(_) => self.kv_len,
             Mask::Causal => (query + self.kv_len + 1).saturating_sub(self.q_len).min(self.kv_len),
             Mask::CausalTopLeft => (query + 1).min(self.kv_len),
         }
@@ -269,6 +218,9 @@ impl Attention {
                 return Err(Error::invalid(name, format!("expected 1 to {MAX_DIM}, got {dim}")));
             }
         }
+        if !self.dtype.is_float() {
+            return Err(Error::invalid("dtype", format!("expected f32, f16 or bf16, got {}", self.dtype)));
+        }
         if !self.resolved_scale().is_finite() {
             return Err(Error::invalid(
                 "scale",
@@ -279,6 +231,7 @@ impl Attention {
             self.span(tensor)
                 .ok_or_else(|| Error::invalid(tensor.name(), "has more elements than can be addressed"))?;
         }
+        self.validate_visibility()?;
         let o = self.strides(Tensor::O);
         if self.o_strides.is_some() && !o.writes_once(self.batch, self.q_heads, self.q_len, self.value_dim) {
             return Err(Error::invalid("o", format!("its strides {o:?} make rows of the output overlap")));
@@ -286,10 +239,9 @@ impl Attention {
         Ok(())
     }
 
-    /// The sizes that tiles are chosen for: the problem's own, unless it stands in for another.
-    pub(crate) fn tile_sizes(&self) -> TilesFor {
-        let own = || TilesFor { queries: self.q_len, multiply_adds: self.work_of().flops / 2.0 };
-        self.tiles_for.unwrap_or_else(own)
+    /// The problem that tiles are chosen for: this one, unless it stands in for another.
+    pub(crate) fn sized(&self) -> &Self {
+        self.tiles_for.as_deref().unwrap_or(self)
     }
 
     pub(crate) fn strides(&self, tensor: Tensor) -> Strides {
@@ -333,113 +285,5 @@ impl Attention {
             .checked_add((len - 1).checked_mul(strides.position)?)?
             .checked_add(dim)?;
         (last <= isize::MAX as usize / 8).then_some(last)
-    }
-
-    pub(crate) fn all_ports(&self) -> Vec<Port> {
-        let port = |tensor: Tensor| {
-            let [heads, len, dim] = self.sizes(tensor);
-            let (shape, head_axis) = match self.layout {
-                Layout::Bhtd => (vec![self.batch, heads, len, dim], 1),
-                Layout::Bthd => (vec![self.batch, len, heads, dim], 2),
-            };
-            Port {
-                name: tensor.name(),
-                role: if tensor == Tensor::O { PortRole::Output } else { PortRole::Input },
-                dtype: self.dtype,
-                shape,
-                span: self.span(tensor).unwrap_or(usize::MAX / 16),
-                head_axis: Some(head_axis),
-            }
-        };
-        let mut ports: Vec<Port> = Tensor::ALL.into_iter().map(port).collect();
-        if self.lse {
-            ports.push(Port {
-                name: "lse",
-                role: PortRole::Output,
-                dtype: Dtype::F32,
-                shape: vec![self.batch, self.q_heads, self.q_len],
-                span: self.batch * self.q_heads * self.q_len,
-                head_axis: Some(1),
-            });
-        }
-        ports
-    }
-
-    /// Visible (query, key) pairs of one head.
-    pub(crate) fn visible_pairs(&self) -> f64 {
-        let (tq, tk) = (self.q_len as u128, self.kv_len as u128);
-        // Rows see 1, 2, ... keys up to a full row; `longest` is what the last row sees.
-        let staircase =
-            |rows: u128, longest: u128| rows.min(longest) * (2 * longest - rows.min(longest) + 1) / 2;
-        let pairs = match self.mask {
-            Mask::None => tq * tk,
-            Mask::Causal => staircase(tq, tk),
-            Mask::CausalTopLeft if tq <= tk => staircase(tq, tq),
-            Mask::CausalTopLeft => staircase(tk, tk) + (tq - tk) * tk,
-        };
-        #[expect(clippy::cast_precision_loss, reason = "a rate is reported with a few digits")]
-        let pairs = pairs as f64;
-        pairs
-    }
-
-    pub(crate) fn work_of(&self) -> Work {
-        #[expect(clippy::cast_precision_loss, reason = "a rate is reported with a few digits")]
-        let of = |x: usize| x as f64;
-        let per_pair = 2.0 * of(self.head_dim + self.value_dim) * of(self.batch * self.q_heads);
-        let bytes: f64 = self
-            .all_ports()
-            .iter()
-            .map(|p| of(p.shape.iter().product::<usize>() * p.dtype.size_bytes()))
-            .sum();
-        Work {
-            flops: per_pair * self.visible_pairs(),
-            dense_flops: per_pair * of(self.q_len) * of(self.kv_len),
-            bytes,
-        }
-    }
-}
-
-impl Strides {
-    /// Whether no two rows of such a tensor share an element.
-    fn writes_once(&self, batch: usize, heads: usize, len: usize, dim: usize) -> bool {
-        let mut dims = [(batch, self.batch), (heads, self.head), (len, self.position)];
-        dims.sort_by_key(|&(_, stride)| stride);
-        let mut reach = dim;
-        for (size, stride) in dims.into_iter().filter(|&(size, _)| size > 1) {
-            if stride < reach {
-                return false;
-            }
-            reach = stride.saturating_mul(size - 1).saturating_add(reach);
-        }
-        true
-    }
-
-    /// Whether every row starts on a multiple of `unit` elements.
-    pub(crate) fn aligned_to(&self, unit: usize) -> bool {
-        self.batch.is_multiple_of(unit)
-            && self.head.is_multiple_of(unit)
-            && self.position.is_multiple_of(unit)
-    }
-}
-
-/// The tensors with a batch, heads, positions and a width.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tensor {
-    Q,
-    K,
-    V,
-    O,
-}
-
-impl Tensor {
-    pub(crate) const ALL: [Self; 4] = [Self::Q, Self::K, Self::V, Self::O];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Q => "q",
-            Self::K => "k",
-            Self::V => "v",
-            Self::O => "o",
-        }
     }
 }

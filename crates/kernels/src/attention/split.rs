@@ -1,9 +1,6 @@
 //! Cutting a problem into dispatches whose bindings and grids stay within the adapter's limits.
 
-use super::{
-    Attention,
-    spec::{Strides, Tensor},
-};
+use super::{Attention, Strides, layout::Tensor};
 use crate::{Error, Limits};
 
 /// The part of a problem that one dispatch computes: ranges of batch entries, of workgroup heads and of rows.

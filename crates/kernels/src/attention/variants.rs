@@ -2,10 +2,7 @@
 
 use foveal_shaders::Request;
 
-use super::{
-    Attention,
-    spec::{Strides, Tensor},
-};
+use super::{Attention, Strides, layout::Tensor, visibility::Visibility};
 use crate::{AdapterKind, AdapterProfile, Cost, Dtype, VariantInfo};
 
 /// A variant's proposal for a problem on an adapter.
@@ -15,6 +12,8 @@ pub(super) struct Candidate {
     pub(super) request: Request,
     /// Rows of a workgroup's tile.
     pub(super) tile_rows: usize,
+    /// Keys of the blocks that lists are made of.
+    pub(super) kv_block: usize,
     pub(super) threads: u32,
     pub(super) workgroup_bytes: u32,
     pub(super) tiles: Vec<(String, String)>,
@@ -24,7 +23,7 @@ pub(super) struct Candidate {
 /// A variant: its name, and a proposal or the reason why there is none.
 pub(super) struct Variant {
     pub(super) info: VariantInfo,
-    pub(super) propose: fn(&Attention, &AdapterProfile) -> Result<Candidate, String>,
+    pub(super) propose: fn(&Attention, &Visibility<'_>, &AdapterProfile) -> Result<Candidate, String>,
 }
 
 pub(super) fn variants() -> [Variant; 3] {
@@ -60,8 +59,12 @@ const FOLD_BELOW: usize = 33;
 impl Attention {
     /// How many heads share a workgroup's rows: 1 or the whole group.
     pub(super) fn fold(&self) -> usize {
-        let queries = self.tile_sizes().queries;
-        if self.group() > 1 && queries < FOLD_BELOW { self.group() } else { 1 }
+        // Lists of the caller's are lists of single heads.
+        if self.group() > 1 && self.sized().q_len < FOLD_BELOW && self.blocks.is_none() {
+            self.group()
+        } else {
+            1
+        }
     }
 
     /// Rows that share a key/value head's workgroups.
@@ -71,7 +74,7 @@ impl Attention {
 
     /// Rows that tiles are chosen for.
     fn rows_for_tiles(&self) -> usize {
-        self.tile_sizes().queries * self.fold()
+        self.sized().q_len * self.fold()
     }
 
     /// Whether every row of every tensor starts on a multiple of four elements.
@@ -85,12 +88,13 @@ impl Attention {
     /// The module that reads and writes this problem's storage.
     fn io_module(&self) -> &'static str {
         match (self.dtype, self.aligned()) {
-            (Dtype::F32, true) => "attention/io_f32x4",
-            (Dtype::F32, false) => "attention/io_f32",
             (Dtype::F16, true) => "attention/io_f16x4",
             (Dtype::F16, false) => "attention/io_f16",
             (Dtype::Bf16, true) => "attention/io_bf16x4",
             (Dtype::Bf16, false) => "attention/io_bf16",
+            // Of the types that remain only f32 is one that q can have.
+            (_, true) => "attention/io_f32x4",
+            (_, false) => "attention/io_f32",
         }
     }
 
@@ -107,10 +111,27 @@ impl Attention {
             .tunable("VALUE_DIM", small(value_dim))
             .tunable("FOLD", self.fold() > 1)
             .tunable("WRITE_LSE", self.lse)
+            .tunable("HEAD_SCALE", self.head_scale.is_some())
+            .tunable("NORMALISE", self.qk_norm.is_some())
+            .tunable("SINKS", self.sink_logits.is_some())
     }
 
-    /// Rows and (row, key) pairs that tiles of `rows` x `keys` visit, over the whole problem.
-    fn visited(&self, rows: usize, keys: usize) -> (f64, f64) {
+    /// What the pass that computes norms runs.
+    pub(super) fn norms_request(&self, of_keys: bool) -> Request {
+        Request::new("attention/norms")
+            .replace("attention/io", self.io_module())
+            .tunable("HEAD_DIM", small(self.padded_dims().0))
+            .tunable("OF_KEYS", of_keys)
+    }
+
+    /// Rows and (row, key) pairs that tiles of `rows` x `keys` visit, over the whole problem, if they can follow lists of
+    /// blocks of `kv_block` keys.
+    fn visited(&self, visibility: &Visibility<'_>, rows: usize, keys: usize, kv_block: usize) -> (f64, f64) {
+        let (tile_rows, pairs) = self.visited_by_structure(rows, keys);
+        (tile_rows, pairs * visibility.visited_share(rows, kv_block))
+    }
+
+    fn visited_by_structure(&self, rows: usize, keys: usize) -> (f64, f64) {
         let total = self.rows();
         let tiles = total.div_ceil(rows);
         let heads = float(self.batch * self.q_heads / self.fold());
@@ -171,10 +192,17 @@ fn timed(mut cost: Cost, adapter: &AdapterProfile) -> Cost {
     cost
 }
 
-fn naive(spec: &Attention, adapter: &AdapterProfile) -> Result<Candidate, String> {
+/// Keys of a block where the kernel's own steps are shorter.
+const KV_BLOCK: usize = 64;
+
+fn naive(
+    spec: &Attention,
+    visibility: &Visibility<'_>,
+    adapter: &AdapterProfile,
+) -> Result<Candidate, String> {
     let threads = if adapter.kind == AdapterKind::Cpu { 8 } else { 64 };
     let (head_dim, value_dim) = spec.padded_dims();
-    let (rows, pairs) = spec.visited(threads, 1);
+    let (rows, pairs) = spec.visited(visibility, threads, 1, KV_BLOCK);
     let cost = Cost {
         fma: pairs * float(head_dim + value_dim),
         // q again for every key: nothing is kept.
@@ -187,6 +215,7 @@ fn naive(spec: &Attention, adapter: &AdapterProfile) -> Result<Candidate, String
         variant: "naive",
         request: spec.request("attention/naive").tunable("THREADS", small(threads)),
         tile_rows: threads,
+        kv_block: KV_BLOCK,
         threads: small(threads),
         workgroup_bytes: 0,
         tiles: vec![tile("rows", threads)],
@@ -197,7 +226,11 @@ fn naive(spec: &Attention, adapter: &AdapterProfile) -> Result<Candidate, String
 /// Bytes of workgroup memory `tiled` keeps to: the floor's limit, and what lets four waves live on a SIMD of 64 KiB.
 const STAGE_VECTORS: usize = (16 << 10) / 16;
 
-fn tiled(spec: &Attention, adapter: &AdapterProfile) -> Result<Candidate, String> {
+fn tiled(
+    spec: &Attention,
+    visibility: &Visibility<'_>,
+    adapter: &AdapterProfile,
+) -> Result<Candidate, String> {
     let (head_dim, value_dim) = spec.padded_dims();
     let widest = head_dim.max(value_dim);
     // Hardware whose subgroups are always 64 wide has 256 registers a lane for all waves of a SIMD: two vectors of o a row
@@ -224,7 +257,7 @@ fn tiled(spec: &Attention, adapter: &AdapterProfile) -> Result<Candidate, String
     let vectors = (slice * (row_lanes + lanes)).max(key_slice * (row_lanes + value_lanes)).max(threads);
     let workgroup_bytes = small(vectors * 16);
     check_workgroup(adapter, threads, workgroup_bytes)?;
-    let (rows, pairs) = spec.visited(block_q, block_k);
+    let (rows, pairs) = spec.visited(visibility, block_q, block_k, block_k);
     let padded_head = head_dim.next_multiple_of(slice);
     let staged_per_pair = float(padded_head) * (1.0 / float(block_q) + 1.0 / float(block_k))
         + float(value_dim) / float(block_q);
@@ -246,6 +279,7 @@ fn tiled(spec: &Attention, adapter: &AdapterProfile) -> Result<Candidate, String
             .tunable("SLICE", small(slice))
             .tunable("KEY_SLICE", small(key_slice)),
         tile_rows: block_q,
+        kv_block: block_k,
         threads: small(threads),
         workgroup_bytes,
         tiles: vec![
@@ -283,7 +317,11 @@ fn check_workgroup(adapter: &AdapterProfile, threads: usize, bytes: u32) -> Resu
     Ok(())
 }
 
-fn broadcast(spec: &Attention, adapter: &AdapterProfile) -> Result<Candidate, String> {
+fn broadcast(
+    spec: &Attention,
+    visibility: &Visibility<'_>,
+    adapter: &AdapterProfile,
+) -> Result<Candidate, String> {
     let Some((least, most)) = adapter.features.subgroups else {
         return Err("needs subgroups, which the adapter lacks (or the device was opened without)".into());
     };
@@ -301,7 +339,10 @@ fn broadcast(spec: &Attention, adapter: &AdapterProfile) -> Result<Candidate, St
     let threads = most.max(4) as usize;
     // Values of q and o that a lane holds, in cache rather than registers. Text and compile time grow with them, to about
     // five seconds on lavapipe: what runs for milliseconds is not worth that.
-    let budget = match spec.tile_sizes().multiply_adds {
+    let multiply_adds = float(head_dim + value_dim)
+        * spec.visited_by_structure(threads, keys).1
+        * visibility.visited_share(KV_BLOCK, KV_BLOCK);
+    let budget = match multiply_adds {
         0.0..3e7 => 512,
         3e7..2e8 => 1024,
         _ => 2048,
@@ -310,9 +351,29 @@ fn broadcast(spec: &Attention, adapter: &AdapterProfile) -> Result<Candidate, St
     let wanted = spec.rows_for_tiles().div_ceil(threads).max(1);
     let rows_a_lane = (0..=4).rev().map(|power| 1usize << power).find(|&rows| rows <= most_rows).unwrap_or(1);
     let rows_a_lane = rows_a_lane.min(wanted.next_power_of_two());
+    // Fewer rows visit fewer blocks that only some of them see.
+    let candidates = [rows_a_lane, rows_a_lane.div_ceil(2)]
+        .map(|rows| broadcast_of(spec, visibility, adapter, threads, keys, rows));
+    let [more, fewer] = candidates;
+    let more = more?;
+    match fewer {
+        Ok(fewer) if fewer.cost.time < more.cost.time => Ok(fewer),
+        _ => Ok(more),
+    }
+}
+
+fn broadcast_of(
+    spec: &Attention,
+    visibility: &Visibility<'_>,
+    adapter: &AdapterProfile,
+    threads: usize,
+    keys: usize,
+    rows_a_lane: usize,
+) -> Result<Candidate, String> {
+    let (head_dim, value_dim) = spec.padded_dims();
     check_workgroup(adapter, threads, 0)?;
     let tile_rows = threads * rows_a_lane;
-    let (rows, pairs) = spec.visited(tile_rows, keys);
+    let (rows, pairs) = spec.visited(visibility, tile_rows, keys, KV_BLOCK);
     let width = float(head_dim + value_dim);
     let cost = Cost {
         fma: pairs * width,
@@ -333,6 +394,7 @@ fn broadcast(spec: &Attention, adapter: &AdapterProfile) -> Result<Candidate, St
             .tunable("TILE_ROWS", small(rows_a_lane.min(if keys == 4 { 4 } else { 2 })))
             .tunable("VALUE_ROWS", small(rows_a_lane.min(if keys == 4 { 4 } else { 1 }))),
         tile_rows,
+        kv_block: KV_BLOCK,
         threads: small(threads),
         workgroup_bytes: 0,
         tiles: vec![tile("rows", tile_rows), tile("rows a lane", rows_a_lane), tile("keys", keys)],

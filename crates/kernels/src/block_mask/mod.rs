@@ -24,6 +24,7 @@ mod given;
 mod grid;
 mod patterns;
 mod re_block;
+mod share;
 mod tensors;
 #[cfg(test)]
 mod tests;
@@ -201,7 +202,7 @@ impl BlockMask {
         head: usize,
         q: usize,
         k: usize,
-        element: impl Fn(usize, usize, usize, usize) -> bool,
+        mut element: impl FnMut(usize, usize, usize, usize) -> bool,
     ) -> bool {
         let grid = self.grid;
         if q >= grid.q_len || k >= grid.kv_len {

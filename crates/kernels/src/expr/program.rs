@@ -34,26 +34,24 @@ pub enum Variable {
     Score,
 }
 
-/// Element type of a table, as it is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Element {
-    /// A float table.
-    Float(Dtype),
-    /// 32-bit signed integers.
-    I32,
-    /// Bytes, 0 to 255, four to a `u32` word on the device.
-    U8,
-}
-
 /// A table that expressions may index, as the caller declares it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Table {
     /// The name that expressions use.
     pub name: String,
-    /// How its elements are stored.
-    pub element: Element,
+    /// How its elements are stored: i32 and u8 are ints in expressions (u8 four to a `u32` word on the device), the others
+    /// floats.
+    pub element: Dtype,
     /// Sizes, outermost first. An index into a dimension of size 1 may be anything: it broadcasts.
     pub shape: Vec<usize>,
+}
+
+impl Table {
+    /// A table of that name, storage and sizes, outermost first.
+    #[must_use]
+    pub fn new(name: impl Into<String>, element: Dtype, shape: Vec<usize>) -> Self {
+        Self { name: name.into(), element, shape }
+    }
 }
 
 /// Position of a step in its [`Program`].
@@ -114,9 +112,15 @@ pub enum Op {
     /// `ALiBi`'s slope of a head (an int) among the problem's heads, a float. Press et al. 2022, section 3.
     Slope(StepId),
     /// An element of a table: one int index a dimension.
-    Lookup { table: usize, indices: Vec<StepId> },
+    Lookup {
+        table: usize,
+        indices: Vec<StepId>,
+    },
     /// A named mask. Its value is that of the step `lowered`; classification may use what is known of the shape.
-    Shape { shape: Shape, lowered: StepId },
+    Shape {
+        shape: Shape,
+        lowered: StepId,
+    },
 }
 
 /// Comparisons.

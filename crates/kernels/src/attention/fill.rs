@@ -1,0 +1,136 @@
+//! Random inputs.
+
+use super::{Attention, Fill, TableInput, visibility::Visibility};
+use crate::{
+    Dtype, Error, HostTensor, Name, PortRole,
+    expr::{Op, Program},
+};
+
+/// Normally distributed values, as activations are: `count` of them, from `seed`.
+pub(super) fn normal(seed: u64, count: usize) -> Vec<f32> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut values = Vec::with_capacity(count + 1);
+    while values.len() < count {
+        // Box-Muller: two uniforms make two normals.
+        let radius = (-2.0 * (1.0 - random.f64()).ln()).sqrt();
+        let angle = random.f64() * std::f64::consts::TAU;
+        #[expect(clippy::cast_possible_truncation, reason = "inputs are stored as f32")]
+        values.extend([(radius * angle.cos()) as f32, (radius * angle.sin()) as f32]);
+    }
+    values.truncate(count);
+    values
+}
+
+pub(super) fn random_inputs(spec: &Attention, seed: u64) -> Vec<(Name, HostTensor)> {
+    let inputs = spec.all_ports().into_iter().filter(|port| port.role == PortRole::Input);
+    inputs
+        .zip(1..)
+        .filter_map(|(port, stream)| {
+            // Strided tensors are given as the flat storage they span.
+            let dense = port.shape.iter().product::<usize>() == port.span;
+            let shape = if dense { port.shape.clone() } else { vec![port.span] };
+            let seed = seed.wrapping_mul(31).wrapping_add(stream);
+            let table = spec.tables.iter().find(|input| input.table.name == port.name);
+            let values = match table {
+                Some(input) => table_values(spec, input, seed),
+                // A scale that is negative or zero would be an odd one.
+                None if spec.head_scale.as_deref() == Some(&*port.name) => {
+                    normal(seed, port.span).into_iter().map(|x| 0.1 + x.abs()).collect()
+                }
+                None => normal(seed, port.span),
+            };
+            HostTensor::from_f32(shape, &values, port.dtype).ok().map(|tensor| (port.name, tensor))
+        })
+        .collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the integers are far below 2^24")]
+fn table_values(spec: &Attention, input: &TableInput, seed: u64) -> Vec<f32> {
+    let shape = &input.table.shape;
+    let count: usize = shape.iter().product();
+    let mut random = fastrand::Rng::with_seed(seed);
+    // What other tables are indexed with has to stay within them.
+    let fill = match index_limit(spec, input) {
+        Some(limit) => Fill::Below(limit),
+        None => input.fill,
+    };
+    match fill {
+        Fill::Normal => normal(seed, count),
+        Fill::Below(end) => (0..count).map(|_| random.u32(..end.max(1)) as f32).collect(),
+        Fill::Between(first, last) => {
+            (0..count).map(|_| random.i32(first..=last.max(first)) as f32).collect()
+        }
+        Fill::Uniform(low, high) => (0..count).map(|_| low + (high - low) * random.f32()).collect(),
+        Fill::Segments(runs) => {
+            let run = shape.last().copied().unwrap_or(1).max(1);
+            let mut values = Vec::with_capacity(count);
+            while values.len() < count {
+                // A new one begins with the same probability everywhere.
+                let mut segment = 0u32;
+                for position in 0..run {
+                    segment += u32::from(position > 0 && random.f64() * (run as f64) < f64::from(runs) - 1.0);
+                    values.push(segment as f32);
+                }
+            }
+            values
+        }
+    }
+}
+
+/// The least size of the dimensions that a table's elements are used to index.
+fn index_limit(spec: &Attention, input: &TableInput) -> Option<u32> {
+    let visibility = Visibility::new(spec).ok()?;
+    let programs = visibility.mask.iter().chain(&visibility.score);
+    let limits = programs.flat_map(|program| indexed_by(program, &input.table.name)).map(|(_, _, size)| size);
+    limits.min().and_then(|size| u32::try_from(size).ok())
+}
+
+/// The tables and dimensions, with their sizes, that elements of the table `name` index as they are.
+fn indexed_by<'p>(program: &'p Program, name: &'p str) -> impl Iterator<Item = (usize, usize, usize)> + 'p {
+    let is_it = move |step: usize| match &program.steps[step].op {
+        Op::Lookup { table, .. } => program.tables[*table].name == name,
+        _ => false,
+    };
+    program.steps.iter().flat_map(move |step| {
+        let (table, indices): (usize, &[usize]) = match &step.op {
+            Op::Lookup { table, indices } => (*table, indices),
+            _ => (0, &[]),
+        };
+        let of = move |(dimension, &index): (usize, &usize)| {
+            let size = program.tables.get(table)?.shape.get(dimension).copied()?;
+            (size > 1 && is_it(index)).then_some((table, dimension, size))
+        };
+        indices.iter().enumerate().filter_map(of)
+    })
+}
+
+impl Attention {
+    /// That what tables hold, where it indexes another table as it is, is within that. The device would read the nearest
+    /// element instead.
+    pub(super) fn check_tables(&self, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
+        let visibility = Visibility::new(self)?;
+        for program in visibility.mask.iter().chain(&visibility.score) {
+            for (name, tensor) in inputs {
+                if tensor.dtype().is_none_or(Dtype::is_float) {
+                    continue;
+                }
+                for (table, dimension, size) in indexed_by(program, name) {
+                    #[expect(clippy::cast_precision_loss, reason = "sizes are below 2^53")]
+                    let outside =
+                        tensor.to_f64().into_iter().position(|value| value < 0.0 || value >= size as f64);
+                    if let Some(at) = outside {
+                        let value = tensor.to_f64()[at];
+                        let indexed = &program.tables[table].name;
+                        return Err(Error::invalid(
+                            *name,
+                            format!(
+                                "element {at} is {value}, but it indexes dimension {dimension} of `{indexed}`, whose size is {size}"
+                            ),
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

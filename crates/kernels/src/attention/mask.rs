@@ -1,0 +1,145 @@
+//! Which keys a query sees, and the tables that expressions read.
+
+use std::fmt;
+
+use crate::{
+    Dtype, Error,
+    expr::{Expr, Structural, Table},
+};
+
+/// Which keys a query sees.
+///
+/// What is hidden gets the weight zero. A hidden key's value that is infinite or NaN can still turn a row into NaN, as
+/// zero times it is: keep hidden values finite.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mask {
+    /// All.
+    #[default]
+    None,
+    /// Query `i` sees key `j` if `j <= i + Tk - Tq`: the last query sees all keys.
+    Causal,
+    /// Query `i` sees key `j` if `j <= i`: the first query sees one key.
+    CausalTopLeft,
+    /// Those for which the expression is true.
+    Expression(Expr),
+}
+
+impl Mask {
+    /// The mask that an expression describes. `causal`, `causal_top_left` and `true` are known by structure; nothing at
+    /// all and `none` mean that all keys are seen.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] naming the column.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        if matches!(text.trim(), "" | "none") {
+            return Ok(Self::None);
+        }
+        Ok(Expr::parse_mask(text).map_err(|error| error.in_argument("mask"))?.into())
+    }
+
+    /// Whether all that is known of it is its expression.
+    #[must_use]
+    pub fn expression(&self) -> Option<&Expr> {
+        match self {
+            Self::Expression(expr) => Some(expr),
+            _ => None,
+        }
+    }
+}
+
+impl From<Expr> for Mask {
+    fn from(expr: Expr) -> Self {
+        match expr.structural() {
+            Some(Structural::All) => Self::None,
+            Some(Structural::Causal) => Self::Causal,
+            Some(Structural::CausalTopLeft) => Self::CausalTopLeft,
+            None => Self::Expression(expr),
+        }
+    }
+}
+
+/// The text that [`Mask::parse`] reads.
+impl fmt::Display for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Causal => f.write_str("causal"),
+            Self::CausalTopLeft => f.write_str("causal_top_left"),
+            Self::Expression(expr) => fmt::Display::fmt(expr, f),
+        }
+    }
+}
+
+/// How rows of q and k are normalised before they meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum QkNorm {
+    /// Divided by their Euclidean norm, or by 1e-12 if that is larger: scores are cosines. Liu et al. 2022, Swin
+    /// Transformer V2, section 3.2.
+    L2,
+}
+
+/// A table that the mask or the score reads, and what stands in for it where nobody gives values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableInput {
+    /// Name, storage and sizes.
+    pub table: Table,
+    /// How random values for it are drawn.
+    pub fill: Fill,
+}
+
+impl TableInput {
+    /// A table filled as its type suggests.
+    #[must_use]
+    pub fn new(table: Table) -> Self {
+        let fill = match table.element {
+            Dtype::I32 => Fill::Segments(4),
+            Dtype::U8 => Fill::Below(2),
+            _ => Fill::Normal,
+        };
+        Self { table, fill }
+    }
+}
+
+/// How random values of a table are drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fill {
+    /// Normally distributed.
+    Normal,
+    /// Integers from 0, this one excluded.
+    Below(u32),
+    /// Integers from the first to the last, both included.
+    Between(i32, i32),
+    /// About this many runs of equal integers along the innermost dimension, ascending from 0.
+    Segments(u32),
+    /// Reals, evenly distributed between these.
+    Uniform(f32, f32),
+}
+
+/// An element type's name and sizes, as options carry them: `i32[1,200]`.
+///
+/// # Errors
+/// If the text is nothing like that.
+pub(super) fn parse_table(name: &str, text: &str) -> Result<Table, Error> {
+    let wrong = || {
+        let message = format!("expected a type and sizes as in `i32[1,200]`, got `{text}`");
+        Error::invalid(format!("table `{name}`"), message)
+    };
+    let (element, sizes) =
+        text.trim().strip_suffix(']').and_then(|text| text.split_once('[')).ok_or_else(wrong)?;
+    let dtype = match element.trim() {
+        "i32" => Dtype::I32,
+        "u8" => Dtype::U8,
+        float => float.parse().map_err(|_| wrong())?,
+    };
+    let shape: Vec<usize> =
+        sizes.split(',').map(|size| size.trim().parse().map_err(|_| wrong())).collect::<Result<_, _>>()?;
+    Ok(Table::new(name, dtype, shape))
+}
+
+/// The text that [`parse_table`] reads.
+pub(super) fn describe_table(table: &Table) -> String {
+    let sizes: Vec<String> = table.shape.iter().map(ToString::to_string).collect();
+    format!("{}[{}]", table.element, sizes.join(","))
+}

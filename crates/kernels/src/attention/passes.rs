@@ -1,0 +1,559 @@
+//! The passes of a plan: norms and lists where they are needed, then the kernel, over as many dispatches as limits ask for.
+
+use std::sync::Arc;
+
+use foveal_shaders::Request;
+
+use super::{
+    Attention, Mask,
+    hooks::Evaluates,
+    layout::Tensor,
+    lists::{Lists, Run},
+    split::Piece,
+    variants::Candidate,
+    visibility::{ListsFrom, Visibility},
+};
+use crate::{
+    AdapterProfile, Error, Limits, Name, ParamValue, Pass, PassBinding, Scratch, Source, block_mask::Test,
+    expr::emit,
+};
+
+/// What a plan dispatches.
+#[derive(Debug, Default)]
+pub(super) struct Dispatches {
+    pub(super) passes: Vec<Pass>,
+    pub(super) scratch: Vec<Scratch>,
+    /// What is worth saying about them.
+    pub(super) notes: Vec<(String, String)>,
+}
+
+/// Where scratch lies, as passes refer to it.
+#[derive(Clone, Copy, Debug, Default)]
+struct ScratchAt {
+    lists: Option<usize>,
+    norms: Option<usize>,
+}
+
+/// What all passes of a plan have in common.
+struct Maker<'a> {
+    spec: &'a Attention,
+    visibility: &'a Visibility<'a>,
+    taken: &'a Candidate,
+    limits: &'a Limits,
+    lists: Option<Lists>,
+    at: ScratchAt,
+    passes: Vec<Pass>,
+    scratch: Vec<Scratch>,
+}
+
+/// Threads of a workgroup of the passes that prepare.
+const THREADS: usize = 64;
+
+impl Attention {
+    pub(super) fn dispatches(
+        &self,
+        taken: &Candidate,
+        visibility: &Visibility<'_>,
+        adapter: &AdapterProfile,
+    ) -> Result<Dispatches, Error> {
+        let limits = &adapter.limits;
+        let lists = self.choose_lists(taken, visibility, limits)?;
+        let mut maker = Maker {
+            spec: self,
+            visibility,
+            taken,
+            limits,
+            lists,
+            at: ScratchAt::default(),
+            passes: Vec::new(),
+            scratch: Vec::new(),
+        };
+        let pieces = self.pieces(taken.tile_rows, limits)?;
+        if self.qk_norm.is_some() {
+            maker.norms(&pieces)?;
+        }
+        if maker.lists.is_some() {
+            maker.at.lists = Some(maker.scratch.len());
+            maker.scratch.push(Scratch { name: "foveal.attention.lists", bytes: 0, contents: None });
+        }
+        if maker.lists.as_ref().is_some_and(Lists::made_by_device) {
+            maker.make_lists()?;
+        }
+        maker.kernel(&pieces)?;
+        let mut notes = Vec::new();
+        if let (Some(lists), Some(at)) = (maker.lists.take(), maker.at.lists) {
+            notes.push(("lists of blocks".to_owned(), lists.describe()));
+            maker.scratch[at] = lists.into_scratch();
+        }
+        Ok(Dispatches { passes: maker.passes, scratch: maker.scratch, notes })
+    }
+
+    /// The lists that the kernel's tiles follow, if they follow any.
+    fn choose_lists(
+        &self,
+        taken: &Candidate,
+        visibility: &Visibility<'_>,
+        limits: &Limits,
+    ) -> Result<Option<Lists>, Error> {
+        let (rows, keys) = (taken.tile_rows, taken.kv_block);
+        let lists = match visibility.lists_from() {
+            ListsFrom::Nowhere => return Ok(None),
+            ListsFrom::Host => Some(Lists::on_host(
+                &visibility.lists(rows, keys)?,
+                self.needs_bits(rows, keys),
+                visibility.arrangement(),
+            )?),
+            ListsFrom::Device => {
+                // A problem that stands in for another does what that one does.
+                let model = Lists::on_device(self.sized(), visibility, rows, keys, limits);
+                let own = Lists::on_device(self, visibility, rows, keys, limits);
+                own.zip(model).map(|(own, model)| own.with_bits_as(&model))
+            }
+        };
+        let largest = limits.max_storage_buffer_binding_size;
+        let Some(lists) = lists.filter(|lists| lists.size_bytes() <= largest) else {
+            return if self.blocks.is_none() {
+                // Every element is tested instead.
+                Ok(None)
+            } else {
+                let message = format!("the lists of blocks need more, the adapter allows {largest} bytes");
+                Err(Error::limit("max_storage_buffer_binding_size", message))
+            };
+        };
+        let evaluates = self.evaluates(Some(&lists));
+        let bindings = self.storage_bindings(visibility, evaluates) + 1;
+        if bindings > limits.max_storage_buffers_per_shader_stage as usize && self.blocks.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(lists))
+    }
+
+    /// Whether tiles need bits beside the caller's lists: a matter of block sizes alone, so that it does not depend on what
+    /// the lists hold.
+    fn needs_bits(&self, tile_rows: usize, kv_block: usize) -> bool {
+        self.blocks.as_ref().is_some_and(|blocks| {
+            blocks.bits().is_some()
+                || !blocks.q_block().is_multiple_of(tile_rows)
+                || !blocks.kv_block().is_multiple_of(kv_block)
+        })
+    }
+
+    /// Which expressions the kernel itself evaluates.
+    fn evaluates(&self, lists: Option<&Lists>) -> Evaluates {
+        let in_bits = lists.is_some_and(|lists| lists.made_by_device() && lists.layout.block_words > 0);
+        // Bits of the caller's have the last word.
+        let decided = self.blocks.as_ref().is_some_and(|blocks| blocks.test() == Test::Bits);
+        let mask = self.mask.expression().is_some() && !in_bits && !decided;
+        Evaluates { mask, score: self.score.is_some() }
+    }
+
+    /// Storage bindings of the kernel without lists.
+    fn storage_bindings(&self, visibility: &Visibility<'_>, evaluates: Evaluates) -> usize {
+        4 + usize::from(self.lse)
+            + usize::from(self.head_scale.is_some())
+            + usize::from(self.sink_logits.is_some())
+            + usize::from(self.qk_norm.is_some())
+            + visibility.tables_of(evaluates).len()
+    }
+}
+
+impl Maker<'_> {
+    /// One over the norms of all rows of q and k.
+    fn norms(&mut self, pieces: &[Piece]) -> Result<(), Error> {
+        let spec = self.spec;
+        let rows = spec.batch * (spec.q_heads * spec.q_len + spec.kv_heads * spec.kv_len);
+        let at = self.scratch.len();
+        self.at.norms = Some(at);
+        let bytes = 4 * rows as u64;
+        if bytes > self.limits.max_storage_buffer_binding_size {
+            let allowed = self.limits.max_storage_buffer_binding_size;
+            let message = format!("the norms of q and k need {bytes} bytes, the adapter allows {allowed}");
+            return Err(Error::limit("max_storage_buffer_binding_size", message));
+        }
+        self.scratch.push(Scratch { name: "foveal.attention.norms", bytes, contents: None });
+        for of_keys in [false, true] {
+            let request = Arc::new(spec.norms_request(of_keys));
+            let mut done: Vec<Piece> = Vec::new();
+            for piece in pieces {
+                // Pieces in terms of rows of the tensor: folded heads come apart, and keys are shared by their group.
+                let fold = spec.fold();
+                let heads = (piece.heads.0 * fold, piece.heads.1 * fold);
+                let part = if of_keys {
+                    let heads = (heads.0 / spec.group(), (heads.1 - 1) / spec.group() + 1);
+                    Piece { batch: piece.batch, heads, rows: (0, spec.kv_len) }
+                } else {
+                    let rows = if fold > 1 { (0, spec.q_len) } else { piece.rows };
+                    Piece { batch: piece.batch, heads, rows }
+                };
+                if done.contains(&part) {
+                    continue;
+                }
+                done.push(part);
+                let name = if of_keys { "k" } else { "q" };
+                let mut bindings = Vec::new();
+                let mut params = self.params(piece, piece.batch.0, heads.0, part.rows.0)?;
+                self.bind_tensors(piece, &mut bindings, &mut params)?;
+                bindings.retain(|binding| binding.name == name);
+                bindings.push(self.whole("norms", at));
+                if of_keys {
+                    set(&mut params, "first_head", part.heads.0)?;
+                }
+                let groups = (part.rows.1 - part.rows.0).div_ceil(THREADS);
+                let workgroups = [groups, part.heads.1 - part.heads.0, part.batch.1 - part.batch.0];
+                self.push("norms", &request, bindings, params, workgroups)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The passes that make lists of a mask that reads tables.
+    fn make_lists(&mut self) -> Result<(), Error> {
+        let (Some(lists), Some(at)) = (&self.lists, self.at.lists) else { return Ok(()) };
+        let layout = lists.layout;
+        let evaluates = Evaluates { mask: true, score: false };
+        let tables = self.spec.table_list();
+        let most = self.limits.max_compute_workgroups_per_dimension as usize;
+        let (y, z) = (layout.count().min(most), layout.count().div_ceil(most));
+        let piece =
+            Piece { batch: (0, self.spec.batch), heads: (0, self.spec.q_heads), rows: (0, self.spec.q_len) };
+        for (pass, wide, asks) in [("classify", true, true), ("compact", false, false), ("bits", true, true)]
+        {
+            if pass == "bits" && layout.block_words == 0 {
+                continue;
+            }
+            let mut request = Request::new(format!("attention/{pass}"));
+            if asks {
+                request = request
+                    .tunable("TILE", small(self.taken.tile_rows))
+                    .tunable("KV_BLOCK", small(self.taken.kv_block));
+                request = self.visibility.with_hooks(request, &tables, evaluates);
+            }
+            let mut params = self.params(&piece, 0, 0, 0)?;
+            self.bind_tensors(&piece, &mut Vec::new(), &mut params)?;
+            for (name, value) in [
+                ("lists", layout.count()),
+                ("kv_blocks", layout.kv_blocks),
+                ("classes_at", layout.classes_at),
+            ] {
+                params.push((name.into(), ParamValue::U32(u32_of(name, value)?)));
+            }
+            let mut bindings = Vec::new();
+            if asks {
+                self.bind_tables(evaluates, &mut bindings, &mut params)?;
+            }
+            let bytes =
+                4 * (layout.bits_at + (layout.count() * layout.kv_blocks + 1) * layout.block_words) as u64;
+            bindings.push(PassBinding {
+                name: "made".into(),
+                source: Source::Scratch(at),
+                offset_bytes: 0,
+                size_bytes: bytes,
+            });
+            let x = if wide { layout.kv_blocks } else { 1 };
+            self.push(pass, &Arc::new(request), bindings, params, [x, y, z])?;
+        }
+        Ok(())
+    }
+
+    /// The kernel, piece by piece.
+    fn kernel(&mut self, pieces: &[Piece]) -> Result<(), Error> {
+        let (spec, taken) = (self.spec, self.taken);
+        let evaluates = spec.evaluates(self.lists.as_ref());
+        let tables = spec.table_list();
+        let bits = self.lists.as_ref().is_some_and(|lists| lists.layout.block_words > 0);
+        let request = taken
+            .request
+            .clone()
+            .tunable("LISTS", self.lists.is_some())
+            .tunable("ARRANGED", self.lists.as_ref().is_some_and(|lists| lists.layout.arranged))
+            .tunable("ELEMENT_BITS", bits)
+            .tunable("KV_BLOCK", small(taken.kv_block))
+            .tunable("TILE", small(taken.tile_rows))
+            .tunable("MASK_HOOK", evaluates.mask)
+            .tunable("SCORE_HOOK", evaluates.score);
+        let request = Arc::new(self.visibility.with_hooks(request, &tables, evaluates));
+        let count = spec.storage_bindings(self.visibility, evaluates) + usize::from(self.lists.is_some());
+        let most = self.limits.max_compute_workgroups_per_dimension;
+        if count > self.limits.max_storage_buffers_per_shader_stage as usize {
+            return Err(Error::limit(
+                "max_storage_buffers_per_shader_stage",
+                format!(
+                    "{count} are needed ({} tables among them), the adapter allows {}",
+                    self.visibility.tables_of(evaluates).len(),
+                    self.limits.max_storage_buffers_per_shader_stage
+                ),
+            ));
+        }
+        for piece in pieces {
+            let fold = spec.fold();
+            let (batches, heads) = (piece.batch.1 - piece.batch.0, piece.heads.1 - piece.heads.0);
+            let Some(lists) = &mut self.lists else {
+                let tiles = (piece.rows.1 - piece.rows.0).div_ceil(taken.tile_rows);
+                let firsts = (piece.batch.0, piece.heads.0 * fold, piece.rows.0);
+                self.main_pass(&request, piece, evaluates, firsts, None, [tiles, heads, batches])?;
+                continue;
+            };
+            let layout = lists.layout;
+            // Lists of their own carry the batch entry, the head and the tile; shared ones are counted from the piece's.
+            let (first_batch, batches) = if layout.batch > 1 { (0, 1) } else { (piece.batch.0, batches) };
+            let (first_head, heads) = if layout.heads > 1 { (0, 1) } else { (piece.heads.0 * fold, heads) };
+            for run in lists.runs(piece, taken.tile_rows, most as usize) {
+                let workgroups = [run.count, heads, batches];
+                self.main_pass(
+                    &request,
+                    piece,
+                    evaluates,
+                    (first_batch, first_head, 0),
+                    Some(run),
+                    workgroups,
+                )?;
+            }
+        }
+        let Some(at) = self.at.lists else { return Ok(()) };
+        // Only now is it known how long the orders of work are.
+        let bytes = self.lists.as_ref().map_or(0, Lists::size_bytes);
+        let of_lists = |binding: &&mut PassBinding| binding.source == Source::Scratch(at);
+        for binding in self.passes.iter_mut().flat_map(|pass| &mut pass.bindings).filter(of_lists) {
+            binding.size_bytes = bytes;
+        }
+        Ok(())
+    }
+
+    fn main_pass(
+        &mut self,
+        request: &Arc<Request>,
+        piece: &Piece,
+        evaluates: Evaluates,
+        (first_batch, first_head, first_row): (usize, usize, usize),
+        run: Option<Run>,
+        workgroups: [usize; 3],
+    ) -> Result<(), Error> {
+        let spec = self.spec;
+        let mut bindings = Vec::new();
+        let mut params = self.params(piece, first_batch, first_head, first_row)?;
+        self.bind_tensors(piece, &mut bindings, &mut params)?;
+        if let Some(run) = run {
+            set(&mut params, "order_at", run.order_at)?;
+        }
+        if let Some(at) = self.at.lists {
+            bindings.push(self.whole("lists", at));
+        }
+        if let Some(at) = self.at.norms {
+            bindings.push(self.whole("inverse_norms", at));
+        }
+        for (variable, tensor) in [("head_scale", &spec.head_scale), ("sink_logits", &spec.sink_logits)] {
+            if let Some(tensor) = tensor {
+                bindings.push(self.port(variable.into(), tensor)?);
+            }
+        }
+        self.bind_tables(evaluates, &mut bindings, &mut params)?;
+        self.push(self.taken.variant, request, bindings, params, workgroups)
+    }
+
+    /// The bindings of the tables that an expression reads, and the parameters that say their sizes.
+    fn bind_tables(
+        &self,
+        evaluates: Evaluates,
+        bindings: &mut Vec<PassBinding>,
+        params: &mut Vec<(Name, ParamValue)>,
+    ) -> Result<(), Error> {
+        let tables = self.spec.table_list();
+        for index in self.visibility.tables_of(evaluates) {
+            let variable = emit::table_name(index, &tables[index]);
+            bindings.push(self.port(variable.into(), &tables[index].name)?);
+        }
+        params.extend(self.visibility.table_params(&tables, evaluates));
+        Ok(())
+    }
+
+    /// A tensor, whole.
+    fn port(&self, variable: Name, tensor: &str) -> Result<PassBinding, Error> {
+        let ports = self.spec.all_ports();
+        let index = ports.iter().position(|port| port.name == tensor);
+        let index = index.ok_or_else(|| Error::internal("plan", format!("there is no tensor `{tensor}`")))?;
+        let (size_bytes, most) = (ports[index].size_bytes(), self.limits.max_storage_buffer_binding_size);
+        if size_bytes > most {
+            let message =
+                format!("tensor {tensor} needs a binding of {size_bytes} bytes, the adapter allows {most}");
+            return Err(Error::limit("max_storage_buffer_binding_size", message));
+        }
+        Ok(PassBinding { name: variable, source: Source::Port(index), offset_bytes: 0, size_bytes })
+    }
+
+    /// A scratch buffer, whole.
+    fn whole(&self, variable: &'static str, at: usize) -> PassBinding {
+        let size_bytes = self.scratch[at].bytes;
+        PassBinding { name: variable.into(), source: Source::Scratch(at), offset_bytes: 0, size_bytes }
+    }
+
+    /// The ranges of q, k, v, o and lse that a piece touches, and their strides.
+    fn bind_tensors(
+        &self,
+        piece: &Piece,
+        bindings: &mut Vec<PassBinding>,
+        params: &mut Vec<(Name, ParamValue)>,
+    ) -> Result<(), Error> {
+        let spec = self.spec;
+        let ports = spec.all_ports();
+        for extent in spec.extents() {
+            let range = spec.range(&extent, piece, self.limits);
+            let index = ports.iter().position(|port| port.name == extent.name);
+            let missing = || Error::internal("plan", format!("there is no tensor `{}`", extent.name));
+            bindings.push(PassBinding {
+                name: extent.name.into(),
+                source: Source::Port(index.ok_or_else(missing)?),
+                offset_bytes: range.offset_bytes,
+                size_bytes: range.size_bytes,
+            });
+            let fields = stride_fields(extent.name);
+            let values = [
+                range.base,
+                u32_of("batch stride", extent.strides.batch)?,
+                u32_of("head stride", extent.strides.head)?,
+            ];
+            params.extend(fields.map(Name::from).into_iter().zip(values.map(ParamValue::U32)));
+            if let Some(field) = row_field(extent.name) {
+                params.push((field.into(), ParamValue::U32(u32_of("row stride", extent.strides.position)?)));
+            }
+        }
+        if !spec.lse {
+            params.extend(stride_fields("lse").map(|field| (field.into(), ParamValue::U32(0))));
+        }
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        name: &str,
+        request: &Arc<Request>,
+        bindings: Vec<PassBinding>,
+        params: Vec<(Name, ParamValue)>,
+        workgroups: [usize; 3],
+    ) -> Result<(), Error> {
+        let [x, y, z] = workgroups;
+        self.passes.push(Pass {
+            label: format!("foveal.attention.{name}"),
+            request: Arc::clone(request),
+            bindings,
+            params,
+            workgroups: [u32_of("row tiles", x)?, u32_of("heads", y)?, u32_of("batch", z)?],
+        });
+        Ok(())
+    }
+
+    /// All fields of the problem's uniform but the strides.
+    fn params(
+        &self,
+        piece: &Piece,
+        first_batch: usize,
+        first_head: usize,
+        first_row: usize,
+    ) -> Result<Vec<(Name, ParamValue)>, Error> {
+        let spec = self.spec;
+        debug_assert!(spec.fold() == 1 || piece.rows.0 == 0 || spec.rows() > self.taken.tile_rows);
+        let visible = match spec.mask {
+            Mask::None | Mask::Expression(_) => i64::from(EVERYTHING),
+            Mask::Causal => {
+                i64::try_from(spec.kv_len).unwrap_or(i64::MAX) - i64::try_from(spec.q_len).unwrap_or(0) + 1
+            }
+            Mask::CausalTopLeft => 1,
+        };
+        let visible =
+            i32::try_from(visible).map_err(|_| Error::limit("u32 range", "kv_len - q_len exceeds 2^31"))?;
+        let layout = self.lists.as_ref().map(|lists| lists.layout);
+        let listed = |of: fn(&super::lists::Layout) -> usize| layout.as_ref().map_or(0, of);
+        let mut params: Vec<(Name, ParamValue)> = Vec::new();
+        for (name, x) in [
+            ("q_len", spec.q_len),
+            ("kv_len", spec.kv_len),
+            ("head_dim", spec.head_dim),
+            ("value_dim", spec.value_dim),
+            ("q_heads", spec.q_heads),
+            ("group", spec.group()),
+            ("fold", spec.fold()),
+            ("first_batch", first_batch),
+            ("first_head", first_head),
+            ("first_row", first_row),
+            ("list_tiles", listed(|layout| layout.tiles).max(1)),
+            ("list_heads", listed(|layout| layout.heads).max(1)),
+            ("positions_at", listed(|layout| layout.positions_at)),
+            ("order_at", listed(|layout| layout.order_at)),
+            ("first_at", listed(|layout| layout.first_at)),
+            ("partial_at", listed(|layout| layout.partial_at)),
+            ("count_at", listed(|layout| layout.count_at)),
+            ("entries_at", listed(|layout| layout.entries_at)),
+            ("bits_of_at", listed(|layout| layout.bits_of_at)),
+            ("bits_at", listed(|layout| layout.bits_at)),
+            ("key_norms_at", spec.batch * spec.q_heads * spec.q_len),
+        ] {
+            let x = u32_of(name, x)?;
+            if x > EVERYTHING.unsigned_abs() {
+                return Err(Error::limit(
+                    "u32 range",
+                    format!("{name} is {x}, at most {EVERYTHING} is served"),
+                ));
+            }
+            params.push((name.into(), ParamValue::U32(x)));
+        }
+        params.extend([
+            ("visible".into(), ParamValue::I32(visible)),
+            ("scale".into(), ParamValue::F32(spec.device_scale())),
+            ("negative_infinity".into(), ParamValue::F32(f32::NEG_INFINITY)),
+        ]);
+        Ok(params)
+    }
+}
+
+impl Attention {
+    /// The factor of scores on the device: in base 2, unless a score expression takes them as they are; without the scale
+    /// where every head has its own.
+    #[expect(clippy::cast_possible_truncation, reason = "f32 is what the device computes in")]
+    fn device_scale(&self) -> f32 {
+        let scale = if self.head_scale.is_some() { 1.0 } else { self.resolved_scale() };
+        let base = if self.score.is_some() { 1.0 } else { std::f64::consts::LOG2_E };
+        (scale * base) as f32
+    }
+}
+
+/// More keys than any query index plus this can hide; and the longest sequence, so that the sum stays in i32.
+const EVERYTHING: i32 = 1 << 30;
+
+fn u32_of(name: &str, x: usize) -> Result<u32, Error> {
+    u32::try_from(x)
+        .map_err(|_| Error::limit("u32 range", format!("{name} is {x}, indices on the device have 32 bits")))
+}
+
+/// Tile sizes are at most a few thousand.
+#[expect(clippy::cast_possible_truncation, reason = "bounded by the variants")]
+fn small(x: usize) -> u32 {
+    x as u32
+}
+
+/// Overwrites a parameter.
+fn set(params: &mut [(Name, ParamValue)], name: &str, value: usize) -> Result<(), Error> {
+    let value = ParamValue::U32(u32_of(name, value)?);
+    match params.iter_mut().find(|(given, _)| given == name) {
+        Some((_, place)) => *place = value,
+        None => return Err(Error::internal("plan", format!("there is no parameter `{name}`"))),
+    }
+    Ok(())
+}
+
+fn stride_fields(tensor: &str) -> [&'static str; 3] {
+    match tensor {
+        "q" => ["q_base", "q_batch", "q_head"],
+        "k" => ["k_base", "k_batch", "k_head"],
+        "v" => ["v_base", "v_batch", "v_head"],
+        "o" => ["o_base", "o_batch", "o_head"],
+        _ => ["lse_base", "lse_batch", "lse_head"],
+    }
+}
+
+fn row_field(tensor: &str) -> Option<&'static str> {
+    Tensor::ALL.into_iter().find(|known| known.name() == tensor).map(|known| match known {
+        Tensor::Q => "q_row",
+        Tensor::K => "k_row",
+        Tensor::V => "v_row",
+        Tensor::O => "o_row",
+    })
+}

@@ -1,0 +1,81 @@
+//! The tensors of a problem, and the work it asks for.
+
+use super::{Attention, Layout, Mask, layout::Tensor, visibility::Visibility};
+use crate::{Dtype, Port, PortRole, Work};
+
+impl Attention {
+    pub(crate) fn all_ports(&self) -> Vec<Port> {
+        let main = |tensor: Tensor| {
+            let [heads, len, dim] = self.sizes(tensor);
+            let (shape, head_axis) = match self.layout {
+                Layout::Bhtd => (vec![self.batch, heads, len, dim], 1),
+                Layout::Bthd => (vec![self.batch, len, heads, dim], 2),
+            };
+            Port {
+                name: tensor.name().into(),
+                role: if tensor == Tensor::O { PortRole::Output } else { PortRole::Input },
+                dtype: self.dtype,
+                shape,
+                span: self.span(tensor).unwrap_or(usize::MAX / 16),
+                head_axis: Some(head_axis),
+            }
+        };
+        let dense = |name: &str, role: PortRole, dtype: Dtype, shape: Vec<usize>, head_axis| Port {
+            name: name.to_owned().into(),
+            role,
+            dtype,
+            span: shape.iter().product(),
+            shape,
+            head_axis,
+        };
+        let mut ports: Vec<Port> = [Tensor::Q, Tensor::K, Tensor::V].into_iter().map(main).collect();
+        for name in self.head_scale.iter().chain(&self.sink_logits) {
+            ports.push(dense(name, PortRole::Input, Dtype::F32, vec![self.q_heads], Some(0)));
+        }
+        for input in &self.tables {
+            let table = &input.table;
+            ports.push(dense(&table.name, PortRole::Input, table.element, table.shape.clone(), None));
+        }
+        ports.push(main(Tensor::O));
+        if self.lse {
+            let shape = vec![self.batch, self.q_heads, self.q_len];
+            ports.push(dense("lse", PortRole::Output, Dtype::F32, shape, Some(1)));
+        }
+        ports
+    }
+
+    /// Visible (query, key) pairs of all heads. What only the contents of tables decide counts as visible; expressions are
+    /// counted block by block, those of partly visible blocks by a sample.
+    fn visible_pairs(&self) -> f64 {
+        let (tq, tk) = (self.q_len as u128, self.kv_len as u128);
+        // Rows see 1, 2, ... keys up to a full row; `longest` is what the last row sees.
+        let staircase =
+            |rows: u128, longest: u128| rows.min(longest) * (2 * longest - rows.min(longest) + 1) / 2;
+        let pairs = match self.mask {
+            Mask::Causal => staircase(tq, tk),
+            Mask::CausalTopLeft if tq <= tk => staircase(tq, tq),
+            Mask::CausalTopLeft => staircase(tk, tk) + (tq - tk) * tk,
+            Mask::None | Mask::Expression(_) => tq * tk,
+        };
+        #[expect(clippy::cast_precision_loss, reason = "a rate is reported with a few digits")]
+        let pairs = pairs as f64 * (self.batch * self.q_heads) as f64;
+        let share = Visibility::new(self).map_or(1.0, |visibility| visibility.visible_share());
+        pairs * share
+    }
+
+    pub(crate) fn work_of(&self) -> Work {
+        #[expect(clippy::cast_precision_loss, reason = "a rate is reported with a few digits")]
+        let of = |x: usize| x as f64;
+        let per_pair = 2.0 * of(self.head_dim + self.value_dim);
+        let bytes: f64 = self
+            .all_ports()
+            .iter()
+            .map(|p| of(p.shape.iter().product::<usize>() * p.dtype.size_bytes()))
+            .sum();
+        Work {
+            flops: per_pair * self.visible_pairs(),
+            dense_flops: per_pair * of(self.batch * self.q_heads) * of(self.q_len) * of(self.kv_len),
+            bytes,
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! An expression as WGSL.
+//!
+//! The text depends on the program only, never on a problem's lengths: those come from the shader's uniform, whose
+//! fields `q_len`, `kv_len`, `group` and `q_heads` it reads. The shader declares `struct Element`, with the fields `batch`,
+//! `head`, `query` and `key`.
+
+mod tables;
+
+use std::fmt::Write as _;
+
+use super::arithmetic::{compare, floor_divide, floor_remainder};
+use super::dependence::{data_dependent, needed_steps};
+use super::{Comparison, Op, Program, StepId, Table, Type, Variable};
+use crate::Dtype;
+
+pub use tables::{TableUses, table_name, table_params, tables};
+
+/// The function `name` that computes `program`:
+///
+/// - `fn NAME(at: Element) -> bool` for a mask;
+/// - `fn NAME(at: Element, s: f32) -> f32` for a score, in natural units.
+///
+/// One `let` a step, nothing that branches. It calls what [`helpers`] and [`tables`] declare. Constants are folded.
+#[must_use]
+pub fn function(program: &Program, name: &str) -> String {
+    let result = program.steps.len().saturating_sub(1);
+    let mut writer = Writer::new(program);
+    let needed = needed_steps(program, result);
+    for id in (0..program.steps.len()).filter(|&id| needed[id]) {
+        writer.step(id);
+    }
+    let mask = program.steps.last().is_none_or(|step| step.ty == Type::Bool);
+    let value = writer.names.pop().unwrap_or_else(|| "true".to_owned());
+    let value = match program.steps.last().map(|step| step.ty) {
+        Some(Type::Int) => format!("f32({value})"),
+        _ => value,
+    };
+    let (parameters, result) = if mask { ("at: Element", "bool") } else { ("at: Element, s: f32", "f32") };
+    format!("fn {name}({parameters}) -> {result} {{\n{}    return {value};\n}}\n", writer.text)
+}
+
+/// The functions that those of `programs` call, each once.
+#[must_use]
+pub fn helpers(programs: &[&Program]) -> String {
+    let mut used = [false; 3];
+    for program in programs {
+        let mut writer = Writer::new(program);
+        let needed = needed_steps(program, program.steps.len().saturating_sub(1));
+        for id in (0..program.steps.len()).filter(|&id| needed[id]) {
+            writer.step(id);
+        }
+        for (used, name) in used.iter_mut().zip(HELPERS) {
+            *used |= writer.text.contains(&format!("{}(", name.0));
+        }
+    }
+    HELPERS.iter().zip(used).filter(|(_, used)| *used).map(|(helper, _)| helper.1).collect()
+}
+
+/// Names of helpers and their texts.
+const HELPERS: [(&str, &str); 3] = [
+    (
+        "floor_divide",
+        "// Rounded down; 0 where the divisor is. The device truncates.
+fn floor_divide(a: i32, b: i32) -> i32 {
+    let divisor = select(b, 1, b == 0);
+    let truncated = a / divisor;
+    let rest = a - truncated * divisor;
+    let rounded_up = (rest != 0) & ((rest ^ divisor) < 0);
+    return select(truncated - select(0, 1, rounded_up), 0, b == 0);
+}
+",
+    ),
+    (
+        "floor_remainder",
+        "// What rounding the quotient down leaves; 0 where the divisor is.
+fn floor_remainder(a: i32, b: i32) -> i32 {
+    let divisor = select(b, 1, b == 0);
+    let rest = a - (a / divisor) * divisor;
+    let rounded_up = (rest != 0) & ((rest ^ divisor) < 0);
+    return select(rest + select(0, divisor, rounded_up), 0, b == 0);
+}
+",
+    ),
+    (
+        "alibi_slope",
+        "// Slopes of the closest lower power of two, then every other of twice as many. Press et al. 2022, section 3.
+fn alibi_slope(head: i32) -> f32 {
+    let lower = 1i << firstLeadingBit(params.q_heads);
+    let first = 8.0 * f32(head + 1);
+    let second = 4.0 * f32(2 * (head - lower) + 1);
+    return exp2(-select(second, first, head < lower) / f32(lower));
+}
+",
+    ),
+];
+
+struct Writer<'a> {
+    program: &'a Program,
+    text: String,
+    /// How each step so far is referred to: a name or a literal.
+    names: Vec<String>,
+    constants: Vec<Option<Constant>>,
+    /// Ints that are not negative whatever the sizes and tables, and those that are positive.
+    signs: Vec<Sign>,
+    dependent: Vec<bool>,
+    count: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Constant {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Sign {
+    Any,
+    NotNegative,
+    Positive,
+}
+
+impl<'a> Writer<'a> {
+    fn new(program: &'a Program) -> Self {
+        // Unneeded steps are skipped, so that all lists are filled beforehand.
+        let steps = program.steps.len();
+        Self {
+            program,
+            text: String::new(),
+            names: vec![String::new(); steps],
+            constants: vec![None; steps],
+            signs: vec![Sign::Any; steps],
+            dependent: data_dependent(program),
+            count: 0,
+        }
+    }
+
+    fn step(&mut self, id: StepId) {
+        let step = &self.program.steps[id];
+        self.constants[id] = self.fold(&step.op);
+        self.signs[id] = self.sign(&step.op, self.constants[id]);
+        self.names[id] = if let Some(constant) = self.constants[id] {
+            literal(constant)
+        } else if let Op::Shape { lowered, .. } = step.op {
+            self.names[lowered].clone()
+        } else if let Op::Variable(variable) = step.op {
+            self.variable(variable)
+        } else {
+            let value = self.value(&step.op, step.ty);
+            let name = format!("x{}", self.count);
+            self.count += 1;
+            self.declare(&name, &value);
+            name
+        };
+    }
+
+    fn declare(&mut self, name: &str, value: &str) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, "    let {name} = {value};");
+    }
+
+    fn variable(&mut self, variable: Variable) -> String {
+        let (name, value) = match variable {
+            Variable::Batch => ("b", "i32(at.batch)"),
+            Variable::Head => ("h", "i32(at.head)"),
+            Variable::KvHead => ("g", "i32(at.head / params.group)"),
+            Variable::Query => ("q", "i32(at.query)"),
+            Variable::Key => ("k", "i32(at.key)"),
+            Variable::QueryCount => ("nq", "i32(params.q_len)"),
+            Variable::KeyCount => ("nk", "i32(params.kv_len)"),
+            Variable::Score => return "s".to_owned(),
+        };
+        self.declare(name, value);
+        name.to_owned()
+    }
+
+    fn value(&mut self, op: &Op, ty: Type) -> String {
+        let float = ty == Type::Float;
+        match *op {
+            Op::Divide(a, b) if !float => return self.int_quotient(a, b),
+            Op::Remainder(a, b) if !float => return self.int_remainder(a, b),
+            _ => {}
+        }
+        let name = |id: StepId| self.names[id].as_str();
+        match *op {
+            Op::Not(a) => format!("!{}", name(a)),
+            Op::And(a, b) => format!("{} & {}", name(a), name(b)),
+            Op::Or(a, b) => format!("{} | {}", name(a), name(b)),
+            Op::Compare(by, a, b) => self.comparison(by, a, b),
+            Op::Negate(a) => format!("-{}", name(a)),
+            Op::Abs(a) => format!("abs({})", name(a)),
+            Op::Add(a, b) => format!("{} + {}", name(a), name(b)),
+            Op::Subtract(a, b) => format!("{} - {}", name(a), name(b)),
+            Op::Multiply(a, b) => format!("{} * {}", name(a), name(b)),
+            Op::Divide(a, b) => format!("{} / {}", name(a), name(b)),
+            Op::Remainder(a, b) => {
+                let (a, b) = (name(a), name(b));
+                format!("{a} - {b} * floor({a} / {b})")
+            }
+            Op::Min(a, b) => format!("min({}, {})", name(a), name(b)),
+            Op::Max(a, b) => format!("max({}, {})", name(a), name(b)),
+            Op::Floor(a) => format!("i32(floor({}))", name(a)),
+            Op::Sqrt(a) => format!("sqrt({})", name(a)),
+            Op::Exp(a) => format!("exp({})", name(a)),
+            Op::Log(a) => format!("log({})", name(a)),
+            Op::Tanh(a) => format!("tanh({})", name(a)),
+            Op::ToFloat(a) => format!("f32({})", name(a)),
+            Op::Slope(a) => format!("alibi_slope({})", name(a)),
+            Op::Lookup { table, ref indices } => {
+                let clamped = indices.iter().any(|&index| self.dependent[index]);
+                let list: Vec<_> = indices.iter().map(|&index| name(index)).collect();
+                format!("{}({})", tables::accessor(table, clamped), list.join(", "))
+            }
+            // Constants and names, which are not declared.
+            Op::Bool(_) | Op::Int(_) | Op::Float(_) | Op::Variable(_) | Op::Shape { .. } => String::new(),
+        }
+    }
+
+    fn comparison(&self, by: Comparison, a: StepId, b: StepId) -> String {
+        let (a_name, b_name) = (&self.names[a], &self.names[b]);
+        if self.program.steps[a].ty == Type::Bool {
+            // WGSL does not order truth values: false is less than true.
+            return match by {
+                Comparison::Equal => format!("({a_name} == {b_name})"),
+                Comparison::NotEqual => format!("({a_name} != {b_name})"),
+                Comparison::Less => format!("(!{a_name}) & {b_name}"),
+                Comparison::LessEqual => format!("(!{a_name}) | {b_name}"),
+                Comparison::Greater => format!("{a_name} & (!{b_name})"),
+                Comparison::GreaterEqual => format!("{a_name} | (!{b_name})"),
+            };
+        }
+        let by = match by {
+            Comparison::Equal => "==",
+            Comparison::NotEqual => "!=",
+            Comparison::Less => "<",
+            Comparison::LessEqual => "<=",
+            Comparison::Greater => ">",
+            Comparison::GreaterEqual => ">=",
+        };
+        format!("({a_name} {by} {b_name})")
+    }
+
+    fn int_quotient(&mut self, a: StepId, b: StepId) -> String {
+        let Some(quotient) = self.quotient(a, b) else {
+            return format!("floor_divide({}, {})", self.names[a], self.names[b]);
+        };
+        quotient
+    }
+
+    fn int_remainder(&mut self, a: StepId, b: StepId) -> String {
+        let (dividend, divisor) = (self.names[a].clone(), self.names[b].clone());
+        if self.signs[a] >= Sign::NotNegative && self.signs[b] == Sign::Positive {
+            return format!("i32(u32({dividend}) % {})", self.unsigned(b));
+        }
+        if let Some(Constant::Int(n)) = self.constants[b]
+            && n > 0
+            && u64::try_from(n).is_ok_and(u64::is_power_of_two)
+        {
+            return format!("{dividend} & {}", n - 1);
+        }
+        let Some(quotient) = self.quotient(a, b) else {
+            return format!("floor_remainder({dividend}, {divisor})");
+        };
+        let name = format!("x{}", self.count);
+        self.count += 1;
+        self.declare(&name, &quotient);
+        format!("{dividend} - {name} * {divisor}")
+    }
+
+    /// The quotient by a positive divisor.
+    fn quotient(&mut self, a: StepId, b: StepId) -> Option<String> {
+        if self.signs[b] != Sign::Positive {
+            return None;
+        }
+        let dividend = self.names[a].clone();
+        let by = self.unsigned(b);
+        if self.signs[a] >= Sign::NotNegative {
+            return Some(format!("i32(u32({dividend}) / {by})"));
+        }
+        if let Some(Constant::Int(n)) = self.constants[b]
+            && n.count_ones() == 1
+        {
+            return Some(if n == 1 { dividend } else { format!("{dividend} >> {}u", n.trailing_zeros()) });
+        }
+        // All bits of a negative dividend are flipped, -1 - a, and back: that rounds down, and divides unsigned.
+        let flip = format!("x{}", self.count);
+        self.count += 1;
+        self.declare(&flip, &format!("{dividend} >> 31u"));
+        Some(format!("i32(u32({dividend} ^ {flip}) / {by}) ^ {flip}"))
+    }
+
+    /// A positive step as u32.
+    fn unsigned(&self, id: StepId) -> String {
+        match self.constants[id] {
+            Some(Constant::Int(n)) => format!("{n}u"),
+            _ => format!("u32({})", self.names[id]),
+        }
+    }
+
+    fn sign(&self, op: &Op, constant: Option<Constant>) -> Sign {
+        let sign = |id: StepId| self.signs[id];
+        match (op, constant) {
+            (_, Some(Constant::Int(n))) if n > 0 => Sign::Positive,
+            (_, Some(Constant::Int(0))) => Sign::NotNegative,
+            (_, Some(_)) => Sign::Any,
+            (Op::Variable(Variable::QueryCount | Variable::KeyCount), _) => Sign::Positive,
+            (Op::Variable(variable), _) if *variable != Variable::Score => Sign::NotNegative,
+            (Op::Abs(_), _) => Sign::NotNegative,
+            (Op::Add(a, b), _) if sign(*a).min(sign(*b)) >= Sign::NotNegative => sign(*a).max(sign(*b)),
+            (Op::Multiply(a, b) | Op::Min(a, b), _) => sign(*a).min(sign(*b)),
+            (Op::Max(a, b), _) => sign(*a).max(sign(*b)),
+            (Op::Divide(a, b), _) if sign(*a).min(sign(*b)) >= Sign::NotNegative => Sign::NotNegative,
+            (Op::Remainder(_, b), _) if sign(*b) >= Sign::NotNegative => Sign::NotNegative,
+            (Op::Lookup { table, .. }, _) => match self.program.tables.get(*table) {
+                Some(Table { element: Dtype::U8, .. }) => Sign::NotNegative,
+                _ => Sign::Any,
+            },
+            _ => Sign::Any,
+        }
+    }
+
+    /// The value of an operation whose operands are constants, as the reference has it. On the device the driver would
+    /// refuse some of these texts: a constant division by zero is an error there.
+    fn fold(&self, op: &Op) -> Option<Constant> {
+        let constant = |id: StepId| self.constants[id];
+        let int = |id: StepId| match constant(id)? {
+            Constant::Int(value) => Some(value),
+            _ => None,
+        };
+        let float = |id: StepId| match constant(id)? {
+            Constant::Float(value) => Some(value),
+            _ => None,
+        };
+        let truth = |id: StepId| match constant(id)? {
+            Constant::Bool(value) => Some(value),
+            _ => None,
+        };
+        let real = |id: StepId, of: fn(f64) -> f64| float(id).map(|x| Constant::Float(of(x)));
+        let ints = |a: StepId, b: StepId, of: fn(i64, i64) -> i64| Some(Constant::Int(of(int(a)?, int(b)?)));
+        let reals =
+            |a: StepId, b: StepId, of: fn(f64, f64) -> f64| Some(Constant::Float(of(float(a)?, float(b)?)));
+        match *op {
+            Op::Bool(value) => Some(Constant::Bool(value)),
+            Op::Int(value) => Some(Constant::Int(value)),
+            Op::Float(value) => Some(Constant::Float(value)),
+            Op::Not(a) => truth(a).map(|a| Constant::Bool(!a)),
+            Op::And(a, b) => Some(Constant::Bool(truth(a)? & truth(b)?)),
+            Op::Or(a, b) => Some(Constant::Bool(truth(a)? | truth(b)?)),
+            Op::Compare(by, a, b) => Some(Constant::Bool(match (constant(a)?, constant(b)?) {
+                (Constant::Int(a), Constant::Int(b)) => compare(by, &a, &b),
+                (Constant::Float(a), Constant::Float(b)) => compare(by, &a, &b),
+                (Constant::Bool(a), Constant::Bool(b)) => compare(by, &a, &b),
+                _ => return None,
+            })),
+            Op::Negate(a) => {
+                int(a).map(|a| Constant::Int(a.wrapping_neg())).or_else(|| real(a, std::ops::Neg::neg))
+            }
+            Op::Abs(a) => int(a).map(|a| Constant::Int(a.wrapping_abs())).or_else(|| real(a, f64::abs)),
+            Op::Add(a, b) => ints(a, b, i64::wrapping_add).or_else(|| reals(a, b, |a, b| a + b)),
+            Op::Subtract(a, b) => ints(a, b, i64::wrapping_sub).or_else(|| reals(a, b, |a, b| a - b)),
+            Op::Multiply(a, b) => ints(a, b, i64::wrapping_mul).or_else(|| reals(a, b, |a, b| a * b)),
+            Op::Divide(a, b) => ints(a, b, floor_divide).or_else(|| reals(a, b, |a, b| a / b)),
+            Op::Remainder(a, b) => {
+                ints(a, b, floor_remainder).or_else(|| reals(a, b, |a, b| a - b * (a / b).floor()))
+            }
+            Op::Min(a, b) => ints(a, b, i64::min).or_else(|| reals(a, b, f64::min)),
+            Op::Max(a, b) => ints(a, b, i64::max).or_else(|| reals(a, b, f64::max)),
+            #[expect(clippy::cast_possible_truncation, reason = "saturates, as on the device")]
+            Op::Floor(a) => float(a).map(|a| Constant::Int(a.floor() as i64)),
+            Op::Sqrt(a) => real(a, f64::sqrt),
+            Op::Exp(a) => real(a, f64::exp),
+            Op::Log(a) => real(a, f64::ln),
+            Op::Tanh(a) => real(a, f64::tanh),
+            #[expect(clippy::cast_precision_loss, reason = "ints are within i32")]
+            Op::ToFloat(a) => int(a).map(|a| Constant::Float(a as f64)),
+            Op::Shape { lowered, .. } => constant(lowered),
+            Op::Variable(_) | Op::Slope(_) | Op::Lookup { .. } => None,
+        }
+    }
+}
+
+/// A constant as WGSL writes it. The checks before planning refuse what the device's numbers do not hold; here it becomes
+/// the nearest that they do.
+fn literal(constant: Constant) -> String {
+    match constant {
+        Constant::Bool(value) => value.to_string(),
+        Constant::Int(value) => match value.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) {
+            value if value == i64::from(i32::MIN) => "(-2147483647i - 1i)".to_owned(),
+            value if value < 0 => format!("({value}i)"),
+            value => format!("{value}i"),
+        },
+        Constant::Float(value) => {
+            #[expect(clippy::cast_possible_truncation, reason = "f32 is what the device has")]
+            let value = value as f32;
+            let value = if value.is_nan() { 0.0 } else { value.clamp(f32::MIN, f32::MAX) };
+            if value.is_sign_negative() { format!("({value:?}f)") } else { format!("{value:?}f") }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests of what is done with programs; these are put together from steps, without a parser.
+
+mod build;
+mod emission;
+mod naive;
+mod random;
+mod soundness;

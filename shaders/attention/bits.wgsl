@@ -1,0 +1,39 @@
+// A bit for every element of the blocks that have hidden ones.
+//
+// Shapes    bits [list][entry][row of the tile][KV_BLOCK / 32], bit j of word w for key 32 w + j of the block
+// Dispatch  x = blocks of keys, y x z = lists
+// Storage   none
+
+import package::attention::problem::{params};
+import package::attention::blocks::{KV_BLOCK, TILE};
+import package::attention::lists::{sizes, made, first_of, visible_from};
+
+const THREADS: u32 = 64u;
+const WORDS: u32 = KV_BLOCK / 32u;
+
+@compute @workgroup_size(THREADS)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3u,
+    @builtin(num_workgroups) workgroups: vec3u,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let list = workgroup.y + workgroup.z * workgroups.y;
+    if list >= sizes.lists {
+        return;
+    }
+    if workgroup.x >= made[params.partial_at + list] {
+        return;
+    }
+    let entry = list * sizes.kv_blocks + workgroup.x;
+    let first_key = made[params.entries_at + entry] * KV_BLOCK;
+    let first = first_of(list);
+    for (var word = thread; word < TILE * WORDS; word += THREADS) {
+        var bits = 0u;
+        for (var quad = 0u; quad < 8u; quad += 1u) {
+            let visible = visible_from(first, word / WORDS, first_key + word % WORDS * 32u + quad * 4u);
+            let four = select(vec4u(0u), vec4u(1u, 2u, 4u, 8u), visible);
+            bits |= (four.x | four.y | four.z | four.w) << (quad * 4u);
+        }
+        made[params.bits_at + entry * TILE * WORDS + word] = bits;
+    }
+}

@@ -1,0 +1,93 @@
+// Which key blocks a tile of rows visits.
+//
+// With lists, a tile visits the blocks of its list, those first of which some elements are hidden; without, all keys from
+// the first to the last that it sees, and every element is tested. A *step* is as many keys as a kernel takes at a time.
+
+import package::attention::problem::{params};
+
+const LISTS: bool = false;
+// Whether rows and keys are taken in an order of its own, in which those that see each other lie close together: the lists
+// then count places in that order.
+const ARRANGED: bool = false;
+// Whether blocks with hidden elements have a bit for each.
+const ELEMENT_BITS: bool = false;
+// Keys of a block: a multiple of a step, and of 32.
+const KV_BLOCK: u32 = 64u;
+// Rows of a tile, which are those of a block's bits.
+const TILE: u32 = 64u;
+
+// All of them count from the beginning of `lists`:
+//   order_at     the lists in the order of work, the longest first
+//   first_at     [list] its first entry         entries_at   [entry] a block of keys
+//   partial_at   [list] how many of its entries are blocks with hidden elements      count_at   [list] how many there are
+//   positions_at [place] which query, and which key, is taken there
+//   bits_of_at   [list] the first of its blocks of bits      bits_at   [block][row of the tile][KV_BLOCK / 32] a bit a key
+@group(0) @binding(6) var<storage, read> lists: array<u32>;
+
+// The query or key in a place.
+fn position_of(place: u32) -> u32 {
+    if ARRANGED {
+        return lists[params.positions_at + place];
+    }
+    return place;
+}
+
+// A workgroup's tile, head and batch entry, relative to those that the dispatch begins with; and its list.
+struct Place {
+    group: vec3u,
+    list: u32,
+}
+
+fn place_of(workgroup: vec3u) -> Place {
+    if LISTS {
+        let list = lists[params.order_at + workgroup.x];
+        let over_tiles = list / params.list_tiles;
+        let group = vec3u(list % params.list_tiles, over_tiles % params.list_heads + workgroup.y,
+            over_tiles / params.list_heads + workgroup.z);
+        return Place(group, list);
+    }
+    return Place(workgroup, 0u);
+}
+
+// What a tile visits: the entries of its list from `entry` on, in `steps` steps, the first `partial_steps` of which may
+// have hidden elements. `bits` is where the bits of the first entry lie.
+struct Visits {
+    entry: u32,
+    partial_steps: u32,
+    steps: u32,
+    bits: u32,
+}
+
+fn visits_of(list: u32, keys: u32, step_keys: u32) -> Visits {
+    if LISTS {
+        let of_block = KV_BLOCK / step_keys;
+        var bits = 0u;
+        if ELEMENT_BITS {
+            bits = params.bits_at + lists[params.bits_of_at + list] * (TILE * (KV_BLOCK / 32u));
+        }
+        return Visits(lists[params.first_at + list], lists[params.partial_at + list] * of_block,
+            lists[params.count_at + list] * of_block, bits);
+    }
+    let steps = (keys + step_keys - 1u) / step_keys;
+    return Visits(0u, steps, steps, 0u);
+}
+
+fn first_key(visits: Visits, step: u32, step_keys: u32) -> u32 {
+    if LISTS {
+        let of_block = KV_BLOCK / step_keys;
+        return lists[params.entries_at + visits.entry + step / of_block] * KV_BLOCK + step % of_block * step_keys;
+    }
+    return step * step_keys;
+}
+
+// Where the bits of the step's entry begin. Entries without hidden elements have none: theirs are not looked at.
+fn bits_of_step(visits: Visits, step: u32, step_keys: u32) -> u32 {
+    let entry = min(step, max(visits.partial_steps, 1u) - 1u) / (KV_BLOCK / step_keys);
+    return visits.bits + entry * (TILE * (KV_BLOCK / 32u));
+}
+
+// Whether the keys, which lie in one aligned group of four, are visible to a row of the tile.
+fn visible_by_bits(bits: u32, row: u32, keys: vec4u) -> vec4<bool> {
+    let word = lists[bits + row * (KV_BLOCK / 32u) + keys.x % KV_BLOCK / 32u];
+    return ((vec4u(word) >> (keys & vec4u(31u))) & vec4u(1u)) != vec4u(0u);
+}

@@ -1,0 +1,39 @@
+// What scores are multiplied by, and what enters a row's denominator besides its keys.
+
+import package::attention::problem::{params, Row};
+
+// Whether every head has a scale of its own.
+const HEAD_SCALE: bool = false;
+// Whether rows of q and k are divided by their norms.
+const NORMALISE: bool = false;
+// Whether every head has a logit that enters the denominator, and has no value.
+const SINKS: bool = false;
+
+@group(0) @binding(7) var<storage, read> head_scale: array<f32>; // [H]
+@group(0) @binding(8) var<storage, read> sink_logits: array<f32>; // [H]
+// One over the norms of the rows of q [B, H, Tq], then of those of k [B, G, Tk].
+@group(0) @binding(9) var<storage, read> inverse_norms: array<f32>;
+
+fn row_scale(row: Row) -> f32 {
+    var scale = params.scale;
+    if HEAD_SCALE {
+        scale *= head_scale[row.head];
+    }
+    if NORMALISE {
+        scale *= inverse_norms[(row.batch * params.q_heads + row.head) * params.q_len + row.query];
+    }
+    return scale;
+}
+
+// Where the inverse norms of a key/value head begin.
+fn key_norms_of(batch: u32, kv_head: u32) -> u32 {
+    let kv_heads = params.q_heads / params.group;
+    return params.key_norms_at + (batch * kv_heads + kv_head) * params.kv_len;
+}
+
+// A row's denominator with its sink: the maximum, then what the sum so far and what the sink is weighted by.
+fn with_sink(maximum: f32, head: u32) -> vec3f {
+    let logit = sink_logits[head] * 1.4426950408889634;
+    let raised = max(maximum, logit);
+    return vec3f(raised, exp2(maximum - raised), exp2(logit - raised));
+}
