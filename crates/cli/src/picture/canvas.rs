@@ -17,12 +17,30 @@ pub(super) const HEADING: Font = Font { weight: FontWeight::Bold, height: Raster
 /// For everything else.
 pub(super) const BODY: Font = Font { weight: FontWeight::Regular, height: RasterHeight::Size16 };
 
-/// The same one size up, for pictures that are shown to an audience.
-pub(super) const LARGE_TITLE: Font = Font { weight: FontWeight::Bold, height: RasterHeight::Size32 };
-/// As [`HEADING`].
-pub(super) const LARGE_HEADING: Font = Font { weight: FontWeight::Bold, height: RasterHeight::Size20 };
-/// As [`BODY`].
-pub(super) const LARGE_BODY: Font = Font { weight: FontWeight::Regular, height: RasterHeight::Size20 };
+/// The fonts of a picture that is shown to an audience: title, headings of panels, everything else.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fonts {
+    pub(super) title: Font,
+    pub(super) heading: Font,
+    pub(super) body: Font,
+    /// From one line of body text to the next.
+    pub(super) leading: u32,
+}
+
+/// For a picture of usual width.
+pub(super) const LARGE: Fonts = Fonts {
+    title: Font { weight: FontWeight::Bold, height: RasterHeight::Size32 },
+    heading: Font { weight: FontWeight::Bold, height: RasterHeight::Size20 },
+    body: Font { weight: FontWeight::Regular, height: RasterHeight::Size20 },
+    leading: 28,
+};
+/// For a wide one, which is shrunk where it is shown.
+pub(super) const LARGER: Fonts = Fonts {
+    title: Font { weight: FontWeight::Bold, height: RasterHeight::Size32 },
+    heading: Font { weight: FontWeight::Bold, height: RasterHeight::Size24 },
+    body: Font { weight: FontWeight::Regular, height: RasterHeight::Size24 },
+    leading: 34,
+};
 
 /// Where text stands relative to its point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

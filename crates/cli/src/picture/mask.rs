@@ -5,9 +5,7 @@ use std::ops::Range;
 use foveal_kernels::block_mask::{BlockClass, BlockGrid, BlockMask, Counts};
 use image::{Rgb, RgbImage};
 
-use super::canvas::{
-    Align, Canvas, LARGE_BODY, LARGE_HEADING, LARGE_TITLE, TITLE, blend, fit, width_of, wrap,
-};
+use super::canvas::{Align, Canvas, Fonts, LARGE, LARGER, TITLE, blend, fit, width_of, wrap};
 use crate::ui::percent;
 
 const BACKGROUND: Rgb<u8> = Rgb([0xff, 0xff, 0xff]);
@@ -26,10 +24,6 @@ const EMPTY: Rgb<u8> = Rgb([0xf0, 0xf1, 0xf3]);
 pub(crate) const MOST_PANELS: usize = 8;
 
 const MARGIN: u32 = 44;
-/// Height of a line of body text.
-const LEADING: u32 = 28;
-/// Below a panel: its numbers, and the word beneath them.
-const BELOW: u32 = 64;
 /// A tick, and from its end to the number.
 const TICK: u32 = 7;
 const TICK_GAP: u32 = 6;
@@ -39,6 +33,8 @@ const LEAST_SIDE: u32 = 140;
 const LEAST_WIDTH: u32 = 860;
 /// Blocks of fewer pixels have no lines between them.
 const LEAST_CELL: u32 = 5;
+/// Blocks of fewer pixels do not show their elements: few among many would fade to nothing.
+const LEAST_SHOWN: u32 = 3;
 
 /// Whether query `q` sees key `k` of a panel's head.
 pub(crate) type Visible<'a> = &'a dyn Fn(usize, usize) -> bool;
@@ -62,17 +58,18 @@ pub(crate) fn draw(
     counts: Counts,
 ) -> RgbImage {
     let frame = Frame::new(&mask.grid(), panels.len());
+    let fonts = frame.fonts;
     let width = frame.width.max(LEAST_WIDTH);
     let inner = width - 2 * MARGIN;
-    let one_line = width_of(title, LARGE_TITLE) <= inner;
-    let font = if one_line { LARGE_TITLE } else { TITLE };
+    let one_line = width_of(title, fonts.title) <= inner;
+    let font = if one_line { fonts.title } else { TITLE };
     let mut titles = wrap(title, inner, font);
     if titles.len() > 3 {
         titles.truncate(2);
         titles.push("...".to_owned());
     }
     let title_leading = if one_line { 42 } else { 32 };
-    let head = MARGIN - 8 + title_leading * count(titles.len()) + 2 * LEADING + 26;
+    let head = MARGIN - 8 + title_leading * count(titles.len()) + 2 * fonts.leading + 26;
     let height = head + frame.height + MARGIN - 8;
 
     let mut canvas = Canvas::new(width, height, BACKGROUND);
@@ -81,8 +78,8 @@ pub(crate) fn draw(
         canvas.text(MARGIN, y, title, font, Align::Left, INK);
         y += title_leading;
     }
-    canvas.text(MARGIN, y, &fit(line, inner, LARGE_BODY), LARGE_BODY, Align::Left, DIM);
-    legend(&mut canvas, y + LEADING + 10, counts);
+    canvas.text(MARGIN, y, &fit(line, inner, fonts.body), fonts.body, Align::Left, DIM);
+    legend(&mut canvas, &fonts, y + fonts.leading + 10, counts);
     // A narrow picture stands in the middle of the width that the text needs.
     let left = (width - frame.width) / 2;
     for (index, panel) in (0..).zip(panels) {
@@ -100,6 +97,9 @@ struct Frame {
     /// Room left of the area for numbers and a word.
     axis: u32,
     heading: u32,
+    /// Room below the area for numbers and a word.
+    below: u32,
+    fonts: Fonts,
     width: u32,
     height: u32,
 }
@@ -116,19 +116,21 @@ impl Frame {
         };
         let rows = count(panels.max(1)).div_ceil(columns);
         let area = (extent(grid.kv_len, grid.q_len, side), extent(grid.q_len, grid.kv_len, side));
-        let axis = LEADING + 6 + width_of(&grid.q_len.to_string(), LARGE_BODY) + TICK_GAP + TICK;
-        let heading = if panels > 1 { 34 } else { 0 };
+        let fonts = if columns > 2 { LARGER } else { LARGE };
+        let axis = fonts.leading + 6 + width_of(&grid.q_len.to_string(), fonts.body) + TICK_GAP + TICK;
+        let below = TICK + TICK_GAP + 2 * fonts.leading - 5;
+        let heading = if panels > 1 { fonts.leading + 6 } else { 0 };
         let gap = 36;
         let width = 2 * MARGIN + columns * (axis + area.0) + (columns - 1) * gap;
-        let height = rows * (heading + area.1 + BELOW) + (rows - 1) * 24;
-        Self { columns, area, axis, heading, width, height }
+        let height = rows * (heading + area.1 + below) + (rows - 1) * 24;
+        Self { columns, area, axis, heading, below, fonts, width, height }
     }
 
     /// The top left corner of a panel's area.
     fn place(&self, index: u32) -> (u32, u32) {
         let (column, row) = (index % self.columns, index / self.columns);
         let x = MARGIN + self.axis + column * (self.axis + self.area.0 + 36);
-        (x, self.heading + row * (self.heading + self.area.1 + BELOW + 24))
+        (x, self.heading + row * (self.heading + self.area.1 + self.below + 24))
     }
 }
 
@@ -137,28 +139,36 @@ impl Frame {
 fn extent(length: usize, other: usize, side: u32) -> u32 {
     let longest = length.max(other).max(1);
     let whole = (side as usize + longest / 2) / longest;
-    let pixels = if whole > 0 { whole.min(64) * length } else { length * side as usize / longest };
+    // A third too large is the most that rounding up to one costs; beyond that a pixel had better be several positions.
+    let pixels = if whole > 0 && whole * longest <= side as usize * 4 / 3 {
+        whole.min(64) * length
+    } else {
+        length * side as usize / longest
+    };
     if pixels >= LEAST_SIDE as usize {
         return count(pixels);
     }
-    // Stretched, still by whole pixels.
-    count(length.max(1)) * LEAST_SIDE.div_ceil(count(length.max(1)))
+    // Stretched; where positions are few, by whole pixels.
+    let few = count(length.max(1));
+    if few < LEAST_SIDE { few * LEAST_SIDE.div_ceil(few) } else { LEAST_SIDE }
 }
 
 fn draw_panel(canvas: &mut Canvas, mask: &BlockMask, panel: &Panel<'_>, frame: &Frame, (x, y): (u32, u32)) {
     let (width, height) = frame.area;
+    let fonts = &frame.fonts;
     let grid = mask.grid();
     if frame.heading > 0 {
-        let label = fit(&panel.label, width, LARGE_HEADING);
-        canvas.text(x, y - 30, &label, LARGE_HEADING, Align::Left, INK);
+        let label = fit(&panel.label, width, fonts.heading);
+        canvas.text(x, y - fonts.leading - 2, &label, fonts.heading, Align::Left, INK);
     }
     let across = Axis { length: grid.kv_len, block: grid.kv_block, pixels: width };
     let down = Axis { length: grid.q_len, block: grid.q_block, pixels: height };
+    let elements = across.cell() >= LEAST_SHOWN && down.cell() >= LEAST_SHOWN;
     for row in 0..height {
         let queries = down.positions(row);
         for column in 0..width {
             let keys = across.positions(column);
-            canvas.fill(x + column, y + row, 1, 1, colour(mask, panel, &queries, &keys));
+            canvas.fill(x + column, y + row, 1, 1, colour(mask, panel, elements, [&queries, &keys]));
         }
     }
     if across.cell() >= LEAST_CELL && down.cell() >= LEAST_CELL {
@@ -168,30 +178,42 @@ fn draw_panel(canvas: &mut Canvas, mask: &BlockMask, panel: &Panel<'_>, frame: &
         rows.for_each(|at| canvas.tint([x, y + at, width, 1], BACKGROUND, 150));
     }
     canvas.frame([x, y, width, height], LINE);
-    for (at, text) in across.ticks(true) {
+    for (at, text) in across.ticks(width_of(&grid.kv_len.to_string(), fonts.body) + 24) {
         canvas.fill(x + at, y + height + 1, 1, TICK, LINE);
-        canvas.text(x + at, y + height + TICK + TICK_GAP, &text, LARGE_BODY, Align::Centre, DIM);
+        canvas.text(x + at, y + height + TICK + TICK_GAP, &text, fonts.body, Align::Centre, DIM);
     }
-    for (at, text) in down.ticks(false) {
+    for (at, text) in down.ticks(fonts.leading + 20) {
         canvas.fill(x - 1 - TICK, y + at, TICK, 1, LINE);
         canvas.text(
             x - TICK - TICK_GAP - 1,
-            (y + at).saturating_sub(11),
+            (y + at).saturating_sub(fonts.leading * 2 / 5),
             &text,
-            LARGE_BODY,
+            fonts.body,
             Align::Right,
             DIM,
         );
     }
-    canvas.text(x + width / 2, y + height + 38, "key", LARGE_BODY, Align::Centre, INK);
-    canvas.text_upwards(x - frame.axis, y + height / 2, "query", LARGE_BODY, INK);
+    canvas.text(
+        x + width / 2,
+        y + height + TICK + TICK_GAP + fonts.leading - 3,
+        "key",
+        fonts.body,
+        Align::Centre,
+        INK,
+    );
+    canvas.text_upwards(x - frame.axis, y + height / 2, "query", fonts.body, INK);
 }
 
 /// Samples along one axis of a pixel that covers many positions.
-const SAMPLES: usize = 4;
+const SAMPLES: usize = 6;
 
-/// The mean colour of the elements of a pixel.
-fn colour(mask: &BlockMask, panel: &Panel<'_>, queries: &Range<usize>, keys: &Range<usize>) -> Rgb<u8> {
+/// The mean colour of the elements of a pixel, or of its blocks if their `elements` are not shown.
+fn colour(
+    mask: &BlockMask,
+    panel: &Panel<'_>,
+    elements: bool,
+    [queries, keys]: [&Range<usize>; 2],
+) -> Rgb<u8> {
     let grid = mask.grid();
     let mut sum = [0u32; 3];
     let mut samples = 0;
@@ -208,7 +230,7 @@ fn colour(mask: &BlockMask, panel: &Panel<'_>, queries: &Range<usize>, keys: &Ra
             let Rgb(one) = match class {
                 BlockClass::Full => FULL,
                 BlockClass::Empty => EMPTY,
-                BlockClass::Partial if (panel.visible)(q, k) => PARTIAL,
+                BlockClass::Partial if !elements || (panel.visible)(q, k) => PARTIAL,
                 BlockClass::Partial => HIDDEN,
             };
             sum.iter_mut().zip(one).for_each(|(sum, one)| *sum += u32::from(one));
@@ -256,8 +278,7 @@ impl Axis {
     }
 
     /// Powers of two apart, as blocks are, and as many as fit with room between them.
-    fn ticks(&self, along_x: bool) -> Vec<(u32, String)> {
-        let room = if along_x { width_of(&self.length.to_string(), LARGE_BODY) + 24 } else { 48 };
+    fn ticks(&self, room: u32) -> Vec<(u32, String)> {
         let most = (self.pixels / room.max(1)).clamp(1, 8) as usize;
         let mut step = 1;
         while self.length.div_ceil(step) > most {
@@ -273,10 +294,10 @@ impl Axis {
 }
 
 /// What the colours mean, with the share of blocks of each.
-fn legend(canvas: &mut Canvas, y: u32, counts: Counts) {
+fn legend(canvas: &mut Canvas, fonts: &Fonts, y: u32, counts: Counts) {
     let Counts { full, partial, empty } = counts;
     let mut x = MARGIN;
-    let side = 20;
+    let side = fonts.leading - 8;
     for (name, blocks, colours) in
         [("full", full, [FULL; 2]), ("partial", partial, [PARTIAL, HIDDEN]), ("empty", empty, [EMPTY; 2])]
     {
@@ -287,10 +308,10 @@ fn legend(canvas: &mut Canvas, y: u32, counts: Counts) {
         }
         canvas.frame([x, y, side, side], blend(colours[0], INK, 60));
         let text = format!("{name} {}", share(blocks, full + partial + empty));
-        canvas.text(x + side + 10, y, &text, LARGE_BODY, Align::Left, INK);
-        x += side + 10 + width_of(&text, LARGE_BODY) + 36;
+        canvas.text(x + side + 10, y, &text, fonts.body, Align::Left, INK);
+        x += side + 10 + width_of(&text, fonts.body) + 36;
     }
-    canvas.text(x, y, "of blocks", LARGE_BODY, Align::Left, DIM);
+    canvas.text(x, y, "of blocks", fonts.body, Align::Left, DIM);
 }
 
 /// A share of blocks in words.
@@ -311,7 +332,7 @@ mod tests {
         let grid = BlockGrid::new(q_len, kv_len, 16, 16);
         let map: Vec<u8> = [1, 2, 0].into_iter().cycle().take(grid.rows() * grid.kv_blocks()).collect();
         let mask = BlockMask::from_dense_blocks(grid, &map).unwrap();
-        let visible = |q: usize, k: usize| (q + k) % 2 == 0;
+        let visible = |q: usize, k: usize| (q + k).is_multiple_of(2);
         let panels: Vec<Panel<'_>> = (0..panels)
             .map(|head| Panel { label: format!("head {head}"), batch: 0, head, visible: &visible })
             .collect();
@@ -324,10 +345,10 @@ mod tests {
 
     #[test]
     fn pictures_of_all_shapes_show_all_kinds() {
-        for (q_len, kv_len) in [(48, 48), (100, 70), (1, 4096), (4096, 1), (3000, 200)] {
+        for (q_len, kv_len) in [(48, 48), (100, 70), (1, 4096), (4096, 1), (3000, 200), (40_000, 500)] {
             for panels in [1, 2, 3, 5, 8] {
                 let image = picture(q_len, kv_len, panels);
-                assert!(image.width() >= LEAST_WIDTH && image.width() < 2200, "{q_len} {kv_len} {panels}");
+                assert!(image.width() >= LEAST_WIDTH && image.width() < 2800, "{q_len} {kv_len} {panels}");
                 assert!(image.height() < 2000, "{q_len} {kv_len} {panels}: {}", image.height());
                 for colour in [FULL, PARTIAL, HIDDEN, EMPTY] {
                     assert!(has(&image, colour), "{q_len} {kv_len} {panels}: {colour:?}");
@@ -348,8 +369,8 @@ mod tests {
                     next = next.max(positions.end);
                 }
                 assert_eq!(next, length);
-                for along_x in [false, true] {
-                    let ticks = axis.ticks(along_x);
+                for room in [30, 48, 200] {
+                    let ticks = axis.ticks(room);
                     assert_eq!(ticks[0], (0, "0".to_owned()));
                     assert!(ticks.is_sorted() || ticks.is_sorted_by_key(|(at, _)| *at));
                     assert!(ticks.iter().all(|(at, _)| *at <= pixels) && ticks.len() <= 9, "{ticks:?}");
@@ -361,7 +382,7 @@ mod tests {
     #[test]
     fn samples_are_spread_and_within() {
         assert_eq!(sampled(&(3..4)).collect::<Vec<_>>(), [3]);
-        assert_eq!(sampled(&(0..4)).collect::<Vec<_>>(), [0, 1, 2, 3]);
-        assert_eq!(sampled(&(100..180)).collect::<Vec<_>>(), [110, 130, 150, 170]);
+        assert_eq!(sampled(&(0..6)).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(sampled(&(100..220)).collect::<Vec<_>>(), [110, 130, 150, 170, 190, 210]);
     }
 }
