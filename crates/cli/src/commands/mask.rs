@@ -19,7 +19,7 @@ use crate::picture::png;
 use crate::ui::{self, Ui};
 
 /// Elements of partial blocks that are looked at one by one: about a second on two cores.
-const AFFORDABLE: u64 = 1 << 26;
+const AFFORDABLE: u64 = 1 << 25;
 /// Where that is too much, elements that the share of visible ones is estimated from.
 const SAMPLES: usize = 1 << 16;
 /// The widest map in characters; wider ones wrap in a terminal.
