@@ -38,7 +38,8 @@ pub(crate) fn command() -> Command {
         .subcommand(run(op("by default what the file's `foveal` entry says"), operators))
         .subcommand(check(op("by default all")))
         .subcommand(bench(op("by default all"), operators))
-        .subcommand(plan(op("by default what the file's `foveal` entry says"), operators));
+        .subcommand(plan(op("by default what the file's `foveal` entry says"), operators))
+        .subcommand(mask());
     // As in most tools, the last of two equal options counts.
     command.mut_subcommands(|subcommand| subcommand.args_override_self(true))
 }
@@ -147,6 +148,44 @@ fn plan(op: Arg, operators: &[&dyn Operator]) -> Command {
         ))
         .arg(flag("wgsl", "Also print the shaders as the driver gets them"));
     options::add(command, operators, &["dtype"])
+}
+
+fn mask() -> Command {
+    let size = |name: &'static str, help: &str| {
+        Arg::new(name)
+            .long(name)
+            .value_name("N")
+            .value_parser(value_parser!(u32).range(1..=i64::from(i32::MAX)))
+            .help(help.to_owned())
+    };
+    Command::new("mask")
+        .about("Which keys a mask shows: a map of its blocks, their classes, its density, and a picture")
+        .arg(
+            Arg::new("expr")
+                .value_name("EXPR")
+                .required(true)
+                .allow_hyphen_values(true)
+                .help("The mask, such as 'causal & window(255, 0) | sinks(4)'"),
+        )
+        .arg(size("q", "Number of queries").required(true))
+        .arg(size("k", "Number of keys, by default as many"))
+        .arg(text("block", "N|QxK", "Queries and keys of a block").default_value("64"))
+        .arg(size("batch", "Number of batch entries, by default 1; the first is shown"))
+        .arg(size("heads", "Number of query heads, by default 1"))
+        .arg(size("kv-heads", "Number of key/value heads, by default as many as query heads"))
+        .arg(
+            Arg::new("head")
+                .long("head")
+                .value_name("H")
+                .value_parser(value_parser!(u32))
+                .help("Show this head only, where heads differ"),
+        )
+        .arg(path("png", "PNG", "Where to write a picture"))
+        .arg(
+            text("table", "NAME=FILE", "A table that the mask reads; may be given again")
+                .action(ArgAction::Append),
+        )
+        .arg(input())
 }
 
 fn global() -> impl Iterator<Item = Arg> {

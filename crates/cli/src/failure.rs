@@ -46,7 +46,26 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
 
 /// The error and its causes on one line, whatever line breaks a driver or a file put into its message.
 pub(crate) fn one_line(error: &anyhow::Error) -> String {
-    single_line(&format!("{error:#}"))
+    let text = format!("{error:#}");
+    single_line(split_excerpt(&text).map_or(&text, |(message, _)| message))
+}
+
+/// The place of a text that an error points at, if it does: two lines, the second a caret beneath the place.
+pub(crate) fn excerpt(error: &anyhow::Error) -> Option<String> {
+    let text = format!("{error:#}");
+    let (_, excerpt) = split_excerpt(&text)?;
+    let shown = |line: &str| -> String { line.chars().filter(|c| !c.is_control()).collect() };
+    Some(excerpt.lines().map(shown).collect::<Vec<_>>().join("\n"))
+}
+
+/// An error's message, and the two lines at its end that point at a place, if there are such.
+fn split_excerpt(text: &str) -> Option<(&str, &str)> {
+    let (before, caret) = text.rsplit_once('\n')?;
+    if caret.trim_start() != "^" {
+        return None;
+    }
+    let start = before.rfind('\n')?;
+    Some((&text[..start], &text[start + 1..]))
 }
 
 /// `text` without line breaks and control characters: messages quote names from files, and a terminal obeys escapes.
@@ -89,6 +108,16 @@ mod tests {
     #[test]
     fn messages_stay_on_one_line() {
         assert_eq!(single_line("a\n  b\r\nc\u{1b}[0m"), "a b c\u{fffd}[0m");
+    }
+
+    #[test]
+    fn what_an_error_points_at_stands_apart() {
+        let error = usage("mask: column 3: unknown\n  a b\n    ^").context("reading\nit");
+        assert_eq!(one_line(&error), "reading it: mask: column 3: unknown");
+        assert_eq!(excerpt(&error).as_deref(), Some("  a b\n    ^"));
+        for other in ["a", "a\n^b", "a ^", "a\nb\nc"] {
+            assert_eq!(excerpt(&usage(other)), None, "{other}");
+        }
     }
 
     #[test]

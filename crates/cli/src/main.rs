@@ -32,7 +32,13 @@ fn main() -> ExitCode {
     match dispatch(&matches, ui) {
         Ok(Verdict::Passed) => ExitCode::SUCCESS,
         Ok(Verdict::Failed) => ExitCode::from(1),
-        Err(error) => report(&failure::one_line(&error), failure::exit_code(&error), ui.json),
+        Err(error) => {
+            let code = report(&failure::one_line(&error), failure::exit_code(&error), ui.json);
+            if let Some(excerpt) = failure::excerpt(&error) {
+                let _ = writeln!(std::io::stderr(), "{excerpt}");
+            }
+            code
+        }
     }
 }
 
@@ -45,6 +51,7 @@ fn dispatch(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
         Some(("check", matches)) => commands::check::run(matches, ui),
         Some(("bench", matches)) => commands::bench::run(matches, ui),
         Some(("plan", matches)) => commands::plan::run(matches, ui),
+        Some(("mask", matches)) => commands::mask::run(matches, ui),
         _ => Err(failure::usage("expected a command, see `foveal --help`")),
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod info;
 pub(crate) mod list;
+pub(crate) mod mask;
 pub(crate) mod plan;
 pub(crate) mod run;
 

@@ -17,6 +17,31 @@ pub(super) const HEADING: Font = Font { weight: FontWeight::Bold, height: Raster
 /// For everything else.
 pub(super) const BODY: Font = Font { weight: FontWeight::Regular, height: RasterHeight::Size16 };
 
+/// The fonts of a picture that is shown to an audience: title, headings of panels, everything else.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fonts {
+    pub(super) title: Font,
+    pub(super) heading: Font,
+    pub(super) body: Font,
+    /// From one line of body text to the next.
+    pub(super) leading: u32,
+}
+
+/// For a picture of usual width.
+pub(super) const LARGE: Fonts = Fonts {
+    title: Font { weight: FontWeight::Bold, height: RasterHeight::Size32 },
+    heading: Font { weight: FontWeight::Bold, height: RasterHeight::Size20 },
+    body: Font { weight: FontWeight::Regular, height: RasterHeight::Size20 },
+    leading: 28,
+};
+/// For a wide one, which is shrunk where it is shown.
+pub(super) const LARGER: Fonts = Fonts {
+    title: Font { weight: FontWeight::Bold, height: RasterHeight::Size32 },
+    heading: Font { weight: FontWeight::Bold, height: RasterHeight::Size24 },
+    body: Font { weight: FontWeight::Regular, height: RasterHeight::Size24 },
+    leading: 34,
+};
+
 /// Where text stands relative to its point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Align {
@@ -49,6 +74,25 @@ impl Canvas {
                 self.image.put_pixel(column, row, colour);
             }
         }
+    }
+
+    /// As [`Canvas::fill`], mixed with what is there: `cover` of 255.
+    pub(super) fn tint(&mut self, [x, y, width, height]: [u32; 4], colour: Rgb<u8>, cover: u8) {
+        for row in y..(y + height).min(self.image.height()) {
+            for column in x..(x + width).min(self.image.width()) {
+                let pixel = self.image.get_pixel_mut(column, row);
+                *pixel = blend(*pixel, colour, cover);
+            }
+        }
+    }
+
+    /// A frame of one pixel around a rectangle, outside it.
+    pub(super) fn frame(&mut self, [x, y, width, height]: [u32; 4], colour: Rgb<u8>) {
+        let (left, top) = (x.saturating_sub(1), y.saturating_sub(1));
+        self.fill(left, top, width + 2, 1, colour);
+        self.fill(left, y + height, width + 2, 1, colour);
+        self.fill(left, top, 1, height + 2, colour);
+        self.fill(x + width, top, 1, height + 2, colour);
     }
 
     /// Text with its top at `y`.
@@ -100,10 +144,68 @@ pub(super) fn width_of(text: &str, font: Font) -> u32 {
     advance(font) * u32::try_from(text.chars().count()).unwrap_or(0)
 }
 
-fn blend(below: Rgb<u8>, above: Rgb<u8>, cover: u8) -> Rgb<u8> {
+/// `text`, cut to that many pixels.
+pub(super) fn fit(text: &str, width: u32, font: Font) -> String {
+    let most = (width / advance(font).max(1)) as usize;
+    if text.chars().count() <= most {
+        text.to_owned()
+    } else {
+        text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect()
+    }
+}
+
+/// `text` in lines of at most that many pixels, broken at spaces where that is possible.
+pub(super) fn wrap(text: &str, width: u32, font: Font) -> Vec<String> {
+    let most = (width / advance(font).max(1)).max(1) as usize;
+    let mut lines: Vec<String> = Vec::new();
+    let mut line = String::new();
+    let mut length = 0;
+    for word in text.split(' ') {
+        let letters: Vec<char> = word.chars().collect();
+        for (part, piece) in letters.chunks(most).enumerate() {
+            let gap = usize::from(part == 0 && length > 0);
+            if length > 0 && length + gap + piece.len() > most {
+                lines.push(std::mem::take(&mut line));
+                length = 0;
+            } else if gap == 1 {
+                line.push(' ');
+                length += 1;
+            }
+            line.extend(piece);
+            length += piece.len();
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+/// The colour that lies `cover` of 255 of the way from `below` to `above`.
+pub(super) fn blend(below: Rgb<u8>, above: Rgb<u8>, cover: u8) -> Rgb<u8> {
     let mix = |a: u8, b: u8| {
         let (a, b, cover) = (u16::from(a), u16::from(b), u16::from(cover));
         u8::try_from((a * (255 - cover) + b * cover) / 255).unwrap_or(u8::MAX)
     };
     Rgb([mix(below[0], above[0]), mix(below[1], above[1]), mix(below[2], above[2])])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_break_at_spaces_and_words_only_where_they_must() {
+        let width = |letters: u32| letters * advance(BODY);
+        assert_eq!(wrap("causal & window(7, 0)", width(10), BODY), ["causal &", "window(7,", "0)"]);
+        assert_eq!(wrap("abcdefgh ij", width(3), BODY), ["abc", "def", "gh", "ij"]);
+        assert_eq!(wrap("", width(3), BODY), [""]);
+        assert_eq!(wrap("ab", 0, BODY), ["a", "b"]);
+        for text in ["a b c d e f", "aa bbb c dddd", "abcdefghij"] {
+            for letters in 1..12 {
+                let lines = wrap(text, width(letters), BODY);
+                assert!(lines.iter().all(|line| line.chars().count() <= letters as usize), "{lines:?}");
+                assert_eq!(lines.concat().replace(' ', ""), text.replace(' ', ""));
+            }
+        }
+        assert_eq!(fit("abcdef", width(5), BODY), "ab...");
+    }
 }

@@ -1,6 +1,7 @@
-//! Attention weights, as pictures.
+//! Attention weights and masks, as pictures.
 
 mod canvas;
+pub(crate) mod mask;
 pub(crate) mod png;
 pub(crate) mod terminal;
 

@@ -8,7 +8,7 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{Rgb, RgbImage};
 use tempfile::NamedTempFile;
 
-use super::canvas::{Align, BODY, Canvas, HEADING, TITLE, width_of};
+use super::canvas::{Align, BODY, Canvas, HEADING, TITLE, fit, width_of};
 use super::{LEAST, Weights, tone};
 
 const BACKGROUND: Rgb<u8> = Rgb([0x12, 0x12, 0x18]);
@@ -50,7 +50,7 @@ pub(crate) fn draw(heads: &[Weights], caption: &Caption<'_>) -> RgbImage {
 
     canvas.text(MARGIN, 34, caption.title, TITLE, Align::Left, BRIGHT);
     for (line, y) in caption.lines.iter().zip((70..).step_by(22)) {
-        canvas.text(MARGIN, y, &fit(line, canvas.width() - 2 * MARGIN), BODY, Align::Left, DIM);
+        canvas.text(MARGIN, y, &fit(line, canvas.width() - 2 * MARGIN, BODY), BODY, Align::Left, DIM);
     }
     for (index, head) in (0..).zip(heads) {
         let x = MARGIN + AXIS + index % columns * (SIDE + GAP_X);
@@ -58,7 +58,7 @@ pub(crate) fn draw(heads: &[Weights], caption: &Caption<'_>) -> RgbImage {
         panel(&mut canvas, head, x, y);
     }
     scale(&mut canvas, width - MARGIN - SCALE_ROOM + 28, HEAD, height - HEAD - FOOT);
-    let foot = fit(caption.foot, canvas.width() - 2 * MARGIN);
+    let foot = fit(caption.foot, canvas.width() - 2 * MARGIN, BODY);
     canvas.text(MARGIN, height - 36, &foot, BODY, Align::Left, DIM);
     canvas.into_image()
 }
@@ -117,16 +117,6 @@ fn ticks(length: usize) -> impl Iterator<Item = usize> {
     let steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
     let step = steps.into_iter().find(|step| length / step <= 5).unwrap_or(5000);
     (0..length).step_by(step)
-}
-
-/// `text`, cut to that many pixels of body text.
-fn fit(text: &str, width: u32) -> String {
-    let most = (width / width_of("x", BODY).max(1)) as usize;
-    if text.chars().count() <= most {
-        text.to_owned()
-    } else {
-        text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect()
-    }
 }
 
 fn count(count: usize) -> u32 {

@@ -81,7 +81,7 @@ impl BlockMask {
         Ok(text)
     }
 
-    fn check_list(&self, batch: usize, head: usize) -> Result<(), Error> {
+    pub(super) fn check_list(&self, batch: usize, head: usize) -> Result<(), Error> {
         for (name, got, count) in [("batch", batch, self.grid.batch), ("head", head, self.grid.heads)] {
             if count > 1 && got >= count {
                 return Err(Error::invalid(name, format!("expected 0 to {}, got {got}", count - 1)));

@@ -1,6 +1,7 @@
 //! The same lists in other forms.
 
-use super::{BlockClass, BlockMask, to_u32};
+use super::{BlockClass, BlockMask, Row, to_u32};
+use crate::Error;
 
 /// Lists padded to one width, as `FlexAttention` keeps them. Rows are (batch entry, head, query block), row-major.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,25 @@ pub struct Transposed {
 }
 
 impl BlockMask {
+    /// The lists of one batch entry and head by themselves, as lists that all share.
+    ///
+    /// # Errors
+    /// If there is no such batch entry or head; of shared lists any will do.
+    pub fn list(&self, batch: usize, head: usize) -> Result<Self, Error> {
+        self.check_list(batch, head)?;
+        let grid = self.grid.per(1, 1);
+        let first = self.grid.row(batch, head, 0);
+        let rows: Vec<Row> = (first..first + grid.q_blocks())
+            .map(|row| {
+                let (partial, full) = self.row(row);
+                Row { partial: partial.to_vec(), full: full.to_vec() }
+            })
+            .collect();
+        let words = |row: usize| self.partial_ptr[row] as usize * grid.block_words();
+        let bits = self.bits.as_ref().map(|bits| bits[words(first)..words(first + rows.len())].to_vec());
+        Self::assemble(grid, &rows, bits, self.test)
+    }
+
     /// Lists padded to the number of key blocks, with zeros.
     #[must_use]
     pub fn to_padded(&self) -> Padded {

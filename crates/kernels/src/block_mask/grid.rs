@@ -8,6 +8,9 @@ use crate::expr::Sizes;
 /// Sides of a block that callers' own lists may have. Smaller ones would make lists longer than what they save.
 pub(super) const GIVEN_SIDES: std::ops::RangeInclusive<usize> = 16..=128;
 
+/// More rows than this, or blocks in a row, are an accident too: they cost memory even where they are empty.
+const MOST_ROWS: usize = 1 << 24;
+
 /// A problem's positions cut into blocks, and how many lists of blocks there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BlockGrid {
@@ -144,12 +147,21 @@ impl BlockGrid {
         let lists = self.batch.checked_mul(self.heads);
         let rows = lists.and_then(|lists| lists.checked_mul(self.q_blocks()));
         let words = self.q_block.checked_mul(self.row_words());
-        if rows.is_none_or(|rows| i32::try_from(rows).is_err())
+        if rows.is_none_or(|rows| rows > MOST_ROWS)
+            || self.kv_blocks() > MOST_ROWS
             || words.is_none_or(|words| i32::try_from(words).is_err())
         {
             return Err(Error::invalid(
                 "block_mask",
-                format!("{} x {} x {} rows of blocks are too many", self.batch, self.heads, self.q_blocks()),
+                format!(
+                    "{} x {} x {} rows of {} blocks of {} x {} are too many: take larger blocks",
+                    self.batch,
+                    self.heads,
+                    self.q_blocks(),
+                    self.kv_blocks(),
+                    self.q_block,
+                    self.kv_block
+                ),
             ));
         }
         Ok(())

@@ -19,6 +19,7 @@
 mod ascii;
 mod bits;
 mod classes;
+mod expression;
 mod forms;
 mod given;
 mod grid;
@@ -30,6 +31,7 @@ mod tensors;
 mod tests;
 
 pub use classes::{BlockClass, Classify};
+pub use expression::Elements;
 pub use forms::{Padded, Transposed};
 pub use given::Listed;
 pub use grid::BlockGrid;

@@ -118,6 +118,7 @@ fn sizes_that_cannot_be_counted_are_refused() {
     refused(sizes(5, 5), 0, "q_block: expected 1 to");
     refused(sizes(1 << 40, 5), 16, "q_len: expected 1 to");
     refused(Sizes { batch: 1 << 20, q_heads: 1 << 20, ..sizes(5, 5) }, 16, "too many");
+    refused(sizes(1 << 30, 5), 16, "too many");
     let full = |_, _, _, _| BlockClass::Full;
     let error = BlockMask::from_classes(sizes(1 << 20, 1 << 20), 16, 16, false, false, &full).unwrap_err();
     assert!(error.to_string().contains("take larger blocks"), "{error}");

@@ -1,6 +1,7 @@
 //! Lists against brute force.
 
 mod classes;
+mod expression;
 mod given;
 mod turned;
 
