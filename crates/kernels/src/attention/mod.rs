@@ -20,6 +20,7 @@ mod lists;
 mod mask;
 mod operator;
 mod options;
+mod params;
 mod passes;
 mod plan;
 mod ports;

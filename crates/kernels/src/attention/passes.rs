@@ -5,12 +5,12 @@ use std::sync::Arc;
 use foveal_shaders::Request;
 
 use super::{
-    Attention, Mask,
+    Attention,
     hooks::Evaluates,
-    layout::Tensor,
     lists::{Lists, Run},
+    params::{row_field, set, stride_fields, u32_of},
     split::Piece,
-    variants::Candidate,
+    variants::{Candidate, small},
     visibility::{ListsFrom, Visibility},
 };
 use crate::{
@@ -194,7 +194,7 @@ impl Maker<'_> {
                 done.push(part);
                 let name = if of_keys { "k" } else { "q" };
                 let mut bindings = Vec::new();
-                let mut params = self.params(piece, piece.batch.0, heads.0, part.rows.0)?;
+                let mut params = self.params([piece.batch.0, heads.0, part.rows.0])?;
                 self.bind_tensors(piece, &mut bindings, &mut params)?;
                 bindings.retain(|binding| binding.name == name);
                 bindings.push(self.whole("norms", at));
@@ -231,7 +231,7 @@ impl Maker<'_> {
                     .tunable("KV_BLOCK", small(self.taken.kv_block));
                 request = self.visibility.with_hooks(request, &tables, evaluates);
             }
-            let mut params = self.params(&piece, 0, 0, 0)?;
+            let mut params = self.params([0, 0, 0])?;
             self.bind_tensors(&piece, &mut Vec::new(), &mut params)?;
             for (name, value) in [
                 ("lists", layout.count()),
@@ -333,7 +333,7 @@ impl Maker<'_> {
     ) -> Result<(), Error> {
         let spec = self.spec;
         let mut bindings = Vec::new();
-        let mut params = self.params(piece, first_batch, first_head, first_row)?;
+        let mut params = self.params([first_batch, first_head, first_row])?;
         self.bind_tensors(piece, &mut bindings, &mut params)?;
         if let Some(run) = run {
             set(&mut params, "order_at", run.order_at)?;
@@ -425,6 +425,10 @@ impl Maker<'_> {
         Ok(())
     }
 
+    fn params(&self, first: [usize; 3]) -> Result<Vec<(Name, ParamValue)>, Error> {
+        self.spec.params(self.lists.as_ref().map(|lists| &lists.layout), first)
+    }
+
     fn push(
         &mut self,
         name: &str,
@@ -443,120 +447,4 @@ impl Maker<'_> {
         });
         Ok(())
     }
-
-    /// All fields of the problem's uniform but the strides.
-    fn params(
-        &self,
-        piece: &Piece,
-        first_batch: usize,
-        first_head: usize,
-        first_row: usize,
-    ) -> Result<Vec<(Name, ParamValue)>, Error> {
-        let spec = self.spec;
-        debug_assert!(spec.fold() == 1 || piece.rows.0 == 0 || spec.rows() > self.taken.tile_rows);
-        let visible = match spec.mask {
-            Mask::None | Mask::Expression(_) => i64::from(EVERYTHING),
-            Mask::Causal => {
-                i64::try_from(spec.kv_len).unwrap_or(i64::MAX) - i64::try_from(spec.q_len).unwrap_or(0) + 1
-            }
-            Mask::CausalTopLeft => 1,
-        };
-        let visible =
-            i32::try_from(visible).map_err(|_| Error::limit("u32 range", "kv_len - q_len exceeds 2^31"))?;
-        let layout = self.lists.as_ref().map(|lists| lists.layout);
-        let listed = |of: fn(&super::lists::Layout) -> usize| layout.as_ref().map_or(0, of);
-        let mut params: Vec<(Name, ParamValue)> = Vec::new();
-        for (name, x) in [
-            ("q_len", spec.q_len),
-            ("kv_len", spec.kv_len),
-            ("head_dim", spec.head_dim),
-            ("value_dim", spec.value_dim),
-            ("q_heads", spec.q_heads),
-            ("group", spec.group()),
-            ("fold", spec.fold()),
-            ("first_batch", first_batch),
-            ("first_head", first_head),
-            ("first_row", first_row),
-            ("list_tiles", listed(|layout| layout.tiles).max(1)),
-            ("list_heads", listed(|layout| layout.heads).max(1)),
-            ("positions_at", listed(|layout| layout.positions_at)),
-            ("order_at", listed(|layout| layout.order_at)),
-            ("first_at", listed(|layout| layout.first_at)),
-            ("partial_at", listed(|layout| layout.partial_at)),
-            ("count_at", listed(|layout| layout.count_at)),
-            ("entries_at", listed(|layout| layout.entries_at)),
-            ("bits_of_at", listed(|layout| layout.bits_of_at)),
-            ("bits_at", listed(|layout| layout.bits_at)),
-            ("key_norms_at", spec.batch * spec.q_heads * spec.q_len),
-        ] {
-            let x = u32_of(name, x)?;
-            if x > EVERYTHING.unsigned_abs() {
-                return Err(Error::limit(
-                    "u32 range",
-                    format!("{name} is {x}, at most {EVERYTHING} is served"),
-                ));
-            }
-            params.push((name.into(), ParamValue::U32(x)));
-        }
-        params.extend([
-            ("visible".into(), ParamValue::I32(visible)),
-            ("scale".into(), ParamValue::F32(spec.device_scale())),
-            ("negative_infinity".into(), ParamValue::F32(f32::NEG_INFINITY)),
-        ]);
-        Ok(params)
-    }
-}
-
-impl Attention {
-    /// The factor of scores on the device: in base 2, unless a score expression takes them as they are; without the scale
-    /// where every head has its own.
-    #[expect(clippy::cast_possible_truncation, reason = "f32 is what the device computes in")]
-    fn device_scale(&self) -> f32 {
-        let scale = if self.head_scale.is_some() { 1.0 } else { self.resolved_scale() };
-        let base = if self.score.is_some() { 1.0 } else { std::f64::consts::LOG2_E };
-        (scale * base) as f32
-    }
-}
-
-/// More keys than any query index plus this can hide; and the longest sequence, so that the sum stays in i32.
-const EVERYTHING: i32 = 1 << 30;
-
-fn u32_of(name: &str, x: usize) -> Result<u32, Error> {
-    u32::try_from(x)
-        .map_err(|_| Error::limit("u32 range", format!("{name} is {x}, indices on the device have 32 bits")))
-}
-
-/// Tile sizes are at most a few thousand.
-#[expect(clippy::cast_possible_truncation, reason = "bounded by the variants")]
-fn small(x: usize) -> u32 {
-    x as u32
-}
-
-/// Overwrites a parameter.
-fn set(params: &mut [(Name, ParamValue)], name: &str, value: usize) -> Result<(), Error> {
-    let value = ParamValue::U32(u32_of(name, value)?);
-    match params.iter_mut().find(|(given, _)| given == name) {
-        Some((_, place)) => *place = value,
-        None => return Err(Error::internal("plan", format!("there is no parameter `{name}`"))),
-    }
-    Ok(())
-}
-
-fn stride_fields(tensor: &str) -> [&'static str; 3] {
-    match tensor {
-        "q" => ["q_base", "q_batch", "q_head"],
-        "k" => ["k_base", "k_batch", "k_head"],
-        "v" => ["v_base", "v_batch", "v_head"],
-        "o" => ["o_base", "o_batch", "o_head"],
-        _ => ["lse_base", "lse_batch", "lse_head"],
-    }
-}
-
-fn row_field(tensor: &str) -> Option<&'static str> {
-    Tensor::ALL.into_iter().find(|known| known.name() == tensor).map(|known| match known {
-        Tensor::Q => "q_row",
-        Tensor::K => "k_row",
-        Tensor::V => "v_row",
-        Tensor::O => "o_row",
-    })
 }

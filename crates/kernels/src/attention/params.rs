@@ -1,0 +1,109 @@
+//! The uniform of the attention kernels: `shaders/attention/problem.wgsl` declares it.
+
+use super::{Attention, Mask, layout::Tensor, lists::Layout};
+use crate::{Error, Name, ParamValue};
+
+impl Attention {
+    /// All fields of the problem's uniform but the strides; dispatches begin with that batch entry, head and row.
+    pub(super) fn params(
+        &self,
+        layout: Option<&Layout>,
+        [first_batch, first_head, first_row]: [usize; 3],
+    ) -> Result<Vec<(Name, ParamValue)>, Error> {
+        let visible = match self.mask {
+            Mask::None | Mask::Expression(_) => i64::from(EVERYTHING),
+            Mask::Causal => {
+                i64::try_from(self.kv_len).unwrap_or(i64::MAX) - i64::try_from(self.q_len).unwrap_or(0) + 1
+            }
+            Mask::CausalTopLeft => 1,
+        };
+        let visible =
+            i32::try_from(visible).map_err(|_| Error::limit("u32 range", "kv_len - q_len exceeds 2^31"))?;
+        let listed = |of: fn(&Layout) -> usize| layout.map_or(0, of);
+        let mut params: Vec<(Name, ParamValue)> = Vec::new();
+        for (name, x) in [
+            ("q_len", self.q_len),
+            ("kv_len", self.kv_len),
+            ("head_dim", self.head_dim),
+            ("value_dim", self.value_dim),
+            ("q_heads", self.q_heads),
+            ("group", self.group()),
+            ("fold", self.fold()),
+            ("first_batch", first_batch),
+            ("first_head", first_head),
+            ("first_row", first_row),
+            ("list_tiles", listed(|layout| layout.tiles).max(1)),
+            ("list_heads", listed(|layout| layout.heads).max(1)),
+            ("positions_at", listed(|layout| layout.positions_at)),
+            ("order_at", listed(|layout| layout.order_at)),
+            ("first_at", listed(|layout| layout.first_at)),
+            ("partial_at", listed(|layout| layout.partial_at)),
+            ("count_at", listed(|layout| layout.count_at)),
+            ("entries_at", listed(|layout| layout.entries_at)),
+            ("bits_of_at", listed(|layout| layout.bits_of_at)),
+            ("bits_at", listed(|layout| layout.bits_at)),
+            ("key_norms_at", self.batch * self.q_heads * self.q_len),
+        ] {
+            let x = u32_of(name, x)?;
+            if x > EVERYTHING.unsigned_abs() {
+                return Err(Error::limit(
+                    "u32 range",
+                    format!("{name} is {x}, at most {EVERYTHING} is served"),
+                ));
+            }
+            params.push((name.into(), ParamValue::U32(x)));
+        }
+        params.extend([
+            ("visible".into(), ParamValue::I32(visible)),
+            ("scale".into(), ParamValue::F32(self.device_scale())),
+            ("negative_infinity".into(), ParamValue::F32(f32::NEG_INFINITY)),
+        ]);
+        Ok(params)
+    }
+
+    /// The factor of scores on the device: in base 2, unless a score expression takes them as they are; without the scale
+    /// where every head has its own.
+    #[expect(clippy::cast_possible_truncation, reason = "f32 is what the device computes in")]
+    fn device_scale(&self) -> f32 {
+        let scale = if self.head_scale.is_some() { 1.0 } else { self.resolved_scale() };
+        let base = if self.score.is_some() { 1.0 } else { std::f64::consts::LOG2_E };
+        (scale * base) as f32
+    }
+}
+
+/// More keys than any query index plus this can hide; and the longest sequence, so that the sum stays in i32.
+const EVERYTHING: i32 = 1 << 30;
+
+pub(super) fn u32_of(name: &str, x: usize) -> Result<u32, Error> {
+    u32::try_from(x)
+        .map_err(|_| Error::limit("u32 range", format!("{name} is {x}, indices on the device have 32 bits")))
+}
+
+/// Overwrites a parameter.
+pub(super) fn set(params: &mut [(Name, ParamValue)], name: &str, value: usize) -> Result<(), Error> {
+    let value = ParamValue::U32(u32_of(name, value)?);
+    match params.iter_mut().find(|(given, _)| given == name) {
+        Some((_, place)) => *place = value,
+        None => return Err(Error::internal("plan", format!("there is no parameter `{name}`"))),
+    }
+    Ok(())
+}
+
+pub(super) fn stride_fields(tensor: &str) -> [&'static str; 3] {
+    match tensor {
+        "q" => ["q_base", "q_batch", "q_head"],
+        "k" => ["k_base", "k_batch", "k_head"],
+        "v" => ["v_base", "v_batch", "v_head"],
+        "o" => ["o_base", "o_batch", "o_head"],
+        _ => ["lse_base", "lse_batch", "lse_head"],
+    }
+}
+
+pub(super) fn row_field(tensor: &str) -> Option<&'static str> {
+    Tensor::ALL.into_iter().find(|known| known.name() == tensor).map(|known| match known {
+        Tensor::Q => "q_row",
+        Tensor::K => "k_row",
+        Tensor::V => "v_row",
+        Tensor::O => "o_row",
+    })
+}
