@@ -3,6 +3,7 @@
 //! Ratios only: a share of the FMA peak that is measured in the same run, or one time over another. `--json` prints them as
 //! one document. The process times need the `foveal` command beside this one: `cargo build --release` makes it.
 
+mod masks;
 mod process;
 
 use std::time::{Duration, Instant};
@@ -15,13 +16,13 @@ use serde::Serialize;
 
 /// A figure, with the bar it was meant to reach.
 #[derive(Serialize)]
-struct Figure {
-    what: String,
-    value: f64,
-    unit: &'static str,
-    bar: Option<f64>,
+pub(crate) struct Figure {
+    pub(crate) what: String,
+    pub(crate) value: f64,
+    pub(crate) unit: &'static str,
+    pub(crate) bar: Option<f64>,
     /// Whether more is better.
-    more: bool,
+    pub(crate) more: bool,
 }
 
 impl Figure {
@@ -62,7 +63,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn dense(len: usize, dim: usize) -> Attention {
+pub(crate) fn dense(len: usize, dim: usize) -> Attention {
     Attention::new([1, 8, len, dim], [1, 8, len, dim])
 }
 
@@ -111,10 +112,11 @@ async fn measure() -> Result<Report> {
             false,
         );
     }
+    figures.extend(masks::measure(&engine, !four_wide).await?);
     Ok(Report { adapter: engine.profile().name.clone(), peak_gflops: peak, figures })
 }
 
-async fn median(engine: &Engine, spec: &Attention) -> Result<Duration> {
+pub(crate) async fn median(engine: &Engine, spec: &Attention) -> Result<Duration> {
     time(engine, spec, &Constraints::default(), 30).await
 }
 
