@@ -226,7 +226,7 @@ pub fn describe(comparison: &Comparison) -> String {
 
 /// Inputs as references take them.
 #[must_use]
-pub fn borrowed<'a>(inputs: &'a [(Name, HostTensor)]) -> Vec<(&'a str, &'a HostTensor)> {
+pub fn borrowed(inputs: &[(Name, HostTensor)]) -> Vec<(&str, &HostTensor)> {
     inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect()
 }
 

@@ -50,8 +50,11 @@ fn options_that_do_not_exist_are_answered_with_those_that_do() {
     let place = Place::new();
     let input = place.attention();
     run(&input, &place, &["--layout", "bhdt"]).refused(&["layout", "bhtd or bthd", "bhdt"]);
-    run(&input, &place, &["--scale", "big"]).refused(&["scale", "big"]);
-    run(&input, &place, &["--mask", "window(3, 0)"]).refused(&["mask", "window(3, 0)"]);
+    run(&input, &place, &["--scale", "2 m"]).refused(&["scale", "2 m"]);
+    // Text that is no number is the name of a tensor.
+    run(&input, &place, &["--scale", "big"]).refused(&["tensor `big`", "k, q, v"]);
+    run(&input, &place, &["--mask", "windw(3, 0)"]).refused(&["mask", "column 1", "`window`"]);
+    run(&input, &place, &["--mask", "same(doc)"]).refused(&["doc", "missing"]);
     run(&input, &place, &["--makse", "causal"]).refused(&["--makse", "--mask"]);
     run(&input, &place, &["--variant", "tield"]).refused(&["tield", "did you mean `tiled`"]);
     run(&input, &place, &["--variant", "tiled"]).refused(&["--variant", "cpu"]);

@@ -135,7 +135,12 @@ fn report(
         let ports = problem.ports();
         let ports = ports.iter().filter(|port| port.role == role);
         ports
-            .map(|port| (port.name.to_owned(), json!({"shape": port.shape, "dtype": port.dtype.to_string()})))
+            .map(|port| {
+                (
+                    port.name.clone().into_owned(),
+                    json!({"shape": port.shape, "dtype": port.dtype.to_string()}),
+                )
+            })
             .collect()
     };
     ui.document(&json!({

@@ -102,7 +102,7 @@ pub(super) fn cases() -> Vec<Case> {
     }
     for (q_len, kv_len) in [(1, 200), (37, 100), (100, 37), (65, 1), (1, 1), (130, 129)] {
         for mask in [Mask::None, Mask::Causal, Mask::CausalTopLeft] {
-            let name = format!("cross_{q_len}_{kv_len}_{}", mask);
+            let name = format!("cross_{q_len}_{kv_len}_{mask}");
             cases.push((name, spec([2, 2, q_len, 32], [2, 2, kv_len, 32]).mask(mask)));
         }
     }

@@ -281,7 +281,7 @@ impl<'a> Visibility<'a> {
             .as_ref()
             .filter(|_| !reads_tables)
             .and_then(|mask| expr::Evaluator::new(mask, spec.expr_sizes(), &[]).ok());
-        let mut scratch = evaluator.as_ref().map(|evaluator| evaluator.scratch());
+        let mut scratch = evaluator.as_ref().map(expr::Evaluator::scratch);
         let mut element = |b, h, q, k| match (&evaluator, &mut scratch) {
             (Some(evaluator), Some(scratch)) => evaluator.visible(scratch, b, h, q, k).unwrap_or(true),
             _ => true,
