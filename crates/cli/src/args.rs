@@ -36,7 +36,7 @@ pub(crate) fn command() -> Command {
         )
         .subcommand(Command::new("list").about("Operators, variants, options and named recipes").arg(op("by default all")))
         .subcommand(run(op("by default what the file's `foveal` entry says"), operators))
-        .subcommand(check(op("by default all")))
+        .subcommand(check(op("by default all"), operators))
         .subcommand(bench(op("by default all"), operators))
         .subcommand(plan(op("by default what the file's `foveal` entry says"), operators))
         .subcommand(mask());
@@ -59,8 +59,10 @@ fn run(op: Arg, operators: &[&dyn Operator]) -> Command {
     options::add(command, operators, &["dtype"])
 }
 
-fn check(op: Arg) -> Command {
-    Command::new("check")
+fn check(op: Arg, operators: &[&dyn Operator]) -> Command {
+    let shapes: Vec<String> =
+        operators.iter().map(|op| format!("{}: {}", op.name(), op.shape_help())).collect();
+    let command = Command::new("check")
         .about("Compare every variant on this adapter with the f64 reference")
         .arg(op)
         .arg(
@@ -70,6 +72,14 @@ fn check(op: Arg) -> Command {
         .arg(
             text("recipe", "NAME", "The example of this recipe (`foveal list` has them), or of `all`")
                 .conflicts_with_all(["golden", "random"]),
+        )
+        .arg(
+            text(
+                "shape",
+                "SHAPE",
+                &format!("One problem of this size and the options below. {}", shapes.join("; ")),
+            )
+            .conflicts_with_all(["cases", "golden", "random", "recipe"]),
         )
         .arg(
             path(
@@ -95,6 +105,8 @@ fn check(op: Arg) -> Command {
                 .help("What random cases are drawn from"),
         )
         .arg(variant())
+        .arg(dtype("Storage type"));
+    options::add(command, operators, &["dtype"])
 }
 
 fn bench(op: Arg, operators: &[&dyn Operator]) -> Command {

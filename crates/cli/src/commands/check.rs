@@ -9,11 +9,12 @@ use foveal_kernels::{Case, ErrorKind, Expected, HostTensor, Name, Operator, Prob
 use serde_json::{Map, Value, json};
 
 use crate::args;
-use crate::commands::Verdict;
+use crate::commands::{Verdict, plan};
 use crate::device::{Choice, Device};
 use crate::failure::{one_line, suggestion, unknown, usage};
 use crate::io;
 use crate::job::{Job, NoJob, check_variant, operators_of};
+use crate::options;
 use crate::ui::Ui;
 use crate::verify::{self, Checked};
 
@@ -119,6 +120,14 @@ fn items(
     operators: &[&'static dyn Operator],
     golden: Option<&Path>,
 ) -> Result<Vec<Item>> {
+    if args::string(matches, "shape").is_none() {
+        for operator in operators {
+            if let Some(name) = options::given(matches, *operator)?.keys().next() {
+                let name = name.replace('_', "-");
+                return Err(usage(format!("--{name} needs a --shape to be checked at")));
+            }
+        }
+    }
     if let Some(path) = golden {
         let only = args::string(matches, "op").unwrap_or_default();
         return Ok(io::golden_files(path)?
@@ -152,6 +161,9 @@ fn items(
     if let Some(name) = args::string(matches, "recipe") {
         return recipes(operators, name);
     }
+    if let Some(shape) = args::string(matches, "shape") {
+        return Ok(vec![described(matches, operators, shape, seed)?]);
+    }
     let wanted = args::string(matches, "cases").unwrap_or_default();
     let all: Vec<(&str, Case)> =
         operators.iter().flat_map(|op| op.cases().into_iter().map(|case| (op.name(), case))).collect();
@@ -172,6 +184,24 @@ fn items(
         )));
     }
     Ok(items)
+}
+
+/// The problem of a shape and the options on the command line.
+fn described(
+    matches: &ArgMatches,
+    operators: &[&'static dyn Operator],
+    shape: &str,
+    seed: u64,
+) -> Result<Item> {
+    let &[operator] = operators else {
+        return Err(usage("--shape means something else to each operator: name one"));
+    };
+    let problem = plan::of_shape(matches, operator, shape)?;
+    let name = problem.describe();
+    let typed = options::typed(&problem.options());
+    let repro = format!("foveal check {} --shape {shape} {typed} --seed {seed}", operator.name());
+    let what = What::Case(Case { name: name.clone(), problem, seed });
+    Ok(Item { operator: operator.name(), name, repro, what })
 }
 
 fn recipes(operators: &[&'static dyn Operator], name: &str) -> Result<Vec<Item>> {
