@@ -27,23 +27,18 @@ const THREADS: u32 = 8u;
 const ROWS: u32 = 4u;
 const TILE_ROWS: u32 = 2u;
 const VALUE_ROWS: u32 = 1u;
-// One, or three if the two halves of a tile follow lists of their own: blocks that both see meet all rows, then those of the
-// first half meet its rows, and those of the second its.
-const UNROLL_PARTS: u32 = 1u;
 // Keys loaded together: 4 are swapped within quads, 8 spread by shuffles.
 const KEYS: u32 = 8u;
 const WRITE_LSE: bool = true;
 const SCORE_HOOK: bool = false;
 const MASK_HOOK: bool = false;
 
-const HALF: u32 = ROWS / 2u;
 const KEY_QUADS: u32 = KEYS / 4u;
 const K_VECTORS: u32 = HEAD_DIM / 4u;
 const V_VECTORS: u32 = VALUE_DIM / 4u;
 const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
 const_assert KEYS == 4u || KEYS == 8u;
 const_assert ROWS % TILE_ROWS == 0u && ROWS % VALUE_ROWS == 0u;
-const_assert UNROLL_PARTS == 1u || (UNROLL_PARTS == 3u && HALF % TILE_ROWS == 0u && HALF % VALUE_ROWS == 0u);
 
 // Below any score, and so far below FIRST_MAXIMUM that exp2 of the difference is zero.
 const HIDDEN: f32 = -2e30;
@@ -139,107 +134,105 @@ fn main(
         k_norms = key_norms_of(params.first_batch + group.z, kv_head(group));
     }
 
-    for (var part = 0u; part < UNROLL_PARTS; part += 1u) {
-        let visits = visits_of(place.list * UNROLL_PARTS + part, keys, KEYS);
-        for (var step = 0u; step < visits.steps; step += 1u) {
-            let key_0 = first_key(visits, step, KEYS);
-            // Every load comes before the first FMA, so that what follows is one straight line.
-            let key = position_of(min(key_0 + lane % KEYS, params.kv_len - 1u));
-            var mine: array<vec4f, K_VECTORS>;
+    let visits = visits_of(place.list, keys, KEYS);
+    for (var step = 0u; step < visits.steps; step += 1u) {
+        let key_0 = first_key(visits, step, KEYS);
+        // Every load comes before the first FMA, so that what follows is one straight line.
+        let key = position_of(min(key_0 + lane % KEYS, params.kv_len - 1u));
+        var mine: array<vec4f, K_VECTORS>;
+        for (var c = 0u; c < K_VECTORS; c += 1u) {
+            mine[c] = k4(k_first + key * params.k_row, 4u * c);
+        }
+        if NORMALISE {
+            let norm = inverse_norms[k_norms + key];
             for (var c = 0u; c < K_VECTORS; c += 1u) {
-                mine[c] = k4(k_first + key * params.k_row, 4u * c);
+                mine[c] *= norm;
             }
-            if NORMALISE {
-                let norm = inverse_norms[k_norms + key];
-                for (var c = 0u; c < K_VECTORS; c += 1u) {
-                    mine[c] *= norm;
+        }
+        // A branch would save nothing: drivers that run on the CPU execute what is masked out.
+        let whole = step >= visits.partial_steps;
+        var bits = 0u;
+        if ELEMENT_BITS {
+            bits = bits_of_step(visits, step, KEYS);
+        }
+        // Column j of a matrix is four elements of the quad's j-th key, to be met as dot products.
+        var keys_of: array<array<mat4x4f, K_VECTORS>, KEY_QUADS>;
+        for (var g = 0u; g < KEY_QUADS; g += 1u) {
+            for (var c = 0u; c < K_VECTORS; c += 1u) {
+                if KEYS == 4u {
+                    keys_of[g][c] = swapped(mine[c]);
+                } else {
+                    keys_of[g][c] = shuffled(mine[c], 4u * g);
                 }
             }
-            // A branch would save nothing: drivers that run on the CPU execute what is masked out.
-            let whole = step >= visits.partial_steps;
-            var bits = 0u;
-            if ELEMENT_BITS {
-                bits = bits_of_step(visits, step, KEYS);
-            }
-            // Column j of a matrix is four elements of the quad's j-th key, to be met as dot products.
-            var keys_of: array<array<mat4x4f, K_VECTORS>, KEY_QUADS>;
-            for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                for (var c = 0u; c < K_VECTORS; c += 1u) {
-                    if KEYS == 4u {
-                        keys_of[g][c] = swapped(mine[c]);
-                    } else {
-                        keys_of[g][c] = shuffled(mine[c], 4u * g);
-                    }
-                }
-            }
+        }
 
-            var s: array<array<vec4f, KEY_QUADS>, ROWS>;
-            var shrink: array<f32, ROWS>;
-            for (var first = part / 2u * HALF; first < ROWS - part % 2u * HALF; first += TILE_ROWS) {
-                for (var c = 0u; c < K_VECTORS; c += 1u) {
-                    for (var r = first; r < first + TILE_ROWS; r += 1u) {
-                        for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                            s[r][g] += q[r][c] * keys_of[g][c];
-                        }
-                    }
-                }
+        var s: array<array<vec4f, KEY_QUADS>, ROWS>;
+        var shrink: array<f32, ROWS>;
+        for (var first = 0u; first < ROWS; first += TILE_ROWS) {
+            for (var c = 0u; c < K_VECTORS; c += 1u) {
                 for (var r = first; r < first + TILE_ROWS; r += 1u) {
-                    var raised = maximum[r];
                     for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                        let these = key_0 + 4u * g + key_order(lane);
-                        var here = min(these, vec4u(params.kv_len - 1u));
-                        if ARRANGED {
-                            here = keys_met(key, g);
-                        }
-                        if SCORE_HOOK {
-                            for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-                                let at = Element(params.first_batch + group.z, head[r], query[r], here[i]);
-                                s[r][g][i] = hook_score(s[r][g][i], at);
-                            }
-                        }
-                        if MASK_HOOK {
-                            let at = Element(params.first_batch + group.z, head[r], query[r], key_0);
-                            s[r][g] = select(vec4f(HIDDEN), s[r][g], hook_visible(at, here) | vec4<bool>(whole));
-                        }
-                        if ELEMENT_BITS {
-                            let visible = visible_by_bits(bits, r * THREADS + thread, these);
-                            s[r][g] = select(vec4f(HIDDEN), s[r][g], visible | vec4<bool>(whole));
-                        }
-                        s[r][g] = select(vec4f(HIDDEN), s[r][g], these < vec4u(seen[r]));
-                        raised = max(raised, max(max(s[r][g].x, s[r][g].y), max(s[r][g].z, s[r][g].w)));
-                    }
-                    shrink[r] = exp2(maximum[r] - raised);
-                    maximum[r] = raised;
-                    weight_sum[r] *= shrink[r];
-                    for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                        s[r][g] = exp2(s[r][g] - raised);
-                        weight_sum[r] += s[r][g].x + s[r][g].y + s[r][g].z + s[r][g].w;
+                        s[r][g] += q[r][c] * keys_of[g][c];
                     }
                 }
             }
+            for (var r = first; r < first + TILE_ROWS; r += 1u) {
+                var raised = maximum[r];
+                for (var g = 0u; g < KEY_QUADS; g += 1u) {
+                    let these = key_0 + 4u * g + key_order(lane);
+                    var here = min(these, vec4u(params.kv_len - 1u));
+                    if ARRANGED {
+                        here = keys_met(key, g);
+                    }
+                    if SCORE_HOOK {
+                        for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
+                            let at = Element(params.first_batch + group.z, head[r], query[r], here[i]);
+                            s[r][g][i] = hook_score(s[r][g][i], at);
+                        }
+                    }
+                    if MASK_HOOK {
+                        let at = Element(params.first_batch + group.z, head[r], query[r], key_0);
+                        s[r][g] = select(vec4f(HIDDEN), s[r][g], hook_visible(at, here) | vec4<bool>(whole));
+                    }
+                    if ELEMENT_BITS {
+                        let visible = visible_by_bits(bits, r * THREADS + thread, these);
+                        s[r][g] = select(vec4f(HIDDEN), s[r][g], visible | vec4<bool>(whole));
+                    }
+                    s[r][g] = select(vec4f(HIDDEN), s[r][g], these < vec4u(seen[r]));
+                    raised = max(raised, max(max(s[r][g].x, s[r][g].y), max(s[r][g].z, s[r][g].w)));
+                }
+                shrink[r] = exp2(maximum[r] - raised);
+                maximum[r] = raised;
+                weight_sum[r] *= shrink[r];
+                for (var g = 0u; g < KEY_QUADS; g += 1u) {
+                    s[r][g] = exp2(s[r][g] - raised);
+                    weight_sum[r] += s[r][g].x + s[r][g].y + s[r][g].z + s[r][g].w;
+                }
+            }
+        }
 
-            var my_value: array<vec4f, V_VECTORS>;
+        var my_value: array<vec4f, V_VECTORS>;
+        for (var c = 0u; c < V_VECTORS; c += 1u) {
+            my_value[c] = v4(v_first + key * params.v_row, 4u * c);
+        }
+        // Column j is one element of the quad's four values: dot products again, whose partial sums are never stored.
+        var values_of: array<array<mat4x4f, V_VECTORS>, KEY_QUADS>;
+        for (var g = 0u; g < KEY_QUADS; g += 1u) {
             for (var c = 0u; c < V_VECTORS; c += 1u) {
-                my_value[c] = v4(v_first + key * params.v_row, 4u * c);
-            }
-            // Column j is one element of the quad's four values: dot products again, whose partial sums are never stored.
-            var values_of: array<array<mat4x4f, V_VECTORS>, KEY_QUADS>;
-            for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                for (var c = 0u; c < V_VECTORS; c += 1u) {
-                    if KEYS == 4u {
-                        values_of[g][c] = transpose(swapped(my_value[c]));
-                    } else {
-                        values_of[g][c] = transpose(shuffled(my_value[c], 4u * g));
-                    }
+                if KEYS == 4u {
+                    values_of[g][c] = transpose(swapped(my_value[c]));
+                } else {
+                    values_of[g][c] = transpose(shuffled(my_value[c], 4u * g));
                 }
             }
-            for (var first = part / 2u * HALF; first < ROWS - part % 2u * HALF; first += VALUE_ROWS) {
-                for (var c = 0u; c < V_VECTORS; c += 1u) {
-                    for (var r = first; r < first + VALUE_ROWS; r += 1u) {
-                        o[r][c] *= shrink[r];
-                        for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                            o[r][c] += s[r][g] * values_of[g][c];
-                        }
+        }
+        for (var first = 0u; first < ROWS; first += VALUE_ROWS) {
+            for (var c = 0u; c < V_VECTORS; c += 1u) {
+                for (var r = first; r < first + VALUE_ROWS; r += 1u) {
+                    o[r][c] *= shrink[r];
+                    for (var g = 0u; g < KEY_QUADS; g += 1u) {
+                        o[r][c] += s[r][g] * values_of[g][c];
                     }
                 }
             }

@@ -3,7 +3,7 @@
 use super::{
     Attention,
     variants::{Candidate, KV_BLOCK, check_workgroup, float, occupancy, small, tile, timed},
-    visibility::{ListsFrom, Visibility},
+    visibility::Visibility,
 };
 use crate::{AdapterKind, AdapterProfile, Cost};
 
@@ -49,31 +49,13 @@ pub(super) fn propose(
     let rows = (0..=4).rev().map(|power| 1usize << power).find(|&rows| rows <= most_rows).unwrap_or(1);
     // Few queries are one tile, which need not be a power of two: 49 of them are 7 rows for each of 8 lanes.
     let rows = rows.min(wanted);
-    // Fewer rows visit fewer blocks that only some of them see; halves with lists of their own are between the two.
-    let mut best = of_rows(spec, visibility, adapter, lanes, rows, false);
-    let mut try_other = |rows, paired| {
-        let other = of_rows(spec, visibility, adapter, lanes, rows, paired);
-        if other.cost.time < best.cost.time {
-            best = other;
-        }
-    };
-    if rows > 1 && rows.is_multiple_of(2) {
-        try_other(rows / 2, false);
+    let best = of_rows(spec, visibility, adapter, lanes, rows);
+    if !rows.is_multiple_of(2) {
+        return Ok(best);
     }
-    if can_pair(spec, visibility, lanes, rows) {
-        try_other(rows, true);
-    }
-    Ok(best)
-}
-
-/// Whether the halves of a tile can have lists of their own: lists that are made with the plan, without bits.
-fn can_pair(spec: &Attention, visibility: &Visibility<'_>, lanes: Lanes, rows: usize) -> bool {
-    let half = rows / 2;
-    visibility.lists_from() == ListsFrom::Host
-        && spec.fold() == 1
-        && rows.is_multiple_of(2)
-        && half.is_multiple_of(half.min(rows_of_a_vector(lanes)))
-        && !spec.needs_bits(half * lanes.threads, KV_BLOCK)
+    // Fewer rows visit fewer blocks that only some of them see.
+    let fewer = of_rows(spec, visibility, adapter, lanes, rows / 2);
+    Ok(if fewer.cost.time < best.cost.time { fewer } else { best })
 }
 
 /// Rows that meet a vector of keys before the next does: best by trial on lavapipe (eight lanes) and SwiftShader (four).
@@ -87,41 +69,22 @@ fn of_rows(
     adapter: &AdapterProfile,
     lanes: Lanes,
     rows_a_lane: usize,
-    paired: bool,
 ) -> Candidate {
     let Lanes { threads, keys } = lanes;
     let (head_dim, value_dim) = spec.padded_dims();
     let width = float(head_dim + value_dim);
     let tile_rows = threads * rows_a_lane;
-    // Pairs of rows and keys that meet, and pairs for which keys have to be loaded: what half of the rows see, all are
-    // loaded for.
-    let (rows, pairs, loaded) = if paired {
-        let (rows, either) = spec.visited(visibility, tile_rows, keys, KV_BLOCK);
-        let (_, met) = spec.visited(visibility, tile_rows / 2, keys, KV_BLOCK);
-        // Three loops are three times the text, and those over the blocks of one half run slower than a kernel of that many
-        // rows does (by about 40 %, measured on lavapipe).
-        let of_one_half = either - met;
-        (rows, 1.02 * met + 0.6 * of_one_half, either)
-    } else {
-        let (rows, pairs) = spec.visited(visibility, tile_rows, keys, KV_BLOCK);
-        (rows, pairs, pairs)
-    };
+    let (rows, pairs) = spec.visited(visibility, tile_rows, keys, KV_BLOCK);
     let cost = Cost {
         fma: pairs * width,
-        storage_loads: loaded * width / float(keys * rows_a_lane) + rows * width,
-        broadcasts: loaded * width / float(rows_a_lane),
+        storage_loads: pairs * width / float(keys * rows_a_lane) + rows * width,
+        broadcasts: pairs * width / float(rows_a_lane),
         exp2: pairs * (1.0 + 1.0 / float(keys)),
         occupancy: occupancy(spec, adapter, tile_rows),
         ..Cost::default()
     };
-    let rows_of_part = if paired { rows_a_lane / 2 } else { rows_a_lane };
-    let together = Some(rows_of_a_vector(lanes))
-        .filter(|&rows| rows_of_part.is_multiple_of(rows))
-        .unwrap_or(rows_of_part);
-    let mut tiles = vec![tile("rows", tile_rows), tile("rows a lane", rows_a_lane), tile("keys", keys)];
-    if paired {
-        tiles.push(("lists".to_owned(), "one for each half of a tile".to_owned()));
-    }
+    let together = rows_of_a_vector(lanes);
+    let together = if rows_a_lane.is_multiple_of(together) { together } else { rows_a_lane };
     Candidate {
         variant: "broadcast",
         request: spec
@@ -130,14 +93,12 @@ fn of_rows(
             .tunable("ROWS", small(rows_a_lane))
             .tunable("KEYS", small(keys))
             .tunable("TILE_ROWS", small(together))
-            .tunable("VALUE_ROWS", small(if keys == 4 { together } else { 1 }))
-            .tunable("UNROLL_PARTS", if paired { 3u32 } else { 1 }),
+            .tunable("VALUE_ROWS", small(if keys == 4 { together } else { 1 })),
         tile_rows,
         kv_block: KV_BLOCK,
-        paired,
         threads: small(threads),
         workgroup_bytes: 0,
-        tiles,
+        tiles: vec![tile("rows", tile_rows), tile("rows a lane", rows_a_lane), tile("keys", keys)],
         cost: timed(cost, adapter),
     }
 }

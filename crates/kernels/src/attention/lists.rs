@@ -113,56 +113,6 @@ impl Lists {
         Ok(Self { layout, lengths: Some(lengths), words, device_words: 0 })
     }
 
-    /// The lists of tiles of two of the mask's query blocks: for each tile the blocks that both see, those that only the first
-    /// sees, and those that only the second does.
-    pub(super) fn of_pairs(mask: &BlockMask, arrangement: Option<&Arrangement>) -> Self {
-        let grid = mask.grid();
-        let (blocks, tiles) = (grid.q_blocks(), grid.q_blocks().div_ceil(2));
-        let (mut first, mut partial, mut count) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut entries, mut lengths) = (Vec::new(), Vec::new());
-        for list in 0..grid.batch * grid.heads {
-            for tile in 0..tiles {
-                let row = |half: usize| {
-                    let block = 2 * tile + half;
-                    if block < blocks { mask.row(list * blocks + block) } else { (&[][..], &[][..]) }
-                };
-                let begin = entries.len();
-                for (part, blocks) in split_pair(row(0), row(1)) {
-                    first.push(word(entries.len()));
-                    partial.push(word(part.len()));
-                    count.push(word(part.len() + blocks.len()));
-                    entries.extend(part);
-                    entries.extend(blocks);
-                }
-                lengths.push(word(entries.len() - begin));
-            }
-        }
-        let (first_at, partial_at) = (0, first.len());
-        let count_at = partial_at + partial.len();
-        let entries_at = count_at + count.len();
-        let mut words: Vec<u32> = [first, partial, count, entries].concat();
-        let positions_at = words.len();
-        words.extend(arrangement.into_iter().flat_map(|arrangement| &arrangement.positions));
-        let layout = Layout {
-            arranged: arrangement.is_some(),
-            positions_at,
-            tiles,
-            heads: grid.heads,
-            batch: grid.batch,
-            kv_blocks: grid.kv_blocks(),
-            order_at: words.len(),
-            first_at,
-            partial_at,
-            count_at,
-            bits_of_at: 0,
-            entries_at,
-            classes_at: 0,
-            bits_at: 0,
-            block_words: 0,
-        };
-        Self { layout, lengths: Some(lengths), words, device_words: 0 }
-    }
-
     /// Room for the lists that the device makes, and for bits unless they would take more than a binding holds. `None` if
     /// even the lists do.
     pub(super) fn on_device(
@@ -281,34 +231,6 @@ impl Lists {
     pub(super) fn size_bytes(&self) -> u64 {
         4 * self.words.len().max(self.device_words) as u64
     }
-}
-
-/// The partial and full blocks that both rows see, that only the first sees, and that only the second does. A block that
-/// either sees in part is partial to both.
-fn split_pair(a: (&[u32], &[u32]), b: (&[u32], &[u32])) -> [(Vec<u32>, Vec<u32>); 3] {
-    let class = |row: (&[u32], &[u32]), block: u32| {
-        (row.0.binary_search(&block).is_ok(), row.1.binary_search(&block).is_ok())
-    };
-    let mut blocks: Vec<u32> = [a.0, a.1, b.0, b.1].concat();
-    blocks.sort_unstable();
-    blocks.dedup();
-    let mut parts: [(Vec<u32>, Vec<u32>); 3] = Default::default();
-    for block in blocks {
-        let ((a_partial, a_full), (b_partial, b_full)) = (class(a, block), class(b, block));
-        let part = match (a_partial || a_full, b_partial || b_full) {
-            (true, true) => &mut parts[0],
-            (true, false) => &mut parts[1],
-            _ => &mut parts[2],
-        };
-        if a_partial || b_partial { part.0.push(block) } else { part.1.push(block) }
-    }
-    parts
-}
-
-/// Block masks have fewer than 2^32 entries.
-#[expect(clippy::cast_possible_truncation, reason = "block masks check that")]
-fn word(x: usize) -> u32 {
-    x as u32
 }
 
 /// More than this (256 MiB) is too much for what saves a kernel some work.

@@ -98,9 +98,6 @@ impl Attention {
         let (rows, keys) = (taken.tile_rows, taken.kv_block);
         let lists = match visibility.lists_from() {
             ListsFrom::Nowhere => return Ok(None),
-            ListsFrom::Host if taken.paired => {
-                Some(Lists::of_pairs(&visibility.lists(rows / 2, keys)?, visibility.arrangement()))
-            }
             ListsFrom::Host => Some(Lists::on_host(
                 &visibility.lists(rows, keys)?,
                 self.needs_bits(rows, keys),
@@ -133,7 +130,7 @@ impl Attention {
 
     /// Whether tiles need bits beside the caller's lists: a matter of block sizes alone, so that it does not depend on what
     /// the lists hold.
-    pub(super) fn needs_bits(&self, tile_rows: usize, kv_block: usize) -> bool {
+    fn needs_bits(&self, tile_rows: usize, kv_block: usize) -> bool {
         self.blocks.as_ref().is_some_and(|blocks| {
             blocks.bits().is_some()
                 || !blocks.q_block().is_multiple_of(tile_rows)

@@ -14,8 +14,6 @@ pub(super) struct Candidate {
     pub(super) tile_rows: usize,
     /// Keys of the blocks that lists are made of.
     pub(super) kv_block: usize,
-    /// Whether the two halves of a tile have lists of their own.
-    pub(super) paired: bool,
     pub(super) threads: u32,
     pub(super) workgroup_bytes: u32,
     pub(super) tiles: Vec<(String, String)>,
@@ -224,7 +222,6 @@ fn naive(
         request: spec.request("attention/naive").tunable("THREADS", small(threads)),
         tile_rows: threads,
         kv_block: KV_BLOCK,
-        paired: false,
         threads: small(threads),
         workgroup_bytes: 0,
         tiles: vec![tile("rows", threads)],
@@ -289,7 +286,6 @@ fn tiled(
             .tunable("KEY_SLICE", small(key_slice)),
         tile_rows: block_q,
         kv_block: block_k,
-        paired: false,
         threads: small(threads),
         workgroup_bytes,
         tiles: vec![
