@@ -22,10 +22,37 @@ pub(crate) struct Pipeline {
     pub(crate) text_hash: u128,
 }
 
-/// The compiled requests of an engine, by fingerprint.
+/// The compiled requests of an engine, by fingerprint: those that were asked for last.
 #[derive(Debug, Default)]
 pub(crate) struct Pipelines {
-    slots: Mutex<HashMap<u128, Slot>>,
+    slots: Mutex<Slots>,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    by_fingerprint: HashMap<u128, (u64, Slot)>,
+    /// Counts requests, so that slots know when they were last asked for.
+    clock: u64,
+}
+
+/// A driver keeps megabytes for a pipeline, and every other expression is another: an engine that lives long forgets those
+/// that were not asked for lately. Kernels keep theirs.
+const REMEMBERED_PIPELINES: usize = 128;
+
+impl Slots {
+    fn of(&mut self, fingerprint: u128) -> Slot {
+        self.clock += 1;
+        let entry = self.by_fingerprint.entry(fingerprint).or_default();
+        entry.0 = self.clock;
+        let slot = Arc::clone(&entry.1);
+        if self.by_fingerprint.len() > REMEMBERED_PIPELINES {
+            let oldest = self.by_fingerprint.iter().min_by_key(|(_, (used, _))| *used);
+            if let Some(oldest) = oldest.map(|(fingerprint, _)| *fingerprint) {
+                self.by_fingerprint.remove(&oldest);
+            }
+        }
+        slot
+    }
 }
 
 /// One lock for each pipeline: two tasks that want the same wait for one compilation, others do not wait at all.
@@ -42,7 +69,7 @@ impl Pipelines {
         compiler: &Compiler<'_>,
     ) -> Result<(Arc<Pipeline>, bool), Error> {
         gpu.check()?;
-        let slot = Arc::clone(lock(&self.slots).entry(request.fingerprint()).or_default());
+        let slot = lock(&self.slots).of(request.fingerprint());
         let (pipeline, caught) = {
             let mut place = lock(&slot);
             if let Some(pipeline) = &*place {

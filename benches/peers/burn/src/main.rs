@@ -16,7 +16,7 @@ use crate::measure::{Measured, Path};
 use crate::report::{Document, Row, three};
 use crate::shape::Shape;
 
-/// Measures burn's attention on a Vulkan adapter: dense, f32
+/// Measures burn's attention, compiled by way of WGSL: dense, f32
 #[derive(Parser)]
 #[command(version)]
 struct Args {

@@ -1,4 +1,4 @@
-//! burn's attention on a Vulkan adapter, and how long it takes.
+//! burn's attention through WGSL, and how long it takes.
 
 use std::time::{Duration, Instant};
 
@@ -18,22 +18,22 @@ const WARM_UPS: usize = 3;
 const SHORTEST_BATCH: Duration = Duration::from_millis(4);
 const MOST_RUNS_PER_BATCH: u32 = 256;
 
-/// The Vulkan adapter whose name contains `name`, or burn's choice, with its name.
+/// The adapter whose name contains `name`, or burn's choice, with its name.
 pub fn device(name: Option<&str>) -> Result<(Device, String)> {
     let Some(wanted) = name else {
-        let device = Device::vulkan(DeviceKind::DefaultDevice);
+        let device = Device::wgpu(DeviceKind::DefaultDevice);
         let name = name_of(&device)?;
         return Ok((device, name));
     };
     let mut names = Vec::new();
-    for device in Device::enumerate(DeviceType::Vulkan) {
+    for device in Device::enumerate(DeviceType::Wgpu) {
         let name = name_of(&device)?;
         if name.to_lowercase().contains(&wanted.to_lowercase()) {
             return Ok((device, name));
         }
         names.push(name);
     }
-    bail!("no Vulkan adapter's name contains `{wanted}`: {}", names.join("; "))
+    bail!("no adapter's name contains `{wanted}`: {}", names.join("; "))
 }
 
 fn name_of(device: &Device) -> Result<String> {

@@ -3,12 +3,23 @@
 //! For head `h`, query `i` and the keys `j` that the mask lets it see, with `g = h / (H / G)`:
 //!
 //! ```text
-//! s_ij = scale * q[b,h,i,:] . k[b,g,j,:]
-//! o[b,h,i,:] = sum_j exp(s_ij - lse_i) v[b,g,j,:]        lse_i = ln sum_j exp(s_ij)
+//! s_ij = score(scale * q[b,h,i,:] . k[b,g,j,:])
+//! o[b,h,i,:] = sum_j exp(s_ij - lse_i) v[b,g,j,:]        lse_i = ln (sum_j exp(s_ij) + exp(sink_h))
 //! ```
 //!
-//! A query that sees no key has `o = 0` and `lse = -inf`. Source: Vaswani et al. 2017, equation 1; grouped heads: Ainslie
-//! et al. 2023; the order of computation: Dao 2023, algorithm 1.
+//! Mask and score are expressions ([`crate::expr::Expr`]); the sink is there on request. A query that sees no key has `o = 0`
+//! and, without a sink, `lse = -inf`. Source: Vaswani et al. 2017, equation 1; grouped heads: Ainslie et al. 2023; the order of
+//! computation: Dao 2023, algorithm 1; masks and scores as functions of indices: He et al. 2024, FlexAttention.
+//!
+//! ```
+//! use foveal_kernels::{AdapterProfile, Constraints, Problem, attention::{Attention, Mask}};
+//!
+//! let spec = Attention::new([1, 8, 4096, 64], [1, 8, 4096, 64]).mask(Mask::parse("causal & (window(255, 0) | sinks(4))")?);
+//! let plan = spec.plan(&AdapterProfile::webgpu_floor(), &Constraints::default())?;
+//! // Blocks of keys that the mask hides are in no list.
+//! println!("{plan}");
+//! # Ok::<(), foveal_kernels::Error>(())
+//! ```
 
 mod arrangement;
 mod broadcast;
