@@ -116,12 +116,12 @@ async fn measure() -> Result<Report> {
     Ok(Report { adapter: engine.profile().name.clone(), peak_gflops: peak, figures })
 }
 
-pub(crate) async fn median(engine: &Engine, spec: &Attention) -> Result<Duration> {
+async fn median(engine: &Engine, spec: &Attention) -> Result<Duration> {
     time(engine, spec, &Constraints::default(), 30).await
 }
 
 /// The median time of a problem, after its result was checked.
-async fn time(
+pub(crate) async fn time(
     engine: &Engine,
     spec: &Attention,
     constraints: &Constraints,

@@ -3,11 +3,16 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use foveal::{Engine, HostTensor, Problem, wgpu};
+use foveal::{Constraints, Engine, HostTensor, Problem, wgpu};
 use foveal_kernels::attention::{Attention, Mask};
 use foveal_kernels::block_mask::{BlockGrid, BlockMask};
 
-use crate::{Figure, dense, median};
+use crate::{Figure, dense, time};
+
+/// The median of a few runs: long ones differ little.
+async fn median(engine: &Engine, spec: &Attention) -> Result<Duration> {
+    time(engine, spec, &Constraints::default(), 9).await
+}
 
 /// Every figure with its bar; the bars are lavapipe's.
 pub(crate) async fn measure(engine: &Engine, bars: bool) -> Result<Vec<Figure>> {
