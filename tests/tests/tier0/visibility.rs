@@ -95,7 +95,8 @@ fn a_block_mask_is_the_dense_mask_that_it_describes() -> Result<()> {
         let map: Vec<u8> =
             (0..grid.rows() * grid.kv_blocks()).map(|at| (noise(seed, 100 + at) % 3) as u8).collect();
         let bit = |b: usize, h: usize, q: usize, k: usize| {
-            noise(seed, 1_000_000 + ((b * spec.q_heads + h) * spec.q_len + q) * spec.kv_len + k) % 3 != 0
+            let at = ((b * spec.q_heads + h) * spec.q_len + q) * spec.kv_len + k;
+            !noise(seed, 1_000_000 + at).is_multiple_of(3)
         };
         let plain = BlockMask::from_dense_blocks(grid, &map)?;
         let inputs = spec.random_inputs(seed);

@@ -140,7 +140,7 @@ fn nan_in_a_bias_reaches_the_rows_that_see_it_and_no_others() -> Result<()> {
 fn minus_infinity_in_a_bias_hides_as_a_mask_does() -> Result<()> {
     let engine = engine_or_skip!();
     // Rows 40 on see nothing.
-    let hides = |q: usize, k: usize| q >= 40 || (q + 2 * k) % 5 == 0;
+    let hides = |q: usize, k: usize| q >= 40 || (q + 2 * k).is_multiple_of(5);
     let spec = biased(None)?;
     let inputs = inputs_with(&spec, "bias", &bias(f32::NEG_INFINITY, hides))?;
     let masked = biased(Some("q < 40 & (q + 2 * k) % 5 != 0"))?;
