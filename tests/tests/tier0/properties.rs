@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Layout, Mask};
-use foveal_kernels::{AdapterProfile, Constraints, Dtype, Plan, Problem, Source};
+use foveal_kernels::{AdapterProfile, Constraints, Dtype, ErrorKind, Plan, Problem, Source, operators};
 use foveal_tests::profiles;
 use proptest::prelude::*;
 
@@ -96,7 +96,29 @@ proptest! {
                     prop_assert!(whole.passes.len() <= 1);
                     prop_assert_eq!(groups(&plan), groups(&whole));
                 }
-                Err(error) => prop_assert_eq!(error.kind(), foveal_kernels::ErrorKind::Limit, "{}", error),
+                Err(error) => prop_assert_eq!(error.kind(), ErrorKind::Limit, "{}", error),
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Masks, scores, lists, norms: whatever an operator draws.
+    #[test]
+    fn any_random_case_fits_its_adapter(seed in any::<u64>(), adapter in adapters()) {
+        for operator in operators() {
+            let problem = operator.random_case(seed).problem;
+            for variant in operator.variants() {
+                match problem.plan(&adapter, &Constraints::variant(variant.name)) {
+                    Ok(plan) => {
+                        if let Err(error) = fits(&plan, &adapter) {
+                            prop_assert!(false, "{}: {error}\n{plan}", problem.describe());
+                        }
+                    }
+                    Err(error) => prop_assert_eq!(error.kind(), ErrorKind::Limit, "{}", error),
+                }
             }
         }
     }
