@@ -9,7 +9,7 @@ use super::{
     hooks::Evaluates,
     lists::{Lists, Run},
     params::{row_field, set, stride_fields, u32_of},
-    split::Piece,
+    split::{Piece, ranges},
     variants::{Candidate, small},
     visibility::{ListsFrom, Visibility},
 };
@@ -120,6 +120,11 @@ impl Attention {
                 Err(Error::limit("max_storage_buffer_binding_size", message))
             };
         };
+        let groups = limits.max_compute_workgroups_per_dimension as usize;
+        let too_many = lists.layout.kv_blocks > groups || lists.layout.count().div_ceil(groups) > groups;
+        if lists.made_by_device() && too_many {
+            return Ok(None);
+        }
         let evaluates = self.evaluates(Some(&lists));
         let bindings = self.storage_bindings(visibility, evaluates) + 1;
         if bindings > limits.max_storage_buffers_per_shader_stage as usize && self.blocks.is_none() {
@@ -190,17 +195,19 @@ impl Maker<'_> {
                 }
                 done.push(part);
                 let name = if of_keys { "k" } else { "q" };
-                let mut bindings = Vec::new();
-                let mut params = self.params([piece.batch.0, heads.0, part.rows.0])?;
-                self.bind_tensors(piece, &mut bindings, &mut params)?;
-                bindings.retain(|binding| binding.name == name);
-                bindings.push(self.whole("norms", at));
-                if of_keys {
-                    set(&mut params, "first_head", part.heads.0)?;
+                let most = self.limits.max_compute_workgroups_per_dimension as usize;
+                for heads in ranges(part.heads, most) {
+                    for rows in ranges(part.rows, most * THREADS) {
+                        let mut bindings = Vec::new();
+                        let mut params = self.params([piece.batch.0, heads.0, rows.0])?;
+                        self.bind_tensors(piece, &mut bindings, &mut params)?;
+                        bindings.retain(|binding| binding.name == name);
+                        bindings.push(self.whole("norms", at));
+                        let groups = (rows.1 - rows.0).div_ceil(THREADS);
+                        let workgroups = [groups, heads.1 - heads.0, part.batch.1 - part.batch.0];
+                        self.push("norms", &request, bindings, params, workgroups)?;
+                    }
                 }
-                let groups = (part.rows.1 - part.rows.0).div_ceil(THREADS);
-                let workgroups = [groups, part.heads.1 - part.heads.0, part.batch.1 - part.batch.0];
-                self.push("norms", &request, bindings, params, workgroups)?;
             }
         }
         Ok(())

@@ -130,9 +130,9 @@ impl Attention {
             ));
         }
         let mut pieces = Vec::with_capacity(count);
-        for batch in ranges(self.batch, most[0]) {
-            for heads in ranges(heads, most[1]) {
-                for (first, last) in ranges(tiles, most[2]) {
+        for batch in ranges((0, self.batch), most[0]) {
+            for heads in ranges((0, heads), most[1]) {
+                for (first, last) in ranges((0, tiles), most[2]) {
                     let rows = (first * tile_rows, (last * tile_rows).min(self.rows()));
                     pieces.push(Piece { batch, heads, rows });
                 }
@@ -170,7 +170,7 @@ struct Excess {
     worst: Option<(&'static str, u64)>,
 }
 
-/// `0..count` in runs of at most `most`.
-fn ranges(count: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..count).step_by(most.max(1)).map(move |first| (first, (first + most).min(count)))
+/// A range in runs of at most `most`.
+pub(super) fn ranges((from, to): (usize, usize), most: usize) -> impl Iterator<Item = (usize, usize)> {
+    (from..to).step_by(most.max(1)).map(move |first| (first, (first + most).min(to)))
 }
