@@ -205,7 +205,10 @@ impl Lists {
         }
         let mut runs = Vec::new();
         if let Some(lengths) = &self.lengths {
-            lists.sort_by_key(|&list| (std::cmp::Reverse(lengths[list]), list));
+            // Roughly: among lists of like length those of one head stay together, which share its keys in the caches.
+            let longest = lists.iter().map(|&list| lengths[list]).max().unwrap_or(0).max(1);
+            let eighths = |list: usize| (8 * u64::from(lengths[list])).div_ceil(u64::from(longest));
+            lists.sort_by_key(|&list| (std::cmp::Reverse(eighths(list)), list));
             for part in lists.chunks(most) {
                 runs.push(Run { order_at: self.words.len(), count: part.len() });
                 #[expect(clippy::cast_possible_truncation, reason = "block masks have fewer than 2^32 rows")]
