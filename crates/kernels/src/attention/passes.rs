@@ -58,6 +58,26 @@ impl Attention {
     ) -> Result<Dispatches, Error> {
         let limits = &adapter.limits;
         let lists = self.choose_lists(taken, visibility, limits)?;
+        let made = self.dispatches_with(lists, taken, visibility, limits)?;
+        let largest = limits.max_storage_buffer_binding_size;
+        // How long the orders of work are shows only when the pieces are cut.
+        match made.scratch.iter().find(|scratch| scratch.bytes > largest) {
+            None => Ok(made),
+            Some(_) if self.blocks.is_none() => self.dispatches_with(None, taken, visibility, limits),
+            Some(scratch) => Err(Error::limit(
+                "max_storage_buffer_binding_size",
+                format!("{} needs {} bytes, the adapter allows {largest}", scratch.name, scratch.bytes),
+            )),
+        }
+    }
+
+    fn dispatches_with(
+        &self,
+        lists: Option<Lists>,
+        taken: &Candidate,
+        visibility: &Visibility<'_>,
+        limits: &Limits,
+    ) -> Result<Dispatches, Error> {
         let mut maker = Maker {
             spec: self,
             visibility,
