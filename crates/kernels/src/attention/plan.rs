@@ -35,7 +35,8 @@ impl Attention {
         self.check_buffers(adapter)?;
         let visibility = Visibility::new(self)?;
         let sized = self.sized();
-        let tiles_for = Visibility::new(sized)?;
+        let of_sized = self.tiles_for.is_some().then(|| Visibility::new(sized)).transpose()?;
+        let tiles_for = of_sized.as_ref().unwrap_or(&visibility);
 
         let mut taken: Option<Candidate> = None;
         let mut rejected = Vec::new();
@@ -50,7 +51,7 @@ impl Attention {
             if constraints.variant.as_deref().is_some_and(|wanted| wanted != name) {
                 continue;
             }
-            match (variant.propose)(sized, &tiles_for, adapter) {
+            match (variant.propose)(sized, tiles_for, adapter) {
                 Err(reason) => reject(reason),
                 Ok(candidate) => match &taken {
                     Some(best) if best.cost.time <= candidate.cost.time => slower.push(candidate),
