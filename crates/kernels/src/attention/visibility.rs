@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Error,
     block_mask::{BlockClass, BlockMask, Classify},
-    expr::{self, Class, Classifier, Program, Region, Sizes, Table, Variable},
+    expr::{self, Classifier, Program, Sizes, Table, Variable},
 };
 
 /// The programs of a problem's expressions.
@@ -314,10 +314,6 @@ impl Classify for ByIntervals {
         // Rows of folded heads are in no order that a range of queries could follow.
         let queries = if self.fold > 1 { 0..self.q_len } else { queries };
         let heads = heads.start * self.fold..heads.end * self.fold;
-        match self.classifier.class(&Region { batch, heads, queries, keys }) {
-            Class::None => BlockClass::Empty,
-            Class::Mixed => BlockClass::Partial,
-            Class::All => BlockClass::Full,
-        }
+        Classify::class(&self.classifier, batch, heads, queries, keys)
     }
 }
