@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Attention, arrangement::Arrangement, split::Piece, visibility::Visibility};
-use crate::{Error, Limits, Scratch, block_mask::BlockMask, expr::Variable};
+use crate::{Limits, Scratch, block_mask::BlockMask, expr::Variable};
 
 /// Which blocks tiles visit, laid out in one buffer of words.
 #[derive(Debug)]
@@ -59,11 +59,7 @@ pub(super) struct Run {
 
 impl Lists {
     /// The lists of a mask, with bits if `bits`: elements that no bit speaks of are left to the expression.
-    pub(super) fn on_host(
-        mask: &BlockMask,
-        bits: bool,
-        arrangement: Option<&Arrangement>,
-    ) -> Result<Self, Error> {
+    pub(super) fn on_host(mask: &BlockMask, bits: bool, arrangement: Option<&Arrangement>) -> Self {
         let grid = mask.grid();
         let lists = grid.rows();
         let block_words = if bits { grid.block_words() } else { 0 };
@@ -110,7 +106,7 @@ impl Lists {
             bits_at,
             block_words,
         };
-        Ok(Self { layout, lengths: Some(lengths), words, device_words: 0 })
+        Self { layout, lengths: Some(lengths), words, device_words: 0 }
     }
 
     /// Room for the lists that the device makes, and for bits unless they would take more than a binding holds. `None` if

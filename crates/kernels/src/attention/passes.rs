@@ -122,7 +122,7 @@ impl Attention {
                 &visibility.lists(rows, keys)?,
                 self.needs_bits(rows, keys),
                 visibility.arrangement(),
-            )?),
+            )),
             ListsFrom::Device => {
                 // A problem that stands in for another does what that one does.
                 let model = Lists::on_device(self.sized(), visibility, rows, keys, limits);
