@@ -9,7 +9,8 @@
 // Source    Milakov and Gimelshein 2018, algorithm 3
 
 import package::attention::problem::{params, row_at, row_count, q_row, o_row, kv_head, k_head_offset, v_head_offset, keys_seen, put_lse};
-import package::attention::io::{q4, k4, v4, put_o4};
+import package::shared::inputs::{q4, k4, v4};
+import package::shared::output::{put_o4};
 import package::attention::hooks::{Element, hook_score, hook_visible};
 import package::attention::blocks::{KV_BLOCK, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};

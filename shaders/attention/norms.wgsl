@@ -8,7 +8,7 @@
 // Source    the normalisation of Liu et al. 2022, Swin Transformer V2, section 3.2
 
 import package::attention::problem::{params};
-import package::attention::io::{q4, k4};
+import package::shared::inputs::{q4, k4};
 
 // Width, rounded up to a multiple of four.
 const HEAD_DIM: u32 = 64u;

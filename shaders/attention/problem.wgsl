@@ -10,8 +10,6 @@ import package::attention::blocks::{ARRANGED, position_of};
 struct Params {
     q_len: u32,
     kv_len: u32,
-    head_dim: u32,
-    value_dim: u32,
     q_heads: u32,
     // Query heads a key/value head serves, and how many of them share a workgroup (1 or all).
     group: u32,

@@ -108,8 +108,8 @@ impl Library {
         Ok(roles.into_iter().collect())
     }
 
-    /// The modules that fill the role `path` by the convention of names: `attention/io_f32` and `attention/io_f16` fill
-    /// `attention/io`. Whether one declares what a certain kernel imports is found when that is linked.
+    /// The modules that fill the role `path` by the convention of names: `shared/inputs_f32` and `shared/inputs_f16` fill
+    /// `shared/inputs`. Whether one declares what a certain kernel imports is found when that is linked.
     pub fn fillers<'l>(&'l self, path: &'l str) -> impl Iterator<Item = &'l str> {
         self.modules()
             .filter(move |module| module.strip_prefix(path).is_some_and(|rest| rest.starts_with('_')))

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 ///
 /// ```
 /// use foveal_shaders::Request;
-/// let request = Request::new("attention/tiled").tunable("BLOCK_Q", 64u32).replace("attention/io", "attention/io_f16");
+/// let request = Request::new("attention/tiled").tunable("BLOCK_Q", 64u32).replace("shared/inputs", "shared/inputs_f16");
 /// assert_ne!(request.fingerprint(), Request::new("attention/tiled").fingerprint());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

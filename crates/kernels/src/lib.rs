@@ -17,19 +17,27 @@
 mod adapter;
 pub mod attention;
 pub mod block_mask;
+mod choose;
 mod compare;
+mod cost;
 mod dtype;
 mod error;
 mod explain;
 pub mod expr;
+mod layout;
+pub mod linear_attention;
 mod operator;
 mod plan;
+mod random;
+mod ranges;
+mod storage;
 mod tensor;
 
 pub use adapter::{AdapterKind, AdapterProfile, Features, Limits, Rates};
 pub use compare::{Comparison, Expected, Tolerance, Worst, compare};
 pub use dtype::Dtype;
 pub use error::{Error, ErrorKind};
+pub use layout::{Layout, Strides};
 pub use operator::{
     Case, Constraints, Operator, OptionSpec, Problem, Recipe, Rows, VariantInfo, Work, operator, operators,
 };

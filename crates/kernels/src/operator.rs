@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use serde_json::{Map, Value};
 
-use crate::{AdapterProfile, Error, Expected, HostTensor, Name, Plan, Port, Tolerance, attention};
+use crate::{AdapterProfile, Error, Expected, HostTensor, Name, Plan, Port, Tolerance, attention, linear_attention};
 
 /// The operators. A new one is a line here and two folders of its own.
 #[must_use]
 pub fn operators() -> &'static [&'static dyn Operator] {
-    static OPERATORS: [&dyn Operator; 1] = [&attention::OPERATOR];
+    static OPERATORS: [&dyn Operator; 2] = [&attention::OPERATOR, &linear_attention::OPERATOR];
     &OPERATORS
 }
 

@@ -2,10 +2,13 @@
 
 use super::{
     Attention,
-    variants::{Candidate, KV_BLOCK, check_workgroup, float, occupancy, small, tile, timed},
+    variants::{Candidate, KV_BLOCK, occupancy},
     visibility::Visibility,
 };
-use crate::{AdapterKind, AdapterProfile, Cost};
+use crate::{
+    AdapterKind, AdapterProfile, Cost,
+    cost::{check_workgroup, float, small, tile, timed},
+};
 
 /// Lanes of a workgroup, and keys that meet them together.
 #[derive(Clone, Copy)]

@@ -4,22 +4,8 @@ use super::{Attention, Fill, TableInput, visibility::Visibility};
 use crate::{
     Dtype, Error, HostTensor, Name, PortRole,
     expr::{Op, Program},
+    random::normal,
 };
-
-/// Normally distributed values, as activations are: `count` of them, from `seed`.
-pub(super) fn normal(seed: u64, count: usize) -> Vec<f32> {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let mut values = Vec::with_capacity(count + 1);
-    while values.len() < count {
-        // Box-Muller: two uniforms make two normals.
-        let radius = (-2.0 * (1.0 - random.f64()).ln()).sqrt();
-        let angle = random.f64() * std::f64::consts::TAU;
-        #[expect(clippy::cast_possible_truncation, reason = "inputs are stored as f32")]
-        values.extend([(radius * angle.cos()) as f32, (radius * angle.sin()) as f32]);
-    }
-    values.truncate(count);
-    values
-}
 
 pub(super) fn random_inputs(spec: &Attention, seed: u64) -> Vec<(Name, HostTensor)> {
     let inputs = spec.all_ports().into_iter().filter(|port| port.role == PortRole::Input);

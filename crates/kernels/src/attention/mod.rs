@@ -45,7 +45,7 @@ mod stand_in;
 mod variants;
 mod visibility;
 
-pub use layout::{Layout, Strides};
+pub use crate::layout::{Layout, Strides};
 pub use mask::{Fill, Mask, QkNorm, TableInput};
 pub use operator::{AttentionOperator, OPERATOR};
 pub use spec::Attention;

@@ -1,7 +1,7 @@
 //! The uniform of the attention kernels: `shaders/attention/problem.wgsl` declares it.
 
 use super::{Attention, Mask, layout::Tensor, lists::Layout};
-use crate::{Error, Name, ParamValue};
+use crate::{Error, Name, ParamValue, ranges::u32_of};
 
 impl Attention {
     /// All fields of the problem's uniform but the strides; dispatches begin with that batch entry, head and row.
@@ -24,8 +24,6 @@ impl Attention {
         for (name, x) in [
             ("q_len", self.q_len),
             ("kv_len", self.kv_len),
-            ("head_dim", self.head_dim),
-            ("value_dim", self.value_dim),
             ("q_heads", self.q_heads),
             ("group", self.group()),
             ("fold", self.fold()),
@@ -61,6 +59,17 @@ impl Attention {
         Ok(params)
     }
 
+    /// What `shaders/shared/widths.wgsl` declares: only formats of uneven rows ask for it.
+    pub(super) fn width_params(&self) -> Result<Vec<(Name, ParamValue)>, Error> {
+        if self.aligned() {
+            return Ok(Vec::new());
+        }
+        [("head_dim", self.head_dim), ("value_dim", self.value_dim)]
+            .into_iter()
+            .map(|(name, x)| Ok((name.into(), ParamValue::U32(u32_of(name, x)?))))
+            .collect()
+    }
+
     /// The factor of scores on the device: in base 2, unless a score expression takes them as they are; without the scale
     /// where every head has its own.
     #[expect(clippy::cast_possible_truncation, reason = "f32 is what the device computes in")]
@@ -73,11 +82,6 @@ impl Attention {
 
 /// More keys than any query index plus this can hide; and the longest sequence, so that the sum stays in i32.
 const EVERYTHING: i32 = 1 << 30;
-
-pub(super) fn u32_of(name: &str, x: usize) -> Result<u32, Error> {
-    u32::try_from(x)
-        .map_err(|_| Error::limit("u32 range", format!("{name} is {x}, indices on the device have 32 bits")))
-}
 
 /// Overwrites a parameter.
 pub(super) fn set(params: &mut [(Name, ParamValue)], name: &str, value: usize) -> Result<(), Error> {

@@ -8,14 +8,17 @@ use super::{
     Attention,
     hooks::Evaluates,
     lists::{Lists, Run},
-    params::{row_field, set, stride_fields, u32_of},
-    split::{Piece, ranges},
-    variants::{Candidate, small},
+    params::{row_field, set, stride_fields},
+    split::Piece,
+    variants::Candidate,
     visibility::{ListsFrom, Visibility},
 };
 use crate::{
-    AdapterProfile, Error, Limits, Name, ParamValue, Pass, PassBinding, Scratch, Source, block_mask::Test,
+    AdapterProfile, Error, Limits, Name, ParamValue, Pass, PassBinding, Scratch, Source,
+    block_mask::Test,
+    cost::small,
     expr::emit,
+    ranges::{ranges, u32_of},
 };
 
 /// What a plan dispatches.
@@ -220,6 +223,7 @@ impl Maker<'_> {
                     for rows in ranges(part.rows, most * THREADS) {
                         let mut bindings = Vec::new();
                         let mut params = self.params([piece.batch.0, heads.0, rows.0])?;
+                        params.extend(spec.width_params()?);
                         self.bind_tensors(piece, &mut bindings, &mut params)?;
                         bindings.retain(|binding| binding.name == name);
                         bindings.push(self.whole("norms", at));
@@ -358,6 +362,7 @@ impl Maker<'_> {
         let spec = self.spec;
         let mut bindings = Vec::new();
         let mut params = self.params([first_batch, first_head, first_row])?;
+        params.extend(spec.width_params()?);
         self.bind_tensors(piece, &mut bindings, &mut params)?;
         if let Some(run) = run {
             set(&mut params, "order_at", run.order_at)?;

@@ -8,7 +8,10 @@ use super::{
     variants::{Candidate, variants},
     visibility::Visibility,
 };
-use crate::{AdapterProfile, Constraints, Cost, Error, Plan, Problem, Rejected};
+use crate::{
+    AdapterProfile, Constraints, Cost, Error, Plan, Problem,
+    choose::{Choice, Proposal, choose},
+};
 
 /// Threads and bytes of workgroup memory of the passes that come before the kernel, by shader.
 const PREPARING: [(&str, u32, u32); 4] = [
@@ -21,16 +24,6 @@ const PREPARING: [(&str, u32, u32); 4] = [
 impl Attention {
     pub(super) fn plan_on(&self, adapter: &AdapterProfile, constraints: &Constraints) -> Result<Plan, Error> {
         self.validate()?;
-        if let Some(wanted) = &constraints.variant {
-            let known = variants();
-            if !known.iter().any(|variant| variant.info.name == wanted) {
-                let names: Vec<&str> = known.iter().map(|variant| variant.info.name).collect();
-                return Err(Error::invalid(
-                    "variant",
-                    format!("expected {}, got `{wanted}`", names.join(", ")),
-                ));
-            }
-        }
         let ports = self.all_ports();
         self.check_buffers(adapter)?;
         let visibility = Visibility::new(self)?;
@@ -38,49 +31,10 @@ impl Attention {
         let of_sized = self.tiles_for.is_some().then(|| Visibility::new(sized)).transpose()?;
         let tiles_for = of_sized.as_ref().unwrap_or(&visibility);
 
-        let mut taken: Option<Candidate> = None;
-        let mut rejected = Vec::new();
-        let mut slower = Vec::new();
-        for variant in variants() {
-            let name = variant.info.name;
-            let mut reject = |reason: String| rejected.push(Rejected { variant: name.to_owned(), reason });
-            if constraints.refused.contains(name) {
-                reject("failed its self-check on this adapter".into());
-                continue;
-            }
-            if constraints.variant.as_deref().is_some_and(|wanted| wanted != name) {
-                continue;
-            }
-            match (variant.propose)(sized, tiles_for, adapter) {
-                Err(reason) => reject(reason),
-                Ok(candidate) => match &taken {
-                    Some(best) if best.cost.time <= candidate.cost.time => slower.push(candidate),
-                    _ => slower.extend(taken.replace(candidate)),
-                },
-            }
-        }
-        let Some(taken) = taken else {
-            let reasons: Vec<String> = rejected
-                .iter()
-                .map(|rejected| format!("{}: {}", rejected.variant, rejected.reason))
-                .collect();
-            return Err(Error::limit(
-                "variant",
-                format!("none can run this problem ({})", reasons.join("; ")),
-            ));
-        };
-        for candidate in slower {
-            let factor = candidate.cost.time.as_secs_f64() / taken.cost.time.as_secs_f64().max(1e-12);
-            rejected.push(Rejected {
-                variant: candidate.variant.to_owned(),
-                reason: format!("estimated {factor:.1} times slower"),
-            });
-        }
-        let reason = if constraints.variant.is_some() {
-            "it was asked for".to_owned()
-        } else {
-            because(&taken.cost, adapter)
-        };
+        let known = variants();
+        let names = known.each_ref().map(|variant| variant.info.name);
+        let propose = |index: usize| (known[index].propose)(sized, tiles_for, adapter);
+        let Choice { taken, reason, rejected } = choose(&names, propose, adapter, constraints)?;
         let mut dispatches = Dispatches::default();
         if self.q_len > 0 {
             dispatches = self.dispatches(&taken, &visibility, adapter)?;
@@ -128,13 +82,14 @@ impl Attention {
     }
 }
 
-/// The choice in a sentence.
-fn because(cost: &Cost, adapter: &AdapterProfile) -> String {
-    let rates = if adapter.rates.measured { "measured" } else { "assumed" };
-    format!(
-        "of the variants that fit it has the least estimated cost at the adapter's {rates} rates ({:.1} FMAs a load)",
-        cost.fma / (cost.storage_loads + cost.workgroup_loads).max(1.0)
-    )
+impl Proposal for Candidate {
+    fn variant(&self) -> &'static str {
+        self.variant
+    }
+
+    fn cost(&self) -> &Cost {
+        &self.cost
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! Cutting a problem into dispatches whose bindings and grids stay within the adapter's limits.
 
 use super::{Attention, Strides, layout::Tensor};
-use crate::{Error, Limits};
+use crate::{
+    Error, Limits,
+    ranges::{ByteRange, byte_range, ranges},
+};
 
 /// The part of a problem that one dispatch computes: ranges of batch entries, of workgroup heads and of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,15 +13,6 @@ pub(super) struct Piece {
     /// In units of the heads that a workgroup serves: `fold` query heads.
     pub(super) heads: (usize, usize),
     pub(super) rows: (usize, usize),
-}
-
-/// A tensor's byte range within its buffer, and where element `[0, 0, 0, 0]` of the *whole* tensor lies relative to it
-/// (modulo 2^32: a piece's own elements come out in range).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Range {
-    pub(super) offset_bytes: u64,
-    pub(super) size_bytes: u64,
-    pub(super) base: u32,
 }
 
 /// What a range is taken of: strides, width and bytes of an element, and whether it follows query heads and rows.
@@ -56,7 +50,7 @@ impl Attention {
     }
 
     /// The byte range of a tensor that a piece touches.
-    pub(super) fn range(&self, extent: &Extent, piece: &Piece, limits: &Limits) -> Range {
+    pub(super) fn range(&self, extent: &Extent, piece: &Piece, limits: &Limits) -> ByteRange {
         let fold = self.fold();
         let (first_head, last_head) = (piece.heads.0 * fold, piece.heads.1 * fold - 1);
         let (heads, positions) = if extent.of_queries {
@@ -70,14 +64,7 @@ impl Attention {
         };
         let first = at(piece.batch.0, heads.0, positions.0);
         let end = at(piece.batch.1 - 1, heads.1, positions.1) + extent.dim;
-        let alignment = limits.min_storage_buffer_offset_alignment.max(16) as usize;
-        let offset = first * extent.element_bytes / alignment * alignment;
-        let size = (end * extent.element_bytes).next_multiple_of(4) - offset;
-        // The device counts batch entries, heads and rows from the whole problem's first, and offsets modulo 2^32: what a
-        // piece touches comes out in range.
-        #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32 on purpose")]
-        let base = ((offset / extent.element_bytes) as u32).wrapping_neg();
-        Range { offset_bytes: offset as u64, size_bytes: size as u64, base }
+        byte_range(first, end, extent.element_bytes, limits)
     }
 
     /// The pieces of the problem for tiles of `tile_rows`.
@@ -168,9 +155,4 @@ const MOST_PIECES: usize = 1 << 16;
 struct Excess {
     total: u64,
     worst: Option<(&'static str, u64)>,
-}
-
-/// A range in runs of at most `most`.
-pub(super) fn ranges((from, to): (usize, usize), most: usize) -> impl Iterator<Item = (usize, usize)> {
-    (from..to).step_by(most.max(1)).map(move |first| (first, (first + most).min(to)))
 }

@@ -3,7 +3,11 @@
 use foveal_shaders::Request;
 
 use super::{Attention, Strides, layout::Tensor, visibility::Visibility};
-use crate::{AdapterKind, AdapterProfile, Cost, Dtype, VariantInfo};
+use crate::{
+    AdapterKind, AdapterProfile, Cost, VariantInfo,
+    cost::{check_workgroup, float, small, tile, timed},
+    storage::storage_module,
+};
 
 /// A variant's proposal for a problem on an adapter.
 #[derive(Clone, Debug)]
@@ -85,19 +89,6 @@ impl Attention {
             && Tensor::ALL.into_iter().all(|tensor| vectors(self.strides(tensor)))
     }
 
-    /// The module that reads and writes this problem's storage.
-    fn io_module(&self) -> &'static str {
-        match (self.dtype, self.aligned()) {
-            (Dtype::F16, true) => "attention/io_f16x4",
-            (Dtype::F16, false) => "attention/io_f16",
-            (Dtype::Bf16, true) => "attention/io_bf16x4",
-            (Dtype::Bf16, false) => "attention/io_bf16",
-            // Of the types that remain only f32 is one that q can have.
-            (_, true) => "attention/io_f32x4",
-            (_, false) => "attention/io_f32",
-        }
-    }
-
     pub(super) fn padded_dims(&self) -> (usize, usize) {
         (self.head_dim.next_multiple_of(4), self.value_dim.next_multiple_of(4))
     }
@@ -106,7 +97,8 @@ impl Attention {
     pub(super) fn request(&self, module: &str) -> Request {
         let (head_dim, value_dim) = self.padded_dims();
         Request::new(module)
-            .replace("attention/io", self.io_module())
+            .replace("shared/inputs", storage_module("inputs", self.dtype, self.aligned()))
+            .replace("shared/output", storage_module("output", self.dtype, self.aligned()))
             .tunable("HEAD_DIM", small(head_dim))
             .tunable("VALUE_DIM", small(value_dim))
             .tunable("FOLD", self.fold() > 1)
@@ -119,7 +111,7 @@ impl Attention {
     /// What the pass that computes norms runs.
     pub(super) fn norms_request(&self, of_keys: bool) -> Request {
         Request::new("attention/norms")
-            .replace("attention/io", self.io_module())
+            .replace("shared/inputs", storage_module("inputs", self.dtype, self.aligned()))
             .tunable("HEAD_DIM", small(self.padded_dims().0))
             .tunable("OF_KEYS", of_keys)
     }
@@ -153,49 +145,10 @@ impl Attention {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "an estimate")]
-pub(super) fn float(x: usize) -> f64 {
-    x as f64
-}
-
-/// Dimensions and tile sizes are at most a few thousand.
-#[expect(clippy::cast_possible_truncation, reason = "bounded by the spec's checks")]
-pub(super) fn small(x: usize) -> u32 {
-    x as u32
-}
-
-pub(super) fn tile(name: &str, value: usize) -> (String, String) {
-    (name.to_owned(), value.to_string())
-}
-
-/// Workgroups that keep an adapter busy: two threads of a CPU, or many workgroups of a GPU.
+/// The share of an adapter that tiles of so many rows occupy.
 pub(super) fn occupancy(spec: &Attention, adapter: &AdapterProfile, tile_rows: usize) -> f64 {
     let groups = float(spec.rows().div_ceil(tile_rows) * spec.batch * spec.q_heads / spec.fold());
-    let wanted = match adapter.kind {
-        AdapterKind::Cpu => 2.0,
-        AdapterKind::Discrete => 128.0,
-        _ => 24.0,
-    };
-    (groups / wanted).clamp(1.0 / wanted, 1.0)
-}
-
-/// Time of a cost: on a CPU everything shares the same ports, on a GPU the slowest pipe hides the others.
-pub(super) fn timed(mut cost: Cost, adapter: &AdapterProfile) -> Cost {
-    let rates = &adapter.rates;
-    let parts = [
-        cost.fma / rates.fma,
-        cost.storage_loads / rates.storage_load,
-        cost.workgroup_loads / rates.workgroup_load,
-        if cost.broadcasts > 0.0 { cost.broadcasts / rates.broadcast } else { 0.0 },
-        cost.exp2 / rates.exp2,
-    ];
-    let nanoseconds = match adapter.kind {
-        AdapterKind::Cpu => parts.iter().sum::<f64>(),
-        _ => parts.iter().copied().fold(0.0, f64::max) + 0.1 * parts.iter().sum::<f64>(),
-    } / cost.occupancy.max(1e-3);
-    // A cost beyond a year is a plan nobody runs; saturate instead of failing.
-    cost.time = std::time::Duration::from_secs_f64((nanoseconds * 1e-9).min(3e7));
-    cost
+    crate::cost::occupancy(groups, adapter)
 }
 
 /// Keys of a block where the kernel's own steps are shorter.
@@ -304,21 +257,4 @@ fn best_slice(dim: usize, longest: usize) -> usize {
         .map(|quads| quads * 4)
         .min_by_key(|&slice| (dim.next_multiple_of(slice) - dim, usize::MAX - slice))
         .unwrap_or(4)
-}
-
-pub(super) fn check_workgroup(adapter: &AdapterProfile, threads: usize, bytes: u32) -> Result<(), String> {
-    let limits = &adapter.limits;
-    let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
-    if threads > most as usize {
-        return Err(format!(
-            "needs {threads} threads a workgroup, max_compute_invocations_per_workgroup is {most}"
-        ));
-    }
-    if bytes > limits.max_compute_workgroup_storage_size {
-        return Err(format!(
-            "needs {bytes} bytes of workgroup memory, max_compute_workgroup_storage_size is {}",
-            limits.max_compute_workgroup_storage_size
-        ));
-    }
-    Ok(())
 }

@@ -199,7 +199,8 @@ fn a_mask_fits_the_kernels() {
             .to_owned(),
     ];
     let request = foveal_shaders::Request::new("attention/naive")
-        .replace("attention/io", "attention/io_f32")
+        .replace("shared/inputs", "shared/inputs_f32")
+        .replace("shared/output", "shared/output_f32")
         .tunable("MASK_HOOK", true)
         .hook("hook_visible", text.concat());
     let kernel = foveal_shaders::Library::builtin().specialise(&request).unwrap_or_else(|e| panic!("{e}"));

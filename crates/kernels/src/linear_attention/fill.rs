@@ -1,0 +1,180 @@
+//! Random inputs, and what inputs have to hold.
+
+use std::{fmt, str::FromStr};
+
+use super::{Fill, Gate, Gates, LinearAttention, Rule};
+use crate::{Error, HostTensor, Name, Port, PortRole, random::normal};
+
+impl fmt::Display for Fill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gates = match self.gates {
+            Gates::Mild => "mild",
+            Gates::Strong => "strong",
+            Gates::Zero => "zero",
+            Gates::Extreme => "extreme",
+        };
+        f.write_str(gates)?;
+        if self.integer_beta {
+            f.write_str(",integer_beta")?;
+        }
+        if self.repeated_keys {
+            f.write_str(",repeated_keys")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Fill {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let mut fill = Self::default();
+        for word in text.split(',') {
+            match word {
+                "mild" => fill.gates = Gates::Mild,
+                "strong" => fill.gates = Gates::Strong,
+                "zero" => fill.gates = Gates::Zero,
+                "extreme" => fill.gates = Gates::Extreme,
+                "integer_beta" => fill.integer_beta = true,
+                "repeated_keys" => fill.repeated_keys = true,
+                _ => {
+                    let words = "mild, strong, zero, extreme, integer_beta, repeated_keys";
+                    return Err(Error::invalid("fill", format!("expected some of {words}, got `{word}`")));
+                }
+            }
+        }
+        Ok(fill)
+    }
+}
+
+pub(super) fn random_inputs(spec: &LinearAttention, seed: u64) -> Vec<(Name, HostTensor)> {
+    let inputs = spec.all_ports().into_iter().filter(|port| port.role == PortRole::Input);
+    inputs
+        .zip(1..)
+        .filter_map(|(port, stream)| {
+            let values = values(spec, &port, seed.wrapping_mul(31).wrapping_add(stream), seed);
+            HostTensor::from_f32(port.shape, &values, port.dtype).ok().map(|tensor| (port.name, tensor))
+        })
+        .collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "positions are far below 2^24")]
+fn values(spec: &LinearAttention, port: &Port, seed: u64, shared: u64) -> Vec<f32> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let count = port.span;
+    let positive = spec.normalises() && matches!(spec.feature_map, super::FeatureMap::Identity);
+    let mut values = normal(seed, count);
+    let keys_erase = spec.rule != Rule::Add;
+    match &*port.name {
+        "g" => return (0..count).map(|_| gate(spec, &mut random)).collect(),
+        "beta" if spec.fill.integer_beta => return (0..count).map(|_| random.u32(..3) as f32).collect(),
+        "beta" => return (0..count).map(|_| random.f32()).collect(),
+        "cu_seqlens" => {
+            let mut starts: Vec<usize> = (0..count).map(|_| random.usize(..=spec.len)).collect();
+            // A sequence without tokens now and then.
+            if count > 3 && random.bool() {
+                starts[1] = starts[2];
+            }
+            (starts[0], starts[count - 1]) = (0, spec.len);
+            starts.sort_unstable();
+            return starts.into_iter().map(|x| x as f32).collect();
+        }
+        name if spec.kv_len.as_deref() == Some(name) => {
+            return (0..count).map(|_| random.usize(..=spec.len) as f32).collect();
+        }
+        // Sums that outputs are divided by stay away from zero.
+        "q" | "k" if positive => values.iter_mut().for_each(|x| *x = x.abs()),
+        "z_in" => values.iter_mut().for_each(|x| *x = 0.1 + x.abs()),
+        "q_weight" | "k_weight" => {
+            let factor = 1.0 / (spec.head_dim as f32).sqrt();
+            values.iter_mut().for_each(|x| *x *= factor);
+        }
+        // b undoes part of what a reads, as in RWKV-7: b = -a times something in (0, 1).
+        "a" | "b" => {
+            values = normal(shared ^ 0x5ca1_ab1e, count);
+            unit_rows(&mut values, spec.head_dim);
+            if port.name == "b" {
+                values.iter_mut().for_each(|x| *x *= -random.f32());
+            }
+        }
+        "k" if keys_erase => unit_rows(&mut values, spec.head_dim),
+        name if spec.erase_key.as_deref() == Some(name) => unit_rows(&mut values, spec.head_dim),
+        _ => {}
+    }
+    if port.name == "k" && spec.fill.repeated_keys {
+        let dim = spec.head_dim;
+        for row in (4..count / dim.max(1)).step_by(4) {
+            values.copy_within((row - 1) * dim..row * dim, row * dim);
+        }
+    }
+    values
+}
+
+/// Rows of unit length, as the delta rules want their keys.
+fn unit_rows(values: &mut [f32], dim: usize) {
+    for row in values.chunks_exact_mut(dim) {
+        let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-6);
+        row.iter_mut().for_each(|x| *x /= norm);
+    }
+}
+
+fn gate(spec: &LinearAttention, random: &mut fastrand::Rng) -> f32 {
+    let logit = 4.0 * random.f32() - 1.0;
+    let mild = -(-logit).exp().ln_1p() / 4.0;
+    let mild = if spec.gate == Gate::Constant { mild / 4.0 } else { mild };
+    match (spec.fill.gates, random.u8(..8)) {
+        (Gates::Zero, _) | (Gates::Strong, 0..3) => 0.0,
+        (Gates::Strong, 3) => -20.0,
+        (Gates::Strong, _) => -3.0 - 17.0 * random.f32(),
+        (Gates::Extreme, 0) => -1e4,
+        (Gates::Mild | Gates::Extreme, _) => mild,
+    }
+}
+
+impl LinearAttention {
+    /// What only the values of inputs can tell.
+    pub(super) fn check_values(&self, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
+        for (name, tensor) in inputs {
+            match *name {
+                "g" if self.gate != Gate::None => {
+                    check_each(name, tensor, "a log decay of 0 or less", |g| g > 0.0)?;
+                }
+                "beta" if self.rule == Rule::Delta => {
+                    check_each(name, tensor, "0 to 2", |beta| !(beta.is_nan() || (0.0..=2.0).contains(&beta)))?;
+                }
+                "cu_seqlens" if self.sequences.is_some() => self.check_starts(&tensor.to_f64())?,
+                name if self.kv_len.as_deref() == Some(name) => {
+                    check_each(name, tensor, "a length of 0 or more", |length| length < 0.0)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "lengths are below 2^53")]
+    fn check_starts(&self, starts: &[f64]) -> Result<(), Error> {
+        let wrong = |message: String| Err(Error::invalid("cu_seqlens", message));
+        if starts.first() != Some(&0.0) {
+            return wrong(format!("expected to begin with 0, got {:?}", starts.first()));
+        }
+        if let Some(at) = starts.windows(2).position(|pair| pair[1] < pair[0]) {
+            let (first, second) = (starts[at], starts[at + 1]);
+            return wrong(format!("expected no element below the one before, got {second} after {first} at {}", at + 1));
+        }
+        if starts.last() != Some(&(self.len as f64)) {
+            return wrong(format!("expected to end with the {} tokens, got {:?}", self.len, starts.last()));
+        }
+        Ok(())
+    }
+}
+
+fn check_each(name: &str, tensor: &HostTensor, expected: &str, wrong: fn(f64) -> bool) -> Result<(), Error> {
+    let values = tensor.to_f64();
+    match values.iter().position(|&x| wrong(x)) {
+        Some(at) => {
+            Err(Error::invalid(name, format!("expected {expected}, element {at} is {}", values[at])))
+        }
+        None => Ok(()),
+    }
+}

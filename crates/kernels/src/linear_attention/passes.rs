@@ -1,0 +1,395 @@
+//! The passes of a plan: inputs are prepared where they have to be, then a variant's kernels follow, piece by piece.
+
+use std::sync::Arc;
+
+use foveal_shaders::Request;
+
+use super::{
+    Direction, Gate, LinearAttention, Rule, StateLayout,
+    bindings::{Piece, Uses},
+    params::{Params, Place, Places},
+    prepared::{Region, width_params},
+    variants::Schedule,
+};
+use crate::{
+    Error, Limits, Pass, PassBinding, Port, Scratch, Strides,
+    cost::small,
+    ranges::ranges,
+    storage::storage_module,
+};
+
+/// What makes a plan's passes.
+pub(super) struct Maker<'a> {
+    pub(super) spec: &'a LinearAttention,
+    pub(super) limits: &'a Limits,
+    pub(super) ports: Vec<Port>,
+    pub(super) passes: Vec<Pass>,
+    pub(super) scratch: Vec<Scratch>,
+    pieces: Vec<Piece>,
+    /// The buffer of prepared inputs, if there is one.
+    prepared_at: Option<usize>,
+    /// The outputs of the other direction, where both are summed.
+    partial_at: Option<usize>,
+}
+
+/// What one direction of one piece is made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run<'p> {
+    pub(super) piece: &'p Piece,
+    pub(super) reverse: bool,
+    pub(super) o: Output,
+}
+
+/// Where outputs go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    /// To o.
+    Whole,
+    /// To scratch: a second direction will be added.
+    First,
+    /// To o, with the first direction's added.
+    Second,
+}
+
+impl<'a> Maker<'a> {
+    pub(super) fn new(spec: &'a LinearAttention, limits: &'a Limits) -> Result<Self, Error> {
+        let mut maker = Self {
+            spec,
+            limits,
+            ports: spec.all_ports(),
+            passes: Vec::new(),
+            scratch: Vec::new(),
+            pieces: Vec::new(),
+            prepared_at: None,
+            partial_at: None,
+        };
+        maker.pieces = maker.cut()?;
+        Ok(maker)
+    }
+
+    pub(super) fn prepares(&self) -> bool {
+        self.prepared_at.is_some()
+    }
+
+    /// What is worth saying about the passes.
+    pub(super) fn notes(&self) -> Vec<(String, String)> {
+        let mut notes = Vec::new();
+        if self.prepared_at.is_some() {
+            notes.push(("inputs".to_owned(), "prepared as f32 in one buffer".to_owned()));
+        }
+        if self.pieces.len() > 1 {
+            notes.push(("pieces".to_owned(), self.pieces.len().to_string()));
+        }
+        notes
+    }
+
+    /// All passes.
+    pub(super) fn all(&mut self, schedule: &Schedule) -> Result<(), Error> {
+        let spec = self.spec;
+        let pieces = self.pieces.clone();
+        if spec.is_prepared(self.limits) {
+            let bytes = pieces.iter().map(|piece| spec.prepared_bytes(piece)).max().unwrap_or(0);
+            self.prepared_at = Some(self.add_scratch("foveal.linear.prepared", bytes)?);
+        }
+        if spec.direction == Direction::Both {
+            let width = spec.value_dim.next_multiple_of(4);
+            let bytes = 4 * (spec.batch * spec.value_heads * spec.len * width) as u64;
+            self.partial_at = Some(self.add_scratch("foveal.linear.partial", bytes)?);
+        }
+        for piece in &pieces {
+            if let Some(at) = self.prepared_at {
+                self.prepare(at, piece)?;
+            }
+            let runs: &[(bool, Output)] = match spec.direction {
+                Direction::Forward => &[(false, Output::Whole)],
+                Direction::Reverse => &[(true, Output::Whole)],
+                Direction::Both => &[(false, Output::First), (true, Output::Second)],
+            };
+            for &(reverse, o) in runs {
+                schedule.make(self, &Run { piece, reverse, o })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A scratch buffer of that size; one of that name that is there already is taken, grown if need be.
+    pub(super) fn add_scratch(&mut self, name: &'static str, bytes: u64) -> Result<usize, Error> {
+        let bytes = bytes.max(16);
+        let most = self.limits.max_storage_buffer_binding_size;
+        if bytes > most {
+            let message = format!("{name} needs {bytes} bytes, the adapter allows {most}");
+            return Err(Error::limit("max_storage_buffer_binding_size", message));
+        }
+        if let Some(at) = self.scratch.iter().position(|scratch| scratch.name == name) {
+            self.scratch[at].bytes = self.scratch[at].bytes.max(bytes);
+            return Ok(at);
+        }
+        self.scratch.push(Scratch { name, bytes, contents: None });
+        Ok(self.scratch.len() - 1)
+    }
+
+    /// The pieces in which all bindings fit.
+    fn cut(&self) -> Result<Vec<Piece>, Error> {
+        let spec = self.spec;
+        let most = self.limits.max_storage_buffer_binding_size;
+        let prepared = spec.is_prepared(self.limits);
+        let (mut batch, mut heads) = (spec.batch, spec.heads);
+        loop {
+            let pieces: Vec<Piece> = ranges((0, spec.batch), batch)
+                .flat_map(|batch| ranges((0, spec.heads), heads).map(move |heads| Piece { batch, heads }))
+                .collect();
+            let largest = |piece: &Piece| {
+                let ports = self.ports.iter().map(|port| spec.range(port, piece, self.limits).size_bytes);
+                ports.chain(prepared.then(|| spec.prepared_bytes(piece))).max().unwrap_or(0)
+            };
+            let needed = pieces.iter().map(largest).max().unwrap_or(0);
+            if needed <= most {
+                return Ok(pieces);
+            }
+            if batch > 1 {
+                batch = batch.div_ceil(2);
+            } else if heads > 1 {
+                heads = heads.div_ceil(2);
+            } else {
+                let message = format!(
+                    "one batch entry and head need a binding of {needed} bytes, the adapter allows {most}"
+                );
+                return Err(Error::limit("max_storage_buffer_binding_size", message));
+            }
+        }
+    }
+
+    /// A request for a kernel of this problem that imports inputs and output.
+    pub(super) fn request(&self, module: &str, run: &Run<'_>) -> Request {
+        let spec = self.spec;
+        let (dtype, aligned) = match run.o {
+            Output::First => (crate::Dtype::F32, true),
+            Output::Whole | Output::Second => (spec.dtype, spec.value_dim.is_multiple_of(4)),
+        };
+        Request::new(module)
+            .replace("shared/inputs", self.inputs_module())
+            .replace("shared/output", storage_module("output", dtype, aligned))
+            .tunable("HEAD_DIM", small(spec.key_dim().next_multiple_of(4)))
+            .tunable("VALUE_DIM", small(spec.value_dim.next_multiple_of(4)))
+            .tunable("RAGGED", spec.sequences.is_some())
+            .tunable("REVERSE", run.reverse)
+    }
+
+    /// The tunables of gates, beta and lengths.
+    pub(super) fn with_factors(&self, request: Request) -> Request {
+        let spec = self.spec;
+        let gate = match spec.gate {
+            Gate::None => 0u32,
+            Gate::Constant | Gate::Scalar => 1,
+            Gate::Vector => 2,
+        };
+        let request = if spec.erases_by_another() {
+            request.replace("linear_attention/erase", "linear_attention/erase_prepared")
+        } else {
+            request
+        };
+        request
+            .tunable("PADDED", spec.kv_len.is_some())
+            .tunable("STEPS", small(spec.kernel_steps()))
+            .tunable("GATE", gate)
+            .tunable("BETA", spec.rule == Rule::Delta)
+            .tunable("DELTA", spec.rule != Rule::Add)
+            .tunable("ERASE_KEY", spec.erases_by_another())
+            .tunable("ERASE_FIRST", spec.rule == Rule::Dplr)
+    }
+
+    /// The module that reads and writes states.
+    pub(super) fn state_module(&self) -> &'static str {
+        let vectors = self.spec.state_layout == StateLayout::Kv && self.spec.value_dim.is_multiple_of(4);
+        if vectors { "linear_attention/state_x4" } else { "linear_attention/state_any" }
+    }
+
+    fn inputs_module(&self) -> String {
+        if self.prepared_at.is_some() {
+            return "shared/inputs_prepared".to_owned();
+        }
+        storage_module("inputs", self.spec.dtype, self.inputs_aligned())
+    }
+
+    fn inputs_aligned(&self) -> bool {
+        self.spec.head_dim.is_multiple_of(4) && self.spec.value_dim.is_multiple_of(4)
+    }
+
+    /// The bindings of inputs, o and factors, where they lie, and the uniform's fields beside the problem's own.
+    pub(super) fn inputs_and_output(
+        &self,
+        run: &Run<'_>,
+        uses: Uses,
+    ) -> Result<(Vec<PassBinding>, Places, Params), Error> {
+        let (spec, piece) = (self.spec, run.piece);
+        let mut bindings = Vec::new();
+        let mut places = Places::default();
+        let mut uneven = false;
+        let strides = |name: &str| {
+            let none = Strides { batch: 0, head: 0, position: 0 };
+            spec.extent(name).map_or(none, |extent| extent.strides)
+        };
+        let mut bound = |name: &'static str| -> Result<Place, Error> {
+            let (binding, base) = self.bind(name, name, piece)?;
+            bindings.push(binding);
+            Ok(Place { base, strides: strides(name) })
+        };
+        let inputs = uses.q || uses.k_and_v;
+        if let Some(at) = self.prepared_at.filter(|_| inputs) {
+            places.q = spec.region(Region::Q, piece).0;
+            places.k = spec.region(Region::K, piece).0;
+            places.v = spec.region(Region::V, piece).0;
+            if spec.erases_by_another() {
+                places.x = spec.region(Region::X, piece).0;
+            }
+            bindings.push(self.whole("prepared", at));
+        } else if inputs {
+            uneven |= !self.inputs_aligned();
+            if uses.q {
+                places.q = bound("q")?;
+            }
+            if uses.k_and_v {
+                places.k = bound("k")?;
+                places.v = bound("v")?;
+            }
+        }
+        if uses.o {
+            match (run.o, self.partial_at) {
+                (Output::First, Some(at)) => {
+                    let width = spec.value_dim.next_multiple_of(4);
+                    let head = spec.len * width;
+                    let strides = Strides { batch: spec.value_heads * head, head, position: width };
+                    places.o = Place { base: 0, strides };
+                    bindings.push(self.whole("o", at));
+                }
+                (second, at) => {
+                    let (binding, base) = self.bind("o", "o", piece)?;
+                    bindings.push(binding);
+                    places.o = Place { base, strides: strides("o") };
+                    uneven |= !spec.value_dim.is_multiple_of(4);
+                    if let Some(at) = at.filter(|_| second == Output::Second) {
+                        bindings.push(self.whole("first_o", at));
+                    }
+                }
+            }
+        }
+        if uses.factors {
+            if spec.gate != Gate::None {
+                let (binding, base) = self.bind("g", "g", piece)?;
+                bindings.push(binding);
+                let constant = Strides { batch: 0, head: 1, position: 0 };
+                let strides = spec.extent("g").map_or(constant, |extent| extent.strides);
+                places.g = Place { base, strides };
+            }
+            if spec.rule == Rule::Delta {
+                let (binding, base) = self.bind("beta", "beta", piece)?;
+                bindings.push(binding);
+                places.beta = Place { base, strides: strides("beta") };
+            }
+            if let Some(name) = &spec.bonus {
+                bindings.push(self.bind("bonus", name, piece)?.0);
+            }
+        }
+        if uses.lengths {
+            if spec.sequences.is_some() {
+                bindings.push(self.bind("cu_seqlens", "cu_seqlens", piece)?.0);
+            }
+            if let Some(name) = &spec.kv_len {
+                bindings.push(self.bind("kv_len", name, piece)?.0);
+            }
+        }
+        // All states of a piece lie in the same order.
+        let states = ["state_in", "state_out"].into_iter().find(|name| self.port_index(name).is_ok());
+        if let Some(name) = states {
+            places.state = self.bind(name, name, piece)?.1;
+        }
+        let widths = if uneven { width_params(spec.head_dim, spec.value_dim)? } else { Params::new() };
+        Ok((bindings, places, widths))
+    }
+
+    /// The dispatches of a kernel over all of a piece's value heads and sequences, `x` workgroups each.
+    pub(super) fn push(
+        &mut self,
+        name: &str,
+        request: Request,
+        run: &Run<'_>,
+        (bindings, places, widths): (Vec<PassBinding>, Places, Params),
+        x: usize,
+    ) -> Result<(), Error> {
+        let spec = self.spec;
+        let request = Arc::new(request);
+        let most = self.limits.max_compute_workgroups_per_dimension as usize;
+        if x > most {
+            let message = format!("{x} workgroups are needed in a row, the adapter allows {most}");
+            return Err(Error::limit("max_compute_workgroups_per_dimension", message));
+        }
+        let group = spec.group();
+        let heads = (run.piece.heads.0 * group, run.piece.heads.1 * group);
+        let sequences = if spec.sequences.is_some() { (0, spec.states()) } else { run.piece.batch };
+        for sequences in ranges(sequences, most) {
+            for heads in ranges(heads, most) {
+                let mut params = spec.params(&places, [sequences.0, heads.0])?;
+                params.extend(widths.iter().cloned());
+                self.passes.push(Pass {
+                    label: format!("foveal.linear.{name}"),
+                    request: Arc::clone(&request),
+                    bindings: bindings.clone(),
+                    params,
+                    workgroups: [small(x), small(heads.1 - heads.0), small(sequences.1 - sequences.0)],
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Threads of `read` along columns and tokens.
+const READ_LANES: usize = 16;
+const READ_ROWS: usize = 4;
+
+impl Maker<'_> {
+    /// What the last states and sums of keys are written to: the outputs, or scratch if later passes need them all the same.
+    pub(super) fn last_states(&mut self, piece: &Piece, needed: bool) -> Result<Vec<PassBinding>, Error> {
+        let spec = self.spec;
+        let pairs = spec.states() * spec.value_heads;
+        let mut bindings = Vec::new();
+        if spec.state_out {
+            bindings.push(self.bind("state_out", "state_out", piece)?.0);
+        } else if needed {
+            let at = self
+                .add_scratch("foveal.linear.state", 4 * (pairs * spec.key_dim() * spec.value_dim) as u64)?;
+            // It begins where a state that is given would.
+            let of_given = spec.state_in.then(|| self.bind("state_in", "state_in", piece)).transpose()?;
+            let mut binding = self.whole("state_out", at);
+            if let Some((given, _)) = of_given {
+                (binding.offset_bytes, binding.size_bytes) = (given.offset_bytes, given.size_bytes);
+            }
+            bindings.push(binding);
+        }
+        if spec.z_out {
+            bindings.push(self.bind("z_out", "z_out", piece)?.0);
+        } else if needed && spec.normalises() {
+            let at = self.add_scratch("foveal.linear.sums", 4 * (pairs * spec.key_dim()) as u64)?;
+            bindings.push(self.whole("z_out", at));
+        }
+        Ok(bindings)
+    }
+
+    /// The pass in which every token reads the last state.
+    pub(super) fn read_states(&mut self, run: &Run<'_>, last: &[PassBinding]) -> Result<(), Error> {
+        let spec = self.spec;
+        let uses = Uses { q: true, o: true, lengths: spec.sequences.is_some(), ..Uses::default() };
+        let request = self
+            .request("linear_attention/read", run)
+            .replace("linear_attention/state", self.state_module())
+            .tunable("NORMALISE", spec.normalises())
+            .tunable("LANES", small(READ_LANES))
+            .tunable("ROWS", small(READ_ROWS));
+        let mut bound = self.inputs_and_output(run, uses)?;
+        for written in last {
+            let name = if written.name == "state_out" { "state_in" } else { "z_in" };
+            bound.0.push(PassBinding { name: name.into(), ..written.clone() });
+        }
+        self.push("read", request, run, bound, spec.len.div_ceil(READ_ROWS))
+    }
+}

@@ -1,0 +1,66 @@
+//! Choosing a variant, and turning the choice into passes.
+
+use std::sync::Arc;
+
+use super::{
+    LinearAttention,
+    passes::Maker,
+    prepared,
+    variants::{Candidate, variants},
+};
+use crate::{
+    AdapterProfile, Constraints, Cost, Error, Plan, Problem,
+    choose::{Choice, Proposal, choose},
+};
+
+impl Proposal for Candidate {
+    fn variant(&self) -> &'static str {
+        self.variant
+    }
+
+    fn cost(&self) -> &Cost {
+        &self.cost
+    }
+}
+
+impl LinearAttention {
+    pub(super) fn plan_on(&self, adapter: &AdapterProfile, constraints: &Constraints) -> Result<Plan, Error> {
+        self.validate()?;
+        let ports = self.all_ports();
+        for port in &ports {
+            if port.size_bytes() > adapter.limits.max_buffer_size {
+                let (needed, allowed) = (port.size_bytes(), adapter.limits.max_buffer_size);
+                let message = format!("tensor {} needs {needed} bytes, the adapter allows {allowed}", port.name);
+                return Err(Error::limit("max_buffer_size", message));
+            }
+        }
+        let known = variants();
+        let names = known.each_ref().map(|variant| variant.info.name);
+        let propose = |index: usize| (known[index].propose)(self.sized(), adapter);
+        let Choice { taken, reason, rejected } = choose(&names, propose, adapter, constraints)?;
+        let mut maker = Maker::new(self, &adapter.limits)?;
+        if self.len > 0 || self.state_out || self.z_out {
+            maker.all(&taken.schedule)?;
+        }
+        let (mut threads, workgroup_bytes) = (taken.threads, taken.workgroup_bytes);
+        if maker.prepares() {
+            threads = threads.max(prepared::THREADS);
+        }
+        let mut tiles = taken.tiles;
+        tiles.extend(maker.notes());
+        Ok(Plan {
+            problem: Arc::new(self.clone()),
+            operator: self.operator(),
+            variant: taken.variant.to_owned(),
+            reason,
+            tiles,
+            ports,
+            scratch: maker.scratch,
+            passes: maker.passes,
+            threads,
+            workgroup_bytes,
+            cost: taken.cost,
+            rejected,
+        })
+    }
+}

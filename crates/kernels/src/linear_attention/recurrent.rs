@@ -1,0 +1,118 @@
+//! What `recurrent` proposes, and its passes.
+
+use super::{
+    LinearAttention,
+    bindings::Uses,
+    passes::{Maker, Output, Run},
+    variants::{Candidate, Schedule},
+};
+use crate::{
+    AdapterKind, AdapterProfile, Cost, Error,
+    cost::{check_workgroup, float, occupancy, small, tile, timed},
+};
+
+/// Channels a thread owns: their states, four columns wide, are the registers it needs.
+const DEPTH: usize = 16;
+
+/// How a workgroup divides a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    /// Threads that share a column's channels.
+    pub(super) parts: usize,
+    /// Vectors of four columns.
+    pub(super) columns: usize,
+}
+
+impl Sizes {
+    fn of(spec: &LinearAttention, threads: usize) -> Self {
+        let parts = spec.key_dim().div_ceil(DEPTH);
+        let columns = (threads / parts).clamp(1, spec.value_dim.div_ceil(4));
+        Self { parts, columns }
+    }
+
+    fn threads(self) -> usize {
+        self.parts * self.columns
+    }
+
+    /// As the shader declares it: four staged rows, and sums of outputs and denominators.
+    fn workgroup_bytes(self, normalises: bool) -> u32 {
+        let rows = 4 * self.parts * DEPTH / 4 * 16;
+        let sums = self.threads() * (16 + if normalises { 4 } else { 0 });
+        small(rows + sums)
+    }
+}
+
+pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Result<Candidate, String> {
+    let sizes = Sizes::of(spec, 256.min(adapter.limits.max_compute_invocations_per_workgroup as usize));
+    let workgroup_bytes = sizes.workgroup_bytes(spec.normalises());
+    check_workgroup(adapter, sizes.threads(), workgroup_bytes)?;
+    let slices = spec.value_dim.div_ceil(4 * sizes.columns);
+    let steps = float(spec.len * spec.kernel_steps() * spec.batch * spec.value_heads);
+    let state = float(sizes.parts * DEPTH * slices * sizes.columns * 4);
+    let passes_over_state = if spec.rule == super::Rule::Add { 2.0 } else { 3.0 };
+    let directions = if spec.direction == super::Direction::Both { 2.0 } else { 1.0 };
+    let width = float(spec.key_dim() * 3 + spec.value_dim);
+    let states = if spec.state_in || spec.state_out { float(spec.states() * spec.value_heads) } else { 0.0 };
+    let groups = float(slices * spec.states() * spec.value_heads);
+    let mut cost = Cost {
+        fma: directions * steps * state * (passes_over_state + 0.5),
+        storage_loads: directions * steps * width * float(slices) + 2.0 * states * state,
+        workgroup_loads: directions * steps * state / 4.0 * passes_over_state * 1.5,
+        exp2: directions * steps,
+        occupancy: occupancy(groups, adapter),
+        ..Cost::default()
+    };
+    // Tokens follow each other: on a GPU each waits for barriers and memory.
+    let latency = if adapter.kind == AdapterKind::Cpu { 0.0 } else { 2000.0 };
+    cost = timed(cost, adapter);
+    cost.time += std::time::Duration::from_secs_f64(
+        (float(spec.len * spec.kernel_steps()) * directions * latency * 1e-9).min(3e7),
+    );
+    Ok(Candidate {
+        variant: "recurrent",
+        tiles: vec![
+            tile("channels a thread", DEPTH),
+            tile("columns a workgroup", 4 * sizes.columns),
+            tile("threads", sizes.threads()),
+        ],
+        threads: small(sizes.threads()),
+        workgroup_bytes,
+        cost,
+        schedule: Schedule::Recurrent(sizes),
+    })
+}
+
+impl Sizes {
+    /// The recurrence; if outputs read the last states only, they follow in a pass of their own.
+    pub(super) fn make(self, maker: &mut Maker<'_>, run: &Run<'_>) -> Result<(), Error> {
+        let spec = maker.spec;
+        let causal = spec.causal;
+        let uses = Uses { q: causal, k_and_v: true, o: causal, factors: true, lengths: true };
+        let request = maker.request("linear_attention/recurrent", run);
+        let request = maker
+            .with_factors(request)
+            .replace("linear_attention/state", maker.state_module())
+            .tunable("DEPTH", small(DEPTH))
+            .tunable("PARTS", small(self.parts))
+            .tunable("COLUMNS", small(self.columns))
+            .tunable("STATE_IN", spec.state_in)
+            .tunable("STATE_OUT", spec.state_out || !causal)
+            .tunable("NORMALISE", spec.normalises())
+            .tunable("SUMS_IN", spec.z_in)
+            .tunable("SUMS_OUT", spec.z_out || (spec.normalises() && !causal))
+            .tunable("BONUS", spec.bonus.is_some())
+            .tunable("ADD_PARTIAL", run.o == Output::Second)
+            .tunable("WRITE_O", causal);
+        let mut bound = maker.inputs_and_output(run, uses)?;
+        if spec.state_in {
+            bound.0.push(maker.bind("state_in", "state_in", run.piece)?.0);
+        }
+        if spec.z_in {
+            bound.0.push(maker.bind("z_in", "z_in", run.piece)?.0);
+        }
+        let last = maker.last_states(run.piece, !causal)?;
+        bound.0.extend(last.iter().cloned());
+        maker.push("recurrent", request, run, bound, spec.value_dim.div_ceil(4 * self.columns))?;
+        if causal { Ok(()) } else { maker.read_states(run, &last) }
+    }
+}

@@ -1,0 +1,391 @@
+//! The definition, token by token, in f64.
+
+use rayon::prelude::*;
+
+use super::{Direction, FeatureMap, Gate, LinearAttention, Rule, StateLayout};
+use crate::{Error, Expected, HostTensor, PortRole, Rows, Strides};
+
+/// Rows of one tensor, found by batch entry, head and position.
+struct Rowed {
+    elements: Vec<f64>,
+    strides: Strides,
+    dim: usize,
+}
+
+impl Rowed {
+    fn row(&self, batch: usize, head: usize, position: usize) -> &[f64] {
+        let at = batch * self.strides.batch + head * self.strides.head + position * self.strides.position;
+        &self.elements[at..at + self.dim]
+    }
+}
+
+/// All inputs, in f64.
+struct Given<'a> {
+    spec: &'a LinearAttention,
+    q: Rowed,
+    k: Rowed,
+    v: Rowed,
+    a: Option<Rowed>,
+    b: Option<Rowed>,
+    erase_key: Option<Rowed>,
+    g: Option<Rowed>,
+    beta: Option<Rowed>,
+    bonus: Option<Rowed>,
+    starts: Option<Vec<usize>>,
+    kv_len: Option<Vec<f64>>,
+    state_in: Option<Vec<f64>>,
+    z_in: Option<Vec<f64>>,
+}
+
+/// What a sequence's head comes to.
+struct Outcome {
+    sequence: usize,
+    head: usize,
+    /// By position: o, `[len, Dv]`.
+    o: Vec<f64>,
+    /// `[Dk, Dv]`.
+    state: Vec<f64>,
+    /// `[Dk]`.
+    z: Vec<f64>,
+}
+
+pub(super) fn reference(
+    spec: &LinearAttention,
+    inputs: &[(&str, &HostTensor)],
+    rows: Rows,
+) -> Result<Vec<Expected>, Error> {
+    spec.validate()?;
+    spec.check_values(inputs)?;
+    let given = Given::new(spec, inputs)?;
+    let pairs = chosen(spec, rows);
+    let outcomes: Vec<Outcome> = pairs.par_iter().map(|&(s, h)| given.outcome(s, h)).collect();
+    let whole = pairs.len() == spec.states() * spec.value_heads;
+    let outputs = spec.all_ports().into_iter().filter(|port| port.role == PortRole::Output);
+    Ok(outputs
+        .map(|port| {
+            let mut found: Vec<(usize, f64)> = Vec::new();
+            for outcome in &outcomes {
+                given.place(&port.name, outcome, &mut found);
+            }
+            found.sort_unstable_by_key(|&(at, _)| at);
+            let (elements, values) = found.into_iter().unzip();
+            Expected {
+                name: port.name,
+                shape: port.shape,
+                elements: (!whole).then_some(elements),
+                values,
+                head_axis: port.head_axis,
+            }
+        })
+        .collect())
+}
+
+/// The (sequence, value head) pairs to compute: rows follow from each other, so heads are taken whole.
+fn chosen(spec: &LinearAttention, rows: Rows) -> Vec<(usize, usize)> {
+    let mut pairs: Vec<(usize, usize)> =
+        (0..spec.states()).flat_map(|s| (0..spec.value_heads).map(move |h| (s, h))).collect();
+    if let Rows::Sample { count, seed } = rows {
+        fastrand::Rng::with_seed(seed).shuffle(&mut pairs);
+        let tokens = spec.len * spec.batch / spec.states().max(1);
+        pairs.truncate(count.div_ceil(tokens.max(1)).max(2));
+    }
+    pairs
+}
+
+impl<'a> Given<'a> {
+    fn new(spec: &'a LinearAttention, inputs: &[(&str, &HostTensor)]) -> Result<Self, Error> {
+        let ports = spec.all_ports();
+        let elements = |name: &str| -> Result<Option<Vec<f64>>, Error> {
+            let Some(port) = ports.iter().find(|port| port.name == name && port.role == PortRole::Input)
+            else {
+                return Ok(None);
+            };
+            let found = inputs.iter().find(|(given, _)| *given == name);
+            let (_, tensor) = found.ok_or_else(|| Error::invalid(name, "the tensor is missing"))?;
+            if tensor.shape() != port.shape {
+                let message = format!("expected shape {:?}, got {:?}", port.shape, tensor.shape());
+                return Err(Error::invalid(name, message));
+            }
+            Ok(Some(tensor.to_f64()))
+        };
+        let rowed = |name: &str, heads, rows, dim| -> Result<Option<Rowed>, Error> {
+            let strides = spec.token_strides(heads, rows, dim);
+            Ok(elements(name)?.map(|elements| Rowed { elements, strides, dim }))
+        };
+        let needed = |found: Option<Rowed>, name: &str| {
+            found.ok_or_else(|| Error::internal("reference", format!("there is no tensor `{name}`")))
+        };
+        let (heads, value_heads, rows) = (spec.heads, spec.value_heads, spec.rows());
+        let (dim, key_dim) = (spec.head_dim, spec.key_dim());
+        let mut q = needed(rowed("q", heads, spec.len, dim)?, "q")?;
+        let mut k = needed(rowed("k", heads, rows, dim)?, "k")?;
+        let weights = |name: &str| elements(name);
+        q = mapped(spec, q, spec.len, weights("q_weight")?.as_deref());
+        k = mapped(spec, k, rows, weights("k_weight")?.as_deref());
+        let g = match spec.gate {
+            Gate::None => None,
+            Gate::Constant => elements("g")?.map(|elements| Rowed {
+                elements,
+                strides: Strides { batch: 0, head: 1, position: 0 },
+                dim: 1,
+            }),
+            Gate::Scalar => rowed("g", value_heads, spec.len, 1)?,
+            Gate::Vector => rowed("g", value_heads, spec.len, key_dim)?,
+        };
+        let named = |name: &Option<String>| name.clone().unwrap_or_default();
+        let bonus = elements(&named(&spec.bonus))?;
+        let starts = elements("cu_seqlens")?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be 0 to T")]
+        let starts = starts.map(|starts| starts.into_iter().map(|x| x as usize).collect());
+        Ok(Self {
+            spec,
+            q,
+            k,
+            v: needed(rowed("v", value_heads, rows, spec.value_dim)?, "v")?,
+            a: rowed("a", heads, rows, dim)?,
+            b: rowed("b", heads, rows, dim)?,
+            erase_key: rowed(&named(&spec.erase_key), heads, rows, dim)?,
+            g,
+            beta: rowed("beta", value_heads, rows, 1)?,
+            bonus: bonus.map(|elements| Rowed {
+                elements,
+                strides: Strides { batch: 0, head: key_dim, position: 0 },
+                dim: key_dim,
+            }),
+            starts,
+            kv_len: elements(&named(&spec.kv_len))?,
+            state_in: elements("state_in")?,
+            z_in: elements("z_in")?,
+        })
+    }
+
+    /// Batch entry, first token and length of a sequence.
+    fn sequence(&self, sequence: usize) -> (usize, usize, usize) {
+        match &self.starts {
+            Some(starts) => (0, starts[sequence], starts[sequence + 1] - starts[sequence]),
+            None => (sequence, 0, self.spec.len),
+        }
+    }
+
+    fn outcome(&self, sequence: usize, head: usize) -> Outcome {
+        match self.spec.direction {
+            Direction::Forward => self.one_way(sequence, head, false),
+            Direction::Reverse => self.one_way(sequence, head, true),
+            Direction::Both => {
+                let mut sum = self.one_way(sequence, head, false);
+                let other = self.one_way(sequence, head, true);
+                sum.o.iter_mut().zip(&other.o).for_each(|(sum, other)| *sum += other);
+                sum
+            }
+        }
+    }
+
+    /// The recurrence.
+    fn one_way(&self, sequence: usize, head: usize, reverse: bool) -> Outcome {
+        let spec = self.spec;
+        let (batch, start, len) = self.sequence(sequence);
+        let (tall, wide) = (spec.key_dim(), spec.value_dim);
+        let key_head = head / spec.group();
+        let (mut state, mut z) = self.first_state(sequence, head);
+        let mut o = vec![0.0; len * wide];
+        let order = (0..len).map(|i| if reverse { len - 1 - i } else { i });
+        for position in order.clone() {
+            let token = start + position;
+            let hidden = self.kv_len.as_ref().is_some_and(|lengths| (position as f64) >= lengths[batch]);
+            if let Some(bonus) = &self.bonus {
+                let (k, v) = (self.k.row(batch, key_head, token), self.v.row(batch, head, token));
+                let u = bonus.row(0, head, 0);
+                let q = self.q.row(batch, key_head, token);
+                let own: f64 =
+                    if hidden { 0.0 } else { q.iter().zip(u).zip(k).map(|((q, u), k)| q * u * k).sum() };
+                let mut row = times(&state, q, wide);
+                row.iter_mut().zip(v).for_each(|(o, v)| *o += own * v);
+                let scale = spec.resolved_scale();
+                o[position * wide..][..wide].iter_mut().zip(row).for_each(|(o, x)| *o = scale * x);
+            }
+            if !hidden {
+                self.step(&mut state, &mut z, (batch, token), (key_head, head));
+            }
+            if spec.causal && self.bonus.is_none() {
+                self.read(&state, &z, self.q.row(batch, key_head, token), &mut o[position * wide..][..wide]);
+            }
+        }
+        if !spec.causal {
+            for position in order {
+                let q = self.q.row(batch, key_head, start + position);
+                self.read(&state, &z, q, &mut o[position * wide..][..wide]);
+            }
+        }
+        debug_assert_eq!(state.len(), tall * wide);
+        Outcome { sequence, head, o, state, z }
+    }
+
+    fn first_state(&self, sequence: usize, head: usize) -> (Vec<f64>, Vec<f64>) {
+        let spec = self.spec;
+        let (tall, wide) = (spec.key_dim(), spec.value_dim);
+        let pair = sequence * spec.value_heads + head;
+        let z = match &self.z_in {
+            Some(given) => given[pair * tall..][..tall].to_vec(),
+            None => vec![0.0; tall],
+        };
+        let Some(given) = &self.state_in else { return (vec![0.0; tall * wide], z) };
+        let given = &given[pair * tall * wide..][..tall * wide];
+        let state = match spec.state_layout {
+            StateLayout::Kv => given.to_vec(),
+            StateLayout::Vk => (0..tall * wide).map(|at| given[at % wide * tall + at / wide]).collect(),
+        };
+        (state, z)
+    }
+
+    /// What a token does to the state.
+    fn step(
+        &self,
+        state: &mut [f64],
+        z: &mut [f64],
+        (batch, token): (usize, usize),
+        (key_head, head): (usize, usize),
+    ) {
+        let spec = self.spec;
+        let wide = spec.value_dim;
+        // a^T S reads the state before it decays.
+        let low_rank = self.a.as_ref().map(|a| times(state, a.row(batch, key_head, token), wide));
+        if let Some(g) = &self.g {
+            let g = g.row(batch, head, token);
+            for (d, row) in state.chunks_exact_mut(wide).enumerate() {
+                let decay = g[d % g.len()].exp();
+                row.iter_mut().for_each(|s| *s *= decay);
+                z[d] *= decay;
+            }
+        }
+        for step in 0..spec.steps {
+            let row = token * spec.steps + step;
+            let (k, v) = (self.k.row(batch, key_head, row), self.v.row(batch, head, row));
+            match spec.rule {
+                Rule::Add => add_outer(state, k, v),
+                Rule::Delta => {
+                    let beta = self.beta.as_ref().map_or(1.0, |beta| beta.row(batch, head, row)[0]);
+                    let x = self.erase_key.as_ref().map_or(k, |erase| erase.row(batch, key_head, row));
+                    let read = times(state, x, wide);
+                    let change: Vec<f64> = v.iter().zip(&read).map(|(v, read)| beta * (v - read)).collect();
+                    add_outer(state, k, &change);
+                }
+                Rule::Dplr => {
+                    if let (Some(b), Some(low_rank)) = (&self.b, &low_rank) {
+                        add_outer(state, b.row(batch, key_head, row), low_rank);
+                    }
+                    add_outer(state, k, v);
+                }
+            }
+            z.iter_mut().zip(k).for_each(|(z, k)| *z += k);
+        }
+    }
+
+    fn read(&self, state: &[f64], z: &[f64], q: &[f64], o: &mut [f64]) {
+        let scale = self.spec.resolved_scale();
+        let denominator = if self.spec.normalises() {
+            scale * q.iter().zip(z).map(|(q, z)| q * z).sum::<f64>() + self.spec.eps
+        } else {
+            1.0
+        };
+        let row = times(state, q, o.len());
+        o.iter_mut().zip(row).for_each(|(o, x)| *o = scale * x / denominator);
+    }
+
+    /// Adds an outcome's elements of the output `name`, with their places in it.
+    fn place(&self, name: &str, outcome: &Outcome, found: &mut Vec<(usize, f64)>) {
+        let spec = self.spec;
+        let (tall, wide) = (spec.key_dim(), spec.value_dim);
+        let pair = outcome.sequence * spec.value_heads + outcome.head;
+        match name {
+            "o" => {
+                let (batch, start, _) = self.sequence(outcome.sequence);
+                let strides = spec.token_strides(spec.value_heads, spec.len, wide);
+                for (position, row) in outcome.o.chunks_exact(wide).enumerate() {
+                    let at = batch * strides.batch
+                        + outcome.head * strides.head
+                        + (start + position) * strides.position;
+                    found.extend(row.iter().enumerate().map(|(c, &x)| (at + c, x)));
+                }
+            }
+            "state_out" => {
+                let to = |at: usize| match spec.state_layout {
+                    StateLayout::Kv => at,
+                    StateLayout::Vk => at % wide * tall + at / wide,
+                };
+                found.extend(
+                    outcome.state.iter().enumerate().map(|(at, &x)| (pair * tall * wide + to(at), x)),
+                );
+            }
+            _ => found.extend(outcome.z.iter().enumerate().map(|(d, &x)| (pair * tall + d, x))),
+        }
+    }
+}
+
+/// `x^T S` for S `[Dk, Dv]`.
+fn times(state: &[f64], x: &[f64], wide: usize) -> Vec<f64> {
+    let mut product = vec![0.0; wide];
+    for (row, x) in state.chunks_exact(wide).zip(x) {
+        product.iter_mut().zip(row).for_each(|(sum, s)| *sum += x * s);
+    }
+    product
+}
+
+/// `S += x y^T`.
+fn add_outer(state: &mut [f64], x: &[f64], y: &[f64]) {
+    for (row, x) in state.chunks_exact_mut(y.len()).zip(x) {
+        row.iter_mut().zip(y).for_each(|(s, y)| *s += x * y);
+    }
+}
+
+/// The rows of q or k after the feature map.
+fn mapped(spec: &LinearAttention, rows: Rowed, count: usize, weight: Option<&[f64]>) -> Rowed {
+    if spec.feature_map == FeatureMap::Identity {
+        return rows;
+    }
+    let dim = spec.key_dim();
+    let strides = spec.token_strides(spec.heads, count, dim);
+    let mut elements = vec![0.0; spec.batch * spec.heads * count * dim];
+    for batch in 0..spec.batch {
+        for head in 0..spec.heads {
+            for position in 0..count {
+                let x = rows.row(batch, head, position);
+                let mapped = match weight {
+                    Some(weight) => {
+                        let size = spec.head_dim * spec.feature_dim;
+                        let projected =
+                            times(&weight[head * size..][..size], x, spec.feature_dim);
+                        softmax(projected.iter().copied().chain(projected.iter().map(|x| -x)).collect())
+                    }
+                    None => feature(spec.feature_map, x),
+                };
+                let at = batch * strides.batch + head * strides.head + position * strides.position;
+                elements[at..at + dim].copy_from_slice(&mapped);
+            }
+        }
+    }
+    Rowed { elements, strides, dim }
+}
+
+fn feature(map: FeatureMap, x: &[f64]) -> Vec<f64> {
+    let each = |f: fn(f64) -> f64| x.iter().map(|&x| f(x)).collect();
+    match map {
+        FeatureMap::Identity | FeatureMap::Learned => x.to_vec(),
+        FeatureMap::Relu => each(|x| x.max(0.0)),
+        FeatureMap::Elu1 => each(|x| if x > 0.0 { x + 1.0 } else { x.exp() }),
+        FeatureMap::Relu2 => each(|x| x.max(0.0).powi(2)),
+        FeatureMap::Silu => each(|x| x / (1.0 + (-x).exp())),
+        FeatureMap::L2Norm => {
+            let norm = x.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-12);
+            x.iter().map(|x| x / norm).collect()
+        }
+        FeatureMap::Softmax => softmax(x.to_vec()),
+    }
+}
+
+fn softmax(mut x: Vec<f64>) -> Vec<f64> {
+    let largest = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    x.iter_mut().for_each(|x| *x = (*x - largest).exp());
+    let sum: f64 = x.iter().sum();
+    x.iter_mut().for_each(|x| *x /= sum);
+    x
+}

@@ -1,0 +1,325 @@
+//! What a linear attention problem is.
+
+use std::sync::Arc;
+
+use super::{Direction, FeatureMap, Gate, Normaliser, Rule, StateLayout};
+use crate::{Dtype, Error, Layout};
+
+/// A linear attention problem: shapes in elements, storage and the rule. Tensors are dense, in the order of `layout`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct LinearAttention {
+    /// Batch size B; 1 if `sequences` are given.
+    pub batch: usize,
+    /// Heads H of q and k; at least 1.
+    pub heads: usize,
+    /// Heads HV of v, o, gates, beta and states; a multiple of `heads`: value head h reads q and k of head h / (HV / H).
+    pub value_heads: usize,
+    /// Tokens T, of all sequences together if `sequences` are given; 0 gives an empty result.
+    pub len: usize,
+    /// Width Dk of q and k as stored: 1 to 256, to 600 if not causal.
+    pub head_dim: usize,
+    /// Width Dv of v and o, with the same range.
+    pub value_dim: usize,
+    /// Order of the dimensions of all tensors with tokens.
+    pub layout: Layout,
+    /// Storage of q, k, v, o, `erase_key`, a and b. Gates, beta and states are f32, and so is arithmetic.
+    pub dtype: Dtype,
+    /// How a token changes the state.
+    pub rule: Rule,
+    /// What the state is multiplied with before each token.
+    pub gate: Gate,
+    /// Delta steps a token: k, v, beta and `erase_key` have `T * steps` rows, row `t * steps + j` being step j of token t. The
+    /// gate acts before the first, the output is read after the last (Siems et al. 2025, DeltaProduct).
+    pub steps: usize,
+    /// Whether a token's output reads what came before it and itself, or all of its sequence.
+    pub causal: bool,
+    /// The order of tokens.
+    pub direction: Direction,
+    /// What becomes of q and k first.
+    pub feature_map: FeatureMap,
+    /// The width F of `q_weight` and `k_weight`, if the feature map is learned.
+    pub feature_dim: usize,
+    /// What outputs are divided by.
+    pub normaliser: Normaliser,
+    /// What is added to the denominators of [`Normaliser::Sum`]; 0 or more.
+    pub eps: f64,
+    /// Factor of q, after the feature map; `None` means `1 / sqrt(Dk)`.
+    pub scale: Option<f64>,
+    /// The name of a tensor like k, but with HV or H heads as k has, that takes k's place in what [`Rule::Delta`] reads and
+    /// erases (Hu et al. 2025, Comba).
+    pub erase_key: Option<String>,
+    /// The name of a tensor `[HV, Dk]` by which a token's own key is multiplied when its output reads it. Outputs then read
+    /// the state before the gate and the write: `o = (S_(t-1) + diag(u) k v^T)^T q` (Peng et al. 2024, RWKV-6).
+    pub bonus: Option<String>,
+    /// How many sequences the tokens are packed from: the tensor `cu_seqlens` `[N + 1]` says where each begins.
+    pub sequences: Option<usize>,
+    /// The name of a tensor `[B]` of lengths: tokens from there on change no state. They still have outputs.
+    pub kv_len: Option<String>,
+    /// Whether states begin as `state_in`, and not as zeros.
+    pub state_in: bool,
+    /// Whether the last states are computed as `state_out`.
+    pub state_out: bool,
+    /// Whether the sums of keys of [`Normaliser::Sum`] begin as `z_in` `[N, 1, HV, Dk]`, and not as zeros.
+    pub z_in: bool,
+    /// Whether the last sums of keys are computed as `z_out`.
+    pub z_out: bool,
+    /// Order of the dimensions of states.
+    pub state_layout: StateLayout,
+    /// What random inputs are like.
+    pub fill: Fill,
+    /// Passes are chosen as for this problem: how a small problem gets the shaders of a large one.
+    pub(crate) chosen_for: Option<Arc<Self>>,
+}
+
+/// What random gates, betas and keys are like.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Fill {
+    /// The gates.
+    pub gates: Gates,
+    /// Whether beta is one of 0, 1 and 2, and not uniform in [0, 1].
+    pub integer_beta: bool,
+    /// Whether every fourth key repeats the one before.
+    pub repeated_keys: bool,
+}
+
+/// Random gates.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Gates {
+    /// As trained models have them: logarithms of sigmoids, over 4.
+    #[default]
+    Mild,
+    /// -20 and values from -20 to -3, with zeros between.
+    Strong,
+    /// All zero.
+    Zero,
+    /// -1e4 now and then: what came before is forgotten.
+    Extreme,
+}
+
+/// The widest causal head that is served.
+pub(crate) const MAX_DIM: usize = 256;
+
+/// The widest head that is served if not causal.
+pub(crate) const MAX_WHOLE_DIM: usize = 600;
+
+impl LinearAttention {
+    /// The problem of q and k `[B, H, T, Dk]` and v `[B, HV, T, Dv]`: plain causal linear attention in f32, no gate, from an
+    /// empty state.
+    #[must_use]
+    pub fn new([batch, heads, len, head_dim]: [usize; 4], value_heads: usize, value_dim: usize) -> Self {
+        Self {
+            batch,
+            heads,
+            value_heads,
+            len,
+            head_dim,
+            value_dim,
+            layout: Layout::Bhtd,
+            dtype: Dtype::F32,
+            rule: Rule::Add,
+            gate: Gate::None,
+            steps: 1,
+            causal: true,
+            direction: Direction::Forward,
+            feature_map: FeatureMap::Identity,
+            feature_dim: head_dim,
+            normaliser: Normaliser::None,
+            eps: 1e-6,
+            scale: None,
+            erase_key: None,
+            bonus: None,
+            sequences: None,
+            kv_len: None,
+            state_in: false,
+            state_out: false,
+            z_in: false,
+            z_out: false,
+            state_layout: StateLayout::Kv,
+            fill: Fill::default(),
+            chosen_for: None,
+        }
+    }
+
+    /// With this rule.
+    #[must_use]
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rule = rule;
+        self
+    }
+
+    /// With this gate.
+    #[must_use]
+    pub fn gate(mut self, gate: Gate) -> Self {
+        self.gate = gate;
+        self
+    }
+
+    /// With states in and out.
+    #[must_use]
+    pub fn with_states(mut self) -> Self {
+        (self.state_in, self.state_out) = (true, true);
+        self
+    }
+
+    /// Packed from `count` sequences.
+    #[must_use]
+    pub fn sequences(mut self, count: usize) -> Self {
+        self.sequences = Some(count);
+        self
+    }
+
+    /// Stored as `dtype`.
+    #[must_use]
+    pub fn dtype(mut self, dtype: Dtype) -> Self {
+        self.dtype = dtype;
+        self
+    }
+
+    /// Stored in this order.
+    #[must_use]
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
+    /// Width of q and k once they are mapped: the height of states.
+    #[must_use]
+    pub fn key_dim(&self) -> usize {
+        if self.feature_map == FeatureMap::Learned { 2 * self.feature_dim } else { self.head_dim }
+    }
+
+    /// Value heads that share q and k.
+    #[must_use]
+    pub fn group(&self) -> usize {
+        self.value_heads / self.heads.max(1)
+    }
+
+    /// Sequences, each with states of its own: N, or B.
+    #[must_use]
+    pub fn states(&self) -> usize {
+        self.sequences.unwrap_or(self.batch)
+    }
+
+    /// The factor of q.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "widths are at most a few hundred")]
+    pub fn resolved_scale(&self) -> f64 {
+        self.scale.unwrap_or_else(|| 1.0 / (self.head_dim as f64).sqrt())
+    }
+
+    /// The problem that passes are chosen for: this one, unless it stands in for another.
+    pub(crate) fn sized(&self) -> &Self {
+        self.chosen_for.as_deref().unwrap_or(self)
+    }
+
+    /// Checks that the problem makes sense.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`], naming the option or dimension, what was expected and what came.
+    pub fn validate(&self) -> Result<(), Error> {
+        for (name, size) in [("batch", self.batch), ("heads", self.heads), ("steps", self.steps)] {
+            if size == 0 {
+                return Err(Error::invalid(name, "expected at least 1, got 0"));
+            }
+        }
+        if self.value_heads == 0 || !self.value_heads.is_multiple_of(self.heads) {
+            return Err(Error::invalid(
+                "v",
+                format!("expected a multiple of the {} heads of q and k, got {}", self.heads, self.value_heads),
+            ));
+        }
+        let widest = if self.causal { MAX_DIM } else { MAX_WHOLE_DIM };
+        let widths =
+            [("head_dim", self.head_dim), ("value_dim", self.value_dim), ("key_dim", self.key_dim())];
+        for (name, dim) in widths {
+            if !(1..=widest).contains(&dim) {
+                let when = if self.causal { "" } else { " (not causal)" };
+                return Err(Error::invalid(name, format!("expected 1 to {widest}{when}, got {dim}")));
+            }
+        }
+        if !self.dtype.is_float() {
+            return Err(Error::invalid("dtype", format!("expected f32, f16 or bf16, got {}", self.dtype)));
+        }
+        for (name, x) in [("scale", self.resolved_scale()), ("eps", self.eps)] {
+            if !x.is_finite() || (name == "eps" && x < 0.0) {
+                return Err(Error::invalid(name, format!("expected a finite number, eps not below 0, got {x}")));
+            }
+        }
+        if self.sequences.is_some() && self.batch != 1 {
+            return Err(Error::invalid(
+                "cu_seqlens",
+                format!("packed sequences are one batch entry, got {}", self.batch),
+            ));
+        }
+        if self.sequences == Some(0) {
+            return Err(Error::invalid("cu_seqlens", "expected at least two elements, got one"));
+        }
+        self.validate_rules()?;
+        let elements = [self.len, self.steps, self.value_heads, self.batch, self.key_dim().max(self.value_dim)];
+        let count = elements.into_iter().try_fold(1usize, |n, d| n.checked_mul(d));
+        let states = [self.states(), self.value_heads, self.key_dim(), self.value_dim];
+        let states = states.into_iter().try_fold(1usize, |n, d| n.checked_mul(d));
+        if [count, states].into_iter().any(|n| n.is_none_or(|n| n > isize::MAX as usize / 8)) {
+            return Err(Error::invalid("q", "has more elements than can be addressed"));
+        }
+        Ok(())
+    }
+
+    /// Options that exclude each other.
+    fn validate_rules(&self) -> Result<(), Error> {
+        let add = self.rule == Rule::Add;
+        let refused = [
+            ("steps", self.steps > 1 && self.rule != Rule::Delta, "more than one step a token needs the rule delta"),
+            ("erase_key", self.erase_key.is_some() && self.rule != Rule::Delta, "needs the rule delta"),
+            (
+                "feature_map",
+                self.feature_map == FeatureMap::Learned && self.erases_by_another(),
+                "learned makes keys wider than what they are erased with",
+            ),
+            ("bonus", self.bonus.is_some() && !(add && self.causal), "needs the rule add, causal"),
+            ("normaliser", self.normalises() && !add, "needs the rule add"),
+            ("normaliser", self.normalises() && self.bonus.is_some(), "has no meaning with a bonus"),
+            ("causal", !self.causal && !add, "only the rule add has a form that is not causal"),
+            ("causal", !self.causal && self.gate != Gate::None, "a gate has no meaning if not causal"),
+            (
+                "direction",
+                !self.causal && self.direction != Direction::Forward,
+                "has no meaning if not causal: all tokens are read at once",
+            ),
+            (
+                "state_in",
+                self.direction == Direction::Both && (self.state_in || self.z_in),
+                "both directions have a state each: run them one by one to give them",
+            ),
+            (
+                "state_out",
+                self.direction == Direction::Both && (self.state_out || self.z_out),
+                "both directions have a state each: run them one by one to get them",
+            ),
+            ("z_in", (self.z_in || self.z_out) && !self.normalises(), "sums of keys need the normaliser sum"),
+            ("kv_len", self.kv_len.is_some() && self.sequences.is_some(), "packed sequences have lengths already"),
+        ];
+        for (name, wrong, message) in refused {
+            if wrong {
+                return Err(Error::invalid(name, message));
+            }
+        }
+        let mut names: Vec<&str> = vec!["q", "k", "v", "o", "g", "beta", "a", "b", "cu_seqlens"];
+        names.extend(["state_in", "state_out", "z_in", "z_out", "q_weight", "k_weight"]);
+        for (option, name) in
+            [("erase_key", &self.erase_key), ("bonus", &self.bonus), ("kv_len", &self.kv_len)]
+        {
+            let Some(name) = name else { continue };
+            if names.contains(&name.as_str()) {
+                return Err(Error::invalid(option, format!("there is another tensor called `{name}`")));
+            }
+            names.push(name);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn normalises(&self) -> bool {
+        self.normaliser == Normaliser::Sum
+    }
+}

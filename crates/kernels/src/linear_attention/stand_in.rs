@@ -1,0 +1,22 @@
+//! A small problem that runs with the shaders of a large one.
+
+use std::sync::Arc;
+
+use super::LinearAttention;
+
+impl LinearAttention {
+    /// A small problem with the same shaders: what a variant proves itself with. More than one chunk of most variants and an
+    /// uneven rest, two heads of keys.
+    pub(super) fn stand_in(&self) -> Self {
+        let group = self.group().min(2);
+        Self {
+            batch: 1,
+            heads: 2,
+            value_heads: 2 * group,
+            len: 141,
+            sequences: self.sequences.map(|_| 3),
+            chosen_for: Some(Arc::new(self.sized().clone())),
+            ..self.clone()
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The variants: how each would go about a problem, and what that would cost.
+
+use super::{LinearAttention, passes::{Maker, Run}, recurrent};
+use crate::{AdapterProfile, Cost, Error, VariantInfo};
+
+/// A variant's proposal for a problem on an adapter.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    pub(super) variant: &'static str,
+    pub(super) tiles: Vec<(String, String)>,
+    pub(super) threads: u32,
+    pub(super) workgroup_bytes: u32,
+    pub(super) cost: Cost,
+    pub(super) schedule: Schedule,
+}
+
+/// Sizes that a variant's shaders are made for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Schedule {
+    /// Token by token.
+    Recurrent(recurrent::Sizes),
+}
+
+impl Schedule {
+    /// The passes that compute the outputs from inputs that are ready.
+    pub(super) fn make(&self, maker: &mut Maker<'_>, run: &Run<'_>) -> Result<(), Error> {
+        match self {
+            Self::Recurrent(sizes) => sizes.make(maker, run),
+        }
+    }
+}
+
+/// A variant: its name, and a proposal or the reason why there is none.
+pub(super) struct Variant {
+    pub(super) info: VariantInfo,
+    pub(super) propose: fn(&LinearAttention, &AdapterProfile) -> Result<Candidate, String>,
+}
+
+pub(super) fn variants() -> [Variant; 1] {
+    [Variant {
+        info: VariantInfo {
+            name: "recurrent",
+            summary: "token by token, the state in registers: for decoding and short sequences; default WebGPU limits",
+        },
+        propose: recurrent::propose,
+    }]
+}

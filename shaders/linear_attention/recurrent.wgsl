@@ -1,0 +1,220 @@
+// Linear attention, token by token: the recurrence as it is defined.
+//
+//   S_t = D_t S_(t-1) + k_t (beta_t (v_t - x_t^T D_t S_(t-1)))^T          o_t = scale * S_t^T q_t
+//
+// Shapes    q, k [B, H, T, Dk]   v, o [B, HV, T, Dv]   states [N, HV, Dk, Dv]
+// Dispatch  x = slices of 4 * COLUMNS columns of Dv, y = value heads, z = sequences
+// Storage   a thread keeps DEPTH channels of four columns of the state in registers; rows of q, k, x and gates, and sums over
+//           channels, go through workgroup memory
+// Numerics  f32; gates are 0 or less, and a state loses exp(g) - 1 of itself
+// Source    Katharopoulos et al. 2020, equations 18 to 20; Yang et al. 2024, DeltaNet, equation 1
+
+import package::linear_attention::problem::{GATE, PADDED, STEPS, params, sequence_at, place_of, query_row, key_row, value_row, output_row, gate_of, channel_gate_of, loss, beta_of, state_of, sums_of};
+import package::linear_attention::state::{state4, put_state4};
+import package::linear_attention::sums::{NORMALISE, SUMS_IN, SUMS_OUT, BONUS, ADD_PARTIAL, z_in, z_out, bonus, first_o};
+import package::linear_attention::erase::{erase4};
+import package::shared::inputs::{q4, k4, v4};
+import package::shared::output::{put_o4};
+import package::shared::vector::{UNROLL_COMPONENTS};
+
+// Widths, rounded up to multiples of four.
+const HEAD_DIM: u32 = 64u;
+const VALUE_DIM: u32 = 64u;
+// Channels a thread owns, threads that share a column, and vectors of columns a workgroup owns.
+const DEPTH: u32 = 16u;
+const PARTS: u32 = 4u;
+const COLUMNS: u32 = 16u;
+// Whether v is corrected by what the state holds for x already; whether x is another than k; whether x reads the state
+// before it decays.
+const DELTA: bool = false;
+const ERASE_KEY: bool = false;
+const ERASE_FIRST: bool = false;
+const STATE_IN: bool = false;
+const STATE_OUT: bool = false;
+// Whether there are outputs beside the last state.
+const WRITE_O: bool = true;
+
+const THREADS: u32 = PARTS * COLUMNS;
+// Vectors of a staged row, and where the staged rows begin.
+const ROW: u32 = PARTS * DEPTH / 4u;
+const K_ROW: u32 = ROW;
+const X_ROW: u32 = 2u * ROW;
+const LOSS_ROW: u32 = 3u * ROW;
+const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && DEPTH % 4u == 0u;
+const_assert PARTS * DEPTH >= HEAD_DIM;
+
+var<workgroup> rows: array<vec4f, 4u * ROW>;
+var<workgroup> sums: array<vec4f, THREADS>;
+var<workgroup> denominators: array<f32, THREADS>;
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let pair_sequence = params.first_sequence + group.z;
+    let sequence = sequence_at(pair_sequence);
+    let batch = sequence.batch;
+    let head = params.first_head + group.y;
+    let lane = thread % COLUMNS;
+    let part = thread / COLUMNS;
+    let own_column = (group.x * COLUMNS + lane) * 4u;
+    // Lanes beyond the last column do what the last does, but for writing.
+    let column = min(own_column, VALUE_DIM - 4u);
+    let writes = own_column < VALUE_DIM;
+    let first_channel = part * DEPTH;
+    let state_at = state_of(pair_sequence, head);
+    let sums_at = sums_of(pair_sequence, head);
+
+    var state: array<vec4f, DEPTH>;
+    var z: array<f32, DEPTH>;
+    var own_bonus: array<f32, DEPTH>;
+    if STATE_IN {
+        for (var d = 0u; d < DEPTH; d += 1u) {
+            state[d] = state4(state_at, first_channel + d, column);
+        }
+    }
+    if SUMS_IN {
+        for (var d = 0u; d < DEPTH; d += 1u) {
+            let channel = first_channel + d;
+            z[d] = select(0.0, z_in[sums_at + min(channel, params.key_dim - 1u)], channel < params.key_dim);
+        }
+    }
+    if BONUS {
+        for (var d = 0u; d < DEPTH; d += 1u) {
+            own_bonus[d] = bonus[head * params.key_dim + min(first_channel + d, params.key_dim - 1u)];
+        }
+    }
+
+    for (var i = 0u; i < sequence.len * STEPS; i += 1u) {
+        let place = place_of(sequence, i / STEPS);
+        let step = i % STEPS;
+        let token = sequence.start + place;
+        let row = token * STEPS + step;
+        let kept = !PADDED || place < sequence.kept;
+        let emits = WRITE_O && step == STEPS - 1u;
+
+        workgroupBarrier();
+        for (var at = thread; at < ROW; at += THREADS) {
+            let from_channel = min(at * 4u, HEAD_DIM - 4u);
+            let inside = at * 4u < HEAD_DIM;
+            if WRITE_O {
+                rows[at] = select(vec4f(), q4(query_row(batch, head, token), from_channel) * params.scale, inside);
+            }
+            rows[K_ROW + at] = select(vec4f(), k4(key_row(batch, head, row), from_channel), inside && kept);
+            if ERASE_KEY {
+                rows[X_ROW + at] = select(vec4f(), erase4(batch, head, row, from_channel), inside && kept);
+            }
+            if GATE == 2u {
+                var lost: vec4f;
+                for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
+                    lost[c] = loss(channel_gate_of(batch, head, token, from_channel + c));
+                }
+                rows[LOSS_ROW + at] = select(vec4f(), lost, step == 0u && kept);
+            }
+        }
+        workgroupBarrier();
+
+        var change = select(vec4f(), v4(value_row(batch, head, row), column), kept);
+        var lost = 0.0;
+        if GATE == 1u {
+            lost = select(0.0, loss(gate_of(batch, head, token)), step == 0u && kept);
+        }
+        var o: vec4f;
+        var denominator = 0.0;
+        if BONUS {
+            // The state as it is before this token, and the token itself.
+            var own = 0.0;
+            for (var d = 0u; d < DEPTH; d += 1u) {
+                let q = rows[(first_channel + d) / 4u][d % 4u];
+                o += q * state[d];
+                own += q * own_bonus[d] * rows[K_ROW + (first_channel + d) / 4u][d % 4u];
+            }
+            o += own * change;
+        }
+        if DELTA {
+            var read: vec4f;
+            for (var d = 0u; d < DEPTH; d += 1u) {
+                if !ERASE_FIRST {
+                    if GATE == 2u {
+                        state[d] = fma(state[d], vec4f(rows[LOSS_ROW + (first_channel + d) / 4u][d % 4u]), state[d]);
+                    } else if GATE == 1u {
+                        state[d] = fma(state[d], vec4f(lost), state[d]);
+                    }
+                }
+                if ERASE_KEY {
+                    read += rows[X_ROW + (first_channel + d) / 4u][d % 4u] * state[d];
+                } else {
+                    read += rows[K_ROW + (first_channel + d) / 4u][d % 4u] * state[d];
+                }
+            }
+            sums[thread] = read;
+            workgroupBarrier();
+            for (var p = 0u; p < PARTS; p += 1u) {
+                change -= sums[p * COLUMNS + lane];
+            }
+            change *= select(0.0, beta_of(batch, head, row), kept);
+            workgroupBarrier();
+        }
+        for (var d = 0u; d < DEPTH; d += 1u) {
+            let k = rows[K_ROW + (first_channel + d) / 4u][d % 4u];
+            if !DELTA || ERASE_FIRST {
+                if GATE == 2u {
+                    state[d] = fma(state[d], vec4f(rows[LOSS_ROW + (first_channel + d) / 4u][d % 4u]), state[d]);
+                } else if GATE == 1u {
+                    state[d] = fma(state[d], vec4f(lost), state[d]);
+                }
+            }
+            state[d] = fma(vec4f(k), change, state[d]);
+            if NORMALISE {
+                if GATE == 2u {
+                    z[d] = fma(z[d], rows[LOSS_ROW + (first_channel + d) / 4u][d % 4u], z[d]);
+                } else if GATE == 1u {
+                    z[d] = fma(z[d], lost, z[d]);
+                }
+                z[d] += k;
+            }
+            if WRITE_O && !BONUS {
+                let q = rows[(first_channel + d) / 4u][d % 4u];
+                o = fma(vec4f(q), state[d], o);
+                if NORMALISE {
+                    denominator = fma(q, z[d], denominator);
+                }
+            }
+        }
+        if emits {
+            sums[thread] = o;
+            if NORMALISE {
+                denominators[thread] = denominator;
+            }
+            workgroupBarrier();
+            if part == 0u && writes {
+                for (var p = 1u; p < PARTS; p += 1u) {
+                    o += sums[p * COLUMNS + lane];
+                }
+                if NORMALISE {
+                    for (var p = 1u; p < PARTS; p += 1u) {
+                        denominator += denominators[p * COLUMNS + lane];
+                    }
+                    o /= denominator + params.eps;
+                }
+                let to = output_row(batch, head, token);
+                if ADD_PARTIAL {
+                    o += first_o[((batch * params.value_heads + head) * params.len + token) * (VALUE_DIM / 4u) + column / 4u];
+                }
+                put_o4(to, column, o);
+            }
+        }
+    }
+
+    if STATE_OUT && writes {
+        for (var d = 0u; d < DEPTH; d += 1u) {
+            put_state4(state_at, first_channel + d, column, state[d]);
+        }
+    }
+    if SUMS_OUT && group.x == 0u && lane == 0u {
+        for (var d = 0u; d < DEPTH; d += 1u) {
+            let channel = first_channel + d;
+            if channel < params.key_dim {
+                z_out[sums_at + channel] = z[d];
+            }
+        }
+    }
+}

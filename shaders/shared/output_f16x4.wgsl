@@ -1,0 +1,11 @@
+// Storage of o: f16 packed in pairs, every row starting on a multiple of four elements and a multiple of four long.
+//
+// The same function as in the other output_* modules. Rows are given by the offset of their first element, columns by the
+// first of four.
+// Pairs lie in u32s whatever the adapter: the bytes are those of native 16-bit storage, and no feature is needed.
+
+@group(0) @binding(4) var<storage, read_write> o: array<vec2u>;
+
+fn put_o4(row: u32, column: u32, value: vec4f) {
+    o[(row + column) / 4u] = vec2u(pack2x16float(value.xy), pack2x16float(value.zw));
+}
