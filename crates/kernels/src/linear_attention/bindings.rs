@@ -2,7 +2,7 @@
 
 use super::{Gate, LinearAttention, Rule, passes::Maker};
 use crate::{
-    Error, Limits, Name, PassBinding, Port, Source, Strides,
+    Error, Limits, Name, PassBinding, Port, PortRole, Source, Strides,
     ranges::{ByteRange, byte_range},
 };
 
@@ -116,6 +116,10 @@ impl Maker<'_> {
         piece: &Piece,
     ) -> Result<(PassBinding, u32), Error> {
         let index = self.port_index(name)?;
+        if let Some(nothing) = self.nothing.filter(|_| self.ports[index].span == 0) {
+            let written = self.ports[index].role == PortRole::Output;
+            return Ok((PassBinding { name: variable.into(), ..self.whole("", nothing[usize::from(written)]) }, 0));
+        }
         let range = self.spec.range(&self.ports[index], piece, self.limits);
         let most = self.limits.max_storage_buffer_binding_size;
         if range.size_bytes > most {
@@ -127,7 +131,7 @@ impl Maker<'_> {
             name: variable.into(),
             source: Source::Port(index),
             offset_bytes: range.offset_bytes,
-            size_bytes: range.size_bytes.max(4),
+            size_bytes: range.size_bytes,
         };
         Ok((binding, range.base))
     }

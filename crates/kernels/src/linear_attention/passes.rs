@@ -30,6 +30,8 @@ pub(super) struct Maker<'a> {
     prepared_at: Option<usize>,
     /// The outputs of the other direction, where both are summed.
     partial_at: Option<usize>,
+    /// What is bound in place of tensors without elements, read and written.
+    pub(super) nothing: Option<[usize; 2]>,
 }
 
 /// What one direction of one piece is made of.
@@ -62,7 +64,12 @@ impl<'a> Maker<'a> {
             pieces: Vec::new(),
             prepared_at: None,
             partial_at: None,
+            nothing: None,
         };
+        if spec.len == 0 {
+            let read = maker.add_scratch("foveal.linear.nothing_read", 16)?;
+            maker.nothing = Some([read, maker.add_scratch("foveal.linear.nothing_written", 16)?]);
+        }
         maker.pieces = maker.cut()?;
         Ok(maker)
     }

@@ -109,6 +109,9 @@ impl Maker<'_> {
     /// The passes that fill the buffer at scratch `at` for a piece.
     pub(super) fn prepare(&mut self, at: usize, piece: &Piece) -> Result<(), Error> {
         let spec = self.spec;
+        if spec.len == 0 {
+            return Ok(());
+        }
         let map = spec.feature_map;
         let learned = |name| (map == FeatureMap::Learned).then_some(name);
         let plain = |tensor, region, phase, factor| Source {
