@@ -25,6 +25,7 @@
 //! ```
 
 mod bindings;
+mod broadcast;
 mod cases;
 mod fill;
 mod operator;
@@ -41,6 +42,7 @@ mod recurrent;
 mod reference;
 mod spec;
 mod stand_in;
+mod states;
 mod variants;
 mod words;
 

@@ -3,7 +3,7 @@
 use super::{
     LinearAttention,
     bindings::Uses,
-    passes::{Maker, Output, Run},
+    passes::{Maker, Run},
     variants::{Candidate, Schedule},
 };
 use crate::{
@@ -90,28 +90,11 @@ impl Sizes {
         let uses = Uses { q: causal, k_and_v: true, o: causal, factors: true, lengths: true };
         let request = maker.request("linear_attention/recurrent", run);
         let request = maker
-            .with_factors(request)
-            .replace("linear_attention/state", maker.state_module())
+            .with_states(maker.with_factors(request), run)
             .tunable("DEPTH", small(DEPTH))
             .tunable("PARTS", small(self.parts))
-            .tunable("COLUMNS", small(self.columns))
-            .tunable("STATE_IN", spec.state_in)
-            .tunable("STATE_OUT", spec.state_out || !causal)
-            .tunable("NORMALISE", spec.normalises())
-            .tunable("SUMS_IN", spec.z_in)
-            .tunable("SUMS_OUT", spec.z_out || (spec.normalises() && !causal))
-            .tunable("BONUS", spec.bonus.is_some())
-            .tunable("ADD_PARTIAL", run.o == Output::Second)
-            .tunable("WRITE_O", causal);
-        let mut bound = maker.inputs_and_output(run, uses)?;
-        if spec.state_in {
-            bound.0.push(maker.bind("state_in", "state_in", run.piece)?.0);
-        }
-        if spec.z_in {
-            bound.0.push(maker.bind("z_in", "z_in", run.piece)?.0);
-        }
-        let last = maker.last_states(run.piece, !causal)?;
-        bound.0.extend(last.iter().cloned());
+            .tunable("COLUMNS", small(self.columns));
+        let (bound, last) = maker.with_state_bindings(run, uses)?;
         maker.push("recurrent", request, run, bound, spec.value_dim.div_ceil(4 * self.columns))?;
         if causal { Ok(()) } else { maker.read_states(run, &last) }
     }

@@ -1,6 +1,10 @@
 //! The variants: how each would go about a problem, and what that would cost.
 
-use super::{LinearAttention, passes::{Maker, Run}, recurrent};
+use super::{
+    LinearAttention, broadcast,
+    passes::{Maker, Run},
+    recurrent,
+};
 use crate::{AdapterProfile, Cost, Error, VariantInfo};
 
 /// A variant's proposal for a problem on an adapter.
@@ -19,6 +23,8 @@ pub(super) struct Candidate {
 pub(super) enum Schedule {
     /// Token by token.
     Recurrent(recurrent::Sizes),
+    /// Chunk by chunk, a subgroup a slice of the state.
+    Broadcast(broadcast::Sizes),
 }
 
 impl Schedule {
@@ -26,6 +32,7 @@ impl Schedule {
     pub(super) fn make(&self, maker: &mut Maker<'_>, run: &Run<'_>) -> Result<(), Error> {
         match self {
             Self::Recurrent(sizes) => sizes.make(maker, run),
+            Self::Broadcast(sizes) => sizes.make(maker, run),
         }
     }
 }
@@ -36,12 +43,22 @@ pub(super) struct Variant {
     pub(super) propose: fn(&LinearAttention, &AdapterProfile) -> Result<Candidate, String>,
 }
 
-pub(super) fn variants() -> [Variant; 1] {
-    [Variant {
-        info: VariantInfo {
-            name: "recurrent",
-            summary: "token by token, the state in registers: for decoding and short sequences; default WebGPU limits",
+pub(super) fn variants() -> [Variant; 2] {
+    [
+        Variant {
+            info: VariantInfo {
+                name: "recurrent",
+                summary: "token by token, the state in registers: for decoding and short sequences; default WebGPU limits",
+            },
+            propose: recurrent::propose,
         },
-        propose: recurrent::propose,
-    }]
+        Variant {
+            info: VariantInfo {
+                name: "broadcast",
+                summary: "chunk by chunk, a lane owns columns of the state and loads a row of each chunk; for drivers that run on \
+                          the CPU, with subgroups of 4 or 8",
+            },
+            propose: broadcast::propose,
+        },
+    ]
 }
