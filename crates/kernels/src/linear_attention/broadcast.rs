@@ -20,8 +20,15 @@ pub(super) struct Sizes {
     pub(super) columns: usize,
 }
 
-/// Elements of a state that a lane keeps: text and compile time grow with them.
+/// Elements of a state that a lane keeps, at most. Text and compile time grow with them, to about five seconds on lavapipe.
 const MOST_ELEMENTS: usize = 512;
+
+/// Those of problems that run for milliseconds, which is not worth seconds of compiling.
+const FEW_ELEMENTS: usize = 256;
+const FEW_MULTIPLY_ADDS: f64 = 1e8;
+
+/// What a software driver takes to compile an FMA of the text.
+const COMPILED_FMA: std::time::Duration = std::time::Duration::from_micros(300);
 
 pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Result<Candidate, String> {
     let Some((least, most)) = adapter.features.subgroups else {
@@ -41,6 +48,8 @@ pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
         return Err(format!("a lane keeps at most {} channels of four columns", MOST_ELEMENTS / 4));
     }
     let pairs = spec.states() * spec.value_heads;
+    let multiply_adds = spec.work_of().flops / 2.0;
+    let fits = if multiply_adds < FEW_MULTIPLY_ADDS { fits.min(FEW_ELEMENTS / (4 * tall)).max(1) } else { fits };
     // No more columns than there are, and two workgroups for two cores, if loading q and k twice is all it takes.
     let mut columns = fits.min(wide.div_ceil(lanes)).max(1);
     if pairs == 1 && columns > 1 && wide.div_ceil(lanes * columns) == 1 {
@@ -64,12 +73,16 @@ pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
         occupancy: occupancy(float(pairs * slices), adapter),
         ..Cost::default()
     };
+    let mut cost = timed(cost, adapter);
+    // Compiled once, run a thousand times: what is rarely run had better be short.
+    let text = over_state * float(4 * columns * tall * lanes);
+    cost.time += COMPILED_FMA.mul_f64(text / 1000.0);
     Ok(Candidate {
         variant: "broadcast",
         tiles: vec![tile("rows a chunk", lanes), tile("columns a lane", 4 * columns)],
         threads: small(lanes),
         workgroup_bytes: 0,
-        cost: timed(cost, adapter),
+        cost,
         schedule: Schedule::Broadcast(Sizes { lanes, columns }),
     })
 }
