@@ -49,7 +49,8 @@ pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
     }
     let pairs = spec.states() * spec.value_heads;
     let multiply_adds = spec.work_of().flops / 2.0;
-    let fits = if multiply_adds < FEW_MULTIPLY_ADDS { fits.min(FEW_ELEMENTS / (4 * tall)).max(1) } else { fits };
+    let fits =
+        if multiply_adds < FEW_MULTIPLY_ADDS { fits.min(FEW_ELEMENTS / (4 * tall)).max(1) } else { fits };
     // No more columns than there are, and two workgroups for two cores, if loading q and k twice is all it takes.
     let mut columns = fits.min(wide.div_ceil(lanes)).max(1);
     if pairs == 1 && columns > 1 && wide.div_ceil(lanes * columns) == 1 {

@@ -12,9 +12,7 @@ use super::{
     variants::Schedule,
 };
 use crate::{
-    Error, Limits, Pass, PassBinding, Port, Scratch, Strides,
-    cost::small,
-    ranges::ranges,
+    Error, Limits, Pass, PassBinding, Port, Scratch, Strides, cost::small, ranges::ranges,
     storage::storage_module,
 };
 
@@ -220,11 +218,7 @@ impl<'a> Maker<'a> {
     }
 
     /// The bindings of inputs, o and factors, where they lie, and the uniform's fields beside the problem's own.
-    pub(super) fn inputs_and_output(
-        &self,
-        run: &Run<'_>,
-        uses: Uses,
-    ) -> Result<Bound, Error> {
+    pub(super) fn inputs_and_output(&self, run: &Run<'_>, uses: Uses) -> Result<Bound, Error> {
         let (spec, piece) = (self.spec, run.piece);
         let mut bindings = Vec::new();
         let mut places = Places::default();
