@@ -1,8 +1,9 @@
 //! The figures of the README, measured on one adapter in one run: `cargo run --release -p foveal-benches`.
 //!
 //! Ratios only: a share of the FMA peak that is measured in the same run, or one time over another. `--json` prints them as
-//! one document. The process times need the `foveal` command beside this one: `cargo build --release` makes it.
+//! one document; `attention`, `masks`, `linear` choose some of them. The process times need the `foveal` command beside this one: `cargo build --release` makes it.
 
+mod linear;
 mod masks;
 mod process;
 
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
-use foveal::{Constraints, Dtype, Engine, HostTensor, Options, Problem, Roofline, Rows, Timing, compare};
+use foveal::{Constraints, Dtype, Engine, HostTensor, Options, Problem, Rows, Timing, compare};
 use foveal_kernels::attention::Attention;
 use serde::Serialize;
 
@@ -39,8 +40,18 @@ struct Report {
 }
 
 fn main() -> Result<()> {
-    let json = std::env::args().skip(1).any(|argument| argument == "--json");
-    let report = pollster::block_on(measure())?;
+    let (flags, wanted): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
+    for given in flags.iter().chain(&wanted) {
+        let known = ["--json", "attention", "masks", "linear"];
+        anyhow::ensure!(
+            known.contains(&given.as_str()),
+            "expected some of {}, got `{given}`",
+            known.join(", ")
+        );
+    }
+    let json = !flags.is_empty();
+    let report = pollster::block_on(measure(&wanted))?;
     if json {
         println!("{}", serde_json::to_string_pretty(&report)?);
         return Ok(());
@@ -67,7 +78,8 @@ pub(crate) fn dense(len: usize, dim: usize) -> Attention {
     Attention::new([1, 8, len, dim], [1, 8, len, dim])
 }
 
-async fn measure() -> Result<Report> {
+async fn measure(wanted: &[String]) -> Result<Report> {
+    let wants = |part: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == part);
     let engine = Engine::new(Options::default()).await.context("these figures need an adapter")?;
     let software = engine.profile().name.to_lowercase();
     let four_wide = software.contains("swiftshader");
@@ -76,10 +88,27 @@ async fn measure() -> Result<Report> {
     // The first kernel of a process also warms caches and clocks.
     median(&engine, &dense(512, 64)).await?;
     let mut figures = Vec::new();
-    let plain = median(&engine, &dense(1024, 64)).await?;
-    let wide = median(&engine, &dense(1024, 128)).await?;
+    let mut peak = before.peak_gflops();
+    if wants("attention") {
+        figures.extend(attention(&engine, four_wide, &mut peak).await?);
+    }
+    if wants("masks") {
+        figures.extend(masks::measure(&engine, !four_wide).await?);
+    }
+    if wants("linear") {
+        figures.extend(linear::measure(&engine, !four_wide).await?);
+    }
+    Ok(Report { adapter: engine.profile().name.clone(), peak_gflops: peak, figures })
+}
+
+/// The figures of attention without masks. `peak` is raised if the machine is found to be faster than it was.
+async fn attention(engine: &Engine, four_wide: bool, peak: &mut f64) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    let plain = median(engine, &dense(1024, 64)).await?;
+    let wide = median(engine, &dense(1024, 128)).await?;
     let after = engine.measure().await?;
-    let peak = Roofline::peak_gflops(&before).max(after.peak_gflops());
+    *peak = peak.max(after.peak_gflops());
+    let peak = *peak;
     let bar = |lavapipe: f64, swiftshader: f64| Some(if four_wide { swiftshader } else { lavapipe });
     let mut figure = |what: &str, value: f64, unit: &'static str, bar: Option<f64>, more: bool| {
         figures.push(Figure { what: what.to_owned(), value, unit, bar, more });
@@ -88,20 +117,20 @@ async fn measure() -> Result<Report> {
     figure("dense T=1024 D=64, of the FMA peak", share(&dense(1024, 64), plain), "", bar(0.35, 0.30), true);
     figure("dense T=1024 D=128, of the FMA peak", share(&dense(1024, 128), wide), "", bar(0.25, 0.20), true);
 
-    let long = median(&engine, &dense(2048, 64)).await?;
-    let causal = median(&engine, &dense(2048, 64).causal()).await?;
+    let long = median(engine, &dense(2048, 64)).await?;
+    let causal = median(engine, &dense(2048, 64).causal()).await?;
     let over = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
     figure("causal over dense time, T=2048", over(causal, long), "", Some(0.60), false);
-    let half = median(&engine, &dense(1024, 64).dtype(Dtype::F16)).await?;
+    let half = median(engine, &dense(1024, 64).dtype(Dtype::F16)).await?;
     figure("f16 over f32 time, T=1024", over(half, plain), "", bar(1.1, 1.3), false);
-    let naive = time(&engine, &dense(1024, 64), &Constraints::variant("naive"), 5).await?;
+    let naive = time(engine, &dense(1024, 64), &Constraints::variant("naive"), 5).await?;
     figure("naive over chosen time, T=1024", over(naive, plain), "", None, true);
 
     let plan = engine.plan(&dense(16_384, 64))?;
     #[expect(clippy::cast_precision_loss, reason = "shown in megabytes")]
     let scratch = plan.scratch_bytes() as f64 / 1e6;
     figure("memory beyond inputs and outputs, T=16384", scratch, "MB", Some(1.0), false);
-    figure("plan", planning(&engine)?.as_secs_f64() * 1e3, "ms", Some(1.0), false);
+    figure("plan", planning(engine)?.as_secs_f64() * 1e3, "ms", Some(1.0), false);
     if let Some([cold, warm]) = process::first_results(&engine.profile().name)? {
         figure("first result of a fresh process, nothing cached", cold.as_secs_f64(), "s", Some(8.0), false);
         figure(
@@ -112,8 +141,7 @@ async fn measure() -> Result<Report> {
             false,
         );
     }
-    figures.extend(masks::measure(&engine, !four_wide).await?);
-    Ok(Report { adapter: engine.profile().name.clone(), peak_gflops: peak, figures })
+    Ok(figures)
 }
 
 async fn median(engine: &Engine, spec: &Attention) -> Result<Duration> {
@@ -123,7 +151,7 @@ async fn median(engine: &Engine, spec: &Attention) -> Result<Duration> {
 /// The median time of a problem, after its result was checked.
 pub(crate) async fn time(
     engine: &Engine,
-    spec: &Attention,
+    spec: &dyn Problem,
     constraints: &Constraints,
     repeats: usize,
 ) -> Result<Duration> {
