@@ -257,9 +257,9 @@ impl LinearAttention {
         }
         self.validate_rules()?;
         let elements = [self.len, self.steps, self.value_heads, self.batch, self.key_dim().max(self.value_dim)];
-        let count = elements.into_iter().try_fold(1usize, |n, d| n.checked_mul(d));
+        let count = elements.into_iter().try_fold(1usize, usize::checked_mul);
         let states = [self.states(), self.value_heads, self.key_dim(), self.value_dim];
-        let states = states.into_iter().try_fold(1usize, |n, d| n.checked_mul(d));
+        let states = states.into_iter().try_fold(1usize, usize::checked_mul);
         if [count, states].into_iter().any(|n| n.is_none_or(|n| n > isize::MAX as usize / 8)) {
             return Err(Error::invalid("q", "has more elements than can be addressed"));
         }
