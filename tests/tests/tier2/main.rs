@@ -6,6 +6,8 @@
 mod adversarial;
 mod cases;
 mod deterministic;
+mod linear;
+mod linear_isolation;
 mod lists;
 mod lost;
 mod pieces;
