@@ -6,6 +6,7 @@
 mod adversarial;
 mod cases;
 mod deterministic;
+mod golden;
 mod linear;
 mod linear_isolation;
 mod lists;
