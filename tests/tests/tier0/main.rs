@@ -5,6 +5,7 @@ mod golden;
 mod kernels;
 mod layering;
 mod linear;
+mod linear_options;
 mod linear_tasks;
 mod options;
 mod plans;

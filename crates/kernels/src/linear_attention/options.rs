@@ -17,7 +17,11 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         value: "none|constant|scalar|vector",
         help: "the decay D = exp(g), g <= 0: g [HV], [B, T, HV] or [B, T, HV, Dk] (default: none)",
     },
-    OptionSpec { name: "steps", value: "N", help: "delta steps a token: k, v and beta have T * N rows (default: 1)" },
+    OptionSpec {
+        name: "steps",
+        value: "N",
+        help: "delta steps a token: k, v and beta have T * N rows (default: 1)",
+    },
     OptionSpec {
         name: "causal",
         value: "",
@@ -46,8 +50,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec { name: "eps", value: "X", help: "what is added to those denominators (default: 1e-6)" },
     OptionSpec {
         name: "scale",
-        value: "X|NAME",
-        help: "factor of the scores, or the name of a tensor [H] of them (default: 1/sqrt(Dk))",
+        value: "X",
+        help: "factor of q, after the feature map (default: 1/sqrt(Dk))",
     },
     OptionSpec {
         name: "erase_key",
@@ -79,13 +83,21 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         value: "kv|vk",
         help: "order of the dimensions of states: [N, HV, Dk, Dv] or [N, HV, Dv, Dk] (default: kv)",
     },
-    OptionSpec { name: "state_in", value: "", help: "begin from the tensor state_in (default: if it is given)" },
+    OptionSpec {
+        name: "state_in",
+        value: "",
+        help: "begin from the tensor state_in (default: if it is given)",
+    },
     OptionSpec {
         name: "state_out",
         value: "",
         help: "compute the last states too (default: true, but for both directions)",
     },
-    OptionSpec { name: "z_in", value: "", help: "begin sums of keys from the tensor z_in (default: if it is given)" },
+    OptionSpec {
+        name: "z_in",
+        value: "",
+        help: "begin sums of keys from the tensor z_in (default: if it is given)",
+    },
 ];
 
 /// The sizes of a tensor with tokens: batch, heads, positions, width.
@@ -155,7 +167,12 @@ pub(super) fn with_options(
         let known = OPTIONS.iter().any(|option| option.name == name);
         if !known && !["op", "dtype", "fill"].contains(&name.as_str()) {
             let known: Vec<&str> = OPTIONS.iter().map(|option| option.name).collect();
-            return Err(Error::invalid(name, format!("not an option of linear: {}", known.join(", "))));
+            let meant = crate::expr::closest(name, known.iter().copied());
+            let meant = meant.map_or(String::new(), |meant| format!("; did you mean `{meant}`?"));
+            return Err(Error::invalid(
+                name,
+                format!("not an option of linear: {}{meant}", known.join(", ")),
+            ));
         }
     }
     let has = |name: &str| given.is_some_and(|given| given.contains(&name));
@@ -171,7 +188,8 @@ pub(super) fn with_options(
     spec.normaliser = word(options, "normaliser")?;
     spec.eps = number(options, "eps")?.unwrap_or(spec.eps);
     if let Some(Value::String(name)) = options.get("scale") {
-        let message = format!("a scale of its own for each head (tensor `{name}`) is not served; fold it into q");
+        let message =
+            format!("a scale of its own for each head (tensor `{name}`) is not served; fold it into q");
         return Err(Error::unsupported("scale", message));
     }
     spec.scale = number(options, "scale")?;
@@ -180,8 +198,12 @@ pub(super) fn with_options(
     spec.kv_len = text(options, "kv_len")?.map(str::to_owned);
     spec.layout = word(options, "layout")?;
     spec.state_layout = word(options, "state_layout")?;
-    if spec.sequences.is_none() {
-        spec.sequences = count(options, "sequences")?;
+    match (spec.sequences, count(options, "sequences")?) {
+        (Some(held), Some(asked)) if held != asked => {
+            let message = format!("expected {held}, as many as cu_seqlens has, got {asked}");
+            return Err(Error::invalid("sequences", message));
+        }
+        (held, asked) => spec.sequences = held.or(asked),
     }
     let both = spec.direction == super::Direction::Both;
     spec.state_in = flag(options, "state_in")?.unwrap_or_else(|| has("state_in"));
