@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use foveal_kernels::linear_attention::{Direction, Gate, LinearAttention, Rule};
 use foveal_kernels::{Dtype, Layout, Problem};
 use foveal_tests::harness::{self, Output};
-use foveal_tests::linear::{Given, Tensor, Tensors};
+use foveal_tests::linear::{Given, Tensor, Tensors, off};
 
 use crate::engine_or_skip;
 use crate::linear::{Refused, kernel, variants};
@@ -89,6 +89,29 @@ fn nan_stays_within_its_head() -> Result<()> {
                 // A comparison may take a NaN for a gate of 0.
                 ensure!(seen || name == "g", "{}: the head itself shows none", what());
             }
+        }
+    }
+    Ok(())
+}
+
+/// A gate of minus infinity, the logarithm of 0, forgets everything, and is no reason for a NaN.
+#[test]
+fn gates_of_minus_infinity_forget() -> Result<()> {
+    let engine = engine_or_skip!();
+    for spec in specs() {
+        let given = Given::random(spec.clone(), 13)?;
+        let g = given.tensor("g");
+        let infinite = g.map(|[.., t, d], x| if (t * 7 + d * 3) % 11 == 0 { f64::NEG_INFINITY } else { x });
+        let given = given.with("g", infinite);
+        let tolerance = spec.tolerance("o").rel_rmse;
+        for variant in variants()? {
+            let kernel = match kernel(&engine, &spec, variant) {
+                Ok(kernel) => kernel,
+                Err(error) if error.is::<Refused>() => continue,
+                Err(error) => return Err(error),
+            };
+            let off = off(&given.on(&engine, &kernel)?, &given.reference()?);
+            ensure!(off < tolerance, "{variant} is {off:.1e} off: {}", spec.describe());
         }
     }
     Ok(())

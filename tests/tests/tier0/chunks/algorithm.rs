@@ -24,6 +24,8 @@ pub(crate) enum Decays {
     Sums,
     /// Differences of cumulative sums: one subtraction, which cancels.
     Differences,
+    /// The same with sums held as a whole number and a rest below one: the whole numbers' difference is exact.
+    Parts,
 }
 
 /// Log decays of rows, in log2.
@@ -41,7 +43,25 @@ impl<R: Real> Gates<R> {
         match self.decays {
             Decays::Sums => sum(from..to),
             Decays::Differences => sum(0..to) - sum(0..from),
+            Decays::Parts => {
+                let (first, last) = (self.parts(from, column), self.parts(to, column));
+                let exponent = (last.0 - first.0) + (last.1 - first.1);
+                // Rests are rounded: a decay of almost nothing may come out as growth by as little.
+                if exponent > R::default() { R::default() } else { exponent }
+            }
         }
+    }
+
+    /// The sum of the first gates as a whole number and what is left of it.
+    fn parts(&self, count: usize, column: usize) -> (R, R) {
+        let (mut whole, mut rest) = (R::default(), R::default());
+        for row in 0..count {
+            let gate = self.by_row.at(row, column);
+            rest += gate - gate.floor();
+            whole += gate.floor() + rest.floor();
+            rest = rest - rest.floor();
+        }
+        (whole, rest)
     }
 
     /// What is left at boundary `to` of what a channel held at boundary `from`.

@@ -7,7 +7,7 @@ mod algorithm;
 mod maps;
 mod real;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use foveal_kernels::Problem;
 use foveal_kernels::linear_attention::{Fill, Gate, Gates as GateFill, LinearAttention, Rule};
 use foveal_tests::linear::{Given, Tensor, Tensors, off};
@@ -138,46 +138,44 @@ fn describe(spec: &LinearAttention) -> String {
 }
 
 /// The worst error of all problems by all chunk lengths, no head's above `allowed`.
-fn worst<R: Real>(decays: Decays, lengths: fn(usize) -> [usize; 5], allowed: f64) -> Result<f64> {
+fn worst<R: Real>(decays: Decays, lengths: fn(usize) -> [usize; 5], allowed: f64) -> Result<()> {
     let mut tasks = Vec::new();
     for chunk in CHUNKS {
         for len in lengths(chunk) {
             tasks.extend(specs(len).into_iter().map(|spec| (spec, chunk)));
         }
     }
-    let errors = parallel::map(&tasks, |(spec, chunk)| -> Result<f64> {
+    let errors = parallel::map(&tasks, |(spec, chunk)| -> Result<(f64, String)> {
         let given = Given::random(spec.clone(), 17)?;
         let error = off(&by_chunks::<R>(&given, *chunk, decays), &given.reference()?);
-        ensure!(
-            error <= allowed,
-            "{} by chunks of {chunk}: {error:.1e}, {allowed:.0e} allowed",
-            describe(spec)
-        );
-        Ok(error)
+        let name = format!("{} by chunks of {chunk}", describe(spec));
+        ensure!(error <= allowed, "{name}: {error:.1e}, {allowed:.0e} allowed");
+        Ok((error, name))
     });
     let count = errors.len();
-    let worst = errors.into_iter().collect::<Result<Vec<f64>>>()?.into_iter().fold(0.0, f64::max);
+    let errors = errors.into_iter().collect::<Result<Vec<_>>>()?;
+    let (worst, name) = errors.into_iter().max_by(|a, b| a.0.total_cmp(&b.0)).context("no problem")?;
     let of = std::any::type_name::<R>();
-    say(&format!("{count} problems by chunks in {of}, {decays:?}: worst relative RMSE {worst:.1e}"));
-    Ok(worst)
+    say(&format!("{count} problems by chunks in {of}, {decays:?}: {worst:.1e} at worst, {name}"));
+    Ok(())
 }
 
 #[test]
 fn chunks_are_the_recurrence_in_f64() -> Result<()> {
     worst::<f64>(Decays::Sums, lengths, 1e-10)?;
     // The same algorithm with the other decays: the shorter lengths tell.
-    worst::<f64>(Decays::Differences, |chunk| [1, chunk - 1, chunk, chunk + 1, 3 * chunk], 1e-10)?;
-    Ok(())
+    worst::<f64>(Decays::Differences, |chunk| [1, chunk - 1, chunk, chunk + 1, 3 * chunk], 1e-10)
 }
 
 #[test]
 fn chunks_are_the_recurrence_in_f32() -> Result<()> {
     worst::<f32>(Decays::Sums, lengths, 5e-6)?;
-    Ok(())
+    worst::<f32>(Decays::Parts, |chunk| [1, chunk - 1, chunk, chunk + 1, 3 * chunk], 5e-6)
 }
 
-/// Why kernels sum the gates between two rows and do not subtract cumulative sums: beside a gate of -1e4 the small gates of
-/// the rows after it are lost in f32, and rows that follow each other are decayed wrongly. Up to -20 a gate nothing is lost.
+/// Why kernels do not just subtract cumulative sums: beside a gate of -1e4 the small gates of the rows after it are lost in
+/// f32, and rows that follow each other are decayed wrongly. Sums of the gates in between, and sums in two parts, lose
+/// nothing. Up to -20 a gate neither do differences.
 #[test]
 fn differences_of_cumulative_sums_lose_small_gates_beside_extreme_ones() -> Result<()> {
     for gate in [Gate::Scalar, Gate::Vector] {
@@ -190,12 +188,12 @@ fn differences_of_cumulative_sums_lose_small_gates_beside_extreme_ones() -> Resu
                 let error = error(fill, Decays::Differences)?;
                 ensure!(error < 1e-6, "{rule}, {gate} gate, {fill:?}: {error:.1e}");
             }
-            let (sums, differences) =
-                (error(GateFill::Extreme, Decays::Sums)?, error(GateFill::Extreme, Decays::Differences)?);
-            say(&format!(
-                "{rule}, {gate} gate to -1e4 in f32: sums {sums:.1e}, differences {differences:.1e}"
-            ));
-            ensure!(sums < 5e-7 && differences > 5e-5, "{rule}, {gate} gate: {sums:.1e}, {differences:.1e}");
+            let extreme = |decays| error(GateFill::Extreme, decays);
+            let (sums, parts) = (extreme(Decays::Sums)?, extreme(Decays::Parts)?);
+            let differences = extreme(Decays::Differences)?;
+            let errors = format!("sums {sums:.1e}, parts {parts:.1e}, differences {differences:.1e}");
+            say(&format!("{rule}, {gate} gate to -1e4 in f32: {errors}"));
+            ensure!(sums < 5e-7 && parts < 1e-6 && differences > 5e-5, "{rule}, {gate} gate: {errors}");
         }
     }
     Ok(())

@@ -19,6 +19,7 @@ pub(crate) trait Real:
     fn of(x: f64) -> Self;
     fn wide(self) -> f64;
     fn power_of_two(self) -> Self;
+    fn floor(self) -> Self;
 }
 
 impl Real for f64 {
@@ -32,6 +33,10 @@ impl Real for f64 {
 
     fn power_of_two(self) -> Self {
         self.exp2()
+    }
+
+    fn floor(self) -> Self {
+        self.floor()
     }
 }
 
@@ -47,6 +52,10 @@ impl Real for f32 {
 
     fn power_of_two(self) -> Self {
         self.exp2()
+    }
+
+    fn floor(self) -> Self {
+        self.floor()
     }
 }
 
