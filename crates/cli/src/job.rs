@@ -63,30 +63,40 @@ impl Job {
         };
         options.remove("op");
         options.extend(given(operator)?);
-        let tensors: Vec<(String, HostTensor)> = file
-            .tensors
-            .into_iter()
-            .map(|(name, tensor)| Ok((name, convert(tensor, dtype)?)))
+        let given: Vec<(String, HostTensor)> = file.tensors.into_iter().collect();
+        let Some(dtype) = dtype else {
+            let problem = operator.problem(&options, &given)?;
+            return Ok(Self { operator, problem, options, tensors: given });
+        };
+        let converted: Vec<(String, HostTensor)> = given
+            .iter()
+            .map(|(name, tensor)| Ok((name.clone(), convert(tensor, dtype)?)))
             .collect::<Result<_>>()?;
-        let problem = operator.problem(&options, &tensors)?;
+        let problem = operator.problem(&options, &converted)?;
+        // What the problem stores as f32 whatever its type, such as gates and states, stays as it is.
+        let stored = |name: &str| problem.ports().iter().any(|port| port.name == name && port.dtype == dtype);
+        let pairs = given.into_iter().zip(converted);
+        let tensors =
+            pairs.map(|(given, converted)| if stored(&given.0) { converted } else { given }).collect();
         Ok(Self { operator, problem, options, tensors })
     }
 
     /// The same with the outputs that are computed on request only, except those that were declined. Such an output is a
     /// flag of its own name.
-    pub(crate) fn with_all_outputs(mut self) -> Result<Self> {
+    pub(crate) fn with_all_outputs(mut self) -> Self {
         for spec in self.operator.options().iter().filter(|spec| spec.value.is_empty()) {
             if self.options.contains_key(spec.name) {
                 continue;
             }
             let mut options = self.options.clone();
             options.insert(spec.name.to_owned(), Value::Bool(true));
-            let problem = self.operator.problem(&options, &self.tensors)?;
+            // A flag that is no output may ask for a tensor that there is none of.
+            let Ok(problem) = self.operator.problem(&options, &self.tensors) else { continue };
             if problem.ports().iter().any(|port| port.name == spec.name && port.role == PortRole::Output) {
                 (self.problem, self.options) = (problem, options);
             }
         }
-        Ok(self)
+        self
     }
 
     /// The tensors that the problem reads.
@@ -148,11 +158,11 @@ pub(crate) fn check_variant(name: Option<&str>, of: &[&'static dyn Operator]) ->
 }
 
 /// Floating-point values in another storage type; indices and masks as they are.
-fn convert(tensor: HostTensor, dtype: Option<Dtype>) -> Result<HostTensor> {
+fn convert(tensor: &HostTensor, dtype: Dtype) -> Result<HostTensor> {
     let indices = matches!(tensor.data(), TensorData::I32(_) | TensorData::I64(_) | TensorData::U8(_));
-    let Some(dtype) = dtype.filter(|&dtype| tensor.dtype() != Some(dtype) && !indices) else {
-        return Ok(tensor);
-    };
+    if indices || tensor.dtype() == Some(dtype) {
+        return Ok(tensor.clone());
+    }
     Ok(HostTensor::from_bytes(tensor.shape().to_vec(), &tensor.to_bytes(dtype), dtype)?)
 }
 

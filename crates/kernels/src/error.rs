@@ -46,6 +46,13 @@ impl Error {
         Self { kind: ErrorKind::Internal, argument: part.into(), message: message.into() }
     }
 
+    /// The option `argument` is `got`, which is none of `words`; the message names the one that was probably meant.
+    pub(crate) fn no_word(argument: impl Into<String>, words: &[&str], got: &str) -> Self {
+        let meant = crate::expr::closest(got, words.iter().copied());
+        let meant = meant.map_or(String::new(), |meant| format!("; did you mean `{meant}`?"));
+        Self::invalid(argument, format!("expected one of {}, got `{got}`{meant}", words.join(", ")))
+    }
+
     /// What sort of error this is.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

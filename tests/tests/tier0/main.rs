@@ -1,8 +1,12 @@
 //! What can be tested without a GPU.
 
+mod chunks;
 mod golden;
 mod kernels;
 mod layering;
+mod linear;
+mod linear_options;
+mod linear_tasks;
 mod options;
 mod plans;
 mod properties;

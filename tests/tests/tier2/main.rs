@@ -6,6 +6,9 @@
 mod adversarial;
 mod cases;
 mod deterministic;
+mod golden;
+mod linear;
+mod linear_isolation;
 mod lists;
 mod lost;
 mod pieces;

@@ -40,5 +40,6 @@ pub use error::ExprError;
 pub use eval::{Evaluator, Scratch};
 pub use expression::{Expr, ExprKind, Structural};
 pub use interval::ValueRange;
+pub(crate) use names::closest;
 pub use names::is_table_name;
 pub use program::{Comparison, Op, Program, Shape, Sizes, Step, StepId, Table, Type, Variable};

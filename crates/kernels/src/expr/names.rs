@@ -201,7 +201,7 @@ pub(super) fn suggestion(name: &str) -> Option<&'static str> {
 }
 
 /// The candidate that `name` is probably a misspelling of.
-pub(super) fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const LONGEST: usize = 40;
     if name.chars().nth(LONGEST).is_some() {
         return None;
@@ -216,10 +216,11 @@ pub(super) fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>)
     };
     let measured = candidates.filter(|candidate| candidate.len() <= LONGEST).map(|candidate| {
         let letters: Vec<char> = candidate.to_lowercase().chars().collect();
-        (distance(&typed, &letters), candidate)
+        // Among equals, what only lacks its end is likelier.
+        ((distance(&typed, &letters), !letters.starts_with(&typed)), candidate)
     });
     let best = measured.min_by_key(|(edits, _)| *edits)?;
-    (best.0 <= allowed).then_some(best.1)
+    (best.0.0 <= allowed).then_some(best.1)
 }
 
 /// Edits (insert, delete, replace, swap neighbours) from `a` to `b`.

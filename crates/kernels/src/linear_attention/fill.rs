@@ -28,6 +28,7 @@ impl FromStr for Fill {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
+        const WORDS: [&str; 6] = ["mild", "strong", "zero", "extreme", "integer_beta", "repeated_keys"];
         let mut fill = Self::default();
         for word in text.split(',') {
             match word {
@@ -37,10 +38,7 @@ impl FromStr for Fill {
                 "extreme" => fill.gates = Gates::Extreme,
                 "integer_beta" => fill.integer_beta = true,
                 "repeated_keys" => fill.repeated_keys = true,
-                _ => {
-                    let words = "mild, strong, zero, extreme, integer_beta, repeated_keys";
-                    return Err(Error::invalid("fill", format!("expected some of {words}, got `{word}`")));
-                }
+                _ => return Err(Error::no_word("fill", &WORDS, word)),
             }
         }
         Ok(fill)
@@ -137,7 +135,7 @@ impl LinearAttention {
         for (name, tensor) in inputs {
             match *name {
                 "g" if self.gate != Gate::None => {
-                    check_each(name, tensor, "a log decay of 0 or less", |g| g > 0.0)?;
+                    check_each(name, tensor, "log decays of 0 or less", |g| g > 0.0)?;
                 }
                 "beta" if self.rule == Rule::Delta => {
                     check_each(name, tensor, "0 to 2", |beta| {
@@ -146,7 +144,8 @@ impl LinearAttention {
                 }
                 "cu_seqlens" if self.sequences.is_some() => self.check_starts(&tensor.to_f64())?,
                 name if self.kv_len.as_deref() == Some(name) => {
-                    check_each(name, tensor, "a length of 0 or more", |length| length < 0.0)?;
+                    let wrong = |length: f64| length < 0.0 || length.fract() != 0.0;
+                    check_each(name, tensor, "whole lengths of 0 or more", wrong)?;
                 }
                 _ => {}
             }
@@ -156,19 +155,25 @@ impl LinearAttention {
 
     #[expect(clippy::cast_precision_loss, reason = "lengths are below 2^53")]
     fn check_starts(&self, starts: &[f64]) -> Result<(), Error> {
+        if let Some(at) = starts.iter().position(|x| x.fract() != 0.0) {
+            let message = format!("expected whole numbers, element {at} is {}", starts[at]);
+            return Err(Error::invalid("cu_seqlens", message));
+        }
         let wrong = |message: String| Err(Error::invalid("cu_seqlens", message));
         if starts.first() != Some(&0.0) {
-            return wrong(format!("expected to begin with 0, got {:?}", starts.first()));
+            let got = starts.first().map_or("nothing".to_owned(), f64::to_string);
+            return wrong(format!("expected 0 as element 0, got {got}"));
         }
         if let Some(at) = starts.windows(2).position(|pair| pair[1] < pair[0]) {
             let (first, second) = (starts[at], starts[at + 1]);
-            return wrong(format!(
-                "expected no element below the one before, got {second} after {first} at {}",
-                at + 1
-            ));
+            return wrong(format!("expected {first} or more as element {}, got {second}", at + 1));
         }
-        if starts.last() != Some(&(self.len as f64)) {
-            return wrong(format!("expected to end with the {} tokens, got {:?}", self.len, starts.last()));
+        if let Some(last) = starts.last().filter(|&&last| last != self.len as f64) {
+            let at = starts.len() - 1;
+            return wrong(format!(
+                "expected {}, the number of tokens, as element {at}, got {last}",
+                self.len
+            ));
         }
         Ok(())
     }

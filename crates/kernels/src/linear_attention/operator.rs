@@ -5,13 +5,15 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{
-    LinearAttention, cases,
+    Gate, LinearAttention, Rule, cases,
     options::{OPTIONS, sizes, text, with_options},
     random_case,
     recipes::{self, RECIPES},
     variants::variants,
 };
-use crate::{Case, Error, HostTensor, Layout, Operator, OptionSpec, Problem, Recipe, VariantInfo};
+use crate::{
+    Case, Error, HostTensor, Layout, Operator, OptionSpec, Port, Problem, Recipe, TensorData, VariantInfo,
+};
 
 /// Linear attention, as an [`Operator`].
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +63,8 @@ impl Operator for LinearOperator {
         let names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
         let layout = text(options, "layout")?.map_or(Ok(Layout::Bhtd), str::parse)?;
         let find = |name: &str| tensors.iter().find(|(given, _)| given == name).map(|(_, tensor)| tensor);
-        let needed = |name: &str| find(name).ok_or_else(|| Error::invalid(name, "the tensor is missing"));
+        let needed =
+            |name: &str| find(name).ok_or_else(|| Error::invalid(name, "expected a tensor, got none"));
         let (q, v) = (needed("q")?, needed("v")?);
         let q_sizes = sizes("q", q, layout)?;
         let [_, value_heads, _, value_dim] = sizes("v", v, layout)?;
@@ -76,30 +79,24 @@ impl Operator for LinearOperator {
         spec.dtype = storage("q", q)?;
         spec.validate()?;
         for port in spec.ports().iter().filter(|port| port.role == crate::PortRole::Input) {
-            let tensor = needed(&port.name)?;
+            let tensor = find(&port.name).ok_or_else(|| {
+                let message = format!("expected {}, got none", spec.wanted(port));
+                Error::invalid(&*port.name, message)
+            })?;
             if tensor.shape() != port.shape {
-                let layout = if port.shape.len() >= 3 && !port.name.starts_with("state") {
-                    format!(" (layout {layout})")
-                } else {
-                    String::new()
-                };
-                return Err(Error::invalid(
-                    &*port.name,
-                    format!("expected shape {:?}{layout}, got {:?}", port.shape, tensor.shape()),
-                ));
+                let message = format!("expected {}, got {:?}", spec.wanted(port), tensor.shape());
+                return Err(Error::invalid(&*port.name, message));
             }
-            if port.dtype == spec.dtype && storage(&port.name, tensor)? != spec.dtype && port.dtype.is_float()
-            {
-                let of_tokens = ["k", "v", "a", "b"].contains(&&*port.name);
-                if of_tokens || spec.erase_key.as_deref() == Some(&*port.name) {
-                    let got = storage(&port.name, tensor)?;
-                    return Err(Error::invalid(
-                        &*port.name,
-                        format!("expected {} as in q, got {got}", spec.dtype),
-                    ));
+            let of_tokens = ["k", "v", "a", "b"].contains(&&*port.name);
+            if of_tokens || spec.erase_key.as_deref() == Some(&*port.name) {
+                let got = storage(&port.name, tensor)?;
+                if got != spec.dtype {
+                    let message = format!("expected {} as in q, got {got}", spec.dtype);
+                    return Err(Error::invalid(&*port.name, message));
                 }
             }
         }
+        spec.check_unread(&names)?;
         let given: Vec<(&str, &HostTensor)> =
             tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         spec.check_values(&given)?;
@@ -120,10 +117,73 @@ impl Operator for LinearOperator {
 }
 
 fn storage(name: &str, tensor: &HostTensor) -> Result<crate::Dtype, Error> {
-    tensor
-        .dtype()
-        .filter(|dtype| dtype.is_float())
-        .ok_or_else(|| Error::invalid(name, "expected elements of type f32, f16 or bf16"))
+    tensor.dtype().filter(|dtype| dtype.is_float()).ok_or_else(|| {
+        let got = match tensor.data() {
+            TensorData::F64(_) => "f64",
+            TensorData::I64(_) => "i64",
+            TensorData::I32(_) => "i32",
+            _ => "u8",
+        };
+        Error::invalid(name, format!("expected elements of type f32, f16 or bf16, got {got}"))
+    })
+}
+
+impl LinearAttention {
+    /// An input in words: its shape, and why the problem reads it.
+    fn wanted(&self, port: &Port) -> String {
+        let is = |name: &Option<String>| name.as_deref() == Some(&*port.name);
+        let why = match &*port.name {
+            "g" => format!("gate {}", self.gate),
+            "beta" | "a" | "b" => format!("rule {}", self.rule),
+            "q_weight" | "k_weight" => "learned feature map".to_owned(),
+            "cu_seqlens" => "packed sequences".to_owned(),
+            "state_in" | "z_in" => format!("option {}", port.name),
+            _ if is(&self.erase_key) => "option erase_key".to_owned(),
+            _ if is(&self.bonus) => "option bonus".to_owned(),
+            _ if is(&self.kv_len) => "option kv_len".to_owned(),
+            _ => String::new(),
+        };
+        let mut words = Vec::new();
+        if !why.is_empty() {
+            words.push(why);
+        }
+        let by_row = ["k", "v", "a", "b", "beta"].contains(&&*port.name) || is(&self.erase_key);
+        if by_row && self.steps > 1 {
+            words.push(format!("{} steps a token", self.steps));
+        }
+        if self.has_rows(&port.name) {
+            words.push(format!("layout {}", self.layout));
+        } else if port.name == "state_in" {
+            words.push(format!("state layout {}", self.state_layout));
+        }
+        let words = if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) };
+        format!("shape {:?}{words}", port.shape)
+    }
+
+    /// Whether a tensor has rows for tokens, in the order of the layout.
+    fn has_rows(&self, name: &str) -> bool {
+        match name {
+            "q" | "k" | "v" | "a" | "b" | "beta" => true,
+            "g" => self.gate != Gate::Constant,
+            _ => self.erase_key.as_deref() == Some(name),
+        }
+    }
+
+    /// A tensor of gates or betas that nothing reads is an option forgotten, and would give another result than was meant.
+    fn check_unread(&self, given: &[&str]) -> Result<(), Error> {
+        let named = |name: &str| {
+            [&self.erase_key, &self.bonus, &self.kv_len].into_iter().any(|n| n.as_deref() == Some(name))
+        };
+        for (name, unread, option) in [
+            ("g", self.gate == Gate::None, "gate none"),
+            ("beta", self.rule != Rule::Delta, "a rule that is not delta"),
+        ] {
+            if unread && given.contains(&name) && !named(name) {
+                return Err(Error::invalid(name, format!("expected none with {option}, got one")));
+            }
+        }
+        Ok(())
+    }
 }
 
 const SHAPE_HELP: &str = "BxHxTxD, H and D optionally as H:HV, Dk:Dv (1x8x4096x64, 2x4:8x1000x128:64)";

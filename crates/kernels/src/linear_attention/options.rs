@@ -50,8 +50,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec { name: "eps", value: "X", help: "what is added to those denominators (default: 1e-6)" },
     OptionSpec {
         name: "scale",
-        value: "X|NAME",
-        help: "factor of the scores, or the name of a tensor [H] of them (default: 1/sqrt(Dk))",
+        value: "X",
+        help: "factor of q, after the feature map (default: 1/sqrt(Dk))",
     },
     OptionSpec {
         name: "erase_key",
@@ -167,7 +167,12 @@ pub(super) fn with_options(
         let known = OPTIONS.iter().any(|option| option.name == name);
         if !known && !["op", "dtype", "fill"].contains(&name.as_str()) {
             let known: Vec<&str> = OPTIONS.iter().map(|option| option.name).collect();
-            return Err(Error::invalid(name, format!("not an option of linear: {}", known.join(", "))));
+            let meant = crate::expr::closest(name, known.iter().copied());
+            let meant = meant.map_or(String::new(), |meant| format!("; did you mean `{meant}`?"));
+            return Err(Error::invalid(
+                name,
+                format!("not an option of linear: {}{meant}", known.join(", ")),
+            ));
         }
     }
     let has = |name: &str| given.is_some_and(|given| given.contains(&name));
@@ -193,8 +198,12 @@ pub(super) fn with_options(
     spec.kv_len = text(options, "kv_len")?.map(str::to_owned);
     spec.layout = word(options, "layout")?;
     spec.state_layout = word(options, "state_layout")?;
-    if spec.sequences.is_none() {
-        spec.sequences = count(options, "sequences")?;
+    match (spec.sequences, count(options, "sequences")?) {
+        (Some(held), Some(asked)) if held != asked => {
+            let message = format!("expected {held}, as many as cu_seqlens has, got {asked}");
+            return Err(Error::invalid("sequences", message));
+        }
+        (held, asked) => spec.sequences = held.or(asked),
     }
     let both = spec.direction == super::Direction::Both;
     spec.state_in = flag(options, "state_in")?.unwrap_or_else(|| has("state_in"));

@@ -227,7 +227,7 @@ impl LinearAttention {
             return Err(Error::invalid(
                 "v",
                 format!(
-                    "expected a multiple of the {} heads of q and k, got {}",
+                    "expected a multiple of the {} heads of q and k, got {} heads",
                     self.heads, self.value_heads
                 ),
             ));
@@ -244,29 +244,36 @@ impl LinearAttention {
         if !self.dtype.is_float() {
             return Err(Error::invalid("dtype", format!("expected f32, f16 or bf16, got {}", self.dtype)));
         }
-        for (name, x) in [("scale", self.resolved_scale()), ("eps", self.eps)] {
-            if !x.is_finite() || (name == "eps" && x < 0.0) {
-                return Err(Error::invalid(
-                    name,
-                    format!("expected a finite number, eps not below 0, got {x}"),
-                ));
-            }
+        if !self.resolved_scale().is_finite() {
+            return Err(Error::invalid(
+                "scale",
+                format!("expected a finite number, got {}", self.resolved_scale()),
+            ));
+        }
+        if !self.eps.is_finite() || self.eps < 0.0 {
+            return Err(Error::invalid(
+                "eps",
+                format!("expected a finite number of 0 or more, got {}", self.eps),
+            ));
         }
         if self.sequences.is_some() && self.batch != 1 {
             return Err(Error::invalid(
                 "cu_seqlens",
-                format!("packed sequences are one batch entry, got {}", self.batch),
+                format!("expected packed sequences in one batch entry, got a batch of {}", self.batch),
             ));
         }
         if self.sequences == Some(0) {
-            return Err(Error::invalid("cu_seqlens", "expected at least two elements, got one"));
+            return Err(Error::invalid(
+                "cu_seqlens",
+                "expected at least two elements, 0 and the number of tokens, got one",
+            ));
         }
         self.validate_rules()?;
         let elements =
             [self.len, self.steps, self.value_heads, self.batch, self.key_dim().max(self.value_dim)];
-        let count = elements.into_iter().try_fold(1usize, |n, d| n.checked_mul(d));
+        let count = elements.into_iter().try_fold(1usize, usize::checked_mul);
         let states = [self.states(), self.value_heads, self.key_dim(), self.value_dim];
-        let states = states.into_iter().try_fold(1usize, |n, d| n.checked_mul(d));
+        let states = states.into_iter().try_fold(1usize, usize::checked_mul);
         if [count, states].into_iter().any(|n| n.is_none_or(|n| n > isize::MAX as usize / 8)) {
             return Err(Error::invalid("q", "has more elements than can be addressed"));
         }
@@ -275,44 +282,86 @@ impl LinearAttention {
 
     /// Options that exclude each other.
     fn validate_rules(&self) -> Result<(), Error> {
-        let add = self.rule == Rule::Add;
+        let (add, delta) = (self.rule == Rule::Add, self.rule == Rule::Delta);
+        let both = self.direction == Direction::Both;
+        let rule = self.rule;
+        let named = |name: &Option<String>| name.clone().unwrap_or_default();
+        let alone = "each has its own, so run them one by one";
         let refused = [
             (
                 "steps",
-                self.steps > 1 && self.rule != Rule::Delta,
-                "more than one step a token needs the rule delta",
+                self.steps > 1 && !delta,
+                format!("expected 1 with the rule {rule}, got {}", self.steps),
             ),
-            ("erase_key", self.erase_key.is_some() && self.rule != Rule::Delta, "needs the rule delta"),
+            (
+                "erase_key",
+                self.erase_key.is_some() && !delta,
+                format!(
+                    "expected none with the rule {rule}, got `{}`: it needs the rule delta",
+                    named(&self.erase_key)
+                ),
+            ),
             (
                 "feature_map",
                 self.feature_map == FeatureMap::Learned && self.erases_by_another(),
-                "learned makes keys wider than what they are erased with",
+                "expected another, got learned: it makes keys wider than what they are erased with"
+                    .to_owned(),
             ),
-            ("bonus", self.bonus.is_some() && !(add && self.causal), "needs the rule add, causal"),
-            ("normaliser", self.normalises() && !add, "needs the rule add"),
-            ("normaliser", self.normalises() && self.bonus.is_some(), "has no meaning with a bonus"),
-            ("causal", !self.causal && !add, "only the rule add has a form that is not causal"),
-            ("causal", !self.causal && self.gate != Gate::None, "a gate has no meaning if not causal"),
+            (
+                "bonus",
+                self.bonus.is_some() && !add,
+                format!(
+                    "expected none with the rule {rule}, got `{}`: it needs the rule add",
+                    named(&self.bonus)
+                ),
+            ),
+            (
+                "bonus",
+                self.bonus.is_some() && !self.causal,
+                format!("expected none if not causal, got `{}`", named(&self.bonus)),
+            ),
+            ("normaliser", self.normalises() && !add, format!("expected none with the rule {rule}, got sum")),
+            (
+                "normaliser",
+                self.normalises() && self.bonus.is_some(),
+                format!("expected none with a bonus, got sum (bonus `{}`)", named(&self.bonus)),
+            ),
+            ("causal", !self.causal && !add, format!("expected true with the rule {rule}, got false")),
+            (
+                "gate",
+                !self.causal && self.gate != Gate::None,
+                format!("expected none if not causal, got {}", self.gate),
+            ),
             (
                 "direction",
                 !self.causal && self.direction != Direction::Forward,
-                "has no meaning if not causal: all tokens are read at once",
+                format!(
+                    "expected forward if not causal, when all tokens are read at once, got {}",
+                    self.direction
+                ),
             ),
             (
                 "state_in",
-                self.direction == Direction::Both && (self.state_in || self.z_in),
-                "both directions have a state each: run them one by one to give them",
+                both && (self.state_in || self.z_in),
+                format!("expected none with both directions, got one: {alone} to give them"),
             ),
             (
                 "state_out",
-                self.direction == Direction::Both && (self.state_out || self.z_out),
-                "both directions have a state each: run them one by one to get them",
+                both && (self.state_out || self.z_out),
+                format!("expected none with both directions, got one: {alone} to get them"),
             ),
-            ("z_in", (self.z_in || self.z_out) && !self.normalises(), "sums of keys need the normaliser sum"),
+            (
+                "z_in",
+                (self.z_in || self.z_out) && !self.normalises(),
+                "expected none, got sums of keys: they need the normaliser sum".to_owned(),
+            ),
             (
                 "kv_len",
                 self.kv_len.is_some() && self.sequences.is_some(),
-                "packed sequences have lengths already",
+                format!(
+                    "expected none with packed sequences, which have lengths, got `{}`",
+                    named(&self.kv_len)
+                ),
             ),
         ];
         for (name, wrong, message) in refused {
@@ -327,7 +376,8 @@ impl LinearAttention {
         {
             let Some(name) = name else { continue };
             if names.contains(&name.as_str()) {
-                return Err(Error::invalid(option, format!("there is another tensor called `{name}`")));
+                let message = format!("expected a name of its own, got `{name}`, which is another tensor");
+                return Err(Error::invalid(option, message));
             }
             names.push(name);
         }

@@ -25,11 +25,10 @@ macro_rules! words {
             type Err = Error;
 
             fn from_str(text: &str) -> Result<Self, Error> {
-                let found = Self::ALL.iter().copied().find(|word| word.to_string() == text);
-                found.ok_or_else(|| {
-                    let words: Vec<String> = Self::ALL.iter().map(Self::to_string).collect();
-                    Error::invalid($argument, format!("expected {}, got `{text}`", words.join(", ")))
-                })
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(Error::no_word($argument, &[$($word),+], text)),
+                }
             }
         }
     };
