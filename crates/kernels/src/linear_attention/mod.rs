@@ -26,6 +26,7 @@
 
 mod bindings;
 mod cases;
+mod chunked;
 mod fill;
 mod operator;
 mod options;

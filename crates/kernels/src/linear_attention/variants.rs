@@ -1,6 +1,12 @@
 //! The variants: how each would go about a problem, and what that would cost.
 
-use super::{LinearAttention, passes::{Maker, Run}, recurrent};
+use super::{
+    LinearAttention,
+    bindings::Piece,
+    chunked,
+    passes::{Maker, Run},
+    recurrent,
+};
 use crate::{AdapterProfile, Cost, Error, VariantInfo};
 
 /// A variant's proposal for a problem on an adapter.
@@ -19,6 +25,8 @@ pub(super) struct Candidate {
 pub(super) enum Schedule {
     /// Token by token.
     Recurrent(recurrent::Sizes),
+    /// Chunk by chunk.
+    Chunked(chunked::Sizes),
 }
 
 impl Schedule {
@@ -26,6 +34,23 @@ impl Schedule {
     pub(super) fn make(&self, maker: &mut Maker<'_>, run: &Run<'_>) -> Result<(), Error> {
         match self {
             Self::Recurrent(sizes) => sizes.make(maker, run),
+            Self::Chunked(sizes) => sizes.make(maker, run),
+        }
+    }
+
+    /// Bytes of the largest scratch buffer that a piece needs, beside prepared inputs.
+    pub(super) fn scratch_bytes(&self, spec: &LinearAttention, piece: &Piece) -> u64 {
+        match self {
+            Self::Recurrent(_) => 0,
+            Self::Chunked(sizes) => sizes.scratch_bytes(spec, piece),
+        }
+    }
+
+    /// What is worth saying about the passes of a problem in these pieces.
+    pub(super) fn notes(&self, spec: &LinearAttention, pieces: &[Piece]) -> Vec<(String, String)> {
+        match self {
+            Self::Recurrent(_) => Vec::new(),
+            Self::Chunked(sizes) => sizes.notes(spec, pieces),
         }
     }
 }
@@ -36,12 +61,19 @@ pub(super) struct Variant {
     pub(super) propose: fn(&LinearAttention, &AdapterProfile) -> Result<Candidate, String>,
 }
 
-pub(super) fn variants() -> [Variant; 1] {
+pub(super) fn variants() -> [Variant; 2] {
     [Variant {
         info: VariantInfo {
             name: "recurrent",
             summary: "token by token, the state in registers: for decoding and short sequences; default WebGPU limits",
         },
         propose: recurrent::propose,
+    },
+    Variant {
+        info: VariantInfo {
+            name: "chunked",
+            summary: "chunk by chunk, as matrix products through workgroup memory: for long sequences; default WebGPU limits",
+        },
+        propose: chunked::propose,
     }]
 }
