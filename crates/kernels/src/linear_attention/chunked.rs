@@ -1,15 +1,12 @@
 //! What `chunked` proposes, and its passes.
 
-use foveal_shaders::Request;
-
 use super::{
     Direction, Gate, LinearAttention, Rule,
-    bindings::{Piece, Uses},
-    passes::{Maker, Output, Run},
+    bindings::Piece,
     variants::{Candidate, Schedule},
 };
 use crate::{
-    AdapterKind, AdapterProfile, Cost, Error, PassBinding,
+    AdapterKind, AdapterProfile, Cost,
     cost::{check_workgroup, float, occupancy, small, tile, timed},
 };
 
@@ -17,18 +14,18 @@ use crate::{
 pub(super) const CHUNK: usize = 64;
 
 /// Rows and columns of the tiles that workgroups of the parallel passes compute.
-const TILE: usize = 64;
+pub(super) const TILE: usize = 64;
 
 /// Threads of those workgroups, and the workgroup memory of `shaders/linear_attention/chunk_stage.wgsl`.
 const THREADS: usize = 256;
 const STAGE_BYTES: u32 = 16 << 10;
 
-/// Threads of `chunk_scan`.
-const SCAN_THREADS: usize = 64;
-
 /// How the passes divide the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sizes {}
+pub(super) struct Sizes {
+    /// Vectors of columns that a workgroup of the delta rule's sequential pass keeps: 4, 8 or 16.
+    pub(super) lanes: usize,
+}
 
 impl LinearAttention {
     /// Chunks of each sequence, if sequences are not packed.
@@ -45,7 +42,7 @@ impl LinearAttention {
     }
 
     /// Widths as the kernels have them.
-    fn padded(&self) -> (usize, usize) {
+    pub(super) fn padded(&self) -> (usize, usize) {
         (self.key_dim().next_multiple_of(4), self.value_dim.next_multiple_of(4))
     }
 
@@ -60,7 +57,6 @@ impl LinearAttention {
 fn refusal(spec: &LinearAttention) -> Option<String> {
     let refused = [
         (spec.len == 0, "there are no tokens"),
-        (spec.rule != Rule::Add, "serves the rule add only"),
         (spec.gate == Gate::Vector, "does not serve vector gates"),
         (!spec.causal, "serves causal problems only"),
         (spec.normalises(), "does not serve normalised outputs"),
@@ -69,12 +65,26 @@ fn refusal(spec: &LinearAttention) -> Option<String> {
     refused.into_iter().find(|(refused, _)| *refused).map(|(_, why)| why.to_owned())
 }
 
+/// As many columns as leave work for the whole adapter: the pass goes from chunk to chunk, and only sequences, heads and columns
+/// run at once.
+fn lanes(spec: &LinearAttention, adapter: &AdapterProfile) -> usize {
+    let wanted = match adapter.kind {
+        AdapterKind::Cpu => 2,
+        AdapterKind::Discrete => 64,
+        _ => 16,
+    };
+    let columns = spec.value_dim.div_ceil(4);
+    let enough = |lanes: &usize| spec.states() * spec.value_heads * columns.div_ceil(*lanes) >= wanted;
+    let most = columns.next_power_of_two().clamp(4, 16);
+    [16, 8].into_iter().filter(|lanes| *lanes <= most).find(enough).unwrap_or(4)
+}
+
 pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Result<Candidate, String> {
     if let Some(reason) = refusal(spec) {
         return Err(reason);
     }
     check_workgroup(adapter, THREADS, STAGE_BYTES)?;
-    let sizes = Sizes {};
+    let sizes = Sizes { lanes: lanes(spec, adapter) };
     let smallest = Piece { batch: (0, 1), heads: (0, 1) };
     let needed = sizes.scratch_bytes(spec, &smallest);
     let most = adapter.limits.max_storage_buffer_binding_size;
@@ -83,9 +93,13 @@ pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
             "one batch entry and head need scratch of {needed} bytes, max_storage_buffer_binding_size is {most}"
         ));
     }
+    let mut tiles = vec![tile("rows a chunk", CHUNK), tile("columns a tile", TILE), tile("threads", THREADS)];
+    if spec.rule != Rule::Add {
+        tiles.push(tile("columns of the delta pass", 4 * sizes.lanes));
+    }
     Ok(Candidate {
         variant: "chunked",
-        tiles: vec![tile("rows a chunk", CHUNK), tile("columns a tile", TILE), tile("threads", THREADS)],
+        tiles,
         threads: small(THREADS),
         workgroup_bytes: STAGE_BYTES,
         cost: sizes.cost(spec, adapter),
@@ -123,108 +137,53 @@ impl Sizes {
         cost
     }
 
-    fn states_bytes(spec: &LinearAttention, piece: &Piece) -> u64 {
+    /// Bytes of each scratch buffer: gates, states, values that are left, erase keys, matrices, scores.
+    pub(super) fn buffers(spec: &LinearAttention, piece: &Piece) -> Buffers {
+        let pairs = spec.pairs(piece);
         let (key_dim, value_dim) = spec.padded();
-        4 * (spec.pairs(piece) * key_dim * value_dim) as u64
-    }
-
-    fn gates_bytes(spec: &LinearAttention, piece: &Piece) -> u64 {
-        match spec.gate {
+        let delta = usize::from(spec.rule != Rule::Add);
+        let gates = match spec.gate {
             Gate::None => 0,
-            _ => 16 * (spec.pairs(piece) * (CHUNK + 1)) as u64,
+            Gate::Constant | Gate::Scalar => 4 * (CHUNK + 1),
+            Gate::Vector => (3 * CHUNK + 1) * key_dim,
+        };
+        let of = |numbers: usize| 4 * (pairs * numbers) as u64;
+        Buffers {
+            gates: of(gates),
+            states: of(key_dim * value_dim),
+            u: of(delta * CHUNK * value_dim),
+            w: of(delta * CHUNK * key_dim),
+            matrices: of(delta * CHUNK * CHUNK),
+            scores: of(usize::from(spec.gate == Gate::Vector) * CHUNK * CHUNK),
         }
     }
 
     /// Bytes of the largest buffer.
     pub(super) fn scratch_bytes(self, spec: &LinearAttention, piece: &Piece) -> u64 {
-        [Self::states_bytes(spec, piece), Self::gates_bytes(spec, piece)].into_iter().max().unwrap_or(0)
+        Self::buffers(spec, piece).all().into_iter().max().unwrap_or(0)
     }
 
     pub(super) fn notes(self, spec: &LinearAttention, pieces: &[Piece]) -> Vec<(String, String)> {
         let slots: usize = pieces.iter().map(|piece| spec.slots(piece)).max().unwrap_or(0);
-        let bytes = |piece| Self::states_bytes(spec, piece) + Self::gates_bytes(spec, piece);
+        let bytes = |piece| Self::buffers(spec, piece).all().into_iter().sum::<u64>();
         let scratch = pieces.iter().map(bytes).max().unwrap_or(0);
         vec![tile("chunks", slots), ("scratch for chunks".to_owned(), format!("{} KiB", scratch.div_ceil(1024)))]
     }
-
-    pub(super) fn make(self, maker: &mut Maker<'_>, run: &Run<'_>) -> Result<(), Error> {
-        let gates = self.gates(maker, run)?;
-        let (spec, piece) = (maker.spec, run.piece);
-        let states = maker.add_scratch("foveal.linear.chunk_states", Self::states_bytes(spec, piece))?;
-        let (key_dim, value_dim) = spec.padded();
-        let (key_tiles, value_tiles) = (key_dim.div_ceil(TILE), value_dim.div_ceil(TILE));
-        let lengths = Uses { lengths: true, ..Uses::default() };
-
-        let request = maker.chunk_request("state", run, false).tunable("VALUE_DIM", small(value_dim));
-        let mut bound = maker.inputs_and_output(run, Uses { k: true, v: true, ..lengths })?;
-        bound.0.extend(gates.clone());
-        bound.0.push(maker.whole("states_out", states));
-        maker.push_chunks("chunk_state", request, run, bound, key_tiles * value_tiles)?;
-
-        let request = maker
-            .chunk_request("scan", run, false)
-            .tunable("VALUE_DIM", small(value_dim))
-            .tunable("STATE_IN", spec.state_in)
-            .tunable("STATE_OUT", spec.state_out);
-        let mut bound = maker.inputs_and_output(run, lengths)?;
-        bound.0.extend(gates.clone());
-        bound.0.push(maker.whole("states", states));
-        if spec.state_in {
-            bound.0.push(maker.bind("state_in", "state_in", piece)?.0);
-        }
-        bound.0.extend(maker.last_states(piece, false)?);
-        maker.push("chunk_scan", request, run, bound, (key_dim * value_dim / 4).div_ceil(SCAN_THREADS))?;
-
-        let request = maker
-            .chunk_request("output", run, true)
-            .tunable("VALUE_DIM", small(value_dim))
-            .tunable("ADD_PARTIAL", run.o == Output::Second);
-        let uses = Uses { q: true, k: true, v: true, o: true, ..lengths };
-        let mut bound = maker.inputs_and_output(run, uses)?;
-        bound.0.extend(gates);
-        bound.0.push(maker.whole("states", states));
-        maker.push_chunks("chunk_output", request, run, bound, value_tiles)
-    }
-
-    /// The pass that sums gates, and its result as later passes bind it.
-    fn gates(self, maker: &mut Maker<'_>, run: &Run<'_>) -> Result<Option<PassBinding>, Error> {
-        let spec = maker.spec;
-        if spec.gate == Gate::None {
-            return Ok(None);
-        }
-        let at = maker.add_scratch("foveal.linear.chunk_gates", Self::gates_bytes(spec, run.piece))?;
-        let request = maker.chunk_request("gates", run, false);
-        let uses = Uses { gates: true, lengths: true, ..Uses::default() };
-        let mut bound = maker.inputs_and_output(run, uses)?;
-        bound.0.push(maker.whole("gates_out", at));
-        maker.push_chunks("chunk_gates", request, run, bound, 1)?;
-        Ok(Some(maker.whole("gates", at)))
-    }
 }
 
-/// Kernels that declare HEAD_DIM, that import inputs, states.
-impl Maker<'_> {
-    /// A request for the chunk kernel of that name.
-    fn chunk_request(&self, name: &str, run: &Run<'_>, output: bool) -> Request {
-        let spec = self.spec;
-        let mut request = Request::new(format!("linear_attention/chunk_{name}"));
-        if matches!(name, "state" | "output") {
-            request = request.replace("shared/inputs", self.inputs_module());
-        }
-        if name == "scan" {
-            request = request.replace("linear_attention/state", self.state_module());
-        }
-        if output {
-            request = request.replace("shared/output", self.output_module(run));
-        }
-        if name != "gates" {
-            request = request.tunable("HEAD_DIM", small(spec.padded().0));
-        }
-        request
-            .tunable("RAGGED", spec.sequences.is_some())
-            .tunable("REVERSE", run.reverse)
-            .tunable("PADDED", spec.kv_len.is_some())
-            .tunable("STEPS", small(spec.kernel_steps()))
-            .tunable("GATE", self.gate_number())
+/// Bytes of scratch buffers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Buffers {
+    pub(super) gates: u64,
+    pub(super) states: u64,
+    pub(super) u: u64,
+    pub(super) w: u64,
+    pub(super) matrices: u64,
+    pub(super) scores: u64,
+}
+
+impl Buffers {
+    fn all(self) -> [u64; 6] {
+        [self.gates, self.states, self.u, self.w, self.matrices, self.scores]
     }
 }

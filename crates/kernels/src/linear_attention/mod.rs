@@ -27,6 +27,7 @@
 mod bindings;
 mod cases;
 mod chunked;
+mod chunked_passes;
 mod fill;
 mod operator;
 mod options;

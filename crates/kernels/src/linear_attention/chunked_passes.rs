@@ -1,0 +1,215 @@
+//! The passes of `chunked`.
+
+use foveal_shaders::Request;
+
+use super::{
+    Gate, LinearAttention, Rule,
+    bindings::Uses,
+    chunked::{Buffers, Sizes, TILE},
+    params::{Params, Places},
+    passes::{Maker, Output, Run},
+};
+use crate::{Error, PassBinding, cost::small};
+
+/// Threads of `chunk_scan`.
+const SCAN_THREADS: usize = 64;
+
+/// What kernels bind beside scratch.
+const LENGTHS: Uses =
+    Uses { q: false, k: false, v: false, o: false, gates: false, beta: false, bonus: false, lengths: true };
+
+/// Scratch that one direction of one piece goes through.
+struct Chunks {
+    bytes: Buffers,
+    states: usize,
+    gates: Option<usize>,
+    /// What is left of values, and the inverses' products with erase keys.
+    delta: Option<[usize; 3]>,
+}
+
+type Bound = (Vec<PassBinding>, Places, Params);
+
+impl Sizes {
+    pub(super) fn make(self, maker: &mut Maker<'_>, run: &Run<'_>) -> Result<(), Error> {
+        let spec = maker.spec;
+        let bytes = Self::buffers(spec, run.piece);
+        let states = maker.add_scratch("foveal.linear.chunk_states", bytes.states)?;
+        let mut chunks = Chunks { bytes, states, gates: None, delta: None };
+        if spec.gate != Gate::None {
+            maker.chunk_gates(run, &mut chunks)?;
+        }
+        if spec.rule == Rule::Add {
+            maker.chunk_state(run, &chunks)?;
+            maker.chunk_scan(run, &chunks)?;
+        } else {
+            maker.chunk_solve(run, &mut chunks)?;
+            maker.chunk_delta(run, &chunks, self.lanes)?;
+        }
+        maker.chunk_output(run, &chunks)
+    }
+}
+
+impl LinearAttention {
+    /// Tiles of 64 along the channels and the columns.
+    fn tiles(&self) -> (usize, usize) {
+        let (key_dim, value_dim) = self.padded();
+        (key_dim.div_ceil(TILE), value_dim.div_ceil(TILE))
+    }
+}
+
+impl Maker<'_> {
+    /// A request for a chunk kernel.
+    fn chunk_request(&self, name: &str, run: &Run<'_>) -> Request {
+        let spec = self.spec;
+        Request::new(format!("linear_attention/{name}"))
+            .tunable("RAGGED", spec.sequences.is_some())
+            .tunable("REVERSE", run.reverse)
+            .tunable("PADDED", spec.kv_len.is_some())
+            .tunable("STEPS", small(spec.kernel_steps()))
+            .tunable("GATE", self.gate_number())
+    }
+
+    /// One that reads inputs, with their widths.
+    fn chunk_input_request(&self, name: &str, run: &Run<'_>) -> Request {
+        self.chunk_request(name, run)
+            .replace("shared/inputs", self.inputs_module())
+            .tunable("HEAD_DIM", small(self.spec.padded().0))
+    }
+
+    /// The same, of one that knows of erase keys.
+    fn with_erase_key(&self, request: Request) -> Request {
+        let spec = self.spec;
+        let request = if spec.erases_by_another() {
+            request.replace("linear_attention/erase", "linear_attention/erase_prepared")
+        } else {
+            request
+        };
+        request
+            .tunable("ERASE_KEY", spec.erases_by_another())
+            .tunable("ERASE_FIRST", spec.rule == Rule::Dplr)
+            .tunable("BETA", spec.rule == Rule::Delta)
+    }
+
+    /// What a kernel binds: tensors, decays if it asks for them, and scratch by the kernel's names for it.
+    fn chunk_bound(
+        &self,
+        run: &Run<'_>,
+        uses: Uses,
+        gates: Option<usize>,
+        scratch: &[(&'static str, usize)],
+    ) -> Result<Bound, Error> {
+        let mut bound = self.inputs_and_output(run, uses)?;
+        bound.0.extend(gates.map(|at| self.whole("gates", at)));
+        bound.0.extend(scratch.iter().map(|&(name, at)| self.whole(name, at)));
+        Ok(bound)
+    }
+
+    /// Decays within chunks.
+    fn chunk_gates(&mut self, run: &Run<'_>, chunks: &mut Chunks) -> Result<(), Error> {
+        let at = self.add_scratch("foveal.linear.chunk_gates", chunks.bytes.gates)?;
+        chunks.gates = Some(at);
+        let request = self.chunk_request("chunk_gates", run);
+        let bound = self.chunk_bound(run, Uses { gates: true, ..LENGTHS }, None, &[("gates_out", at)])?;
+        self.push_chunks("chunk_gates", request, run, bound, 1)
+    }
+
+    /// What each chunk adds.
+    fn chunk_state(&mut self, run: &Run<'_>, chunks: &Chunks) -> Result<(), Error> {
+        let (key_tiles, value_tiles) = self.spec.tiles();
+        let value_dim = small(self.spec.padded().1);
+        let request = self.chunk_input_request("chunk_state", run).tunable("VALUE_DIM", value_dim);
+        let uses = Uses { k: true, v: true, ..LENGTHS };
+        let bound = self.chunk_bound(run, uses, chunks.gates, &[("states_out", chunks.states)])?;
+        self.push_chunks("chunk_state", request, run, bound, key_tiles * value_tiles)
+    }
+
+    /// The states that a sequential pass begins and ends with.
+    fn bind_states(&mut self, run: &Run<'_>, bound: &mut Bound) -> Result<(), Error> {
+        if self.spec.state_in {
+            bound.0.push(self.bind("state_in", "state_in", run.piece)?.0);
+        }
+        let last = self.last_states(run.piece, false)?;
+        bound.0.extend(last);
+        Ok(())
+    }
+
+    /// States at the starts of chunks, by the rule add.
+    fn chunk_scan(&mut self, run: &Run<'_>, chunks: &Chunks) -> Result<(), Error> {
+        let spec = self.spec;
+        let (key_dim, value_dim) = spec.padded();
+        let request = self
+            .chunk_request("chunk_scan", run)
+            .replace("linear_attention/state", self.state_module())
+            .tunable("HEAD_DIM", small(key_dim))
+            .tunable("VALUE_DIM", small(value_dim))
+            .tunable("STATE_IN", spec.state_in)
+            .tunable("STATE_OUT", spec.state_out);
+        let mut bound = self.chunk_bound(run, LENGTHS, chunks.gates, &[("states", chunks.states)])?;
+        self.bind_states(run, &mut bound)?;
+        self.push("chunk_scan", request, run, bound, (key_dim * value_dim / 4).div_ceil(SCAN_THREADS))
+    }
+
+    /// The delta rule's inverses, and what they make of erase keys and values.
+    fn chunk_solve(&mut self, run: &Run<'_>, chunks: &mut Chunks) -> Result<(), Error> {
+        let spec = self.spec;
+        let u = self.add_scratch("foveal.linear.chunk_values", chunks.bytes.u)?;
+        let w = self.add_scratch("foveal.linear.chunk_keys", chunks.bytes.w)?;
+        let matrices = self.add_scratch("foveal.linear.chunk_matrices", chunks.bytes.matrices)?;
+        chunks.delta = Some([u, w, matrices]);
+
+        let request = self.with_erase_key(self.chunk_input_request("chunk_solve", run));
+        let uses = Uses { k: true, beta: true, ..LENGTHS };
+        let bound = self.chunk_bound(run, uses, chunks.gates, &[("matrices", matrices)])?;
+        self.push_chunks("chunk_solve", request, run, bound, 1)?;
+
+        let (key_tiles, value_tiles) = spec.tiles();
+        let request = self
+            .with_erase_key(self.chunk_input_request("chunk_apply", run))
+            .tunable("VALUE_DIM", small(spec.padded().1));
+        let uses = Uses { k: true, v: true, beta: true, ..LENGTHS };
+        let scratch = [("u_out", u), ("w_out", w), ("inverses", matrices)];
+        let bound = self.chunk_bound(run, uses, chunks.gates, &scratch)?;
+        self.push_chunks("chunk_apply", request, run, bound, key_tiles + value_tiles)
+    }
+
+    /// States at the starts of chunks, and what is left of values, by the delta rule.
+    fn chunk_delta(&mut self, run: &Run<'_>, chunks: &Chunks, lanes: usize) -> Result<(), Error> {
+        let spec = self.spec;
+        let [u, w, _] = delta_scratch(chunks)?;
+        let value_dim = spec.padded().1;
+        let request = self
+            .chunk_input_request("chunk_delta", run)
+            .replace("linear_attention/state", self.state_module())
+            .tunable("VALUE_DIM", small(value_dim))
+            .tunable("LANES", small(lanes))
+            .tunable("STATE_IN", spec.state_in)
+            .tunable("STATE_OUT", spec.state_out);
+        let scratch = [("states_out", chunks.states), ("u", u), ("w", w)];
+        let mut bound = self.chunk_bound(run, Uses { k: true, ..LENGTHS }, chunks.gates, &scratch)?;
+        self.bind_states(run, &mut bound)?;
+        self.push("chunk_delta", request, run, bound, value_dim.div_ceil(4 * lanes))
+    }
+
+    /// Outputs.
+    fn chunk_output(&mut self, run: &Run<'_>, chunks: &Chunks) -> Result<(), Error> {
+        let spec = self.spec;
+        let delta = spec.rule != Rule::Add;
+        let request = self
+            .chunk_input_request("chunk_output", run)
+            .replace("shared/output", self.output_module(run))
+            .tunable("VALUE_DIM", small(spec.padded().1))
+            .tunable("DELTA", delta)
+            .tunable("ADD_PARTIAL", run.o == Output::Second);
+        let uses = Uses { q: true, k: true, v: !delta, o: true, ..LENGTHS };
+        let mut scratch = vec![("states", chunks.states)];
+        if delta {
+            scratch.push(("u", delta_scratch(chunks)?[0]));
+        }
+        let bound = self.chunk_bound(run, uses, chunks.gates, &scratch)?;
+        self.push_chunks("chunk_output", request, run, bound, spec.tiles().1)
+    }
+}
+
+fn delta_scratch(chunks: &Chunks) -> Result<[usize; 3], Error> {
+    chunks.delta.ok_or_else(|| Error::internal("plan", "the delta rule has no scratch".to_owned()))
+}
