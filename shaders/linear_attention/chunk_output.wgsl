@@ -13,15 +13,17 @@
 
 import package::linear_attention::problem::{GATE, STEPS, params, query_row, key_row, value_row, output_row};
 import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
-import package::linear_attention::chunk_decays::{row_decays, between};
+import package::linear_attention::chunk_decays::{PRE, row_decays, between, channel_decays, channel_decays_before};
 import package::linear_attention::chunk_stage::{stage, stage_transposed};
-import package::linear_attention::sums::{ADD_PARTIAL, first_o};
+import package::linear_attention::sums::{BONUS, ADD_PARTIAL, first_o};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
 import package::shared::vector::{UNROLL_COMPONENTS};
 
 @group(0) @binding(17) var<storage, read> states: array<vec4f>;
 @group(0) @binding(18) var<storage, read> u: array<vec4f>;
+// With gates of channels A^T is computed before: see linear_attention/chunk_scores.
+@group(0) @binding(20) var<storage, read> scores: array<vec4f>;
 
 // Widths, rounded up to multiples of four.
 const HEAD_DIM: u32 = 64u;
@@ -78,8 +80,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
                 let row = row_of(chunk, quad * 4u + r);
                 if thread < BLOCKS {
                     rows[r] = q4(query_row(batch, head, row.token), d);
+                    if BONUS {
+                        rows[r] *= channel_decays_before(pair, quad * 4u + r, d, HEAD_DIM);
+                    } else if GATE == 2u {
+                        rows[r] *= channel_decays(pair, PRE, quad * 4u + r, d, HEAD_DIM);
+                    }
                     rows[r] = select(vec4f(), rows[r], HEAD_DIM % SLICE == 0u || slice + channel < HEAD_DIM);
-                } else {
+                } else if GATE != 2u {
                     rows[r] = select(vec4f(), k4(key_row(batch, head, row.row), d), row.kept);
                 }
             }
@@ -102,13 +109,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
             var s: array<vec4f, BATCH>;
             for (var i = 0u; i < BATCH; i += 1u) {
                 q[i] = stage[(d + i) * LANES + row_lane];
-                k[i] = stage[K_STAGE + (d + i) * LANES + lane];
+                if GATE != 2u {
+                    k[i] = stage[K_STAGE + (d + i) * LANES + lane];
+                }
                 s[i] = stage[S_STAGE + (d + i) * LANES + lane];
             }
             for (var i = 0u; i < BATCH; i += 1u) {
                 for (var r = 0u; r < 4u; r += 1u) {
                     o[r] = fma(vec4f(q[BATCH - 1u - i][r]), s[BATCH - 1u - i], o[r]);
-                    a[r] = fma(vec4f(q[BATCH - 1u - i][r]), k[BATCH - 1u - i], a[r]);
+                    if GATE != 2u {
+                        a[r] = fma(vec4f(q[BATCH - 1u - i][r]), k[BATCH - 1u - i], a[r]);
+                    }
                 }
             }
         }
@@ -135,7 +146,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 
     for (var part = 0u; part < chunk.rows; part += KEY_SLICE) {
         workgroupBarrier();
-        if lane / (KEY_SLICE / 4u) == part / KEY_SLICE {
+        if GATE == 2u {
+            for (var turn = 0u; turn < UNROLL_VALUES; turn += 1u) {
+                let at = thread + turn * THREADS;
+                stage[at] = scores[(pair * CHUNK + part) * LANES + at];
+            }
+        } else if lane / (KEY_SLICE / 4u) == part / KEY_SLICE {
             stage_transposed((key - part) * LANES + row_lane, LANES, a[0], a[1], a[2], a[3]);
         }
         for (var turn = 0u; turn < UNROLL_VALUES; turn += 1u) {

@@ -10,7 +10,7 @@
 
 import package::linear_attention::problem::{GATE, params, sequence_at, state_of};
 import package::linear_attention::chunk::{chunks_of, first_slot_of, pair_of};
-import package::linear_attention::chunk_decays::{row_total};
+import package::linear_attention::chunk_decays::{row_total, channel_totals};
 import package::linear_attention::state::{state4, put_state4};
 
 @group(0) @binding(17) var<storage, read_write> states: array<vec4f>;
@@ -52,12 +52,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
             added[u] = states[pair * VECTORS + own];
             if GATE == 1u {
                 total[u] = row_total(pair);
+            } else if GATE == 2u {
+                total[u] = channel_totals(pair, channel / 4u * 4u, HEAD_DIM)[channel % 4u];
             }
         }
         for (var u = 0u; u < BATCH; u += 1u) {
             if c + u < chunks {
                 states[(first + c + u) * VECTORS + own] = state;
-                if GATE == 1u {
+                if GATE != 0u {
                     state = fma(state, vec4f(total[u]), state);
                 }
                 state += added[u];

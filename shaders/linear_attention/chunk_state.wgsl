@@ -10,7 +10,7 @@
 
 import package::linear_attention::problem::{GATE, params, key_row, value_row};
 import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
-import package::linear_attention::chunk_decays::{row_decays};
+import package::linear_attention::chunk_decays::{SUF, row_decays, channel_decays};
 import package::linear_attention::chunk_stage::{stage};
 import package::shared::inputs::{k4, v4};
 
@@ -60,6 +60,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
             let v = v4(value_row(batch, head, row.row), min(column, VALUE_DIM - 4u));
             if GATE == 1u {
                 k *= row_decays(pair, j).y;
+            } else if GATE == 2u {
+                k *= channel_decays(pair, SUF, j, min(channel, HEAD_DIM - 4u), HEAD_DIM);
             }
             stage[at] = select(vec4f(), k, row.kept && channel < HEAD_DIM);
             stage[V_STAGE + at] = select(vec4f(), v, row.kept && column < VALUE_DIM);

@@ -31,10 +31,7 @@ pub(crate) fn choose<C: Proposal>(
     constraints: &Constraints,
 ) -> Result<Choice<C>, Error> {
     if let Some(wanted) = constraints.variant.as_deref().filter(|wanted| !variants.contains(wanted)) {
-        return Err(Error::invalid(
-            "variant",
-            format!("expected {}, got `{wanted}`", variants.join(", ")),
-        ));
+        return Err(Error::invalid("variant", format!("expected {}, got `{wanted}`", variants.join(", "))));
     }
     let mut taken: Option<C> = None;
     let mut rejected = Vec::new();
@@ -59,10 +56,7 @@ pub(crate) fn choose<C: Proposal>(
     let Some(taken) = taken else {
         let reasons: Vec<String> =
             rejected.iter().map(|rejected| format!("{}: {}", rejected.variant, rejected.reason)).collect();
-        return Err(Error::limit(
-            "variant",
-            format!("none can run this problem ({})", reasons.join("; ")),
-        ));
+        return Err(Error::limit("variant", format!("none can run this problem ({})", reasons.join("; "))));
     };
     for candidate in slower {
         let factor = candidate.cost().time.as_secs_f64() / taken.cost().time.as_secs_f64().max(1e-12);

@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use serde_json::{Map, Value};
 
-use crate::{AdapterProfile, Error, Expected, HostTensor, Name, Plan, Port, Tolerance, attention, linear_attention};
+use crate::{
+    AdapterProfile, Error, Expected, HostTensor, Name, Plan, Port, Tolerance, attention, linear_attention,
+};
 
 /// The operators. A new one is a line here and two folders of its own.
 #[must_use]

@@ -126,13 +126,17 @@ impl Maker<'_> {
         let index = self.port_index(name)?;
         if let Some(nothing) = self.nothing.filter(|_| self.ports[index].span == 0) {
             let written = self.ports[index].role == PortRole::Output;
-            return Ok((PassBinding { name: variable.into(), ..self.whole("", nothing[usize::from(written)]) }, 0));
+            return Ok((
+                PassBinding { name: variable.into(), ..self.whole("", nothing[usize::from(written)]) },
+                0,
+            ));
         }
         let range = self.spec.range(&self.ports[index], piece, self.limits);
         let most = self.limits.max_storage_buffer_binding_size;
         if range.size_bytes > most {
             let needed = range.size_bytes;
-            let message = format!("tensor {name} needs a binding of {needed} bytes, the adapter allows {most}");
+            let message =
+                format!("tensor {name} needs a binding of {needed} bytes, the adapter allows {most}");
             return Err(Error::limit("max_storage_buffer_binding_size", message));
         }
         let binding = PassBinding {

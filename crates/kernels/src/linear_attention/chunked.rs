@@ -41,6 +41,11 @@ impl LinearAttention {
         }
     }
 
+    /// Whether kernels take each channel to have gates of its own. A bonus is a matter of channels, too.
+    pub(super) fn by_channels(&self) -> bool {
+        self.gate == Gate::Vector || self.bonus.is_some()
+    }
+
     /// Widths as the kernels have them.
     pub(super) fn padded(&self) -> (usize, usize) {
         (self.key_dim().next_multiple_of(4), self.value_dim.next_multiple_of(4))
@@ -57,10 +62,8 @@ impl LinearAttention {
 fn refusal(spec: &LinearAttention) -> Option<String> {
     let refused = [
         (spec.len == 0, "there are no tokens"),
-        (spec.gate == Gate::Vector, "does not serve vector gates"),
         (!spec.causal, "serves causal problems only"),
         (spec.normalises(), "does not serve normalised outputs"),
-        (spec.bonus.is_some(), "does not serve a bonus"),
     ];
     refused.into_iter().find(|(refused, _)| *refused).map(|(_, why)| why.to_owned())
 }
@@ -132,7 +135,8 @@ impl Sizes {
         // Passes wait for each other, and the scan goes from chunk to chunk.
         if adapter.kind != AdapterKind::Cpu {
             let steps = float(spec.chunks());
-            cost.time += std::time::Duration::from_secs_f64((directions * (20e3 + 300.0 * steps) * 1e-9).min(3e7));
+            cost.time +=
+                std::time::Duration::from_secs_f64((directions * (20e3 + 300.0 * steps) * 1e-9).min(3e7));
         }
         cost
     }
@@ -143,9 +147,9 @@ impl Sizes {
         let (key_dim, value_dim) = spec.padded();
         let delta = usize::from(spec.rule != Rule::Add);
         let gates = match spec.gate {
+            _ if spec.by_channels() => (3 * CHUNK + 1) * key_dim,
             Gate::None => 0,
-            Gate::Constant | Gate::Scalar => 4 * (CHUNK + 1),
-            Gate::Vector => (3 * CHUNK + 1) * key_dim,
+            _ => 4 * (CHUNK + 1),
         };
         let of = |numbers: usize| 4 * (pairs * numbers) as u64;
         Buffers {
@@ -154,7 +158,7 @@ impl Sizes {
             u: of(delta * CHUNK * value_dim),
             w: of(delta * CHUNK * key_dim),
             matrices: of(delta * CHUNK * CHUNK),
-            scores: of(usize::from(spec.gate == Gate::Vector) * CHUNK * CHUNK),
+            scores: of(usize::from(spec.by_channels()) * CHUNK * CHUNK),
         }
     }
 
@@ -167,7 +171,10 @@ impl Sizes {
         let slots: usize = pieces.iter().map(|piece| spec.slots(piece)).max().unwrap_or(0);
         let bytes = |piece| Self::buffers(spec, piece).all().into_iter().sum::<u64>();
         let scratch = pieces.iter().map(bytes).max().unwrap_or(0);
-        vec![tile("chunks", slots), ("scratch for chunks".to_owned(), format!("{} KiB", scratch.div_ceil(1024)))]
+        vec![
+            tile("chunks", slots),
+            ("scratch for chunks".to_owned(), format!("{} KiB", scratch.div_ceil(1024))),
+        ]
     }
 }
 

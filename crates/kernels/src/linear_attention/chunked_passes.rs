@@ -35,7 +35,7 @@ impl Sizes {
         let bytes = Self::buffers(spec, run.piece);
         let states = maker.add_scratch("foveal.linear.chunk_states", bytes.states)?;
         let mut chunks = Chunks { bytes, states, gates: None, delta: None };
-        if spec.gate != Gate::None {
+        if spec.gate != Gate::None || spec.by_channels() {
             maker.chunk_gates(run, &mut chunks)?;
         }
         if spec.rule == Rule::Add {
@@ -66,7 +66,7 @@ impl Maker<'_> {
             .tunable("REVERSE", run.reverse)
             .tunable("PADDED", spec.kv_len.is_some())
             .tunable("STEPS", small(spec.kernel_steps()))
-            .tunable("GATE", self.gate_number())
+            .tunable("GATE", if spec.by_channels() { 2 } else { self.gate_number() })
     }
 
     /// One that reads inputs, with their widths.
@@ -108,9 +108,15 @@ impl Maker<'_> {
     fn chunk_gates(&mut self, run: &Run<'_>, chunks: &mut Chunks) -> Result<(), Error> {
         let at = self.add_scratch("foveal.linear.chunk_gates", chunks.bytes.gates)?;
         chunks.gates = Some(at);
-        let request = self.chunk_request("chunk_gates", run);
         let bound = self.chunk_bound(run, Uses { gates: true, ..LENGTHS }, None, &[("gates_out", at)])?;
-        self.push_chunks("chunk_gates", request, run, bound, 1)
+        let name = if self.spec.by_channels() { "chunk_channel_gates" } else { "chunk_gates" };
+        let mut request = self.chunk_request(name, run);
+        if self.spec.by_channels() {
+            request.tunables.retain(|(name, _)| name != "GATE");
+            let width = small(self.spec.padded().0);
+            request = request.tunable("GATE", self.gate_number()).tunable("HEAD_DIM", width);
+        }
+        self.push_chunks(name, request, run, bound, 1)
     }
 
     /// What each chunk adds.
@@ -149,6 +155,25 @@ impl Maker<'_> {
         self.push("chunk_scan", request, run, bound, (key_dim * value_dim / 4).div_ceil(SCAN_THREADS))
     }
 
+    /// Scores where channels have gates: of erase keys, or of queries.
+    fn chunk_scores(&mut self, run: &Run<'_>, chunks: &Chunks, at: usize, erase: bool) -> Result<(), Error> {
+        let spec = self.spec;
+        let bonus = spec.bonus.is_some();
+        let mut request = self.chunk_input_request("chunk_scores", run);
+        if spec.erases_by_another() {
+            request = request.replace("linear_attention/erase", "linear_attention/erase_prepared");
+        }
+        request = request
+            .tunable("ERASE", erase)
+            .tunable("ERASE_KEY", erase && spec.erases_by_another())
+            .tunable("STRICT", erase)
+            .tunable("BEFORE", bonus || (erase && spec.rule == Rule::Dplr))
+            .tunable("BONUS", bonus);
+        let uses = Uses { q: !erase, k: true, bonus, ..LENGTHS };
+        let bound = self.chunk_bound(run, uses, chunks.gates, &[("scores_out", at)])?;
+        self.push_chunks("chunk_scores", request, run, bound, 1)
+    }
+
     /// The delta rule's inverses, and what they make of erase keys and values.
     fn chunk_solve(&mut self, run: &Run<'_>, chunks: &mut Chunks) -> Result<(), Error> {
         let spec = self.spec;
@@ -158,8 +183,13 @@ impl Maker<'_> {
         chunks.delta = Some([u, w, matrices]);
 
         let request = self.with_erase_key(self.chunk_input_request("chunk_solve", run));
-        let uses = Uses { k: true, beta: true, ..LENGTHS };
-        let bound = self.chunk_bound(run, uses, chunks.gates, &[("matrices", matrices)])?;
+        let mut uses = Uses { k: true, beta: true, ..LENGTHS };
+        let mut gates = chunks.gates;
+        if spec.by_channels() {
+            self.chunk_scores(run, chunks, matrices, true)?;
+            (uses.k, gates) = (false, None);
+        }
+        let bound = self.chunk_bound(run, uses, gates, &[("matrices", matrices)])?;
         self.push_chunks("chunk_solve", request, run, bound, 1)?;
 
         let (key_tiles, value_tiles) = spec.tiles();
@@ -199,9 +229,15 @@ impl Maker<'_> {
             .replace("shared/output", self.output_module(run))
             .tunable("VALUE_DIM", small(spec.padded().1))
             .tunable("DELTA", delta)
+            .tunable("BONUS", spec.bonus.is_some())
             .tunable("ADD_PARTIAL", run.o == Output::Second);
-        let uses = Uses { q: true, k: true, v: !delta, o: true, ..LENGTHS };
         let mut scratch = vec![("states", chunks.states)];
+        if spec.by_channels() {
+            let at = self.add_scratch("foveal.linear.chunk_scores", chunks.bytes.scores)?;
+            self.chunk_scores(run, chunks, at, false)?;
+            scratch.push(("scores", at));
+        }
+        let uses = Uses { q: true, k: !spec.by_channels(), v: !delta, o: true, ..LENGTHS };
         if delta {
             scratch.push(("u", delta_scratch(chunks)?[0]));
         }

@@ -140,7 +140,9 @@ impl LinearAttention {
                     check_each(name, tensor, "a log decay of 0 or less", |g| g > 0.0)?;
                 }
                 "beta" if self.rule == Rule::Delta => {
-                    check_each(name, tensor, "0 to 2", |beta| !(beta.is_nan() || (0.0..=2.0).contains(&beta)))?;
+                    check_each(name, tensor, "0 to 2", |beta| {
+                        !(beta.is_nan() || (0.0..=2.0).contains(&beta))
+                    })?;
                 }
                 "cu_seqlens" if self.sequences.is_some() => self.check_starts(&tensor.to_f64())?,
                 name if self.kv_len.as_deref() == Some(name) => {
@@ -160,7 +162,10 @@ impl LinearAttention {
         }
         if let Some(at) = starts.windows(2).position(|pair| pair[1] < pair[0]) {
             let (first, second) = (starts[at], starts[at + 1]);
-            return wrong(format!("expected no element below the one before, got {second} after {first} at {}", at + 1));
+            return wrong(format!(
+                "expected no element below the one before, got {second} after {first} at {}",
+                at + 1
+            ));
         }
         if starts.last() != Some(&(self.len as f64)) {
             return wrong(format!("expected to end with the {} tokens, got {:?}", self.len, starts.last()));
@@ -172,9 +177,7 @@ impl LinearAttention {
 fn check_each(name: &str, tensor: &HostTensor, expected: &str, wrong: fn(f64) -> bool) -> Result<(), Error> {
     let values = tensor.to_f64();
     match values.iter().position(|&x| wrong(x)) {
-        Some(at) => {
-            Err(Error::invalid(name, format!("expected {expected}, element {at} is {}", values[at])))
-        }
+        Some(at) => Err(Error::invalid(name, format!("expected {expected}, element {at} is {}", values[at]))),
         None => Ok(()),
     }
 }

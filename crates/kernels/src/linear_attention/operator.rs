@@ -88,7 +88,8 @@ impl Operator for LinearOperator {
                     format!("expected shape {:?}{layout}, got {:?}", port.shape, tensor.shape()),
                 ));
             }
-            if port.dtype == spec.dtype && storage(&port.name, tensor)? != spec.dtype && port.dtype.is_float() {
+            if port.dtype == spec.dtype && storage(&port.name, tensor)? != spec.dtype && port.dtype.is_float()
+            {
                 let of_tokens = ["k", "v", "a", "b"].contains(&&*port.name);
                 if of_tokens || spec.erase_key.as_deref() == Some(&*port.name) {
                     let got = storage(&port.name, tensor)?;
@@ -146,7 +147,8 @@ pub(super) fn spec_of_shape(shape: &str, options: &Map<String, Value>) -> Result
     if batch != other_batch || len != other_len {
         return Err(wrong());
     }
-    let spec = with_options(LinearAttention::new([batch, heads, len, dim], value_heads, value_dim), options, None)?;
+    let spec =
+        with_options(LinearAttention::new([batch, heads, len, dim], value_heads, value_dim), options, None)?;
     spec.validate()?;
     Ok(spec)
 }

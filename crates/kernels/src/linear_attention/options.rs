@@ -17,7 +17,11 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         value: "none|constant|scalar|vector",
         help: "the decay D = exp(g), g <= 0: g [HV], [B, T, HV] or [B, T, HV, Dk] (default: none)",
     },
-    OptionSpec { name: "steps", value: "N", help: "delta steps a token: k, v and beta have T * N rows (default: 1)" },
+    OptionSpec {
+        name: "steps",
+        value: "N",
+        help: "delta steps a token: k, v and beta have T * N rows (default: 1)",
+    },
     OptionSpec {
         name: "causal",
         value: "",
@@ -79,13 +83,21 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         value: "kv|vk",
         help: "order of the dimensions of states: [N, HV, Dk, Dv] or [N, HV, Dv, Dk] (default: kv)",
     },
-    OptionSpec { name: "state_in", value: "", help: "begin from the tensor state_in (default: if it is given)" },
+    OptionSpec {
+        name: "state_in",
+        value: "",
+        help: "begin from the tensor state_in (default: if it is given)",
+    },
     OptionSpec {
         name: "state_out",
         value: "",
         help: "compute the last states too (default: true, but for both directions)",
     },
-    OptionSpec { name: "z_in", value: "", help: "begin sums of keys from the tensor z_in (default: if it is given)" },
+    OptionSpec {
+        name: "z_in",
+        value: "",
+        help: "begin sums of keys from the tensor z_in (default: if it is given)",
+    },
 ];
 
 /// The sizes of a tensor with tokens: batch, heads, positions, width.
@@ -171,7 +183,8 @@ pub(super) fn with_options(
     spec.normaliser = word(options, "normaliser")?;
     spec.eps = number(options, "eps")?.unwrap_or(spec.eps);
     if let Some(Value::String(name)) = options.get("scale") {
-        let message = format!("a scale of its own for each head (tensor `{name}`) is not served; fold it into q");
+        let message =
+            format!("a scale of its own for each head (tensor `{name}`) is not served; fold it into q");
         return Err(Error::unsupported("scale", message));
     }
     spec.scale = number(options, "scale")?;

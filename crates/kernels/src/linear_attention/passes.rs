@@ -12,9 +12,7 @@ use super::{
     variants::Schedule,
 };
 use crate::{
-    Error, Limits, Pass, PassBinding, Port, Scratch, Strides,
-    cost::small,
-    ranges::ranges,
+    Error, Limits, Pass, PassBinding, Port, Scratch, Strides, cost::small, ranges::ranges,
     storage::storage_module,
 };
 

@@ -30,7 +30,8 @@ impl LinearAttention {
         for port in &ports {
             if port.size_bytes() > adapter.limits.max_buffer_size {
                 let (needed, allowed) = (port.size_bytes(), adapter.limits.max_buffer_size);
-                let message = format!("tensor {} needs {needed} bytes, the adapter allows {allowed}", port.name);
+                let message =
+                    format!("tensor {} needs {needed} bytes, the adapter allows {allowed}", port.name);
                 return Err(Error::limit("max_buffer_size", message));
             }
         }

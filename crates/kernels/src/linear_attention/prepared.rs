@@ -75,7 +75,8 @@ impl LinearAttention {
         for &each in self.regions() {
             let (_, rows, dim) = self.region_size(each);
             let heads = self.heads_of(each, piece);
-            let strides = Strides { batch: (heads.1 - heads.0) * rows * dim, head: rows * dim, position: dim };
+            let strides =
+                Strides { batch: (heads.1 - heads.0) * rows * dim, head: rows * dim, position: dim };
             let end = base + (piece.batch.1 - piece.batch.0) * strides.batch;
             if each == region {
                 let first = piece.batch.0 * strides.batch + heads.0 * strides.head;
@@ -194,7 +195,8 @@ impl Maker<'_> {
                 }
                 let groups = extent.rows.div_ceil(THREADS as usize);
                 if groups > most {
-                    let message = format!("{} rows are more than the adapter's {most} workgroups hold", extent.rows);
+                    let message =
+                        format!("{} rows are more than the adapter's {most} workgroups hold", extent.rows);
                     return Err(Error::limit("max_compute_workgroups_per_dimension", message));
                 }
                 self.passes.push(Pass {

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::{FeatureMap, LinearAttention, OPERATOR, fill, options, reference};
 use crate::{
-    AdapterProfile, Constraints, Dtype, Error, Expected, HostTensor, Name, Operator, Plan, Port, Problem, Rows,
-    Tolerance, Work,
+    AdapterProfile, Constraints, Dtype, Error, Expected, HostTensor, Name, Operator, Plan, Port, Problem,
+    Rows, Tolerance, Work,
 };
 
 impl Problem for LinearAttention {

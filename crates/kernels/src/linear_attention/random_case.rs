@@ -29,7 +29,8 @@ pub(super) fn random_case(seed: u64) -> Case {
     spec.dtype = one(random, &[Dtype::F32, Dtype::F32, Dtype::F16, Dtype::Bf16]);
     spec.layout = one(random, &[Layout::Bhtd, Layout::Bthd]);
     spec.rule = one(random, &[Rule::Add, Rule::Add, Rule::Delta, Rule::Delta, Rule::Dplr]);
-    spec.gate = one(random, &[Gate::None, Gate::Constant, Gate::Scalar, Gate::Scalar, Gate::Vector, Gate::Vector]);
+    spec.gate =
+        one(random, &[Gate::None, Gate::Constant, Gate::Scalar, Gate::Scalar, Gate::Vector, Gate::Vector]);
     spec.direction =
         one(random, &[Direction::Forward, Direction::Forward, Direction::Reverse, Direction::Both]);
     spec.state_layout = one(random, &[StateLayout::Kv, StateLayout::Kv, StateLayout::Vk]);

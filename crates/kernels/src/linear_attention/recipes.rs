@@ -33,7 +33,12 @@ pub(super) const RECIPES: &[Recipe] = &[
         r#"{"feature_map":"elu1","normaliser":"sum","scale":1.0}"#,
         "Katharopoulos et al. 2020, Transformers are RNNs"
     ),
-    recipe!("retnet", "1x4x200x64", r#"{"gate":"constant"}"#, "Sun et al. 2023, Retentive Network (g = ln gamma of each head)"),
+    recipe!(
+        "retnet",
+        "1x4x200x64",
+        r#"{"gate":"constant"}"#,
+        "Sun et al. 2023, Retentive Network (g = ln gamma of each head)"
+    ),
     recipe!(
         "lightning",
         "1x4x200x64",
@@ -89,14 +94,24 @@ pub(super) const RECIPES: &[Recipe] = &[
         r#"{"rule":"delta","gate":"scalar","steps":2}"#,
         "Siems et al. 2025, DeltaProduct"
     ),
-    recipe!("kda", "1x4x200x64", r#"{"rule":"delta","gate":"vector"}"#, "Moonshot AI 2025, Kimi Linear (Kimi Delta Attention)"),
+    recipe!(
+        "kda",
+        "1x4x200x64",
+        r#"{"rule":"delta","gate":"vector"}"#,
+        "Moonshot AI 2025, Kimi Linear (Kimi Delta Attention)"
+    ),
     recipe!(
         "comba",
         "1x4x200x64",
         r#"{"rule":"delta","gate":"scalar","erase_key":"p"}"#,
         "Hu et al. 2025, Comba (p is a multiple of k)"
     ),
-    recipe!("rwkv6", "1x4x200x64", r#"{"gate":"vector","bonus":"u","scale":1.0}"#, "Peng et al. 2024, Eagle and Finch (RWKV-6)"),
+    recipe!(
+        "rwkv6",
+        "1x4x200x64",
+        r#"{"gate":"vector","bonus":"u","scale":1.0}"#,
+        "Peng et al. 2024, Eagle and Finch (RWKV-6)"
+    ),
     recipe!(
         "rwkv7",
         "1x4x200x64",

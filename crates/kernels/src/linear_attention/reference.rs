@@ -352,8 +352,7 @@ fn mapped(spec: &LinearAttention, rows: Rowed, count: usize, weight: Option<&[f6
                 let mapped = match weight {
                     Some(weight) => {
                         let size = spec.head_dim * spec.feature_dim;
-                        let projected =
-                            times(&weight[head * size..][..size], x, spec.feature_dim);
+                        let projected = times(&weight[head * size..][..size], x, spec.feature_dim);
                         softmax(projected.iter().copied().chain(projected.iter().map(|x| -x)).collect())
                     }
                     None => feature(spec.feature_map, x),

@@ -226,7 +226,10 @@ impl LinearAttention {
         if self.value_heads == 0 || !self.value_heads.is_multiple_of(self.heads) {
             return Err(Error::invalid(
                 "v",
-                format!("expected a multiple of the {} heads of q and k, got {}", self.heads, self.value_heads),
+                format!(
+                    "expected a multiple of the {} heads of q and k, got {}",
+                    self.heads, self.value_heads
+                ),
             ));
         }
         let widest = if self.causal { MAX_DIM } else { MAX_WHOLE_DIM };
@@ -243,7 +246,10 @@ impl LinearAttention {
         }
         for (name, x) in [("scale", self.resolved_scale()), ("eps", self.eps)] {
             if !x.is_finite() || (name == "eps" && x < 0.0) {
-                return Err(Error::invalid(name, format!("expected a finite number, eps not below 0, got {x}")));
+                return Err(Error::invalid(
+                    name,
+                    format!("expected a finite number, eps not below 0, got {x}"),
+                ));
             }
         }
         if self.sequences.is_some() && self.batch != 1 {
@@ -256,7 +262,8 @@ impl LinearAttention {
             return Err(Error::invalid("cu_seqlens", "expected at least two elements, got one"));
         }
         self.validate_rules()?;
-        let elements = [self.len, self.steps, self.value_heads, self.batch, self.key_dim().max(self.value_dim)];
+        let elements =
+            [self.len, self.steps, self.value_heads, self.batch, self.key_dim().max(self.value_dim)];
         let count = elements.into_iter().try_fold(1usize, |n, d| n.checked_mul(d));
         let states = [self.states(), self.value_heads, self.key_dim(), self.value_dim];
         let states = states.into_iter().try_fold(1usize, |n, d| n.checked_mul(d));
@@ -270,7 +277,11 @@ impl LinearAttention {
     fn validate_rules(&self) -> Result<(), Error> {
         let add = self.rule == Rule::Add;
         let refused = [
-            ("steps", self.steps > 1 && self.rule != Rule::Delta, "more than one step a token needs the rule delta"),
+            (
+                "steps",
+                self.steps > 1 && self.rule != Rule::Delta,
+                "more than one step a token needs the rule delta",
+            ),
             ("erase_key", self.erase_key.is_some() && self.rule != Rule::Delta, "needs the rule delta"),
             (
                 "feature_map",
@@ -298,7 +309,11 @@ impl LinearAttention {
                 "both directions have a state each: run them one by one to get them",
             ),
             ("z_in", (self.z_in || self.z_out) && !self.normalises(), "sums of keys need the normaliser sum"),
-            ("kv_len", self.kv_len.is_some() && self.sequences.is_some(), "packed sequences have lengths already"),
+            (
+                "kv_len",
+                self.kv_len.is_some() && self.sequences.is_some(),
+                "packed sequences have lengths already",
+            ),
         ];
         for (name, wrong, message) in refused {
             if wrong {

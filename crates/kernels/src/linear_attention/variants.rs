@@ -62,18 +62,20 @@ pub(super) struct Variant {
 }
 
 pub(super) fn variants() -> [Variant; 2] {
-    [Variant {
-        info: VariantInfo {
-            name: "recurrent",
-            summary: "token by token, the state in registers: for decoding and short sequences; default WebGPU limits",
+    [
+        Variant {
+            info: VariantInfo {
+                name: "recurrent",
+                summary: "token by token, the state in registers: for decoding and short sequences; default WebGPU limits",
+            },
+            propose: recurrent::propose,
         },
-        propose: recurrent::propose,
-    },
-    Variant {
-        info: VariantInfo {
-            name: "chunked",
-            summary: "chunk by chunk, as matrix products through workgroup memory: for long sequences; default WebGPU limits",
+        Variant {
+            info: VariantInfo {
+                name: "chunked",
+                summary: "chunk by chunk, as matrix products through workgroup memory: for long sequences; default WebGPU limits",
+            },
+            propose: chunked::propose,
         },
-        propose: chunked::propose,
-    }]
+    ]
 }
