@@ -1,8 +1,8 @@
 // What each chunk adds to the state, all chunks at once.
 //
-//   H[d,c] = sum_j exp(G_last - G_j)[d] k_j[d] v_j[c]          over the chunk's rows j
+//   H[d,c] = sum_j exp(G_last - G_j)[d] k_j[d] v_j[c]          over the chunk's rows j; their sum without v, too
 //
-// Shapes    k [B, H, R, Dk]   v [B, HV, R, Dv]   H [HV, slots, Dk, Dv]
+// Shapes    k [B, H, R, Dk]   v [B, HV, R, Dv]   H [HV, slots, Dk, Dv]   sums [HV, slots, Dk]
 // Dispatch  x = slots times tiles of 64 x 64 of H, y = value heads
 // Storage   16 KiB of workgroup memory: slices of k and v as they lie. A thread owns 4 channels and 4 columns of H.
 // Numerics  f32; keys decay to the chunk's end before they are multiplied
@@ -12,9 +12,11 @@ import package::linear_attention::problem::{GATE, params, key_row, value_row};
 import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
 import package::linear_attention::chunk_decays::{SUF, row_decays, channel_decays};
 import package::linear_attention::chunk_stage::{stage};
+import package::linear_attention::sums::{NORMALISE};
 import package::shared::inputs::{k4, v4};
 
 @group(0) @binding(17) var<storage, read_write> states_out: array<vec4f>;
+@group(0) @binding(21) var<storage, read_write> sums_out: array<vec4f>;
 
 // Widths, rounded up to multiples of four.
 const HEAD_DIM: u32 = 64u;
@@ -50,6 +52,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     let column = first_column + lane * 4u;
 
     var h: array<vec4f, 4>;
+    var sum: vec4f;
     for (var part = 0u; part < chunk.rows; part += SLICE) {
         workgroupBarrier();
         for (var turn = 0u; turn < UNROLL_STAGE; turn += 1u) {
@@ -76,10 +79,19 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
                 b[u] = stage[V_STAGE + (j + u) * LANES + lane];
             }
             for (var u = 0u; u < BATCH; u += 1u) {
+                if NORMALISE {
+                    sum += a[BATCH - 1u - u];
+                }
                 for (var r = 0u; r < 4u; r += 1u) {
                     h[r] = fma(vec4f(a[BATCH - 1u - u][r]), b[BATCH - 1u - u], h[r]);
                 }
             }
+        }
+    }
+    if NORMALISE {
+        let to = first_channel + row_lane * 4u;
+        if first_column == 0u && lane == 0u && to < HEAD_DIM {
+            sums_out[(pair * HEAD_DIM + to) / 4u] = sum;
         }
     }
     for (var r = 0u; r < 4u; r += 1u) {

@@ -60,11 +60,7 @@ impl LinearAttention {
 
 /// What is not served, if anything is asked for that is not.
 fn refusal(spec: &LinearAttention) -> Option<String> {
-    let refused = [
-        (spec.len == 0, "there are no tokens"),
-        (!spec.causal, "serves causal problems only"),
-        (spec.normalises(), "does not serve normalised outputs"),
-    ];
+    let refused = [(spec.len == 0, "there are no tokens")];
     refused.into_iter().find(|(refused, _)| *refused).map(|(_, why)| why.to_owned())
 }
 
@@ -82,11 +78,31 @@ fn lanes(spec: &LinearAttention, adapter: &AdapterProfile) -> usize {
     [16, 8].into_iter().filter(|lanes| *lanes <= most).find(enough).unwrap_or(4)
 }
 
+/// Storage bindings of the kernel of outputs, which has the most.
+fn output_bindings(spec: &LinearAttention, adapter: &AdapterProfile) -> u32 {
+    let inputs = if spec.is_prepared(&adapter.limits) { 1 } else { 3 };
+    let optional = [
+        spec.gate != Gate::None,
+        spec.normalises(),
+        spec.sequences.is_some(),
+        spec.kv_len.is_some(),
+        spec.direction == Direction::Both,
+    ];
+    inputs + 2 + optional.into_iter().map(u32::from).sum::<u32>()
+}
+
 pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Result<Candidate, String> {
     if let Some(reason) = refusal(spec) {
         return Err(reason);
     }
     check_workgroup(adapter, THREADS, STAGE_BYTES)?;
+    let (bindings, most) =
+        (output_bindings(spec, adapter), adapter.limits.max_storage_buffers_per_shader_stage);
+    if bindings > most {
+        return Err(format!(
+            "needs {bindings} storage buffers, max_storage_buffers_per_shader_stage is {most}"
+        ));
+    }
     let sizes = Sizes { lanes: lanes(spec, adapter) };
     let smallest = Piece { batch: (0, 1), heads: (0, 1) };
     let needed = sizes.scratch_bytes(spec, &smallest);
@@ -118,8 +134,17 @@ impl Sizes {
         let (key_dim, value_dim) = spec.padded();
         let (key_tiles, value_tiles) = (float(key_dim.div_ceil(TILE)), float(value_dim.div_ceil(TILE)));
         let (block, state) = (float(TILE * TILE), float(key_dim * value_dim));
-        // 64 x 64 x 64 products: keys with values, queries with states and with keys, those with values.
-        let products = key_tiles * value_tiles * 2.0 + value_tiles * (key_tiles + 1.0);
+        // Products of 64 x 64 x 64. Scores of channels with gates cost three: their blocks on the diagonal go row by row.
+        let squares = key_tiles * value_tiles;
+        let scores = if spec.by_channels() { 3.0 * key_tiles } else { squares };
+        let outputs = if spec.causal { squares + scores + value_tiles } else { squares };
+        let states = if spec.rule == Rule::Add {
+            squares
+        } else {
+            let erased = if spec.by_channels() { 3.0 * key_tiles } else { key_tiles };
+            erased + 1.0 + key_tiles + value_tiles + 2.0 * squares
+        };
+        let products = outputs + states;
         let fma = pairs * products * float(TILE) * block;
         let cost = Cost {
             fma,
@@ -132,11 +157,12 @@ impl Sizes {
             ..Cost::default()
         };
         let mut cost = timed(cost, adapter);
-        // Passes wait for each other, and the scan goes from chunk to chunk.
+        // Passes wait for each other, and the states go from chunk to chunk.
         if adapter.kind != AdapterKind::Cpu {
-            let steps = float(spec.chunks());
-            cost.time +=
-                std::time::Duration::from_secs_f64((directions * (20e3 + 300.0 * steps) * 1e-9).min(3e7));
+            let (passes, step) =
+                if spec.rule == Rule::Add { (4.0, 300.0) } else { (7.0, 4e3 + 3e3 * key_tiles) };
+            let nanoseconds = directions * (15e3 * passes + step * float(spec.chunks()));
+            cost.time += std::time::Duration::from_secs_f64((nanoseconds * 1e-9).min(3e7));
         }
         cost
     }
@@ -159,6 +185,7 @@ impl Sizes {
             w: of(delta * CHUNK * key_dim),
             matrices: of(delta * CHUNK * CHUNK),
             scores: of(usize::from(spec.by_channels()) * CHUNK * CHUNK),
+            sums: of(usize::from(spec.normalises()) * key_dim),
         }
     }
 
@@ -187,10 +214,11 @@ pub(super) struct Buffers {
     pub(super) w: u64,
     pub(super) matrices: u64,
     pub(super) scores: u64,
+    pub(super) sums: u64,
 }
 
 impl Buffers {
-    fn all(self) -> [u64; 6] {
-        [self.gates, self.states, self.u, self.w, self.matrices, self.scores]
+    fn all(self) -> [u64; 7] {
+        [self.gates, self.states, self.u, self.w, self.matrices, self.scores, self.sums]
     }
 }

@@ -25,6 +25,8 @@ struct Chunks {
     gates: Option<usize>,
     /// What is left of values, and the inverses' products with erase keys.
     delta: Option<[usize; 3]>,
+    /// Sums of keys.
+    sums: Option<usize>,
 }
 
 type Bound = (Vec<PassBinding>, Places, Params);
@@ -34,13 +36,19 @@ impl Sizes {
         let spec = maker.spec;
         let bytes = Self::buffers(spec, run.piece);
         let states = maker.add_scratch("foveal.linear.chunk_states", bytes.states)?;
-        let mut chunks = Chunks { bytes, states, gates: None, delta: None };
+        let mut chunks = Chunks { bytes, states, gates: None, delta: None, sums: None };
+        if spec.normalises() {
+            chunks.sums = Some(maker.add_scratch("foveal.linear.chunk_sums", bytes.sums)?);
+        }
         if spec.gate != Gate::None || spec.by_channels() {
             maker.chunk_gates(run, &mut chunks)?;
         }
         if spec.rule == Rule::Add {
             maker.chunk_state(run, &chunks)?;
-            maker.chunk_scan(run, &chunks)?;
+            let last = maker.chunk_scan(run, &chunks)?;
+            if !spec.causal {
+                return maker.chunk_read(run, &last);
+            }
         } else {
             maker.chunk_solve(run, &mut chunks)?;
             maker.chunk_delta(run, &chunks, self.lanes)?;
@@ -123,24 +131,29 @@ impl Maker<'_> {
     fn chunk_state(&mut self, run: &Run<'_>, chunks: &Chunks) -> Result<(), Error> {
         let (key_tiles, value_tiles) = self.spec.tiles();
         let value_dim = small(self.spec.padded().1);
-        let request = self.chunk_input_request("chunk_state", run).tunable("VALUE_DIM", value_dim);
+        let request = self
+            .chunk_input_request("chunk_state", run)
+            .tunable("VALUE_DIM", value_dim)
+            .tunable("NORMALISE", self.spec.normalises());
         let uses = Uses { k: true, v: true, ..LENGTHS };
-        let bound = self.chunk_bound(run, uses, chunks.gates, &[("states_out", chunks.states)])?;
+        let mut bound = self.chunk_bound(run, uses, chunks.gates, &[("states_out", chunks.states)])?;
+        bound.0.extend(chunks.sums.map(|at| self.whole("sums_out", at)));
         self.push_chunks("chunk_state", request, run, bound, key_tiles * value_tiles)
     }
 
-    /// The states that a sequential pass begins and ends with.
-    fn bind_states(&mut self, run: &Run<'_>, bound: &mut Bound) -> Result<(), Error> {
-        if self.spec.state_in {
-            bound.0.push(self.bind("state_in", "state_in", run.piece)?.0);
+    /// The states and sums that a sequential pass begins and ends with; these are what is returned.
+    fn bind_states(&mut self, run: &Run<'_>, bound: &mut Bound) -> Result<Vec<PassBinding>, Error> {
+        let (spec, piece) = (self.spec, run.piece);
+        for name in [spec.state_in.then_some("state_in"), spec.z_in.then_some("z_in")].into_iter().flatten() {
+            bound.0.push(self.bind(name, name, piece)?.0);
         }
-        let last = self.last_states(run.piece, false)?;
-        bound.0.extend(last);
-        Ok(())
+        let last = self.last_states(piece, !spec.causal)?;
+        bound.0.extend(last.iter().cloned());
+        Ok(last)
     }
 
     /// States at the starts of chunks, by the rule add.
-    fn chunk_scan(&mut self, run: &Run<'_>, chunks: &Chunks) -> Result<(), Error> {
+    fn chunk_scan(&mut self, run: &Run<'_>, chunks: &Chunks) -> Result<Vec<PassBinding>, Error> {
         let spec = self.spec;
         let (key_dim, value_dim) = spec.padded();
         let request = self
@@ -149,10 +162,16 @@ impl Maker<'_> {
             .tunable("HEAD_DIM", small(key_dim))
             .tunable("VALUE_DIM", small(value_dim))
             .tunable("STATE_IN", spec.state_in)
-            .tunable("STATE_OUT", spec.state_out);
+            .tunable("STATE_OUT", spec.state_out || !spec.causal)
+            .tunable("NORMALISE", spec.normalises())
+            .tunable("SUMS_IN", spec.z_in)
+            .tunable("SUMS_OUT", spec.z_out || (spec.normalises() && !spec.causal));
         let mut bound = self.chunk_bound(run, LENGTHS, chunks.gates, &[("states", chunks.states)])?;
-        self.bind_states(run, &mut bound)?;
-        self.push("chunk_scan", request, run, bound, (key_dim * value_dim / 4).div_ceil(SCAN_THREADS))
+        bound.0.extend(chunks.sums.map(|at| self.whole("sums", at)));
+        let last = self.bind_states(run, &mut bound)?;
+        let vectors = key_dim * value_dim / 4 + if spec.normalises() { key_dim / 4 } else { 0 };
+        self.push("chunk_scan", request, run, bound, vectors.div_ceil(SCAN_THREADS))?;
+        Ok(last)
     }
 
     /// Scores where channels have gates: of erase keys, or of queries.
@@ -220,23 +239,45 @@ impl Maker<'_> {
         self.push("chunk_delta", request, run, bound, value_dim.div_ceil(4 * lanes))
     }
 
+    /// A request for the kernel of outputs.
+    fn output_request(&self, run: &Run<'_>) -> Request {
+        let spec = self.spec;
+        self.chunk_input_request("chunk_output", run)
+            .replace("shared/output", self.output_module(run))
+            .replace("linear_attention/state", self.state_module())
+            .tunable("VALUE_DIM", small(spec.padded().1))
+            .tunable("DELTA", spec.rule != Rule::Add)
+            .tunable("BONUS", spec.bonus.is_some())
+            .tunable("CAUSAL", spec.causal)
+            .tunable("NORMALISE", spec.normalises())
+            .tunable("ADD_PARTIAL", run.o == Output::Second)
+    }
+
+    /// Outputs that read the last states.
+    fn chunk_read(&mut self, run: &Run<'_>, last: &[PassBinding]) -> Result<(), Error> {
+        let uses = Uses { q: true, o: true, lengths: self.spec.sequences.is_some(), ..Uses::default() };
+        let mut request = self.output_request(run);
+        request.tunables.retain(|(name, _)| name != "PADDED");
+        let mut bound = self.chunk_bound(run, uses, None, &[])?;
+        for written in last {
+            let name = if written.name == "state_out" { "state_in" } else { "z_in" };
+            bound.0.push(PassBinding { name: name.into(), ..written.clone() });
+        }
+        self.push_chunks("chunk_output", request, run, bound, self.spec.tiles().1)
+    }
+
     /// Outputs.
     fn chunk_output(&mut self, run: &Run<'_>, chunks: &Chunks) -> Result<(), Error> {
         let spec = self.spec;
         let delta = spec.rule != Rule::Add;
-        let request = self
-            .chunk_input_request("chunk_output", run)
-            .replace("shared/output", self.output_module(run))
-            .tunable("VALUE_DIM", small(spec.padded().1))
-            .tunable("DELTA", delta)
-            .tunable("BONUS", spec.bonus.is_some())
-            .tunable("ADD_PARTIAL", run.o == Output::Second);
+        let request = self.output_request(run);
         let mut scratch = vec![("states", chunks.states)];
         if spec.by_channels() {
             let at = self.add_scratch("foveal.linear.chunk_scores", chunks.bytes.scores)?;
             self.chunk_scores(run, chunks, at, false)?;
             scratch.push(("scores", at));
         }
+        scratch.extend(chunks.sums.map(|at| ("sums", at)));
         let uses = Uses { q: true, k: !spec.by_channels(), v: !delta, o: true, ..LENGTHS };
         if delta {
             scratch.push(("u", delta_scratch(chunks)?[0]));
