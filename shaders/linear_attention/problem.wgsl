@@ -31,6 +31,15 @@ struct Params {
     beta_base: u32, beta_batch: u32, beta_head: u32, beta_row: u32,
     // Strides of states: of (sequence, value head) pairs, of key channels, of value columns.
     state_base: u32, state_pair: u32, state_channel: u32, state_column: u32,
+    // Of kernels that work by chunks, see linear_attention/chunk: the first sequence and value head of what is computed
+    // together, how many sequences are packed, chunks of each sequence (if they are not), slots of all, and the first slot of
+    // a dispatch.
+    piece_sequence: u32,
+    piece_head: u32,
+    sequences: u32,
+    chunks: u32,
+    slots: u32,
+    first_slot: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -5,6 +5,7 @@ use foveal::Engine;
 use foveal_kernels::attention::{Attention, Layout, QkNorm};
 use foveal_kernels::block_mask::{BlockGrid, BlockMask};
 use foveal_kernels::expr::{Expr, Table};
+use foveal_kernels::linear_attention::{Gate, LinearAttention, Rule};
 use foveal_kernels::{AdapterProfile, Case, Constraints, Dtype, ErrorKind, Problem, operator};
 use foveal_tests::harness::Prepared;
 use foveal_tests::say;
@@ -13,7 +14,12 @@ use std::sync::Arc;
 
 use crate::{engine_or_skip, folder};
 
-fn split_equals_whole(engine: &Engine, spec: &Attention, lowered: &AdapterProfile, why: &str) -> Result<()> {
+fn split_equals_whole<P: Problem + Clone + 'static>(
+    engine: &Engine,
+    spec: &P,
+    lowered: &AdapterProfile,
+    why: &str,
+) -> Result<()> {
     let prepared = Prepared::new(Case { name: spec.describe(), problem: Arc::new(spec.clone()), seed: 9 })?;
     let mut most = 0;
     for variant in operator(spec.operator())?.variants() {
@@ -60,6 +66,24 @@ fn pieces_that_fit_in_bindings_equal_the_whole() -> Result<()> {
     split_equals_whole(&engine, &odd, &tiny, "bindings of 12 KiB")?;
     let grouped = Attention::new([4, 8, 3, 64], [4, 2, 100, 64]).with_lse().causal();
     split_equals_whole(&engine, &grouped, &small, "bindings of 64 KiB")
+}
+
+/// The scratch of chunks has to fit, too, and a dispatch may begin in the middle of a sequence.
+#[test]
+fn pieces_of_linear_attention_equal_the_whole() -> Result<()> {
+    let engine = engine_or_skip!();
+    // A batch entry and head of keys are 50 KiB, its states at the starts of four chunks 64 KiB.
+    let small = lowered(&engine, |limits| limits.max_storage_buffer_binding_size = 128 << 10);
+    let narrow = lowered(&engine, |limits| limits.max_compute_workgroups_per_dimension = 16);
+    let spec = LinearAttention::new([3, 2, 200, 64], 4, 64).with_states();
+    let add = spec.clone().gate(Gate::Scalar);
+    let delta = spec.rule(Rule::Delta).gate(Gate::Vector);
+    for spec in [add, delta] {
+        split_equals_whole(&engine, &spec, &small, "bindings of 128 KiB")?;
+        split_equals_whole(&engine, &spec, &narrow, "sixteen workgroups a dimension")?;
+    }
+    let packed = LinearAttention::new([1, 2, 1500, 16], 2, 16).gate(Gate::Scalar).with_states().sequences(5);
+    split_equals_whole(&engine, &packed, &narrow, "sixteen workgroups a dimension")
 }
 
 #[test]

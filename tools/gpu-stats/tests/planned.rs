@@ -132,6 +132,57 @@ fn planned_kernels_are_as_good_as_they_were() {
     );
 }
 
+/// Least figures of the chunked kernels: multiply-add share of the loops that multiply matrices, and waves per SIMD.
+const CHUNK_BARS: (f64, f64) = (0.70, 4.0);
+
+/// Multiply-adds from which a part is such a loop.
+const MATRIX_FMAS: u32 = 128;
+
+/// Chunked kernels that have fewer waves, and why.
+const FEWER_WAVES: &[(&str, &str)] = &[
+    (
+        "chunk_delta",
+        "a state of 128 channels takes 32 registers, and small workgroups with 12 KiB each fill a unit's 64 KiB",
+    ),
+    (
+        "chunk_scores",
+        "scores of two kinds, below and on the diagonal, take 32 registers, and RDNA has twice as many",
+    ),
+    ("chunk_output", "denominators take the registers that the fourth wave of GCN would need"),
+];
+
+#[test]
+fn chunked_kernels_clear_their_bars() {
+    let Some(now) = figures() else { return };
+    let mut wrong = Vec::new();
+    let chunked = now.all.iter().filter(|f| f.variant.starts_with("chunked/"));
+    let mut matrix_loops = 0;
+    for figure in chunked {
+        let name = figure.name();
+        if figure.spills > 0 || figure.scratch_bytes > 0 {
+            wrong.push(format!("{name} spills {}, {} B", figure.spills, figure.scratch_bytes));
+        }
+        for part in figure.hot.iter().filter(|part| part.fmas >= MATRIX_FMAS) {
+            matrix_loops += 1;
+            // Sums of keys are additions next to the products.
+            let least = if figure.problem.contains("normaliser") { 0.65 } else { CHUNK_BARS.0 };
+            if part.share < least {
+                wrong.push(format!("{name}: a loop has {} multiply-adds, has to have {least}", part.share));
+            }
+        }
+        let known = FEWER_WAVES.iter().find(|(kernel, _)| figure.variant.contains(kernel));
+        match known {
+            None if figure.waves < CHUNK_BARS.1 => wrong.push(format!("{name}: {} waves", figure.waves)),
+            Some((_, why)) if figure.waves < CHUNK_BARS.1 => {
+                eprintln!("MISSED: {name}: {} waves: {why}", figure.waves)
+            }
+            _ => {}
+        }
+    }
+    assert!(matrix_loops > 50, "only {matrix_loops} loops were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn a_fall_is_noticed_and_noise_is_not() {
     let before = checked_in();

@@ -17,10 +17,12 @@ pub(super) struct Piece {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Uses {
     pub(super) q: bool,
-    pub(super) k_and_v: bool,
+    pub(super) k: bool,
+    pub(super) v: bool,
     pub(super) o: bool,
-    /// Gates, beta and the bonus.
-    pub(super) factors: bool,
+    pub(super) gates: bool,
+    pub(super) beta: bool,
+    pub(super) bonus: bool,
     pub(super) lengths: bool,
 }
 
@@ -73,6 +75,12 @@ impl LinearAttention {
             name if self.erase_key.as_deref() == Some(name) => of(false, rows, self.head_dim),
             _ => None,
         }
+    }
+
+    /// The value heads of a piece.
+    pub(super) fn value_heads_of(&self, piece: &Piece) -> (usize, usize) {
+        let group = self.group();
+        (piece.heads.0 * group, piece.heads.1 * group)
     }
 
     /// The range of a tensor that a piece touches.

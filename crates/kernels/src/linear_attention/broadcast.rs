@@ -93,7 +93,16 @@ impl Sizes {
         let spec = maker.spec;
         let Self { lanes, columns } = self;
         let causal = spec.causal;
-        let uses = Uses { q: causal, k_and_v: true, o: causal, factors: true, lengths: true };
+        let uses = Uses {
+            q: causal,
+            k: true,
+            v: true,
+            o: causal,
+            gates: true,
+            beta: true,
+            bonus: true,
+            lengths: true,
+        };
         let request = maker.request("linear_attention/broadcast", run);
         let request = maker
             .with_states(maker.with_factors(request), run)

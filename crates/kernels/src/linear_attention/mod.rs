@@ -27,6 +27,8 @@
 mod bindings;
 mod broadcast;
 mod cases;
+mod chunked;
+mod chunked_passes;
 mod fill;
 mod operator;
 mod options;

@@ -1,6 +1,6 @@
 //! The uniform of the linear attention kernels: `shaders/linear_attention/problem.wgsl` declares it.
 
-use super::{LinearAttention, StateLayout};
+use super::{LinearAttention, StateLayout, bindings::Piece};
 use crate::{Error, Name, ParamValue, Strides, ranges::u32_of};
 
 /// Where a tensor's rows lie relative to its binding.
@@ -30,15 +30,19 @@ pub(super) struct Places {
     pub(super) state: u32,
 }
 
+/// Where a dispatch begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct First {
+    pub(super) sequence: usize,
+    pub(super) head: usize,
+    pub(super) slot: usize,
+}
+
 pub(super) type Params = Vec<(Name, ParamValue)>;
 
 impl LinearAttention {
-    /// All fields of the problem's uniform; dispatches begin with that sequence and value head.
-    pub(super) fn params(
-        &self,
-        places: &Places,
-        [first_sequence, first_head]: [usize; 2],
-    ) -> Result<Params, Error> {
+    /// All fields of the problem's uniform, for a dispatch of a piece.
+    pub(super) fn params(&self, places: &Places, piece: &Piece, first: First) -> Result<Params, Error> {
         let (key_dim, value_dim) = (self.key_dim(), self.value_dim);
         let (channel, column) = match self.state_layout {
             StateLayout::Kv => (value_dim, 1),
@@ -51,8 +55,14 @@ impl LinearAttention {
             ("group", self.group()),
             ("key_dim", key_dim),
             ("value_width", value_dim),
-            ("first_sequence", first_sequence),
-            ("first_head", first_head),
+            ("first_sequence", first.sequence),
+            ("first_head", first.head),
+            ("piece_sequence", piece.batch.0),
+            ("piece_head", self.value_heads_of(piece).0),
+            ("sequences", self.states()),
+            ("chunks", self.chunks()),
+            ("slots", self.slots(piece)),
+            ("first_slot", first.slot),
             ("state_pair", key_dim * value_dim),
             ("state_channel", channel),
             ("state_column", column),

@@ -7,7 +7,7 @@ use foveal_shaders::Request;
 use super::{
     Direction, Gate, LinearAttention, Rule,
     bindings::{Piece, Uses},
-    params::{Params, Place, Places},
+    params::{First, Params, Place, Places},
     prepared::{Region, width_params},
     variants::Schedule,
 };
@@ -54,8 +54,15 @@ pub(super) enum Output {
     Second,
 }
 
+/// A variant's scratch buffers are kept to this size where cutting the problem into pieces allows it.
+const SCRATCH_BYTES: u64 = 128 << 20;
+
 impl<'a> Maker<'a> {
-    pub(super) fn new(spec: &'a LinearAttention, limits: &'a Limits) -> Result<Self, Error> {
+    pub(super) fn new(
+        spec: &'a LinearAttention,
+        limits: &'a Limits,
+        schedule: &Schedule,
+    ) -> Result<Self, Error> {
         let mut maker = Self {
             spec,
             limits,
@@ -71,7 +78,7 @@ impl<'a> Maker<'a> {
             let read = maker.add_scratch("foveal.linear.nothing_read", 16)?;
             maker.nothing = Some([read, maker.add_scratch("foveal.linear.nothing_written", 16)?]);
         }
-        maker.pieces = maker.cut()?;
+        maker.pieces = maker.cut(schedule)?;
         Ok(maker)
     }
 
@@ -80,8 +87,8 @@ impl<'a> Maker<'a> {
     }
 
     /// What is worth saying about the passes.
-    pub(super) fn notes(&self) -> Vec<(String, String)> {
-        let mut notes = Vec::new();
+    pub(super) fn notes(&self, schedule: &Schedule) -> Vec<(String, String)> {
+        let mut notes = schedule.notes(self.spec, &self.pieces);
         if self.prepared_at.is_some() {
             notes.push(("inputs".to_owned(), "prepared as f32 in one buffer".to_owned()));
         }
@@ -137,7 +144,7 @@ impl<'a> Maker<'a> {
     }
 
     /// The pieces in which all bindings fit.
-    fn cut(&self) -> Result<Vec<Piece>, Error> {
+    fn cut(&self, schedule: &Schedule) -> Result<Vec<Piece>, Error> {
         let spec = self.spec;
         let most = self.limits.max_storage_buffer_binding_size;
         let prepared = spec.is_prepared(self.limits);
@@ -150,8 +157,11 @@ impl<'a> Maker<'a> {
                 let ports = self.ports.iter().map(|port| spec.range(port, piece, self.limits).size_bytes);
                 ports.chain(prepared.then(|| spec.prepared_bytes(piece))).max().unwrap_or(0)
             };
-            let needed = pieces.iter().map(largest).max().unwrap_or(0);
-            if needed <= most {
+            let scratch = pieces.iter().map(|piece| schedule.scratch_bytes(spec, piece)).max().unwrap_or(0);
+            let needed = pieces.iter().map(largest).max().unwrap_or(0).max(scratch);
+            // A variant's scratch is kept small where it can be.
+            let smallest = batch == 1 && heads == 1;
+            if needed <= most && (smallest || scratch <= SCRATCH_BYTES) {
                 return Ok(pieces);
             }
             if batch > 1 {
@@ -170,13 +180,9 @@ impl<'a> Maker<'a> {
     /// A request for a kernel of this problem that imports inputs and output.
     pub(super) fn request(&self, module: &str, run: &Run<'_>) -> Request {
         let spec = self.spec;
-        let (dtype, aligned) = match run.o {
-            Output::First => (crate::Dtype::F32, true),
-            Output::Whole | Output::Second => (spec.dtype, spec.value_dim.is_multiple_of(4)),
-        };
         Request::new(module)
             .replace("shared/inputs", self.inputs_module())
-            .replace("shared/output", storage_module("output", dtype, aligned))
+            .replace("shared/output", self.output_module(run))
             .tunable("HEAD_DIM", small(spec.key_dim().next_multiple_of(4)))
             .tunable("VALUE_DIM", small(spec.value_dim.next_multiple_of(4)))
             .tunable("RAGGED", spec.sequences.is_some())
@@ -186,11 +192,6 @@ impl<'a> Maker<'a> {
     /// The tunables of gates, beta and lengths.
     pub(super) fn with_factors(&self, request: Request) -> Request {
         let spec = self.spec;
-        let gate = match spec.gate {
-            Gate::None => 0u32,
-            Gate::Constant | Gate::Scalar => 1,
-            Gate::Vector => 2,
-        };
         let request = if spec.erases_by_another() {
             request.replace("linear_attention/erase", "linear_attention/erase_prepared")
         } else {
@@ -199,14 +200,33 @@ impl<'a> Maker<'a> {
         request
             .tunable("PADDED", spec.kv_len.is_some())
             .tunable("STEPS", small(spec.kernel_steps()))
-            .tunable("GATE", gate)
+            .tunable("GATE", self.gate_number())
             .tunable("BETA", spec.rule == Rule::Delta)
             .tunable("DELTA", spec.rule != Rule::Add)
             .tunable("ERASE_KEY", spec.erases_by_another())
             .tunable("ERASE_FIRST", spec.rule == Rule::Dplr)
     }
 
-    fn inputs_module(&self) -> String {
+    /// As `shaders/linear_attention/problem.wgsl` counts gates.
+    pub(super) fn gate_number(&self) -> u32 {
+        match self.spec.gate {
+            Gate::None => 0,
+            Gate::Constant | Gate::Scalar => 1,
+            Gate::Vector => 2,
+        }
+    }
+
+    /// The module that writes o.
+    pub(super) fn output_module(&self, run: &Run<'_>) -> String {
+        let (dtype, aligned) = match run.o {
+            Output::First => (crate::Dtype::F32, true),
+            Output::Whole | Output::Second => (self.spec.dtype, self.spec.value_dim.is_multiple_of(4)),
+        };
+        storage_module("output", dtype, aligned)
+    }
+
+    /// The module that reads q, k and v.
+    pub(super) fn inputs_module(&self) -> String {
         if self.prepared_at.is_some() {
             return "shared/inputs_prepared".to_owned();
         }
@@ -232,7 +252,7 @@ impl<'a> Maker<'a> {
             bindings.push(binding);
             Ok(Place { base, strides: strides(name) })
         };
-        let inputs = uses.q || uses.k_and_v;
+        let inputs = uses.q || uses.k || uses.v;
         if let Some(at) = self.prepared_at.filter(|_| inputs) {
             places.q = spec.region(Region::Q, piece).0;
             places.k = spec.region(Region::K, piece).0;
@@ -246,8 +266,10 @@ impl<'a> Maker<'a> {
             if uses.q {
                 places.q = bound("q")?;
             }
-            if uses.k_and_v {
+            if uses.k {
                 places.k = bound("k")?;
+            }
+            if uses.v {
                 places.v = bound("v")?;
             }
         }
@@ -271,22 +293,20 @@ impl<'a> Maker<'a> {
                 }
             }
         }
-        if uses.factors {
-            if spec.gate != Gate::None {
-                let (binding, base) = self.bind("g", "g", piece)?;
-                bindings.push(binding);
-                let constant = Strides { batch: 0, head: 1, position: 0 };
-                let strides = spec.extent("g").map_or(constant, |extent| extent.strides);
-                places.g = Place { base, strides };
-            }
-            if spec.rule == Rule::Delta {
-                let (binding, base) = self.bind("beta", "beta", piece)?;
-                bindings.push(binding);
-                places.beta = Place { base, strides: strides("beta") };
-            }
-            if let Some(name) = &spec.bonus {
-                bindings.push(self.bind("bonus", name, piece)?.0);
-            }
+        if uses.gates && spec.gate != Gate::None {
+            let (binding, base) = self.bind("g", "g", piece)?;
+            bindings.push(binding);
+            let constant = Strides { batch: 0, head: 1, position: 0 };
+            let strides = spec.extent("g").map_or(constant, |extent| extent.strides);
+            places.g = Place { base, strides };
+        }
+        if uses.beta && spec.rule == Rule::Delta {
+            let (binding, base) = self.bind("beta", "beta", piece)?;
+            bindings.push(binding);
+            places.beta = Place { base, strides: strides("beta") };
+        }
+        if let Some(name) = spec.bonus.as_ref().filter(|_| uses.bonus) {
+            bindings.push(self.bind("bonus", name, piece)?.0);
         }
         if uses.lengths {
             if spec.sequences.is_some() {
@@ -321,12 +341,12 @@ impl<'a> Maker<'a> {
             let message = format!("{x} workgroups are needed in a row, the adapter allows {most}");
             return Err(Error::limit("max_compute_workgroups_per_dimension", message));
         }
-        let group = spec.group();
-        let heads = (run.piece.heads.0 * group, run.piece.heads.1 * group);
+        let heads = spec.value_heads_of(run.piece);
         let sequences = if spec.sequences.is_some() { (0, spec.states()) } else { run.piece.batch };
         for sequences in ranges(sequences, most) {
             for heads in ranges(heads, most) {
-                let mut params = spec.params(&places, [sequences.0, heads.0])?;
+                let first = First { sequence: sequences.0, head: heads.0, slot: 0 };
+                let mut params = spec.params(&places, run.piece, first)?;
                 params.extend(widths.iter().cloned());
                 self.passes.push(Pass {
                     label: format!("foveal.linear.{name}"),
@@ -334,6 +354,41 @@ impl<'a> Maker<'a> {
                     bindings: bindings.clone(),
                     params,
                     workgroups: [small(x), small(heads.1 - heads.0), small(sequences.1 - sequences.0)],
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Maker<'_> {
+    /// The dispatches of a kernel over all chunks of a piece and its value heads, `tiles` workgroups for each.
+    pub(super) fn push_chunks(
+        &mut self,
+        name: &str,
+        request: Request,
+        run: &Run<'_>,
+        (bindings, places, widths): Bound,
+        tiles: usize,
+    ) -> Result<(), Error> {
+        let spec = self.spec;
+        let request = Arc::new(request);
+        let most = self.limits.max_compute_workgroups_per_dimension as usize;
+        if tiles > most {
+            let message = format!("{tiles} workgroups are needed in a row, the adapter allows {most}");
+            return Err(Error::limit("max_compute_workgroups_per_dimension", message));
+        }
+        for slots in ranges((0, spec.slots(run.piece)), most / tiles) {
+            for heads in ranges(spec.value_heads_of(run.piece), most) {
+                let first = First { sequence: run.piece.batch.0, head: heads.0, slot: slots.0 };
+                let mut params = spec.params(&places, run.piece, first)?;
+                params.extend(widths.iter().cloned());
+                self.passes.push(Pass {
+                    label: format!("foveal.linear.{name}"),
+                    request: Arc::clone(&request),
+                    bindings: bindings.clone(),
+                    params,
+                    workgroups: [small(tiles * (slots.1 - slots.0)), small(heads.1 - heads.0), 1],
                 });
             }
         }

@@ -39,7 +39,7 @@ impl LinearAttention {
         let names = known.each_ref().map(|variant| variant.info.name);
         let propose = |index: usize| (known[index].propose)(self.sized(), adapter);
         let Choice { taken, reason, rejected } = choose(&names, propose, adapter, constraints)?;
-        let mut maker = Maker::new(self, &adapter.limits)?;
+        let mut maker = Maker::new(self, &adapter.limits, &taken.schedule)?;
         if self.len > 0 || self.state_out || self.z_out {
             maker.all(&taken.schedule)?;
         }
@@ -48,7 +48,7 @@ impl LinearAttention {
             threads = threads.max(prepared::THREADS);
         }
         let mut tiles = taken.tiles;
-        tiles.extend(maker.notes());
+        tiles.extend(maker.notes(&taken.schedule));
         Ok(Plan {
             problem: Arc::new(self.clone()),
             operator: self.operator(),

@@ -1,7 +1,9 @@
 //! The variants: how each would go about a problem, and what that would cost.
 
 use super::{
-    LinearAttention, broadcast,
+    LinearAttention,
+    bindings::Piece,
+    broadcast, chunked,
     passes::{Maker, Run},
     recurrent,
 };
@@ -23,6 +25,8 @@ pub(super) struct Candidate {
 pub(super) enum Schedule {
     /// Token by token.
     Recurrent(recurrent::Sizes),
+    /// Chunk by chunk, in passes over all of them.
+    Chunked(chunked::Sizes),
     /// Chunk by chunk, a subgroup a slice of the state.
     Broadcast(broadcast::Sizes),
 }
@@ -32,7 +36,24 @@ impl Schedule {
     pub(super) fn make(&self, maker: &mut Maker<'_>, run: &Run<'_>) -> Result<(), Error> {
         match self {
             Self::Recurrent(sizes) => sizes.make(maker, run),
+            Self::Chunked(sizes) => sizes.make(maker, run),
             Self::Broadcast(sizes) => sizes.make(maker, run),
+        }
+    }
+
+    /// Bytes of the largest scratch buffer that a piece needs, beside prepared inputs.
+    pub(super) fn scratch_bytes(&self, spec: &LinearAttention, piece: &Piece) -> u64 {
+        match self {
+            Self::Recurrent(_) | Self::Broadcast(_) => 0,
+            Self::Chunked(sizes) => sizes.scratch_bytes(spec, piece),
+        }
+    }
+
+    /// What is worth saying about the passes of a problem in these pieces.
+    pub(super) fn notes(&self, spec: &LinearAttention, pieces: &[Piece]) -> Vec<(String, String)> {
+        match self {
+            Self::Recurrent(_) | Self::Broadcast(_) => Vec::new(),
+            Self::Chunked(sizes) => sizes.notes(spec, pieces),
         }
     }
 }
@@ -43,7 +64,7 @@ pub(super) struct Variant {
     pub(super) propose: fn(&LinearAttention, &AdapterProfile) -> Result<Candidate, String>,
 }
 
-pub(super) fn variants() -> [Variant; 2] {
+pub(super) fn variants() -> [Variant; 3] {
     [
         Variant {
             info: VariantInfo {
@@ -51,6 +72,13 @@ pub(super) fn variants() -> [Variant; 2] {
                 summary: "token by token, the state in registers: for decoding and short sequences; default WebGPU limits",
             },
             propose: recurrent::propose,
+        },
+        Variant {
+            info: VariantInfo {
+                name: "chunked",
+                summary: "chunk by chunk, as matrix products through workgroup memory: for long sequences; default WebGPU limits",
+            },
+            propose: chunked::propose,
         },
         Variant {
             info: VariantInfo {

@@ -42,6 +42,10 @@ const fn attention(
     Sample { operator: "attention", shape, options, without }
 }
 
+const fn linear(shape: &'static str, options: &'static str) -> Sample {
+    Sample { operator: "linear", shape, options, without: &[] }
+}
+
 /// The problems: the widths that models have, a width that no tile divides, and what else changes the code. An operator
 /// without a line here is measured at the shapes it benchmarks.
 pub const SAMPLES: &[Sample] = &[
@@ -65,6 +69,15 @@ pub const SAMPLES: &[Sample] = &[
     attention("1x8x4096x64", r#"{"mask":"causal","score":"alibi"}"#, &[]),
     attention("1x8x4096x64", r#"{"score":"s + bias[h, q, k]","tables":{"bias":"f16[8,4096,4096]"}}"#, &[]),
     attention("1x8x4096x64", r#"{"qk_norm":"l2","scale":"scales","sink_logits":"sinks"}"#, &[]),
+    linear("1x8x4096x64", "{}"),
+    linear("1x8x4096x64", r#"{"gate":"scalar"}"#),
+    linear("1x8x4096x64", r#"{"gate":"vector"}"#),
+    linear("1x8x4096x64", r#"{"rule":"delta","gate":"scalar"}"#),
+    linear("1x8x4096x64", r#"{"rule":"delta","gate":"vector"}"#),
+    linear("4x16x2048x128", r#"{"gate":"scalar"}"#),
+    linear("4x16x2048x128", r#"{"rule":"delta","gate":"scalar"}"#),
+    linear("4x16x2048x128", r#"{"rule":"delta","gate":"vector"}"#),
+    linear("1x8x4096x64", r#"{"normaliser":"sum","feature_map":"elu1"}"#),
 ];
 
 /// The adapter that the engine would see if it opened a GPU of this family through wgpu on RADV.

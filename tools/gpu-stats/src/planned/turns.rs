@@ -32,10 +32,11 @@ pub fn work(request: &Request) -> Option<Work> {
             _ => None,
         }
     };
-    let (head, value) = (of("HEAD_DIM")?, of("VALUE_DIM")?);
     let section = |fmas: u32, outer: u32| Section { fmas: f64::from(fmas), outer: f64::from(outer) };
+    let head = of("HEAD_DIM")?;
     match request.module.as_str() {
         "attention/tiled" => {
+            let value = of("VALUE_DIM")?;
             let (lanes, slice, key_slice) = (of("LANES")?, of("SLICE")?, of("KEY_SLICE")?);
             let keys = 4 * lanes;
             // A thread has 4 x 4 scores, and 4 rows of `vectors` vectors of the output.
@@ -50,7 +51,23 @@ pub fn work(request: &Request) -> Option<Work> {
         }
         // The first of every four products is a multiplication, the sum with the score an addition.
         "attention/naive" => {
+            let value = of("VALUE_DIM")?;
             Some(Work { sections: vec![section(head / 4 * 3, 1), section(value, 1)], reads: 0.0 })
+        }
+        // A turn is a chunk: what is erased of it, and for each 64 channels what decays of the state, if there are gates, and
+        // what is added.
+        "linear_attention/chunk_delta" => {
+            let (slice, chunk, gate) = (of("SLICE")?, of("CHUNK")?, of("GATE")?);
+            let mut sections = vec![section(16 * head.next_multiple_of(slice), 1)];
+            for _ in 0..head.div_ceil(64) {
+                sections.extend((gate > 0).then(|| section(16, 1)));
+                sections.push(section(16 * chunk, 1));
+            }
+            Some(Work { sections, reads: 0.0 })
+        }
+        // Nothing nests in their loops over slices.
+        "linear_attention/chunk_state" | "linear_attention/chunk_apply" | "linear_attention/chunk_output" => {
+            Some(Work::default())
         }
         _ => None,
     }

@@ -1,0 +1,224 @@
+//! What `chunked` proposes, and its passes.
+
+use super::{
+    Direction, Gate, LinearAttention, Rule,
+    bindings::Piece,
+    variants::{Candidate, Schedule},
+};
+use crate::{
+    AdapterKind, AdapterProfile, Cost,
+    cost::{check_workgroup, float, occupancy, small, tile, timed},
+};
+
+/// Rows of a chunk: `CHUNK` of `shaders/linear_attention/chunk.wgsl`.
+pub(super) const CHUNK: usize = 64;
+
+/// Rows and columns of the tiles that workgroups of the parallel passes compute.
+pub(super) const TILE: usize = 64;
+
+/// Threads of those workgroups, and the workgroup memory of `shaders/linear_attention/chunk_stage.wgsl`.
+const THREADS: usize = 256;
+const STAGE_BYTES: u32 = 16 << 10;
+
+/// How the passes divide the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    /// Vectors of columns that a workgroup of the delta rule's sequential pass keeps: 4, 8 or 16.
+    pub(super) lanes: usize,
+}
+
+impl LinearAttention {
+    /// Chunks of each sequence, if sequences are not packed.
+    pub(super) fn chunks(&self) -> usize {
+        (self.len * self.kernel_steps()).div_ceil(CHUNK)
+    }
+
+    /// Slots of a piece's chunks; see `shaders/linear_attention/chunk.wgsl`.
+    pub(super) fn slots(&self, piece: &Piece) -> usize {
+        match self.sequences {
+            Some(count) => self.len * self.kernel_steps() / CHUNK + count,
+            None => (piece.batch.1 - piece.batch.0) * self.chunks(),
+        }
+    }
+
+    /// Whether kernels take each channel to have gates of its own. A bonus is a matter of channels, too.
+    pub(super) fn by_channels(&self) -> bool {
+        self.gate == Gate::Vector || self.bonus.is_some()
+    }
+
+    /// Widths as the kernels have them.
+    pub(super) fn padded(&self) -> (usize, usize) {
+        (self.key_dim().next_multiple_of(4), self.value_dim.next_multiple_of(4))
+    }
+
+    /// Pairs of a slot and a value head of a piece.
+    fn pairs(&self, piece: &Piece) -> usize {
+        let heads = self.value_heads_of(piece);
+        self.slots(piece) * (heads.1 - heads.0)
+    }
+}
+
+/// What is not served, if anything is asked for that is not.
+fn refusal(spec: &LinearAttention) -> Option<String> {
+    let refused = [(spec.len == 0, "there are no tokens")];
+    refused.into_iter().find(|(refused, _)| *refused).map(|(_, why)| why.to_owned())
+}
+
+/// As many columns as leave work for the whole adapter: the pass goes from chunk to chunk, and only sequences, heads and columns
+/// run at once.
+fn lanes(spec: &LinearAttention, adapter: &AdapterProfile) -> usize {
+    let wanted = match adapter.kind {
+        AdapterKind::Cpu => 2,
+        AdapterKind::Discrete => 64,
+        _ => 16,
+    };
+    let columns = spec.value_dim.div_ceil(4);
+    let enough = |lanes: &usize| spec.states() * spec.value_heads * columns.div_ceil(*lanes) >= wanted;
+    let most = columns.next_power_of_two().clamp(4, 16);
+    [16, 8].into_iter().filter(|lanes| *lanes <= most).find(enough).unwrap_or(4)
+}
+
+/// Storage bindings of the kernel of outputs, which has the most.
+fn output_bindings(spec: &LinearAttention, adapter: &AdapterProfile) -> u32 {
+    let inputs = if spec.is_prepared(&adapter.limits) { 1 } else { 3 };
+    let optional = [
+        spec.gate != Gate::None,
+        spec.normalises(),
+        spec.sequences.is_some(),
+        spec.kv_len.is_some(),
+        spec.direction == Direction::Both,
+    ];
+    inputs + 2 + optional.into_iter().map(u32::from).sum::<u32>()
+}
+
+pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Result<Candidate, String> {
+    if let Some(reason) = refusal(spec) {
+        return Err(reason);
+    }
+    check_workgroup(adapter, THREADS, STAGE_BYTES)?;
+    let (bindings, most) =
+        (output_bindings(spec, adapter), adapter.limits.max_storage_buffers_per_shader_stage);
+    if bindings > most {
+        return Err(format!(
+            "needs {bindings} storage buffers, max_storage_buffers_per_shader_stage is {most}"
+        ));
+    }
+    let sizes = Sizes { lanes: lanes(spec, adapter) };
+    let smallest = Piece { batch: (0, 1), heads: (0, 1) };
+    let needed = sizes.scratch_bytes(spec, &smallest);
+    let most = adapter.limits.max_storage_buffer_binding_size;
+    if needed > most {
+        return Err(format!(
+            "one batch entry and head need scratch of {needed} bytes, max_storage_buffer_binding_size is {most}"
+        ));
+    }
+    let mut tiles = vec![tile("rows a chunk", CHUNK), tile("columns a tile", TILE), tile("threads", THREADS)];
+    if spec.rule != Rule::Add {
+        tiles.push(tile("columns of the delta pass", 4 * sizes.lanes));
+    }
+    Ok(Candidate {
+        variant: "chunked",
+        tiles,
+        threads: small(THREADS),
+        workgroup_bytes: STAGE_BYTES,
+        cost: sizes.cost(spec, adapter),
+        schedule: Schedule::Chunked(sizes),
+    })
+}
+
+impl Sizes {
+    fn cost(self, spec: &LinearAttention, adapter: &AdapterProfile) -> Cost {
+        let whole = Piece { batch: (0, spec.batch), heads: (0, spec.heads) };
+        let directions = if spec.direction == Direction::Both { 2.0 } else { 1.0 };
+        let pairs = directions * float(spec.pairs(&whole));
+        let (key_dim, value_dim) = spec.padded();
+        let (key_tiles, value_tiles) = (float(key_dim.div_ceil(TILE)), float(value_dim.div_ceil(TILE)));
+        let (block, state) = (float(TILE * TILE), float(key_dim * value_dim));
+        // Products of 64 x 64 x 64. Scores of channels with gates cost three: their blocks on the diagonal go row by row.
+        let squares = key_tiles * value_tiles;
+        let scores = if spec.by_channels() { 3.0 * key_tiles } else { squares };
+        let outputs = if spec.causal { squares + scores + value_tiles } else { squares };
+        let states = if spec.rule == Rule::Add {
+            squares
+        } else {
+            let erased = if spec.by_channels() { 3.0 * key_tiles } else { key_tiles };
+            erased + 1.0 + key_tiles + value_tiles + 2.0 * squares
+        };
+        let products = outputs + states;
+        let fma = pairs * products * float(TILE) * block;
+        let cost = Cost {
+            fma,
+            // A tile of operands for each product, and the states, which are written, replaced and read.
+            storage_loads: pairs * (products * 1.5 * block + 3.0 * state),
+            // Two vectors for sixteen products.
+            workgroup_loads: fma / 2.0,
+            exp2: if spec.gate == Gate::None { 0.0 } else { pairs * value_tiles * block },
+            occupancy: occupancy(pairs * value_tiles, adapter),
+            ..Cost::default()
+        };
+        let mut cost = timed(cost, adapter);
+        // Passes wait for each other, and the states go from chunk to chunk.
+        if adapter.kind != AdapterKind::Cpu {
+            let (passes, step) =
+                if spec.rule == Rule::Add { (4.0, 300.0) } else { (7.0, 4e3 + 3e3 * key_tiles) };
+            let nanoseconds = directions * (15e3 * passes + step * float(spec.chunks()));
+            cost.time += std::time::Duration::from_secs_f64((nanoseconds * 1e-9).min(3e7));
+        }
+        cost
+    }
+
+    /// Bytes of each scratch buffer: gates, states, values that are left, erase keys, matrices, scores.
+    pub(super) fn buffers(spec: &LinearAttention, piece: &Piece) -> Buffers {
+        let pairs = spec.pairs(piece);
+        let (key_dim, value_dim) = spec.padded();
+        let delta = usize::from(spec.rule != Rule::Add);
+        let gates = match spec.gate {
+            _ if spec.by_channels() => (3 * CHUNK + 1) * key_dim,
+            Gate::None => 0,
+            _ => 4 * (CHUNK + 1),
+        };
+        let of = |numbers: usize| 4 * (pairs * numbers) as u64;
+        Buffers {
+            gates: of(gates),
+            states: of(key_dim * value_dim),
+            u: of(delta * CHUNK * value_dim),
+            w: of(delta * CHUNK * key_dim),
+            matrices: of(delta * CHUNK * CHUNK),
+            scores: of(usize::from(spec.by_channels()) * CHUNK * CHUNK),
+            sums: of(usize::from(spec.normalises()) * key_dim),
+        }
+    }
+
+    /// Bytes of the largest buffer.
+    pub(super) fn scratch_bytes(self, spec: &LinearAttention, piece: &Piece) -> u64 {
+        Self::buffers(spec, piece).all().into_iter().max().unwrap_or(0)
+    }
+
+    pub(super) fn notes(self, spec: &LinearAttention, pieces: &[Piece]) -> Vec<(String, String)> {
+        let slots: usize = pieces.iter().map(|piece| spec.slots(piece)).max().unwrap_or(0);
+        let bytes = |piece| Self::buffers(spec, piece).all().into_iter().sum::<u64>();
+        let scratch = pieces.iter().map(bytes).max().unwrap_or(0);
+        vec![
+            tile("chunks", slots),
+            ("scratch for chunks".to_owned(), format!("{} KiB", scratch.div_ceil(1024))),
+        ]
+    }
+}
+
+/// Bytes of scratch buffers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Buffers {
+    pub(super) gates: u64,
+    pub(super) states: u64,
+    pub(super) u: u64,
+    pub(super) w: u64,
+    pub(super) matrices: u64,
+    pub(super) scores: u64,
+    pub(super) sums: u64,
+}
+
+impl Buffers {
+    fn all(self) -> [u64; 7] {
+        [self.gates, self.states, self.u, self.w, self.matrices, self.scores, self.sums]
+    }
+}

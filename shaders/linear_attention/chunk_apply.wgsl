@@ -1,0 +1,119 @@
+// What the delta rule's inverses make of erase keys and values, all chunks at once.
+//
+//   W = T X^          x^_r = beta_r x_r exp(G_r)          U = T Y          y_r = beta_r v_r
+//
+// Shapes    x [B, H, R, Dk]   v [B, HV, R, Dv]   T^T [HV, slots, CHUNK, CHUNK]   -W^T [HV, slots, Dk, CHUNK]
+//           U [HV, slots, CHUNK, Dv]
+// Dispatch  x = slots times tiles of 64 columns of X^ and of Y, y = value heads
+// Storage   16 KiB of workgroup memory: slices of T and of the right side. A thread owns 4 rows and 4 columns.
+// Numerics  f32
+// Source    Yang et al. 2024, Parallelizing DeltaNet, equation 11
+
+import package::linear_attention::problem::{GATE, params, key_row, value_row, beta_of};
+import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
+import package::linear_attention::chunk_decays::{PRE, row_decays, row_decays_before, channel_decays, channel_decays_before};
+import package::linear_attention::chunk_stage::{stage};
+import package::linear_attention::erase::{erase4};
+import package::shared::inputs::{k4, v4};
+
+@group(0) @binding(18) var<storage, read_write> u_out: array<vec4f>;
+@group(0) @binding(19) var<storage, read_write> w_out: array<vec4f>;
+@group(0) @binding(20) var<storage, read> inverses: array<vec4f>;
+
+// Widths, rounded up to multiples of four.
+const HEAD_DIM: u32 = 64u;
+const VALUE_DIM: u32 = 64u;
+const ERASE_KEY: bool = false;
+const ERASE_FIRST: bool = false;
+// Rows that are staged at a time, and steps whose operands are loaded together.
+const SLICE: u32 = 32u;
+const BATCH: u32 = 2u;
+
+const LANES: u32 = 16u;
+const THREADS: u32 = LANES * LANES;
+const KEY_TILES: u32 = (HEAD_DIM + 63u) / 64u;
+const TILES: u32 = KEY_TILES + (VALUE_DIM + 63u) / 64u;
+const B_STAGE: u32 = SLICE * LANES;
+const UNROLL_STAGE: u32 = SLICE * LANES / THREADS;
+const UNROLL_ROWS: u32 = SLICE / BATCH;
+const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
+const_assert 2u * SLICE * LANES <= 1024u && CHUNK == 4u * LANES;
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let chunk = chunk_at(params.first_slot + group.x / TILES);
+    if chunk.rows == 0u {
+        return;
+    }
+    let batch = chunk.sequence.batch;
+    let head = params.first_head + group.y;
+    let pair = pair_of(head, chunk.slot);
+    let lane = thread % LANES;
+    let row_lane = thread / LANES;
+    let tile = group.x % TILES;
+    let of_keys = tile < KEY_TILES;
+    let column = select(tile - KEY_TILES, tile, of_keys) * 64u + lane * 4u;
+    let width = select(VALUE_DIM, HEAD_DIM, of_keys);
+    let inside = min(column, width - 4u);
+
+    var sums: array<vec4f, 4>;
+    for (var part = 0u; part < chunk.rows; part += SLICE) {
+        workgroupBarrier();
+        for (var turn = 0u; turn < UNROLL_STAGE; turn += 1u) {
+            let at = thread + turn * THREADS;
+            let j = part + at / LANES;
+            stage[at] = inverses[(pair * CHUNK + part) * LANES + at];
+            let row = row_of(chunk, j);
+            var value: vec4f;
+            if of_keys {
+                if ERASE_KEY {
+                    value = erase4(batch, head, row.row, inside);
+                } else {
+                    value = k4(key_row(batch, head, row.row), inside);
+                }
+                if GATE == 1u {
+                    if ERASE_FIRST {
+                        value *= row_decays_before(pair, j).x;
+                    } else {
+                        value *= row_decays(pair, j).x;
+                    }
+                } else if GATE == 2u {
+                    if ERASE_FIRST {
+                        value *= channel_decays_before(pair, j, inside, HEAD_DIM);
+                    } else {
+                        value *= channel_decays(pair, PRE, j, inside, HEAD_DIM);
+                    }
+                }
+            } else {
+                value = v4(value_row(batch, head, row.row), inside);
+            }
+            value *= beta_of(batch, head, row.row);
+            stage[B_STAGE + at] = select(vec4f(), value, row.kept && column < width);
+        }
+        workgroupBarrier();
+        for (var turn = 0u; turn < UNROLL_ROWS; turn += 1u) {
+            let j = turn * BATCH;
+            var a: array<vec4f, BATCH>;
+            var b: array<vec4f, BATCH>;
+            for (var i = 0u; i < BATCH; i += 1u) {
+                a[i] = stage[(j + i) * LANES + row_lane];
+                b[i] = stage[B_STAGE + (j + i) * LANES + lane];
+            }
+            for (var i = 0u; i < BATCH; i += 1u) {
+                for (var r = 0u; r < 4u; r += 1u) {
+                    sums[r] = fma(vec4f(a[BATCH - 1u - i][r]), b[BATCH - 1u - i], sums[r]);
+                }
+            }
+        }
+    }
+    if column < width {
+        for (var r = 0u; r < 4u; r += 1u) {
+            if of_keys {
+                let to = (pair * HEAD_DIM + column + r) * LANES + row_lane;
+                w_out[to] = -vec4f(sums[0][r], sums[1][r], sums[2][r], sums[3][r]);
+            } else {
+                u_out[((pair * CHUNK + row_lane * 4u + r) * VALUE_DIM + column) / 4u] = sums[r];
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+// Decays within chunks, of every row to the chunk's start and end.
+//
+//   pre_r = exp(G_r)   suf_r = exp(G_last - G_r)   total = exp(G_last) - 1          G_r = g_first + .. + g_r
+//
+// Shapes    g [HV], [B, HV, T]   gates [HV, slots, CHUNK + 1, 4]: (pre, suf, log2(pre) as a whole number and its rest) for
+//           each row, then total
+// Dispatch  x = slots, y = value heads
+// Storage   the chunk's gates in workgroup memory; a thread is a row
+// Numerics  f32; logarithms are summed as whole numbers and rests, so that a gate of -1e4 leaves those after it as precise as
+//           they were
+// Source    Yang et al. 2024, Gated Linear Attention, section 4
+
+import package::linear_attention::problem::{LOG2_E, params, gate_of, loss};
+import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
+
+@group(0) @binding(16) var<storage, read_write> gates_out: array<vec4f>;
+
+var<workgroup> logs: array<f32, CHUNK>;
+
+@compute @workgroup_size(CHUNK)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let chunk = chunk_at(params.first_slot + group.x);
+    if chunk.rows == 0u {
+        return;
+    }
+    let head = params.first_head + group.y;
+    let row = row_of(chunk, thread);
+    // Far below what underflows, and finite.
+    logs[thread] = select(0.0, max(gate_of(chunk.sequence.batch, head, row.token), -1e5), row.gated);
+    workgroupBarrier();
+    var whole = 0.0;
+    var rest = 0.0;
+    var sum = 0.0;
+    var own: vec2f;
+    for (var i = 0u; i < CHUNK; i += 1u) {
+        sum += logs[i];
+        let log2 = logs[i] * LOG2_E;
+        rest += log2 - trunc(log2);
+        whole += trunc(log2) + trunc(rest);
+        rest -= trunc(rest);
+        own = select(own, vec2f(whole, rest), i == thread);
+    }
+    let at = pair_of(head, chunk.slot) * (CHUNK + 1u);
+    let pre = exp2(min(own.x + own.y, 0.0));
+    let suf = exp2(min((whole - own.x) + (rest - own.y), 0.0));
+    gates_out[at + thread] = vec4f(pre, suf, own);
+    if thread == 0u {
+        gates_out[at + CHUNK] = vec4f(loss(sum));
+    }
+}

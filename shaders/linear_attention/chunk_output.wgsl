@@ -1,0 +1,242 @@
+// Outputs, chunk by chunk, all chunks at once.
+//
+//   O = scale * (Q^ S + A U)          A[r,j] = q_r . k_j exp(G_r - G_j) for j <= r, 0 beyond          q^_r = q_r exp(G_r)
+//
+// If sums of keys z divide outputs, by scale * (Q^ z + A 1) + eps. If outputs are not causal, S and z are those at the end, and
+// there is no A.
+//
+// Shapes    q, k [B, H, R, Dk]   U: v [B, HV, R, Dv], or u [HV, slots, CHUNK, Dv]   S [HV, slots, Dk, Dv]   o [B, HV, T, Dv]
+//           z [HV, slots, Dk]
+// Dispatch  x = slots times tiles of 64 columns of Dv, y = value heads
+// Storage   16 KiB of workgroup memory, in turn slices of q, k and S, and of A and U. A thread owns 4 rows and 4 keys of A,
+//           and 4 rows and 4 columns of O.
+// Numerics  f32; decays are at most 1 and multiplied to sums of products, never divided by
+// Source    Yang et al. 2024, Gated Linear Attention, equations 4 and 5; Parallelizing DeltaNet, equation 9
+//
+// q, k and A are staged transposed: each vec4 holds four rows of the same channel or key.
+
+import package::linear_attention::problem::{GATE, STEPS, params, query_row, key_row, value_row, output_row, state_of, sums_of};
+import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
+import package::linear_attention::chunk_decays::{PRE, row_decays, between, channel_decays, channel_decays_before};
+import package::linear_attention::chunk_stage::{stage, stage_transposed};
+import package::linear_attention::sums::{BONUS, NORMALISE, ADD_PARTIAL, first_o, z_in};
+import package::linear_attention::state::{state4};
+import package::shared::inputs::{q4, k4, v4};
+import package::shared::output::{put_o4};
+import package::shared::vector::{UNROLL_COMPONENTS};
+
+@group(0) @binding(17) var<storage, read> states: array<vec4f>;
+@group(0) @binding(18) var<storage, read> u: array<vec4f>;
+// With gates of channels A^T is computed before: see linear_attention/chunk_scores.
+@group(0) @binding(20) var<storage, read> scores: array<vec4f>;
+@group(0) @binding(21) var<storage, read> sums: array<f32>;
+
+// Widths, rounded up to multiples of four.
+const HEAD_DIM: u32 = 64u;
+const VALUE_DIM: u32 = 64u;
+// Whether keys bring what is left of their values, u, in place of v.
+const DELTA: bool = false;
+// Whether outputs read what came before them and themselves, or all of their sequence.
+const CAUSAL: bool = true;
+// Channels that are staged at a time, rows of A and U that are, and steps whose operands are loaded together.
+const SLICE: u32 = 16u;
+const KEY_SLICE: u32 = 32u;
+const BATCH: u32 = 2u;
+const KEY_BATCH: u32 = 2u;
+
+const LANES: u32 = 16u;
+const THREADS: u32 = LANES * LANES;
+const TILES: u32 = (VALUE_DIM + 63u) / 64u;
+// The first threads stage blocks of q, the next ones of k, the others S.
+const BLOCKS: u32 = LANES * SLICE / 4u;
+const S_THREADS: u32 = THREADS - 2u * BLOCKS;
+const UNROLL_S: u32 = SLICE * LANES / S_THREADS;
+const UNROLL_VALUES: u32 = KEY_SLICE * LANES / THREADS;
+const UNROLL_CHANNELS: u32 = SLICE / BATCH;
+const UNROLL_KEYS: u32 = KEY_SLICE / KEY_BATCH;
+const K_STAGE: u32 = SLICE * LANES;
+const S_STAGE: u32 = 2u * SLICE * LANES;
+const Z_STAGE: u32 = 3u * SLICE * LANES;
+// Whether scores are computed here.
+const SCORES: bool = CAUSAL && GATE != 2u;
+const V_STAGE: u32 = KEY_SLICE * LANES;
+const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && SLICE % 4u == 0u;
+const_assert 3u * SLICE * LANES + SLICE / 4u <= 1024u && 2u * KEY_SLICE * LANES <= 1024u && CHUNK == 4u * LANES;
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let chunk = chunk_at(params.first_slot + group.x / TILES);
+    if chunk.rows == 0u {
+        return;
+    }
+    let batch = chunk.sequence.batch;
+    let head = params.first_head + group.y;
+    let pair = pair_of(head, chunk.slot);
+    let lane = thread % LANES;
+    let row_lane = thread / LANES;
+    let first_column = group.x % TILES * 64u;
+    let column = first_column + lane * 4u;
+    let states_at = pair * HEAD_DIM * VALUE_DIM;
+
+    var a: array<vec4f, 4>;
+    var o: array<vec4f, 4>;
+    var denominators: vec4f;
+    for (var slice = 0u; slice < HEAD_DIM; slice += SLICE) {
+        workgroupBarrier();
+        if thread < 2u * BLOCKS {
+            let quad = thread % LANES;
+            let channel = thread % BLOCKS / LANES * 4u;
+            let d = min(slice + channel, HEAD_DIM - 4u);
+            var rows: array<vec4f, 4>;
+            for (var r = 0u; r < 4u; r += 1u) {
+                let row = row_of(chunk, quad * 4u + r);
+                if thread < BLOCKS {
+                    rows[r] = q4(query_row(batch, head, row.token), d);
+                    if BONUS {
+                        rows[r] *= channel_decays_before(pair, quad * 4u + r, d, HEAD_DIM);
+                    } else if GATE == 2u {
+                        rows[r] *= channel_decays(pair, PRE, quad * 4u + r, d, HEAD_DIM);
+                    }
+                    rows[r] = select(vec4f(), rows[r], HEAD_DIM % SLICE == 0u || slice + channel < HEAD_DIM);
+                } else if SCORES {
+                    rows[r] = select(vec4f(), k4(key_row(batch, head, row.row), d), row.kept);
+                }
+            }
+            let at = select(K_STAGE, 0u, thread < BLOCKS) + channel * LANES + quad;
+            stage_transposed(at, LANES, rows[0], rows[1], rows[2], rows[3]);
+        } else {
+            for (var turn = 0u; turn < UNROLL_S; turn += 1u) {
+                let at = thread - 2u * BLOCKS + turn * S_THREADS;
+                let d = slice + at / LANES;
+                let from_column = first_column + at % LANES * 4u;
+                var s: vec4f;
+                if CAUSAL {
+                    s = states[(states_at + min(d, HEAD_DIM - 1u) * VALUE_DIM + min(from_column, VALUE_DIM - 4u)) / 4u];
+                } else {
+                    s = state4(state_of(chunk.index, head), min(d, HEAD_DIM - 1u), min(from_column, VALUE_DIM - 4u));
+                }
+                stage[S_STAGE + at] = select(vec4f(), s, d < HEAD_DIM && from_column < VALUE_DIM);
+            }
+            if NORMALISE && thread >= THREADS - SLICE / 4u {
+                let i = THREADS - 1u - thread;
+                var z: vec4f;
+                for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
+                    let d = slice + i * 4u + c;
+                    let inside = min(d, params.key_dim - 1u);
+                    if CAUSAL {
+                        z[c] = sums[pair * HEAD_DIM + inside];
+                    } else {
+                        z[c] = z_in[sums_of(chunk.index, head) + inside];
+                    }
+                    z[c] = select(0.0, z[c], d < params.key_dim);
+                }
+                stage[Z_STAGE + i] = z;
+            }
+        }
+        workgroupBarrier();
+        for (var turn = 0u; turn < UNROLL_CHANNELS; turn += 1u) {
+            let d = turn * BATCH;
+            var q: array<vec4f, BATCH>;
+            var k: array<vec4f, BATCH>;
+            var s: array<vec4f, BATCH>;
+            for (var i = 0u; i < BATCH; i += 1u) {
+                q[i] = stage[(d + i) * LANES + row_lane];
+                if SCORES {
+                    k[i] = stage[K_STAGE + (d + i) * LANES + lane];
+                }
+                s[i] = stage[S_STAGE + (d + i) * LANES + lane];
+            }
+            for (var i = 0u; i < BATCH; i += 1u) {
+                if NORMALISE {
+                    let z = stage[Z_STAGE + (d + BATCH - 1u - i) / 4u][(d + BATCH - 1u - i) % 4u];
+                    denominators = fma(q[BATCH - 1u - i], vec4f(z), denominators);
+                }
+                for (var r = 0u; r < 4u; r += 1u) {
+                    o[r] = fma(vec4f(q[BATCH - 1u - i][r]), s[BATCH - 1u - i], o[r]);
+                    if SCORES {
+                        a[r] = fma(vec4f(q[BATCH - 1u - i][r]), k[BATCH - 1u - i], a[r]);
+                    }
+                }
+            }
+        }
+    }
+
+    let key = lane * 4u;
+    if GATE == 1u {
+        var whole: vec4f;
+        var rest: vec4f;
+        for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
+            let decays = row_decays(pair, key + c);
+            whole[c] = decays.z;
+            rest[c] = decays.w;
+        }
+        for (var r = 0u; r < 4u; r += 1u) {
+            let decays = row_decays(pair, row_lane * 4u + r);
+            o[r] *= decays.x;
+            denominators[r] *= decays.x;
+            a[r] *= between(decays, whole, rest);
+        }
+    }
+    for (var r = 0u; r < 4u; r += 1u) {
+        a[r] = select(vec4f(), a[r], vec4u(key, key + 1u, key + 2u, key + 3u) <= vec4u(row_lane * 4u + r));
+    }
+
+    if CAUSAL {
+        for (var part = 0u; part < chunk.rows; part += KEY_SLICE) {
+            workgroupBarrier();
+            if GATE == 2u {
+                for (var turn = 0u; turn < UNROLL_VALUES; turn += 1u) {
+                    let at = thread + turn * THREADS;
+                    stage[at] = scores[(pair * CHUNK + part) * LANES + at];
+                }
+            } else if lane / (KEY_SLICE / 4u) == part / KEY_SLICE {
+                stage_transposed((key - part) * LANES + row_lane, LANES, a[0], a[1], a[2], a[3]);
+            }
+            for (var turn = 0u; turn < UNROLL_VALUES; turn += 1u) {
+                let at = thread + turn * THREADS;
+                let j = part + at / LANES;
+                let inside = min(column, VALUE_DIM - 4u);
+                var value: vec4f;
+                if DELTA {
+                    value = u[((pair * CHUNK + j) * VALUE_DIM + inside) / 4u];
+                } else {
+                    let row = row_of(chunk, j);
+                    value = select(vec4f(), v4(value_row(batch, head, row.row), inside), row.kept);
+                }
+                stage[V_STAGE + at] = select(vec4f(), value, column < VALUE_DIM);
+            }
+            workgroupBarrier();
+            for (var turn = 0u; turn < UNROLL_KEYS; turn += 1u) {
+                let j = turn * KEY_BATCH;
+                var p: array<vec4f, KEY_BATCH>;
+                var b: array<vec4f, KEY_BATCH>;
+                for (var i = 0u; i < KEY_BATCH; i += 1u) {
+                    p[i] = stage[(j + i) * LANES + row_lane];
+                    b[i] = stage[V_STAGE + (j + i) * LANES + lane];
+                }
+                for (var i = 0u; i < KEY_BATCH; i += 1u) {
+                    if NORMALISE {
+                        denominators += p[KEY_BATCH - 1u - i];
+                    }
+                    for (var r = 0u; r < 4u; r += 1u) {
+                        o[r] = fma(vec4f(p[KEY_BATCH - 1u - i][r]), b[KEY_BATCH - 1u - i], o[r]);
+                    }
+                }
+            }
+        }
+    }
+
+    for (var r = 0u; r < 4u; r += 1u) {
+        let row = row_of(chunk, row_lane * 4u + r);
+        if row.emits && column < VALUE_DIM {
+            var value = o[r] * params.scale;
+            if NORMALISE {
+                value /= denominators[r] * params.scale + params.eps;
+            }
+            if ADD_PARTIAL {
+                value += first_o[((batch * params.value_heads + head) * params.len + row.token) * (VALUE_DIM / 4u) + column / 4u];
+            }
+            put_o4(output_row(batch, head, row.token), column, value);
+        }
+    }
+}
