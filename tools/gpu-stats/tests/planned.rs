@@ -174,7 +174,7 @@ fn chunked_kernels_clear_their_bars() {
         match known {
             None if figure.waves < CHUNK_BARS.1 => wrong.push(format!("{name}: {} waves", figure.waves)),
             Some((_, why)) if figure.waves < CHUNK_BARS.1 => {
-                eprintln!("MISSED: {name}: {} waves: {why}", figure.waves)
+                eprintln!("MISSED: {name}: {} waves: {why}", figure.waves);
             }
             _ => {}
         }
