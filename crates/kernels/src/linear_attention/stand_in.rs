@@ -13,7 +13,8 @@ impl LinearAttention {
             batch: 1,
             heads: 2,
             value_heads: 2 * group,
-            len: 141,
+            // Without tokens nothing is prepared, and states are only copied.
+            len: if self.len == 0 { 0 } else { 141 },
             sequences: self.sequences.map(|_| 3),
             chosen_for: Some(Arc::new(self.sized().clone())),
             ..self.clone()
