@@ -9,20 +9,21 @@ use foveal_tests::linear::{Given, Tensor, Tensors, off};
 use crate::engine_or_skip;
 use crate::linear::{Refused, kernel, variants};
 
-/// Every way in which inputs reach a kernel: as they are, 16 bits, uneven widths, prepared in a buffer first.
+/// Every way in which inputs reach a kernel: as they are, 16 bits of uneven widths, prepared in a buffer first. But for the
+/// uneven ones the kernels are those of other tests, which have compiled them.
 fn specs() -> Vec<LinearAttention> {
-    let add = LinearAttention::new([3, 2, 90, 32], 4, 20).gate(Gate::Scalar).with_states();
-    let delta = LinearAttention::new([3, 2, 90, 32], 4, 32)
-        .rule(Rule::Delta)
-        .gate(Gate::Vector)
-        .layout(Layout::Bthd)
-        .with_states();
+    let of = |rule, gate| LinearAttention::new([3, 2, 90, 32], 4, 20).rule(rule).gate(gate);
     let uneven =
         LinearAttention::new([3, 2, 90, 30], 2, 17).rule(Rule::Delta).gate(Gate::Scalar).dtype(Dtype::F16);
-    let dplr = LinearAttention::new([3, 2, 90, 24], 2, 24).rule(Rule::Dplr).gate(Gate::Vector).with_states();
-    let mut both = LinearAttention::new([3, 1, 90, 16], 2, 16).gate(Gate::Vector).layout(Layout::Bthd);
+    let mut both = of(Rule::Delta, Gate::Vector);
     both.direction = Direction::Both;
-    vec![add, delta, uneven, dplr, both]
+    vec![
+        of(Rule::Add, Gate::Scalar).with_states(),
+        of(Rule::Delta, Gate::Vector).layout(Layout::Bthd).with_states(),
+        uneven,
+        of(Rule::Dplr, Gate::Vector).with_states(),
+        both,
+    ]
 }
 
 /// The batch entry and head of keys that are spoilt.

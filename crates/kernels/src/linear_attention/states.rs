@@ -85,6 +85,9 @@ impl Maker<'_> {
     /// The pass in which every token reads the last state.
     pub(super) fn read_states(&mut self, run: &Run<'_>, last: &[PassBinding]) -> Result<(), Error> {
         let spec = self.spec;
+        if spec.len == 0 {
+            return Ok(());
+        }
         let uses = Uses { q: true, o: true, lengths: spec.sequences.is_some(), ..Uses::default() };
         let request = self
             .request("linear_attention/read", run)
