@@ -86,8 +86,17 @@ fn bits_of_step(visits: Visits, step: u32, step_keys: u32) -> u32 {
     return visits.bits + entry * (TILE * (KV_BLOCK / 32u));
 }
 
+// The bits of the 32 keys of a block, `key` among them, that a row of the tile has.
+fn word_of_bits(bits: u32, row: u32, key: u32) -> u32 {
+    return lists[bits + row * (KV_BLOCK / 32u) + key % KV_BLOCK / 32u];
+}
+
+// Which of these of a word's keys are visible.
+fn visible_by_word(word: u32, keys: vec4u) -> vec4<bool> {
+    return ((vec4u(word) >> (keys & vec4u(31u))) & vec4u(1u)) != vec4u(0u);
+}
+
 // Whether the keys, which lie in one aligned group of four, are visible to a row of the tile.
 fn visible_by_bits(bits: u32, row: u32, keys: vec4u) -> vec4<bool> {
-    let word = lists[bits + row * (KV_BLOCK / 32u) + keys.x % KV_BLOCK / 32u];
-    return ((vec4u(word) >> (keys & vec4u(31u))) & vec4u(1u)) != vec4u(0u);
+    return visible_by_word(word_of_bits(bits, row, keys.x), keys);
 }

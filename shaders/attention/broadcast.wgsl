@@ -16,7 +16,7 @@ import package::attention::problem::{FOLD, params, row_at, row_count, q_row, o_r
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
 import package::attention::hooks::{Element, hook_score, hook_visible};
-import package::attention::blocks::{ARRANGED, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
+import package::attention::blocks::{ARRANGED, ELEMENT_BITS, KV_BLOCK, position_of, place_of, visits_of, first_key, bits_of_step, word_of_bits, visible_by_word};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
 import package::shared::vector::{UNROLL_COMPONENTS};
 
@@ -35,6 +35,10 @@ const SCORE_HOOK: bool = false;
 const MASK_HOOK: bool = false;
 
 const KEY_QUADS: u32 = KEYS / 4u;
+// Keys between one look at the lists and the next: a whole block only where its bits pay for a loop in the loop.
+const RUN: u32 = select(KEYS, KV_BLOCK, ELEMENT_BITS);
+// Words of bits that a row has for a block.
+const WORDS: u32 = KV_BLOCK / 32u;
 const K_VECTORS: u32 = HEAD_DIM / 4u;
 const V_VECTORS: u32 = VALUE_DIM / 4u;
 const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
@@ -135,105 +139,124 @@ fn main(
         k_norms = key_norms_of(params.first_batch + group.z, kv_head(group));
     }
 
-    let visits = visits_of(place.list, keys, KEYS);
-    for (var step = 0u; step < visits.steps; step += 1u) {
-        let key_0 = first_key(visits, step, KEYS);
-        // Every load comes before the first FMA, so that what follows is one straight line.
-        let key = position_of(min(key_0 + lane % KEYS, params.kv_len - 1u));
-        var mine: array<vec4f, K_VECTORS>;
-        for (var c = 0u; c < K_VECTORS; c += 1u) {
-            mine[c] = k4(k_first + key * params.k_row, 4u * c);
-        }
-        if NORMALISE {
-            let norm = inverse_norms[k_norms + key];
-            for (var c = 0u; c < K_VECTORS; c += 1u) {
-                mine[c] *= norm;
-            }
-        }
-        // A branch would save nothing: drivers that run on the CPU execute what is masked out.
-        let whole = step >= visits.partial_steps;
-        var bits = 0u;
+    let visits = visits_of(place.list, keys, RUN);
+    for (var run = 0u; run < visits.steps; run += 1u) {
+        let run_0 = first_key(visits, run, RUN);
+        let whole = run >= visits.partial_steps;
+        // Loads cost most of what bits do: each word is loaded once a run, and not at all where the run is wholly visible,
+        // as drivers that run on the CPU skip the loads, if nothing else, of a branch that no lane takes.
+        var run_bits: array<array<u32, WORDS>, ROWS>;
         if ELEMENT_BITS {
-            bits = bits_of_step(visits, step, KEYS);
-        }
-        // Column j of a matrix is four elements of the quad's j-th key, to be met as dot products.
-        var keys_of: array<array<mat4x4f, K_VECTORS>, KEY_QUADS>;
-        for (var g = 0u; g < KEY_QUADS; g += 1u) {
-            for (var c = 0u; c < K_VECTORS; c += 1u) {
-                if KEYS == 4u {
-                    keys_of[g][c] = swapped(mine[c]);
-                } else {
-                    keys_of[g][c] = shuffled(mine[c], 4u * g);
+            for (var r = 0u; r < ROWS; r += 1u) {
+                for (var w = 0u; w < WORDS; w += 1u) {
+                    run_bits[r][w] = 0xffffffffu;
+                }
+            }
+            if !whole {
+                let bits = bits_of_step(visits, run, RUN);
+                for (var r = 0u; r < ROWS; r += 1u) {
+                    for (var w = 0u; w < WORDS; w += 1u) {
+                        run_bits[r][w] = word_of_bits(bits, r * THREADS + thread, 32u * w);
+                    }
                 }
             }
         }
+        for (var inner = 0u; inner < RUN; inner += KEYS) {
+            let key_0 = run_0 + inner;
+            // Every load comes before the first FMA, so that what follows is one straight line.
+            let key = position_of(min(key_0 + lane % KEYS, params.kv_len - 1u));
+            var mine: array<vec4f, K_VECTORS>;
+            for (var c = 0u; c < K_VECTORS; c += 1u) {
+                mine[c] = k4(k_first + key * params.k_row, 4u * c);
+            }
+            if NORMALISE {
+                let norm = inverse_norms[k_norms + key];
+                for (var c = 0u; c < K_VECTORS; c += 1u) {
+                    mine[c] *= norm;
+                }
+            }
+            // Column j of a matrix is four elements of the quad's j-th key, to be met as dot products.
+            var keys_of: array<array<mat4x4f, K_VECTORS>, KEY_QUADS>;
+            for (var g = 0u; g < KEY_QUADS; g += 1u) {
+                for (var c = 0u; c < K_VECTORS; c += 1u) {
+                    if KEYS == 4u {
+                        keys_of[g][c] = swapped(mine[c]);
+                    } else {
+                        keys_of[g][c] = shuffled(mine[c], 4u * g);
+                    }
+                }
+            }
 
-        var s: array<array<vec4f, KEY_QUADS>, ROWS>;
-        var shrink: array<f32, ROWS>;
-        for (var first = 0u; first < ROWS; first += TILE_ROWS) {
-            for (var c = 0u; c < K_VECTORS; c += 1u) {
-                for (var r = first; r < first + TILE_ROWS; r += 1u) {
-                    for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                        s[r][g] += q[r][c] * keys_of[g][c];
-                    }
-                }
-            }
-            for (var r = first; r < first + TILE_ROWS; r += 1u) {
-                var raised = maximum[r];
-                for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                    let these = key_0 + 4u * g + key_order(lane);
-                    var here = min(these, vec4u(params.kv_len - 1u));
-                    if ARRANGED {
-                        here = keys_met(key, g);
-                    }
-                    if SCORE_HOOK {
-                        for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-                            let at = Element(params.first_batch + group.z, head[r], query[r], here[i]);
-                            s[r][g][i] = hook_score(s[r][g][i], at);
+            var s: array<array<vec4f, KEY_QUADS>, ROWS>;
+            var shrink: array<f32, ROWS>;
+            for (var first = 0u; first < ROWS; first += TILE_ROWS) {
+                for (var c = 0u; c < K_VECTORS; c += 1u) {
+                    for (var r = first; r < first + TILE_ROWS; r += 1u) {
+                        for (var g = 0u; g < KEY_QUADS; g += 1u) {
+                            s[r][g] += q[r][c] * keys_of[g][c];
                         }
                     }
-                    if MASK_HOOK {
-                        let at = Element(params.first_batch + group.z, head[r], query[r], key_0);
-                        s[r][g] = select(vec4f(HIDDEN), s[r][g], hook_visible(at, here) | vec4<bool>(whole));
-                    }
-                    if ELEMENT_BITS {
-                        let visible = visible_by_bits(bits, r * THREADS + thread, these);
-                        s[r][g] = select(vec4f(HIDDEN), s[r][g], visible | vec4<bool>(whole));
-                    }
-                    s[r][g] = select(vec4f(HIDDEN), s[r][g], these < vec4u(seen[r]));
-                    raised = max(raised, max(max(s[r][g].x, s[r][g].y), max(s[r][g].z, s[r][g].w)));
                 }
-                shrink[r] = exp2(maximum[r] - raised);
-                maximum[r] = raised;
-                weight_sum[r] *= shrink[r];
-                for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                    s[r][g] = exp2(s[r][g] - raised);
-                    weight_sum[r] += s[r][g].x + s[r][g].y + s[r][g].z + s[r][g].w;
-                }
-            }
-        }
-
-        var my_value: array<vec4f, V_VECTORS>;
-        for (var c = 0u; c < V_VECTORS; c += 1u) {
-            my_value[c] = v4(v_first + key * params.v_row, 4u * c);
-        }
-        // Column j is one element of the quad's four values: dot products again, whose partial sums are never stored.
-        var values_of: array<array<mat4x4f, V_VECTORS>, KEY_QUADS>;
-        for (var g = 0u; g < KEY_QUADS; g += 1u) {
-            for (var c = 0u; c < V_VECTORS; c += 1u) {
-                if KEYS == 4u {
-                    values_of[g][c] = transpose(swapped(my_value[c]));
-                } else {
-                    values_of[g][c] = transpose(shuffled(my_value[c], 4u * g));
-                }
-            }
-        }
-        for (var first = 0u; first < ROWS; first += VALUE_ROWS) {
-            for (var c = 0u; c < V_VECTORS; c += 1u) {
-                for (var r = first; r < first + VALUE_ROWS; r += 1u) {
-                    o[r][c] *= shrink[r];
+                for (var r = first; r < first + TILE_ROWS; r += 1u) {
+                    var raised = maximum[r];
                     for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                        o[r][c] += s[r][g] * values_of[g][c];
+                        let these = key_0 + 4u * g + key_order(lane);
+                        var here = min(these, vec4u(params.kv_len - 1u));
+                        if ARRANGED {
+                            here = keys_met(key, g);
+                        }
+                        if SCORE_HOOK {
+                            for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
+                                let at = Element(params.first_batch + group.z, head[r], query[r], here[i]);
+                                s[r][g][i] = hook_score(s[r][g][i], at);
+                            }
+                        }
+                        if MASK_HOOK {
+                            let at = Element(params.first_batch + group.z, head[r], query[r], key_0);
+                            s[r][g] = select(vec4f(HIDDEN), s[r][g], hook_visible(at, here) | vec4<bool>(whole));
+                        }
+                        if ELEMENT_BITS {
+                            var word = run_bits[r][0];
+                            for (var w = 1u; w < WORDS; w += 1u) {
+                                word = select(word, run_bits[r][w], inner >= 32u * w);
+                            }
+                            s[r][g] = select(vec4f(HIDDEN), s[r][g], visible_by_word(word, these));
+                        }
+                        s[r][g] = select(vec4f(HIDDEN), s[r][g], these < vec4u(seen[r]));
+                        raised = max(raised, max(max(s[r][g].x, s[r][g].y), max(s[r][g].z, s[r][g].w)));
+                    }
+                    shrink[r] = exp2(maximum[r] - raised);
+                    maximum[r] = raised;
+                    weight_sum[r] *= shrink[r];
+                    for (var g = 0u; g < KEY_QUADS; g += 1u) {
+                        s[r][g] = exp2(s[r][g] - raised);
+                        weight_sum[r] += s[r][g].x + s[r][g].y + s[r][g].z + s[r][g].w;
+                    }
+                }
+            }
+
+            var my_value: array<vec4f, V_VECTORS>;
+            for (var c = 0u; c < V_VECTORS; c += 1u) {
+                my_value[c] = v4(v_first + key * params.v_row, 4u * c);
+            }
+            // Column j is one element of the quad's four values: dot products again, whose partial sums are never stored.
+            var values_of: array<array<mat4x4f, V_VECTORS>, KEY_QUADS>;
+            for (var g = 0u; g < KEY_QUADS; g += 1u) {
+                for (var c = 0u; c < V_VECTORS; c += 1u) {
+                    if KEYS == 4u {
+                        values_of[g][c] = transpose(swapped(my_value[c]));
+                    } else {
+                        values_of[g][c] = transpose(shuffled(my_value[c], 4u * g));
+                    }
+                }
+            }
+            for (var first = 0u; first < ROWS; first += VALUE_ROWS) {
+                for (var c = 0u; c < V_VECTORS; c += 1u) {
+                    for (var r = first; r < first + VALUE_ROWS; r += 1u) {
+                        o[r][c] *= shrink[r];
+                        for (var g = 0u; g < KEY_QUADS; g += 1u) {
+                            o[r][c] += s[r][g] * values_of[g][c];
+                        }
                     }
                 }
             }

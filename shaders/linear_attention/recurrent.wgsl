@@ -4,8 +4,8 @@
 //
 // Shapes    q, k [B, H, T, Dk]   v, o [B, HV, T, Dv]   states [N, HV, Dk, Dv]
 // Dispatch  x = slices of 4 * COLUMNS columns of Dv, y = value heads, z = sequences
-// Storage   a thread keeps DEPTH channels of four columns of the state in registers; rows of q, k, x and gates, and sums over
-//           channels, go through workgroup memory
+// Storage   a thread keeps DEPTH channels of four columns of the state in registers; rows of q, k, x and gates go through
+//           workgroup memory where several threads need them, and so do sums over channels
 // Numerics  f32; gates are 0 or less, and a state loses exp(g) - 1 of itself
 // Source    Katharopoulos et al. 2020, equations 18 to 20; Yang et al. 2024, DeltaNet, equation 1
 
@@ -35,8 +35,11 @@ const STATE_OUT: bool = false;
 const WRITE_O: bool = true;
 
 const THREADS: u32 = PARTS * COLUMNS;
+const CHANNELS: u32 = DEPTH / 4u;
+// Whether threads share rows: then each is loaded once a workgroup.
+const STAGED: bool = COLUMNS > 1u;
 // Vectors of a staged row, and where the staged rows begin.
-const ROW: u32 = PARTS * DEPTH / 4u;
+const ROW: u32 = select(1u, PARTS * CHANNELS, STAGED);
 const K_ROW: u32 = ROW;
 const X_ROW: u32 = 2u * ROW;
 const LOSS_ROW: u32 = 3u * ROW;
@@ -46,6 +49,39 @@ const_assert PARTS * DEPTH >= HEAD_DIM;
 var<workgroup> rows: array<vec4f, 4u * ROW>;
 var<workgroup> sums: array<vec4f, THREADS>;
 var<workgroup> denominators: array<f32, THREADS>;
+
+// A row of the sequence: where it and its token lie, whether it changes the state, and whether the token's gate acts before.
+struct Row {
+    batch: u32,
+    head: u32,
+    token: u32,
+    row: u32,
+    kept: bool,
+    gated: bool,
+}
+
+// Four channels of a row: q, k, x and what they lose.
+fn load_row(row: Row, channel: u32) -> array<vec4f, 4> {
+    let inside = channel < HEAD_DIM;
+    let at = min(channel, HEAD_DIM - 4u);
+    var q: vec4f;
+    var x: vec4f;
+    var lost: vec4f;
+    if WRITE_O {
+        q = select(vec4f(), q4(query_row(row.batch, row.head, row.token), at) * params.scale, inside);
+    }
+    let k = select(vec4f(), k4(key_row(row.batch, row.head, row.row), at), inside && row.kept);
+    if ERASE_KEY {
+        x = select(vec4f(), erase4(row.batch, row.head, row.row, at), inside && row.kept);
+    }
+    if GATE == 2u {
+        for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
+            lost[c] = loss(channel_gate_of(row.batch, row.head, row.token, at + c));
+        }
+        lost = select(vec4f(), lost, row.gated);
+    }
+    return array<vec4f, 4>(q, k, x, lost);
+}
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -91,31 +127,48 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         let kept = !PADDED || place < sequence.kept;
         let emits = WRITE_O && step == STEPS - 1u;
 
-        workgroupBarrier();
-        for (var at = thread; at < ROW; at += THREADS) {
-            let from_channel = min(at * 4u, HEAD_DIM - 4u);
-            let inside = at * 4u < HEAD_DIM;
-            if WRITE_O {
-                rows[at] = select(vec4f(), q4(query_row(batch, head, token), from_channel) * params.scale, inside);
-            }
-            rows[K_ROW + at] = select(vec4f(), k4(key_row(batch, head, row), from_channel), inside && kept);
-            if ERASE_KEY {
-                rows[X_ROW + at] = select(vec4f(), erase4(batch, head, row, from_channel), inside && kept);
-            }
-            if GATE == 2u {
-                var lost: vec4f;
-                for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
-                    lost[c] = loss(channel_gate_of(batch, head, token, from_channel + c));
+        var q: array<vec4f, CHANNELS>;
+        var k: array<vec4f, CHANNELS>;
+        var x: array<vec4f, CHANNELS>;
+        var lost: array<vec4f, CHANNELS>;
+        if STAGED {
+            workgroupBarrier();
+            for (var at = thread; at < ROW; at += THREADS) {
+                let all = load_row(Row(batch, head, token, row, kept, kept && step == 0u), 4u * at);
+                rows[at] = all[0];
+                rows[K_ROW + at] = all[1];
+                if ERASE_KEY {
+                    rows[X_ROW + at] = all[2];
                 }
-                rows[LOSS_ROW + at] = select(vec4f(), lost, step == 0u && kept);
+                if GATE == 2u {
+                    rows[LOSS_ROW + at] = all[3];
+                }
+            }
+            workgroupBarrier();
+            for (var c = 0u; c < CHANNELS; c += 1u) {
+                q[c] = rows[part * CHANNELS + c];
+                k[c] = rows[K_ROW + part * CHANNELS + c];
+                if ERASE_KEY {
+                    x[c] = rows[X_ROW + part * CHANNELS + c];
+                }
+                if GATE == 2u {
+                    lost[c] = rows[LOSS_ROW + part * CHANNELS + c];
+                }
+            }
+        } else {
+            for (var c = 0u; c < CHANNELS; c += 1u) {
+                let all = load_row(Row(batch, head, token, row, kept, kept && step == 0u), first_channel + 4u * c);
+                q[c] = all[0];
+                k[c] = all[1];
+                x[c] = all[2];
+                lost[c] = all[3];
             }
         }
-        workgroupBarrier();
 
         var change = select(vec4f(), v4(value_row(batch, head, row), column), kept);
-        var lost = 0.0;
+        var lost_by_all = 0.0;
         if GATE == 1u {
-            lost = select(0.0, loss(gate_of(batch, head, token)), step == 0u && kept);
+            lost_by_all = select(0.0, loss(gate_of(batch, head, token)), step == 0u && kept);
         }
         var o: vec4f;
         var denominator = 0.0;
@@ -123,9 +176,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
             // The state as it is before this token, and the token itself.
             var own = 0.0;
             for (var d = 0u; d < DEPTH; d += 1u) {
-                let q = rows[(first_channel + d) / 4u][d % 4u];
-                o += q * state[d];
-                own += q * own_bonus[d] * rows[K_ROW + (first_channel + d) / 4u][d % 4u];
+                o += q[d / 4u][d % 4u] * state[d];
+                own += q[d / 4u][d % 4u] * own_bonus[d] * k[d / 4u][d % 4u];
             }
             o += own * change;
         }
@@ -134,15 +186,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
             for (var d = 0u; d < DEPTH; d += 1u) {
                 if !ERASE_FIRST {
                     if GATE == 2u {
-                        state[d] = fma(state[d], vec4f(rows[LOSS_ROW + (first_channel + d) / 4u][d % 4u]), state[d]);
+                        state[d] = fma(state[d], vec4f(lost[d / 4u][d % 4u]), state[d]);
                     } else if GATE == 1u {
-                        state[d] = fma(state[d], vec4f(lost), state[d]);
+                        state[d] = fma(state[d], vec4f(lost_by_all), state[d]);
                     }
                 }
                 if ERASE_KEY {
-                    read += rows[X_ROW + (first_channel + d) / 4u][d % 4u] * state[d];
+                    read += x[d / 4u][d % 4u] * state[d];
                 } else {
-                    read += rows[K_ROW + (first_channel + d) / 4u][d % 4u] * state[d];
+                    read += k[d / 4u][d % 4u] * state[d];
                 }
             }
             sums[thread] = read;
@@ -154,28 +206,26 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
             workgroupBarrier();
         }
         for (var d = 0u; d < DEPTH; d += 1u) {
-            let k = rows[K_ROW + (first_channel + d) / 4u][d % 4u];
             if !DELTA || ERASE_FIRST {
                 if GATE == 2u {
-                    state[d] = fma(state[d], vec4f(rows[LOSS_ROW + (first_channel + d) / 4u][d % 4u]), state[d]);
+                    state[d] = fma(state[d], vec4f(lost[d / 4u][d % 4u]), state[d]);
                 } else if GATE == 1u {
-                    state[d] = fma(state[d], vec4f(lost), state[d]);
+                    state[d] = fma(state[d], vec4f(lost_by_all), state[d]);
                 }
             }
-            state[d] = fma(vec4f(k), change, state[d]);
+            state[d] = fma(vec4f(k[d / 4u][d % 4u]), change, state[d]);
             if NORMALISE {
                 if GATE == 2u {
-                    z[d] = fma(z[d], rows[LOSS_ROW + (first_channel + d) / 4u][d % 4u], z[d]);
+                    z[d] = fma(z[d], lost[d / 4u][d % 4u], z[d]);
                 } else if GATE == 1u {
-                    z[d] = fma(z[d], lost, z[d]);
+                    z[d] = fma(z[d], lost_by_all, z[d]);
                 }
-                z[d] += k;
+                z[d] += k[d / 4u][d % 4u];
             }
             if WRITE_O && !BONUS {
-                let q = rows[(first_channel + d) / 4u][d % 4u];
-                o = fma(vec4f(q), state[d], o);
+                o = fma(vec4f(q[d / 4u][d % 4u]), state[d], o);
                 if NORMALISE {
-                    denominator = fma(q, z[d], denominator);
+                    denominator = fma(q[d / 4u][d % 4u], z[d], denominator);
                 }
             }
         }

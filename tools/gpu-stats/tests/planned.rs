@@ -140,8 +140,14 @@ const MATRIX_FMAS: u32 = 128;
 
 /// Chunked kernels that have fewer waves, and why.
 const FEWER_WAVES: &[(&str, &str)] = &[
-    ("chunk_delta", "a state of 128 channels takes 32 registers, and small workgroups with 12 KiB each fill a unit's 64 KiB"),
-    ("chunk_scores", "scores of two kinds, below and on the diagonal, take 32 registers, and RDNA has twice as many"),
+    (
+        "chunk_delta",
+        "a state of 128 channels takes 32 registers, and small workgroups with 12 KiB each fill a unit's 64 KiB",
+    ),
+    (
+        "chunk_scores",
+        "scores of two kinds, below and on the diagonal, take 32 registers, and RDNA has twice as many",
+    ),
     ("chunk_output", "denominators take the registers that the fourth wave of GCN would need"),
 ];
 
@@ -167,7 +173,9 @@ fn chunked_kernels_clear_their_bars() {
         let known = FEWER_WAVES.iter().find(|(kernel, _)| figure.variant.contains(kernel));
         match known {
             None if figure.waves < CHUNK_BARS.1 => wrong.push(format!("{name}: {} waves", figure.waves)),
-            Some((_, why)) if figure.waves < CHUNK_BARS.1 => eprintln!("MISSED: {name}: {} waves: {why}", figure.waves),
+            Some((_, why)) if figure.waves < CHUNK_BARS.1 => {
+                eprintln!("MISSED: {name}: {} waves: {why}", figure.waves)
+            }
             _ => {}
         }
     }

@@ -25,6 +25,7 @@
 //! ```
 
 mod bindings;
+mod broadcast;
 mod cases;
 mod chunked;
 mod chunked_passes;
@@ -43,6 +44,7 @@ mod recurrent;
 mod reference;
 mod spec;
 mod stand_in;
+mod states;
 mod variants;
 mod words;
 

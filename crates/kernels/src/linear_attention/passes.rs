@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foveal_shaders::Request;
 
 use super::{
-    Direction, Gate, LinearAttention, Rule, StateLayout,
+    Direction, Gate, LinearAttention, Rule,
     bindings::{Piece, Uses},
     params::{First, Params, Place, Places},
     prepared::{Region, width_params},
@@ -39,6 +39,9 @@ pub(super) struct Run<'p> {
     pub(super) reverse: bool,
     pub(super) o: Output,
 }
+
+/// Bindings, where the tensors lie relative to them, and the uniform's fields beside the problem's own.
+pub(super) type Bound = (Vec<PassBinding>, Places, Params);
 
 /// Where outputs go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,12 +207,6 @@ impl<'a> Maker<'a> {
             .tunable("ERASE_FIRST", spec.rule == Rule::Dplr)
     }
 
-    /// The module that reads and writes states.
-    pub(super) fn state_module(&self) -> &'static str {
-        let vectors = self.spec.state_layout == StateLayout::Kv && self.spec.value_dim.is_multiple_of(4);
-        if vectors { "linear_attention/state_x4" } else { "linear_attention/state_any" }
-    }
-
     /// As `shaders/linear_attention/problem.wgsl` counts gates.
     pub(super) fn gate_number(&self) -> u32 {
         match self.spec.gate {
@@ -241,11 +238,7 @@ impl<'a> Maker<'a> {
     }
 
     /// The bindings of inputs, o and factors, where they lie, and the uniform's fields beside the problem's own.
-    pub(super) fn inputs_and_output(
-        &self,
-        run: &Run<'_>,
-        uses: Uses,
-    ) -> Result<(Vec<PassBinding>, Places, Params), Error> {
+    pub(super) fn inputs_and_output(&self, run: &Run<'_>, uses: Uses) -> Result<Bound, Error> {
         let (spec, piece) = (self.spec, run.piece);
         let mut bindings = Vec::new();
         let mut places = Places::default();
@@ -338,7 +331,7 @@ impl<'a> Maker<'a> {
         name: &str,
         request: Request,
         run: &Run<'_>,
-        (bindings, places, widths): (Vec<PassBinding>, Places, Params),
+        (bindings, places, widths): Bound,
         x: usize,
     ) -> Result<(), Error> {
         let spec = self.spec;
@@ -400,56 +393,5 @@ impl Maker<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Threads of `read` along columns and tokens.
-const READ_LANES: usize = 16;
-const READ_ROWS: usize = 4;
-
-impl Maker<'_> {
-    /// What the last states and sums of keys are written to: the outputs, or scratch if later passes need them all the same.
-    pub(super) fn last_states(&mut self, piece: &Piece, needed: bool) -> Result<Vec<PassBinding>, Error> {
-        let spec = self.spec;
-        let pairs = spec.states() * spec.value_heads;
-        let mut bindings = Vec::new();
-        if spec.state_out {
-            bindings.push(self.bind("state_out", "state_out", piece)?.0);
-        } else if needed {
-            let at = self
-                .add_scratch("foveal.linear.state", 4 * (pairs * spec.key_dim() * spec.value_dim) as u64)?;
-            // It begins where a state that is given would.
-            let of_given = spec.state_in.then(|| self.bind("state_in", "state_in", piece)).transpose()?;
-            let mut binding = self.whole("state_out", at);
-            if let Some((given, _)) = of_given {
-                (binding.offset_bytes, binding.size_bytes) = (given.offset_bytes, given.size_bytes);
-            }
-            bindings.push(binding);
-        }
-        if spec.z_out {
-            bindings.push(self.bind("z_out", "z_out", piece)?.0);
-        } else if needed && spec.normalises() {
-            let at = self.add_scratch("foveal.linear.sums", 4 * (pairs * spec.key_dim()) as u64)?;
-            bindings.push(self.whole("z_out", at));
-        }
-        Ok(bindings)
-    }
-
-    /// The pass in which every token reads the last state.
-    pub(super) fn read_states(&mut self, run: &Run<'_>, last: &[PassBinding]) -> Result<(), Error> {
-        let spec = self.spec;
-        let uses = Uses { q: true, o: true, lengths: spec.sequences.is_some(), ..Uses::default() };
-        let request = self
-            .request("linear_attention/read", run)
-            .replace("linear_attention/state", self.state_module())
-            .tunable("NORMALISE", spec.normalises())
-            .tunable("LANES", small(READ_LANES))
-            .tunable("ROWS", small(READ_ROWS));
-        let mut bound = self.inputs_and_output(run, uses)?;
-        for written in last {
-            let name = if written.name == "state_out" { "state_in" } else { "z_in" };
-            bound.0.push(PassBinding { name: name.into(), ..written.clone() });
-        }
-        self.push("read", request, run, bound, spec.len.div_ceil(READ_ROWS))
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     LinearAttention,
     bindings::Uses,
-    passes::{Maker, Output, Run},
+    passes::{Maker, Run},
     variants::{Candidate, Schedule},
 };
 use crate::{
@@ -11,12 +11,17 @@ use crate::{
     cost::{check_workgroup, float, occupancy, small, tile, timed},
 };
 
-/// Channels a thread owns: their states, four columns wide, are the registers it needs.
+/// Channels a thread owns on a GPU: their states, four columns wide, are the registers it needs.
 const DEPTH: usize = 16;
+
+/// And at most on a CPU, whose drivers keep registers in cache.
+const MOST_DEPTH: usize = 32;
 
 /// How a workgroup divides a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sizes {
+    /// Channels a thread owns.
+    pub(super) depth: usize,
     /// Threads that share a column's channels.
     pub(super) parts: usize,
     /// Vectors of four columns.
@@ -24,31 +29,39 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    fn of(spec: &LinearAttention, threads: usize) -> Self {
-        let parts = spec.key_dim().div_ceil(DEPTH);
+    fn of(spec: &LinearAttention, adapter: &AdapterProfile) -> Self {
+        let key_dim = spec.key_dim();
+        if adapter.kind == AdapterKind::Cpu {
+            // One subgroup holds four columns: nothing is loaded twice, and no barrier is waited for.
+            let lanes = adapter.features.subgroups.map_or(8, |(_, most)| most as usize);
+            let depth = key_dim.div_ceil(lanes).next_multiple_of(4).min(MOST_DEPTH);
+            return Self { depth, parts: key_dim.div_ceil(depth), columns: 1 };
+        }
+        let parts = key_dim.div_ceil(DEPTH);
+        let threads = 256.min(adapter.limits.max_compute_invocations_per_workgroup as usize);
         let columns = (threads / parts).clamp(1, spec.value_dim.div_ceil(4));
-        Self { parts, columns }
+        Self { depth: DEPTH, parts, columns }
     }
 
     fn threads(self) -> usize {
         self.parts * self.columns
     }
 
-    /// As the shader declares it: four staged rows, and sums of outputs and denominators.
+    /// As the shader declares it: four staged rows where threads share them, and sums of outputs and denominators.
     fn workgroup_bytes(self, normalises: bool) -> u32 {
-        let rows = 4 * self.parts * DEPTH / 4 * 16;
+        let rows = if self.columns > 1 { 4 * self.parts * self.depth / 4 * 16 } else { 0 };
         let sums = self.threads() * (16 + if normalises { 4 } else { 0 });
         small(rows + sums)
     }
 }
 
 pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Result<Candidate, String> {
-    let sizes = Sizes::of(spec, 256.min(adapter.limits.max_compute_invocations_per_workgroup as usize));
+    let sizes = Sizes::of(spec, adapter);
     let workgroup_bytes = sizes.workgroup_bytes(spec.normalises());
     check_workgroup(adapter, sizes.threads(), workgroup_bytes)?;
     let slices = spec.value_dim.div_ceil(4 * sizes.columns);
     let steps = float(spec.len * spec.kernel_steps() * spec.batch * spec.value_heads);
-    let state = float(sizes.parts * DEPTH * slices * sizes.columns * 4);
+    let state = float(sizes.parts * sizes.depth * slices * sizes.columns * 4);
     let passes_over_state = if spec.rule == super::Rule::Add { 2.0 } else { 3.0 };
     let directions = if spec.direction == super::Direction::Both { 2.0 } else { 1.0 };
     let width = float(spec.key_dim() * 3 + spec.value_dim);
@@ -57,7 +70,11 @@ pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
     let mut cost = Cost {
         fma: directions * steps * state * (passes_over_state + 0.5),
         storage_loads: directions * steps * width * float(slices) + 2.0 * states * state,
-        workgroup_loads: directions * steps * state / 4.0 * passes_over_state * 1.5,
+        workgroup_loads: if sizes.columns > 1 {
+            directions * steps * state / 4.0 * passes_over_state
+        } else {
+            0.0
+        },
         exp2: directions * steps,
         occupancy: occupancy(groups, adapter),
         ..Cost::default()
@@ -71,7 +88,7 @@ pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
     Ok(Candidate {
         variant: "recurrent",
         tiles: vec![
-            tile("channels a thread", DEPTH),
+            tile("channels a thread", sizes.depth),
             tile("columns a workgroup", 4 * sizes.columns),
             tile("threads", sizes.threads()),
         ],
@@ -87,40 +104,14 @@ impl Sizes {
     pub(super) fn make(self, maker: &mut Maker<'_>, run: &Run<'_>) -> Result<(), Error> {
         let spec = maker.spec;
         let causal = spec.causal;
-        let uses = Uses {
-            q: causal,
-            k: true,
-            v: true,
-            o: causal,
-            gates: true,
-            beta: true,
-            bonus: true,
-            lengths: true,
-        };
+        let uses = Uses::of_tokens(causal);
         let request = maker.request("linear_attention/recurrent", run);
         let request = maker
-            .with_factors(request)
-            .replace("linear_attention/state", maker.state_module())
-            .tunable("DEPTH", small(DEPTH))
+            .with_states(maker.with_factors(request), run)
+            .tunable("DEPTH", small(self.depth))
             .tunable("PARTS", small(self.parts))
-            .tunable("COLUMNS", small(self.columns))
-            .tunable("STATE_IN", spec.state_in)
-            .tunable("STATE_OUT", spec.state_out || !causal)
-            .tunable("NORMALISE", spec.normalises())
-            .tunable("SUMS_IN", spec.z_in)
-            .tunable("SUMS_OUT", spec.z_out || (spec.normalises() && !causal))
-            .tunable("BONUS", spec.bonus.is_some())
-            .tunable("ADD_PARTIAL", run.o == Output::Second)
-            .tunable("WRITE_O", causal);
-        let mut bound = maker.inputs_and_output(run, uses)?;
-        if spec.state_in {
-            bound.0.push(maker.bind("state_in", "state_in", run.piece)?.0);
-        }
-        if spec.z_in {
-            bound.0.push(maker.bind("z_in", "z_in", run.piece)?.0);
-        }
-        let last = maker.last_states(run.piece, !causal)?;
-        bound.0.extend(last.iter().cloned());
+            .tunable("COLUMNS", small(self.columns));
+        let (bound, last) = maker.with_state_bindings(run, uses)?;
         maker.push("recurrent", request, run, bound, spec.value_dim.div_ceil(4 * self.columns))?;
         if causal { Ok(()) } else { maker.read_states(run, &last) }
     }

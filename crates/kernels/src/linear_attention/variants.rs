@@ -3,7 +3,7 @@
 use super::{
     LinearAttention,
     bindings::Piece,
-    chunked,
+    broadcast, chunked,
     passes::{Maker, Run},
     recurrent,
 };
@@ -25,7 +25,9 @@ pub(super) struct Candidate {
 pub(super) enum Schedule {
     /// Token by token.
     Recurrent(recurrent::Sizes),
-    /// Chunk by chunk.
+    /// Chunk by chunk, a subgroup a slice of the state.
+    Broadcast(broadcast::Sizes),
+    /// Chunk by chunk, as matrix products.
     Chunked(chunked::Sizes),
 }
 
@@ -34,6 +36,7 @@ impl Schedule {
     pub(super) fn make(&self, maker: &mut Maker<'_>, run: &Run<'_>) -> Result<(), Error> {
         match self {
             Self::Recurrent(sizes) => sizes.make(maker, run),
+            Self::Broadcast(sizes) => sizes.make(maker, run),
             Self::Chunked(sizes) => sizes.make(maker, run),
         }
     }
@@ -41,7 +44,7 @@ impl Schedule {
     /// Bytes of the largest scratch buffer that a piece needs, beside prepared inputs.
     pub(super) fn scratch_bytes(&self, spec: &LinearAttention, piece: &Piece) -> u64 {
         match self {
-            Self::Recurrent(_) => 0,
+            Self::Recurrent(_) | Self::Broadcast(_) => 0,
             Self::Chunked(sizes) => sizes.scratch_bytes(spec, piece),
         }
     }
@@ -49,7 +52,7 @@ impl Schedule {
     /// What is worth saying about the passes of a problem in these pieces.
     pub(super) fn notes(&self, spec: &LinearAttention, pieces: &[Piece]) -> Vec<(String, String)> {
         match self {
-            Self::Recurrent(_) => Vec::new(),
+            Self::Recurrent(_) | Self::Broadcast(_) => Vec::new(),
             Self::Chunked(sizes) => sizes.notes(spec, pieces),
         }
     }
@@ -61,7 +64,7 @@ pub(super) struct Variant {
     pub(super) propose: fn(&LinearAttention, &AdapterProfile) -> Result<Candidate, String>,
 }
 
-pub(super) fn variants() -> [Variant; 2] {
+pub(super) fn variants() -> [Variant; 3] {
     [
         Variant {
             info: VariantInfo {
@@ -76,6 +79,14 @@ pub(super) fn variants() -> [Variant; 2] {
                 summary: "chunk by chunk, as matrix products through workgroup memory: for long sequences; default WebGPU limits",
             },
             propose: chunked::propose,
+        },
+        Variant {
+            info: VariantInfo {
+                name: "broadcast",
+                summary: "chunk by chunk, a lane owns columns of the state and loads a row of each chunk; for drivers that run on \
+                          the CPU, with subgroups of 4 or 8",
+            },
+            propose: broadcast::propose,
         },
     ]
 }
