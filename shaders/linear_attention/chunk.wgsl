@@ -72,8 +72,13 @@ fn row_of(chunk: Chunk, j: u32) -> Row {
     let place = place_of(chunk.sequence, i / STEPS);
     let token = chunk.sequence.start + place;
     let exists = j < chunk.rows;
-    let kept = exists && (!PADDED || place < chunk.sequence.kept);
-    return Row(token, token * STEPS + i % STEPS, exists, kept, kept && i % STEPS == 0u, exists && i % STEPS == STEPS - 1u);
+    // No && nor ||: they branch, and software drivers compile a text with hundreds of branches for minutes.
+    var kept = exists;
+    if PADDED {
+        kept = exists & (place < chunk.sequence.kept);
+    }
+    let step = i % STEPS;
+    return Row(token, token * STEPS + step, exists, kept, kept & (step == 0u), exists & (step == STEPS - 1u));
 }
 
 // The place of a slot and value head in scratch.

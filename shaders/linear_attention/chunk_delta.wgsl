@@ -147,7 +147,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
                     if GATE == 2u {
                         value *= channel_decays(pair, SUF, j, inside, HEAD_DIM);
                     }
-                    stage[at] = select(vec4f(), value, row.kept && channel < HEAD_DIM);
+                    stage[at] = select(vec4f(), value, row.kept & (channel < HEAD_DIM));
                 }
                 if row_lane / (SLICE / 4u) == part / SLICE {
                     for (var r = 0u; r < 4u; r += 1u) {

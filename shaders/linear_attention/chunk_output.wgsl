@@ -115,7 +115,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
                 } else {
                     s = state4(state_of(chunk.index, head), min(d, HEAD_DIM - 1u), min(from_column, VALUE_DIM - 4u));
                 }
-                stage[S_STAGE + at] = select(vec4f(), s, d < HEAD_DIM && from_column < VALUE_DIM);
+                stage[S_STAGE + at] = select(vec4f(), s, (d < HEAD_DIM) & (from_column < VALUE_DIM));
             }
             if NORMALISE && thread >= THREADS - SLICE / 4u {
                 let i = THREADS - 1u - thread;
@@ -228,7 +228,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 
     for (var r = 0u; r < 4u; r += 1u) {
         let row = row_of(chunk, row_lane * 4u + r);
-        if row.emits && column < VALUE_DIM {
+        if row.emits & (column < VALUE_DIM) {
             var value = o[r] * params.scale;
             if NORMALISE {
                 value /= denominators[r] * params.scale + params.eps;

@@ -66,8 +66,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
             } else if GATE == 2u {
                 k *= channel_decays(pair, SUF, j, min(channel, HEAD_DIM - 4u), HEAD_DIM);
             }
-            stage[at] = select(vec4f(), k, row.kept && channel < HEAD_DIM);
-            stage[V_STAGE + at] = select(vec4f(), v, row.kept && column < VALUE_DIM);
+            stage[at] = select(vec4f(), k, row.kept & (channel < HEAD_DIM));
+            stage[V_STAGE + at] = select(vec4f(), v, row.kept & (column < VALUE_DIM));
         }
         workgroupBarrier();
         for (var turn = 0u; turn < UNROLL_ROWS; turn += 1u) {

@@ -26,6 +26,13 @@ pub(super) struct Uses {
     pub(super) lengths: bool,
 }
 
+impl Uses {
+    /// Of kernels that follow the rule from token to token.
+    pub(super) fn of_tokens(causal: bool) -> Self {
+        Self { q: causal, k: true, v: true, o: causal, gates: true, beta: true, bonus: true, lengths: true }
+    }
+}
+
 /// The order of a tensor's elements, as far as pieces are concerned.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extent {

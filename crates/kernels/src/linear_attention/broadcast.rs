@@ -93,16 +93,7 @@ impl Sizes {
         let spec = maker.spec;
         let Self { lanes, columns } = self;
         let causal = spec.causal;
-        let uses = Uses {
-            q: causal,
-            k: true,
-            v: true,
-            o: causal,
-            gates: true,
-            beta: true,
-            bonus: true,
-            lengths: true,
-        };
+        let uses = Uses::of_tokens(causal);
         let request = maker.request("linear_attention/broadcast", run);
         let request = maker
             .with_states(maker.with_factors(request), run)

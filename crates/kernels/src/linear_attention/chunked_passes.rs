@@ -6,8 +6,7 @@ use super::{
     Gate, LinearAttention, Rule,
     bindings::Uses,
     chunked::{Buffers, Sizes, TILE},
-    params::{Params, Places},
-    passes::{Maker, Output, Run},
+    passes::{Bound, Maker, Output, Run},
 };
 use crate::{Error, PassBinding, cost::small};
 
@@ -28,8 +27,6 @@ struct Chunks {
     /// Sums of keys.
     sums: Option<usize>,
 }
-
-type Bound = (Vec<PassBinding>, Places, Params);
 
 impl Sizes {
     pub(super) fn make(self, maker: &mut Maker<'_>, run: &Run<'_>) -> Result<(), Error> {

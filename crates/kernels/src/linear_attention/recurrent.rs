@@ -104,16 +104,7 @@ impl Sizes {
     pub(super) fn make(self, maker: &mut Maker<'_>, run: &Run<'_>) -> Result<(), Error> {
         let spec = maker.spec;
         let causal = spec.causal;
-        let uses = Uses {
-            q: causal,
-            k: true,
-            v: true,
-            o: causal,
-            gates: true,
-            beta: true,
-            bonus: true,
-            lengths: true,
-        };
+        let uses = Uses::of_tokens(causal);
         let request = maker.request("linear_attention/recurrent", run);
         let request = maker
             .with_states(maker.with_factors(request), run)
