@@ -82,10 +82,6 @@ impl<'a> Maker<'a> {
         Ok(maker)
     }
 
-    pub(super) fn prepares(&self) -> bool {
-        self.prepared_at.is_some()
-    }
-
     /// What is worth saying about the passes.
     pub(super) fn notes(&self, schedule: &Schedule) -> Vec<(String, String)> {
         let mut notes = schedule.notes(self.spec, &self.pieces);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     LinearAttention,
     passes::Maker,
-    prepared,
+    prepared, states,
     variants::{Candidate, variants},
 };
 use crate::{
@@ -44,8 +44,12 @@ impl LinearAttention {
             maker.all(&taken.schedule)?;
         }
         let (mut threads, workgroup_bytes) = (taken.threads, taken.workgroup_bytes);
-        if maker.prepares() {
-            threads = threads.max(prepared::THREADS);
+        for (module, its_threads) in
+            [("linear_attention/prepare", prepared::THREADS), ("linear_attention/read", states::READ_THREADS)]
+        {
+            if maker.passes.iter().any(|pass| pass.request.module == module) {
+                threads = threads.max(its_threads);
+            }
         }
         let mut tiles = taken.tiles;
         tiles.extend(maker.notes(&taken.schedule));

@@ -47,17 +47,20 @@ impl Sizes {
         self.parts * self.columns
     }
 
-    /// As the shader declares it: four staged rows where threads share them, and sums of outputs and denominators.
-    fn workgroup_bytes(self, normalises: bool) -> u32 {
+    /// As the shader declares it: four staged rows where threads share them, and sums of what is read and of denominators.
+    fn workgroup_bytes(self, spec: &LinearAttention) -> u32 {
         let rows = if self.columns > 1 { 4 * self.parts * self.depth / 4 * 16 } else { 0 };
-        let sums = self.threads() * (16 + if normalises { 4 } else { 0 });
-        small(rows + sums)
+        let reads = spec.causal || spec.rule != super::Rule::Add;
+        let sums = if reads { 16 * self.threads() } else { 0 };
+        let denominators =
+            if spec.causal && spec.normalises() { (4 * self.threads()).next_multiple_of(16) } else { 0 };
+        small(rows + sums + denominators)
     }
 }
 
 pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Result<Candidate, String> {
     let sizes = Sizes::of(spec, adapter);
-    let workgroup_bytes = sizes.workgroup_bytes(spec.normalises());
+    let workgroup_bytes = sizes.workgroup_bytes(spec);
     check_workgroup(adapter, sizes.threads(), workgroup_bytes)?;
     let slices = spec.value_dim.div_ceil(4 * sizes.columns);
     let steps = float(spec.len * spec.kernel_steps() * spec.batch * spec.value_heads);

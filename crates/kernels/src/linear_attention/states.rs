@@ -12,6 +12,8 @@ use crate::{Error, PassBinding, cost::small};
 /// Threads of `read` along columns and tokens.
 const READ_LANES: usize = 16;
 const READ_ROWS: usize = 4;
+pub(super) const READ_THREADS: u32 = 64;
+const _: () = assert!(READ_THREADS as usize == READ_LANES * READ_ROWS);
 
 impl Maker<'_> {
     /// The module that reads and writes states.
