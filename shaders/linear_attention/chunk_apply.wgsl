@@ -88,7 +88,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
                 value = v4(value_row(batch, head, row.row), inside);
             }
             value *= beta_of(batch, head, row.row);
-            stage[B_STAGE + at] = select(vec4f(), value, row.kept && column < width);
+            stage[B_STAGE + at] = select(vec4f(), value, row.kept & (column < width));
         }
         workgroupBarrier();
         for (var turn = 0u; turn < UNROLL_ROWS; turn += 1u) {

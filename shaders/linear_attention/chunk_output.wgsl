@@ -115,7 +115,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
                 } else {
                     s = state4(state_of(chunk.index, head), min(d, HEAD_DIM - 1u), min(from_column, VALUE_DIM - 4u));
                 }
-                stage[S_STAGE + at] = select(vec4f(), s, d < HEAD_DIM && from_column < VALUE_DIM);
+                stage[S_STAGE + at] = select(vec4f(), s, (d < HEAD_DIM) & (from_column < VALUE_DIM));
             }
             if NORMALISE && thread >= THREADS - SLICE / 4u {
                 let i = THREADS - 1u - thread;

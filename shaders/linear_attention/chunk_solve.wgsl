@@ -86,7 +86,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
                 } else {
                     rows[r] = k4(key_row(batch, head, row.row), d);
                 }
-                rows[r] = select(vec4f(), rows[r], row.kept && slice + column < HEAD_DIM);
+                rows[r] = select(vec4f(), rows[r], row.kept & (slice + column < HEAD_DIM));
             }
             let at = select(K_STAGE, 0u, thread < BLOCKS) + column * LANES + quad;
             stage_transposed(at, LANES, rows[0], rows[1], rows[2], rows[3]);
