@@ -72,13 +72,18 @@ fn row_of(chunk: Chunk, j: u32) -> Row {
     let place = place_of(chunk.sequence, i / STEPS);
     let token = chunk.sequence.start + place;
     let exists = j < chunk.rows;
-    // No && nor ||: they branch, and software drivers compile a text with hundreds of branches for minutes.
+    // Rows are looked up often: `&&` would be a branch each time, and drivers that run on the CPU take minutes over hundreds.
     var kept = exists;
     if PADDED {
         kept = exists & (place < chunk.sequence.kept);
     }
-    let step = i % STEPS;
-    return Row(token, token * STEPS + step, exists, kept, kept & (step == 0u), exists & (step == STEPS - 1u));
+    var gated = kept;
+    var emits = exists;
+    if STEPS > 1u {
+        gated = kept & (i % STEPS == 0u);
+        emits = exists & (i % STEPS == STEPS - 1u);
+    }
+    return Row(token, token * STEPS + i % STEPS, exists, kept, gated, emits);
 }
 
 // The place of a slot and value head in scratch.

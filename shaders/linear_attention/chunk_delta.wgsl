@@ -69,10 +69,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         let chunk = chunk_of(sequence, pair_sequence, number);
         let pair = pair_of(head, chunk.slot);
         for (var v = 0u; v < KEY_VECTORS; v += 1u) {
-            for (var r = 0u; r < 4u; r += 1u) {
-                let channel = v * 64u + row_lane * 4u + r;
-                if writes && channel < HEAD_DIM {
-                    states_out[((pair * HEAD_DIM + channel) * VALUE_DIM + column) / 4u] = state[v][r];
+            let channel = v * 64u + row_lane * 4u;
+            if writes && (HEAD_DIM % 64u == 0u || channel < HEAD_DIM) {
+                for (var r = 0u; r < 4u; r += 1u) {
+                    states_out[((pair * HEAD_DIM + channel + r) * VALUE_DIM + column) / 4u] = state[v][r];
                 }
             }
         }
@@ -114,11 +114,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
                 }
             }
         }
-        for (var r = 0u; r < 4u; r += 1u) {
-            if writes {
+        if writes {
+            for (var r = 0u; r < 4u; r += 1u) {
                 u[(u_at + r * VALUE_DIM) / 4u] = left[r];
             }
-            if GATE == 1u {
+        }
+        if GATE == 1u {
+            for (var r = 0u; r < 4u; r += 1u) {
                 left[r] *= row_decays(pair, row_lane * 4u + r).y;
             }
         }

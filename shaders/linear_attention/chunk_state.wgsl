@@ -88,16 +88,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
             }
         }
     }
+    let to = first_channel + row_lane * 4u;
     if NORMALISE {
-        let to = first_channel + row_lane * 4u;
         if first_column == 0u && lane == 0u && to < HEAD_DIM {
             sums_out[(pair * HEAD_DIM + to) / 4u] = sum;
         }
     }
-    for (var r = 0u; r < 4u; r += 1u) {
-        let to = first_channel + row_lane * 4u + r;
-        if to < HEAD_DIM && column < VALUE_DIM {
-            states_out[((pair * HEAD_DIM + to) * VALUE_DIM + column) / 4u] = h[r];
+    if to < HEAD_DIM && column < VALUE_DIM {
+        for (var r = 0u; r < 4u; r += 1u) {
+            states_out[((pair * HEAD_DIM + to + r) * VALUE_DIM + column) / 4u] = h[r];
         }
     }
 }

@@ -68,7 +68,8 @@ fn refusal(spec: &LinearAttention) -> Option<String> {
 /// run at once.
 fn lanes(spec: &LinearAttention, adapter: &AdapterProfile) -> usize {
     let wanted = match adapter.kind {
-        AdapterKind::Cpu => 2,
+        // Narrow workgroups have long texts: each thread stages more.
+        AdapterKind::Cpu => return 16,
         AdapterKind::Discrete => 64,
         _ => 16,
     };
