@@ -58,10 +58,22 @@ impl LinearAttention {
     }
 }
 
+/// Channels below which an erase key that is not k is left to variants that go row by row.
+const FEW_CHANNELS: usize = 16;
+
 /// What is not served, if anything is asked for that is not.
-fn refusal(spec: &LinearAttention) -> Option<String> {
-    let refused = [(spec.len == 0, "there are no tokens")];
-    refused.into_iter().find(|(refused, _)| *refused).map(|(_, why)| why.to_owned())
+fn refusal(spec: &LinearAttention) -> Option<&'static str> {
+    if spec.len == 0 {
+        return Some("there are no tokens");
+    }
+    // Unit keys of a few channels point along or against each other: what is erased then grows by up to 1 + beta a row, and a
+    // chunk's inverse with it, and what is left after it shrinks again has lost its digits.
+    if spec.erase_key.is_some() && spec.key_dim() < FEW_CHANNELS {
+        return Some(
+            "an erase key of its own in fewer than 16 channels lets inverses of chunks grow beyond what f32 holds",
+        );
+    }
+    None
 }
 
 /// As many columns as leave work for the whole adapter: the pass goes from chunk to chunk, and only sequences, heads and columns
@@ -94,7 +106,7 @@ fn output_bindings(spec: &LinearAttention, adapter: &AdapterProfile) -> u32 {
 
 pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Result<Candidate, String> {
     if let Some(reason) = refusal(spec) {
-        return Err(reason);
+        return Err(reason.to_owned());
     }
     check_workgroup(adapter, THREADS, STAGE_BYTES)?;
     let (bindings, most) =
