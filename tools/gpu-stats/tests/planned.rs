@@ -146,8 +146,18 @@ const FEWER_WAVES: &[(&str, &[Family], f64, &str)] = &[
         1.5,
         "a state of 128 channels takes 32 registers, and small workgroups with 12 KiB each fill a unit's 64 KiB",
     ),
-    ("chunk_scores", &[Family::Vega10], 3.0, "scores of two kinds, below and on the diagonal, take 32 registers"),
-    ("chunk_output", &[Family::Vega10], 3.0, "denominators take the registers that the fourth wave would need"),
+    (
+        "chunk_scores",
+        &[Family::Vega10],
+        3.0,
+        "scores of two kinds, below and on the diagonal, take 32 registers",
+    ),
+    (
+        "chunk_output",
+        &[Family::Vega10],
+        3.0,
+        "denominators take the registers that the fourth wave would need",
+    ),
 ];
 
 #[test]
@@ -169,9 +179,9 @@ fn chunked_kernels_clear_their_bars() {
                 wrong.push(format!("{name}: a loop has {} multiply-adds, has to have {least}", part.share));
             }
         }
-        let known = FEWER_WAVES
-            .iter()
-            .find(|(kernel, families, ..)| figure.variant.contains(kernel) && families.contains(&figure.family));
+        let known = FEWER_WAVES.iter().find(|(kernel, families, ..)| {
+            figure.variant.contains(kernel) && families.contains(&figure.family)
+        });
         let least = known.map_or(CHUNK_BARS.1, |&(_, _, least, _)| least);
         if figure.waves < least {
             wrong.push(format!("{name}: {} waves, has to have {least}", figure.waves));

@@ -98,6 +98,11 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         value: "",
         help: "begin sums of keys from the tensor z_in (default: if it is given)",
     },
+    OptionSpec {
+        name: "fill",
+        value: "mild|strong|zero|extreme[,integer_beta][,repeated_keys]",
+        help: "what random gates, betas and keys are like (default: mild)",
+    },
 ];
 
 /// The sizes of a tensor with tokens: batch, heads, positions, width.
@@ -165,7 +170,7 @@ pub(super) fn with_options(
 ) -> Result<LinearAttention, Error> {
     for name in options.keys() {
         let known = OPTIONS.iter().any(|option| option.name == name);
-        if !known && !["op", "dtype", "fill"].contains(&name.as_str()) {
+        if !known && !["op", "dtype"].contains(&name.as_str()) {
             let known: Vec<&str> = OPTIONS.iter().map(|option| option.name).collect();
             let meant = crate::expr::closest(name, known.iter().copied());
             let meant = meant.map_or(String::new(), |meant| format!("; did you mean `{meant}`?"));
