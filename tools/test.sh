@@ -12,8 +12,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
 LAVAPIPE_ICD=/usr/share/vulkan/icd.d/lvp_icd.x86_64.json
 PACKAGES=(mesa-vulkan-drivers libvulkan1 chromium spirv-tools)
-# Random cases a driver. Each may compile three kernels, and compiling is what takes the time.
-RANDOM_CASES=${FOVEAL_RANDOM_CASES:-100}
+# Random cases an operator and driver. Each may compile ten kernels, and compiling is what takes the time.
+RANDOM_CASES=${FOVEAL_RANDOM_CASES:-40}
 
 started=$SECONDS
 scratch=$(mktemp -d) || exit 2
