@@ -30,6 +30,7 @@ mod operator;
 mod plan;
 mod random;
 mod ranges;
+mod read;
 mod storage;
 mod tensor;
 

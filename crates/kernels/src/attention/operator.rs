@@ -6,12 +6,15 @@ use serde_json::{Map, Value};
 
 use super::{
     Attention, Layout, cases,
-    options::{OPTIONS, sizes, storage, text, with_options},
+    options::{OPTIONS, with_options},
     random_case,
     recipes::{self, RECIPES},
     variants::variants,
 };
-use crate::{Case, Error, HostTensor, Operator, OptionSpec, Problem, Recipe, VariantInfo};
+use crate::{
+    Case, Error, HostTensor, Operator, OptionSpec, Problem, Recipe, VariantInfo,
+    read::{shape_pairs, sizes, storage, text},
+};
 
 /// Attention, as an [`Operator`].
 #[derive(Clone, Copy, Debug)]
@@ -118,19 +121,8 @@ const SHAPE_HELP: &str =
 /// The problem of a shape given as text.
 pub(super) fn spec_of_shape(shape: &str, options: &Map<String, Value>) -> Result<Attention, Error> {
     let wrong = || Error::invalid("shape", format!("expected {SHAPE_HELP}, got `{shape}`"));
-    let mut sizes = Vec::new();
-    for part in shape.split('x') {
-        let pair: Vec<usize> =
-            part.split(':').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
-        match pair[..] {
-            [one] => sizes.push((one, one)),
-            [first, second] => sizes.push((first, second)),
-            _ => return Err(wrong()),
-        }
-    }
-    let [(batch, other_batch), (heads, kv_heads), (q_len, kv_len), (dim, value_dim)] = sizes[..] else {
-        return Err(wrong());
-    };
+    let [(batch, other_batch), (heads, kv_heads), (q_len, kv_len), (dim, value_dim)] =
+        shape_pairs(shape, SHAPE_HELP)?;
     if batch != other_batch {
         return Err(wrong());
     }

@@ -12,6 +12,7 @@ use crate::{
     Dtype, Error, HostTensor, OptionSpec, TensorData,
     block_mask::{BlockGrid, BlockMask, Listed},
     expr::{Expr, Table},
+    read::text,
 };
 
 pub(super) const OPTIONS: &[OptionSpec] = &[
@@ -54,35 +55,6 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec { name: "lse", value: "", help: "compute lse too: ln of the softmax denominators" },
 ];
-
-pub(super) fn sizes(name: &str, tensor: &HostTensor, layout: Layout) -> Result<[usize; 4], Error> {
-    let &[batch, second, third, dim] = tensor.shape() else {
-        let order = match layout {
-            Layout::Bhtd => "[B, H, T, D]",
-            Layout::Bthd => "[B, T, H, D]",
-        };
-        return Err(Error::invalid(name, format!("expected 4 dimensions {order}, got {:?}", tensor.shape())));
-    };
-    Ok(match layout {
-        Layout::Bhtd => [batch, second, third, dim],
-        Layout::Bthd => [batch, third, second, dim],
-    })
-}
-
-pub(super) fn storage(name: &str, tensor: &HostTensor) -> Result<Dtype, Error> {
-    tensor
-        .dtype()
-        .filter(|dtype| dtype.is_float())
-        .ok_or_else(|| Error::invalid(name, "expected f32, f16 or bf16 elements, got another type"))
-}
-
-pub(super) fn text<'a>(options: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, Error> {
-    match options.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => Err(Error::invalid(name, format!("expected text, got {other}"))),
-    }
-}
 
 /// The problem with these options. Tables and lists are found among `tensors`, where there are any.
 pub(super) fn with_options(

@@ -6,13 +6,14 @@ use serde_json::{Map, Value};
 
 use super::{
     Gate, LinearAttention, Rule, cases,
-    options::{OPTIONS, sizes, text, with_options},
+    options::{OPTIONS, with_options},
     random_case,
     recipes::{self, RECIPES},
     variants::variants,
 };
 use crate::{
-    Case, Error, HostTensor, Layout, Operator, OptionSpec, Port, Problem, Recipe, TensorData, VariantInfo,
+    Case, Error, HostTensor, Layout, Operator, OptionSpec, Port, Problem, Recipe, VariantInfo,
+    read::{shape_pairs, sizes, storage, text},
 };
 
 /// Linear attention, as an [`Operator`].
@@ -116,18 +117,6 @@ impl Operator for LinearOperator {
     }
 }
 
-fn storage(name: &str, tensor: &HostTensor) -> Result<crate::Dtype, Error> {
-    tensor.dtype().filter(|dtype| dtype.is_float()).ok_or_else(|| {
-        let got = match tensor.data() {
-            TensorData::F64(_) => "f64",
-            TensorData::I64(_) => "i64",
-            TensorData::I32(_) => "i32",
-            _ => "u8",
-        };
-        Error::invalid(name, format!("expected elements of type f32, f16 or bf16, got {got}"))
-    })
-}
-
 impl LinearAttention {
     /// An input in words: its shape, and why the problem reads it.
     fn wanted(&self, port: &Port) -> String {
@@ -191,19 +180,8 @@ const SHAPE_HELP: &str = "BxHxTxD, H and D optionally as H:HV, Dk:Dv (1x8x4096x6
 /// The problem of a shape given as text.
 pub(super) fn spec_of_shape(shape: &str, options: &Map<String, Value>) -> Result<LinearAttention, Error> {
     let wrong = || Error::invalid("shape", format!("expected {SHAPE_HELP}, got `{shape}`"));
-    let mut sizes = Vec::new();
-    for part in shape.split('x') {
-        let pair: Vec<usize> =
-            part.split(':').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
-        match pair[..] {
-            [one] => sizes.push((one, one)),
-            [first, second] => sizes.push((first, second)),
-            _ => return Err(wrong()),
-        }
-    }
-    let [(batch, other_batch), (heads, value_heads), (len, other_len), (dim, value_dim)] = sizes[..] else {
-        return Err(wrong());
-    };
+    let [(batch, other_batch), (heads, value_heads), (len, other_len), (dim, value_dim)] =
+        shape_pairs(shape, SHAPE_HELP)?;
     if batch != other_batch || len != other_len {
         return Err(wrong());
     }

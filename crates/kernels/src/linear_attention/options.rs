@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{FeatureMap, LinearAttention, Normaliser};
-use crate::{Dtype, Error, HostTensor, Layout, OptionSpec};
+use crate::{Dtype, Error, OptionSpec, read::text};
 
 pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
@@ -104,29 +104,6 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         help: "what random gates, betas and keys are like (default: mild)",
     },
 ];
-
-/// The sizes of a tensor with tokens: batch, heads, positions, width.
-pub(super) fn sizes(name: &str, tensor: &HostTensor, layout: Layout) -> Result<[usize; 4], Error> {
-    let &[batch, second, third, dim] = tensor.shape() else {
-        let order = match layout {
-            Layout::Bhtd => "[B, H, T, D]",
-            Layout::Bthd => "[B, T, H, D]",
-        };
-        return Err(Error::invalid(name, format!("expected 4 dimensions {order}, got {:?}", tensor.shape())));
-    };
-    Ok(match layout {
-        Layout::Bhtd => [batch, second, third, dim],
-        Layout::Bthd => [batch, third, second, dim],
-    })
-}
-
-pub(super) fn text<'o>(options: &'o Map<String, Value>, name: &str) -> Result<Option<&'o str>, Error> {
-    match options.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => Err(Error::invalid(name, format!("expected text, got {other}"))),
-    }
-}
 
 /// One of a few words, or its default.
 fn word<T: std::str::FromStr<Err = Error> + Default>(

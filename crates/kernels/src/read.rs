@@ -1,0 +1,58 @@
+//! Reading what operators have in common: options, shapes, sizes of tensors.
+
+use serde_json::{Map, Value};
+
+use crate::{Dtype, Error, HostTensor, Layout, TensorData};
+
+/// The sizes of a tensor with tokens: batch, heads, positions, width.
+pub(crate) fn sizes(name: &str, tensor: &HostTensor, layout: Layout) -> Result<[usize; 4], Error> {
+    let &[batch, second, third, dim] = tensor.shape() else {
+        let order = match layout {
+            Layout::Bhtd => "[B, H, T, D]",
+            Layout::Bthd => "[B, T, H, D]",
+        };
+        return Err(Error::invalid(name, format!("expected 4 dimensions {order}, got {:?}", tensor.shape())));
+    };
+    Ok(match layout {
+        Layout::Bhtd => [batch, second, third, dim],
+        Layout::Bthd => [batch, third, second, dim],
+    })
+}
+
+/// An option that is text, if it is given.
+pub(crate) fn text<'o>(options: &'o Map<String, Value>, name: &str) -> Result<Option<&'o str>, Error> {
+    match options.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(Error::invalid(name, format!("expected text, got {other}"))),
+    }
+}
+
+/// How a tensor of real numbers is stored.
+pub(crate) fn storage(name: &str, tensor: &HostTensor) -> Result<Dtype, Error> {
+    tensor.dtype().filter(|dtype| dtype.is_float()).ok_or_else(|| {
+        let got = match tensor.data() {
+            TensorData::F64(_) => "f64",
+            TensorData::I64(_) => "i64",
+            TensorData::I32(_) => "i32",
+            _ => "u8",
+        };
+        Error::invalid(name, format!("expected elements of type f32, f16 or bf16, got {got}"))
+    })
+}
+
+/// The sizes of a shape given as text, `2x8:4x100x64`; one number stands for a pair of equals. `help` says what was expected.
+pub(crate) fn shape_pairs(shape: &str, help: &str) -> Result<[(usize, usize); 4], Error> {
+    let wrong = || Error::invalid("shape", format!("expected {help}, got `{shape}`"));
+    let mut sizes = Vec::new();
+    for part in shape.split('x') {
+        let pair: Vec<usize> =
+            part.split(':').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
+        match pair[..] {
+            [one] => sizes.push((one, one)),
+            [first, second] => sizes.push((first, second)),
+            _ => return Err(wrong()),
+        }
+    }
+    sizes.try_into().map_err(|_| wrong())
+}
