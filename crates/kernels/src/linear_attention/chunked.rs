@@ -10,7 +10,7 @@ use crate::{
     cost::{check_workgroup, float, occupancy, small, tile, timed},
 };
 
-/// Rows of a chunk: `CHUNK` of `shaders/linear_attention/chunk.wgsl`.
+/// Rows of a chunk.
 pub(super) const CHUNK: usize = 64;
 
 /// Rows and columns of the tiles that workgroups of the parallel passes compute.

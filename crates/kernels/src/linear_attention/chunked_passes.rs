@@ -5,7 +5,7 @@ use foveal_shaders::Request;
 use super::{
     Gate, LinearAttention, Rule,
     bindings::Uses,
-    chunked::{Buffers, Sizes, TILE},
+    chunked::{Buffers, CHUNK, Sizes, TILE},
     passes::{Bound, Maker, Output, Run},
 };
 use crate::{Error, PassBinding, cost::small};
@@ -67,6 +67,7 @@ impl Maker<'_> {
     fn chunk_request(&self, name: &str, run: &Run<'_>) -> Request {
         let spec = self.spec;
         Request::new(format!("linear_attention/{name}"))
+            .tunable("CHUNK", small(CHUNK))
             .tunable("RAGGED", spec.sequences.is_some())
             .tunable("REVERSE", run.reverse)
             .tunable("PADDED", spec.kv_len.is_some())

@@ -327,64 +327,65 @@ impl<'a> Maker<'a> {
         name: &str,
         request: Request,
         run: &Run<'_>,
-        (bindings, places, widths): Bound,
+        bound: Bound,
         x: usize,
     ) -> Result<(), Error> {
         let spec = self.spec;
-        let request = Arc::new(request);
-        let most = self.limits.max_compute_workgroups_per_dimension as usize;
-        if x > most {
-            let message = format!("{x} workgroups are needed in a row, the adapter allows {most}");
-            return Err(Error::limit("max_compute_workgroups_per_dimension", message));
-        }
-        let heads = spec.value_heads_of(run.piece);
+        let most = self.most_in_a_row(x)?;
         let sequences = if spec.sequences.is_some() { (0, spec.states()) } else { run.piece.batch };
-        for sequences in ranges(sequences, most) {
-            for heads in ranges(heads, most) {
-                let first = First { sequence: sequences.0, head: heads.0, slot: 0 };
-                let mut params = spec.params(&places, run.piece, first)?;
-                params.extend(widths.iter().cloned());
-                self.passes.push(Pass {
-                    label: format!("foveal.linear.{name}"),
-                    request: Arc::clone(&request),
-                    bindings: bindings.clone(),
-                    params,
-                    workgroups: [small(x), small(heads.1 - heads.0), small(sequences.1 - sequences.0)],
-                });
-            }
-        }
-        Ok(())
+        let parts = ranges(sequences, most)
+            .map(|(first, last)| (First { sequence: first, head: 0, slot: 0 }, [x, last - first]));
+        self.dispatch(name, request, run, &bound, parts)
     }
-}
 
-impl Maker<'_> {
     /// The dispatches of a kernel over all chunks of a piece and its value heads, `tiles` workgroups for each.
     pub(super) fn push_chunks(
         &mut self,
         name: &str,
         request: Request,
         run: &Run<'_>,
-        (bindings, places, widths): Bound,
+        bound: Bound,
         tiles: usize,
+    ) -> Result<(), Error> {
+        let most = self.most_in_a_row(tiles)?;
+        let sequence = run.piece.batch.0;
+        let parts = ranges((0, self.spec.slots(run.piece)), most / tiles)
+            .map(|(first, last)| (First { sequence, head: 0, slot: first }, [tiles * (last - first), 1]));
+        self.dispatch(name, request, run, &bound, parts)
+    }
+
+    /// The most workgroups of a dimension, if that many are.
+    fn most_in_a_row(&self, needed: usize) -> Result<usize, Error> {
+        let most = self.limits.max_compute_workgroups_per_dimension as usize;
+        if needed > most {
+            let message = format!("{needed} workgroups are needed in a row, the adapter allows {most}");
+            return Err(Error::limit("max_compute_workgroups_per_dimension", message));
+        }
+        Ok(most)
+    }
+
+    /// A dispatch for each part, by where it begins and how many workgroups it has along x and z, over all value heads.
+    fn dispatch(
+        &mut self,
+        name: &str,
+        request: Request,
+        run: &Run<'_>,
+        (bindings, places, widths): &Bound,
+        parts: impl Iterator<Item = (First, [usize; 2])>,
     ) -> Result<(), Error> {
         let spec = self.spec;
         let request = Arc::new(request);
         let most = self.limits.max_compute_workgroups_per_dimension as usize;
-        if tiles > most {
-            let message = format!("{tiles} workgroups are needed in a row, the adapter allows {most}");
-            return Err(Error::limit("max_compute_workgroups_per_dimension", message));
-        }
-        for slots in ranges((0, spec.slots(run.piece)), most / tiles) {
+        for (first, [x, z]) in parts {
             for heads in ranges(spec.value_heads_of(run.piece), most) {
-                let first = First { sequence: run.piece.batch.0, head: heads.0, slot: slots.0 };
-                let mut params = spec.params(&places, run.piece, first)?;
+                let mut params = spec.params(places, run.piece, First { head: heads.0, ..first })?;
                 params.extend(widths.iter().cloned());
                 self.passes.push(Pass {
                     label: format!("foveal.linear.{name}"),
                     request: Arc::clone(&request),
                     bindings: bindings.clone(),
                     params,
-                    workgroups: [small(tiles * (slots.1 - slots.0)), small(heads.1 - heads.0), 1],
+                    workgroups: [small(x), small(heads.1 - heads.0), small(z)],
                 });
             }
         }
