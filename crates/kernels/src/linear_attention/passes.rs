@@ -335,7 +335,7 @@ impl<'a> Maker<'a> {
         let sequences = if spec.sequences.is_some() { (0, spec.states()) } else { run.piece.batch };
         let parts = ranges(sequences, most)
             .map(|(first, last)| (First { sequence: first, head: 0, slot: 0 }, [x, last - first]));
-        self.dispatch(name, request, run, &bound, parts)
+        self.dispatch(name, request, run, bound, parts)
     }
 
     /// The dispatches of a kernel over all chunks of a piece and its value heads, `tiles` workgroups for each.
@@ -351,7 +351,7 @@ impl<'a> Maker<'a> {
         let sequence = run.piece.batch.0;
         let parts = ranges((0, self.spec.slots(run.piece)), most / tiles)
             .map(|(first, last)| (First { sequence, head: 0, slot: first }, [tiles * (last - first), 1]));
-        self.dispatch(name, request, run, &bound, parts)
+        self.dispatch(name, request, run, bound, parts)
     }
 
     /// The most workgroups of a dimension, if that many are.
@@ -370,7 +370,7 @@ impl<'a> Maker<'a> {
         name: &str,
         request: Request,
         run: &Run<'_>,
-        (bindings, places, widths): &Bound,
+        (bindings, places, widths): Bound,
         parts: impl Iterator<Item = (First, [usize; 2])>,
     ) -> Result<(), Error> {
         let spec = self.spec;
@@ -378,7 +378,7 @@ impl<'a> Maker<'a> {
         let most = self.limits.max_compute_workgroups_per_dimension as usize;
         for (first, [x, z]) in parts {
             for heads in ranges(spec.value_heads_of(run.piece), most) {
-                let mut params = spec.params(places, run.piece, First { head: heads.0, ..first })?;
+                let mut params = spec.params(&places, run.piece, First { head: heads.0, ..first })?;
                 params.extend(widths.iter().cloned());
                 self.passes.push(Pass {
                     label: format!("foveal.linear.{name}"),
