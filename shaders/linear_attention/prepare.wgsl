@@ -1,6 +1,6 @@
 // A tensor's rows, mapped and spread, as f32 in one buffer that later passes read.
 //
-//   out[b,h,r * out_stride + out_phase,:] = factor * map(x[b,h,r,:])
+//   out[b,h,r * out_stride + out_phase,:] = factor * row_factor[b,h,r] * map(x[b,h,r,:])
 //
 // Shapes    x [B, H, R, W]   weight [H, W, F]   out [B, H, R * out_stride, W or 2 F, rounded up to a multiple of four]
 // Dispatch  x = rows / THREADS, y = heads, z = batch
@@ -11,6 +11,7 @@
 // Rows of rules that take several steps a token are spread out: the steps' rows follow each other. A factor of zero writes
 // zeros whatever x holds.
 
+import package::linear_attention::problem::{loss};
 import package::shared::inputs::{q4};
 import package::shared::vector::{UNROLL_COMPONENTS};
 
@@ -26,16 +27,22 @@ struct Prepare {
     out_stride: u32,
     out_phase: u32,
     factor: f32,
+    // Of row_factor: of [0, 0, 0], and strides of batch, head and row; 0 where a number serves all.
+    factor_base: u32, factor_batch: u32, factor_head: u32, factor_row: u32,
 }
 
 @group(0) @binding(0) var<uniform> prepare: Prepare;
 @group(0) @binding(2) var<storage, read_write> out: array<vec4f>;
 @group(0) @binding(3) var<storage, read> weight: array<f32>; // [H, W, F]
+@group(0) @binding(4) var<storage, read> row_factor: array<f32>; // [B, R, H] or [H]
 
 const THREADS: u32 = 64u;
 // The map: 0 identity, 1 relu, 2 elu + 1, 3 relu squared, 4 silu, 5 rows of unit length, 6 softmax, 7 learned: softmax of a
-// projection and its negative.
+// projection and its negative, 8 what a decay takes: 1 - exp(x) for x <= 0.
 const MAP: u32 = 0u;
+const SOFTMAX: bool = MAP == 6u || MAP == 7u;
+// Whether rows have factors.
+const BY: bool = false;
 
 fn each(x: vec4f) -> vec4f {
     if MAP == 1u {
@@ -50,6 +57,13 @@ fn each(x: vec4f) -> vec4f {
     }
     if MAP == 4u {
         return x / (1.0 + exp(min(-x, vec4f(80.0))));
+    }
+    if MAP == 8u {
+        var taken: vec4f;
+        for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
+            taken[c] = -loss(min(x[c], 0.0));
+        }
+        return taken;
     }
     return x;
 }
@@ -87,6 +101,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     let x_at = prepare.x_base + batch * prepare.x_batch + head * prepare.x_head + row * prepare.x_row;
     let out_at = (prepare.out_base + batch * prepare.out_batch + head * prepare.out_head
         + (row * prepare.out_stride + prepare.out_phase) * prepare.out_row) / 4u;
+    var factor = prepare.factor;
+    if BY {
+        factor *= row_factor[prepare.factor_base + batch * prepare.factor_batch + head * prepare.factor_head + row * prepare.factor_row];
+    }
     let vectors = (prepare.mapped_width + 3u) / 4u;
     if prepare.factor == 0.0 {
         for (var i = 0u; i < vectors; i += 1u) {
@@ -108,12 +126,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
             let inside = within(value, 4u * i);
             square += dot(inside, inside);
         }
-        if MAP >= 6u {
+        if SOFTMAX {
             for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
                 largest = select(largest, max(largest, value[c]), 4u * i + c < prepare.mapped_width);
             }
         }
-        out[out_at + i] = within(value * prepare.factor, 4u * i);
+        out[out_at + i] = within(value * factor, 4u * i);
     }
     if MAP == 5u {
         let inverse = 1.0 / max(sqrt(square), 1e-12);
@@ -121,7 +139,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
             out[out_at + i] *= inverse;
         }
     }
-    if MAP >= 6u {
+    if SOFTMAX {
         var sum = 0.0;
         for (var i = 0u; i < vectors; i += 1u) {
             let weights = within(exp(out[out_at + i] - largest), 4u * i);

@@ -80,6 +80,7 @@ impl LinearAttention {
                 Some(Extent { strides, of_values: true, rows: 1, dim: size })
             }
             name if self.erase_key.as_deref() == Some(name) => of(false, rows, self.head_dim),
+            name if self.dt.as_deref() == Some(name) => of(true, rows, 1),
             _ => None,
         }
     }
@@ -109,7 +110,7 @@ impl LinearAttention {
                 self.z_out,
                 self.sequences.is_some(),
                 self.kv_len.is_some(),
-                self.direction == super::Direction::Both,
+                self.adds_to_outputs(),
             ]
             .into_iter()
             .filter(|&used| used)

@@ -84,6 +84,16 @@ const CASES: &[(&str, &str, &str)] = &[
     ("f16", "1x2x100x64", r#"{"gate":"scalar","dtype":"f16","state_in":true}"#),
     ("f16_odd", "1x2x70x33:31", r#"{"rule":"delta","gate":"vector","dtype":"f16"}"#),
     ("bf16", "1x2x100x64", r#"{"rule":"delta","gate":"scalar","dtype":"bf16","layout":"bthd"}"#),
+    (
+        "step_sizes",
+        "2x1:4x100x64:32",
+        r#"{"gate":"constant","dt":"dt","skip":"d","state_in":true,"layout":"bthd","state_layout":"vk"}"#,
+    ),
+    ("step_sizes_f16", "1x2x70x33:31", r#"{"gate":"vector","dt":"dt","skip":"d","dtype":"f16"}"#),
+    ("step_sizes_reverse", "1x2x70x40", r#"{"gate":"scalar","dt":"dt","skip":"d","direction":"reverse"}"#),
+    ("skip_delta", "1x2:4x70x64", r#"{"rule":"delta","gate":"scalar","skip":"d","sequences":3}"#),
+    ("key_decay", "1x2x130x64", r#"{"gate":"vector","key":"decay","scale":1.0,"state_in":true}"#),
+    ("key_decay_f16", "1x2x70x33", r#"{"gate":"vector","key":"decay","fill":"extreme","dtype":"f16"}"#),
     ("scale_zero", "1x2x40x32", r#"{"scale":0.0}"#),
     ("scale_one", "1x2x40x32", r#"{"scale":1.0,"gate":"vector"}"#),
 ];

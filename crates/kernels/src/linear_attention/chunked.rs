@@ -99,7 +99,7 @@ fn output_bindings(spec: &LinearAttention, adapter: &AdapterProfile) -> u32 {
         spec.normalises(),
         spec.sequences.is_some(),
         spec.kv_len.is_some(),
-        spec.direction == Direction::Both,
+        spec.adds_to_outputs(),
     ];
     inputs + 2 + optional.into_iter().map(u32::from).sum::<u32>()
 }

@@ -248,7 +248,7 @@ impl Maker<'_> {
             .tunable("BONUS", spec.bonus.is_some())
             .tunable("CAUSAL", spec.causal)
             .tunable("NORMALISE", spec.normalises())
-            .tunable("ADD_PARTIAL", run.o == Output::Second)
+            .tunable("ADD_PARTIAL", run.o == Output::Sum)
     }
 
     /// Outputs that read the last states.

@@ -80,6 +80,10 @@ fn values(spec: &LinearAttention, port: &Port, seed: u64, shared: u64) -> Vec<f3
         name if spec.kv_len.as_deref() == Some(name) => {
             return (0..count).map(|_| random.usize(..=spec.len) as f32).collect();
         }
+        // From a thousandth to a tenth, as Mamba-2 begins.
+        name if spec.dt.as_deref() == Some(name) => {
+            return (0..count).map(|_| (1e-3f32.ln() + 100f32.ln() * random.f32()).exp()).collect();
+        }
         // Sums that outputs are divided by stay away from zero.
         "q" | "k" if positive => values.iter_mut().for_each(|x| *x = x.abs()),
         "z_in" => values.iter_mut().for_each(|x| *x = 0.1 + x.abs()),
@@ -119,7 +123,12 @@ fn unit_rows(values: &mut [f32], dim: usize) {
 fn gate(spec: &LinearAttention, random: &mut fastrand::Rng) -> f32 {
     let logit = 4.0 * random.f32() - 1.0;
     let mild = -(-logit).exp().ln_1p() / 4.0;
-    let mild = if spec.gate == Gate::Constant { mild / 4.0 } else { mild };
+    let mild = match (&spec.dt, spec.gate) {
+        // A, before step sizes: -1 to -16.
+        (Some(_), _) => return -1.0 - 15.0 * random.f32(),
+        (None, Gate::Constant) => mild / 4.0,
+        (None, _) => mild,
+    };
     match (spec.fill.gates, random.u8(..8)) {
         (Gates::Zero, _) | (Gates::Strong, 0..3) => 0.0,
         (Gates::Strong, 3) => -20.0,
@@ -146,6 +155,9 @@ impl LinearAttention {
                 name if self.kv_len.as_deref() == Some(name) => {
                     let wrong = |length: f64| length < 0.0 || length.fract() != 0.0;
                     check_each(name, tensor, "whole lengths of 0 or more", wrong)?;
+                }
+                name if self.dt.as_deref() == Some(name) => {
+                    check_each(name, tensor, "step sizes of 0 or more", |dt| dt < 0.0)?;
                 }
                 _ => {}
             }

@@ -50,4 +50,4 @@ mod words;
 
 pub use operator::{LinearOperator, OPERATOR};
 pub use spec::{Fill, Gates, LinearAttention};
-pub use words::{Direction, FeatureMap, Gate, Normaliser, Rule, StateLayout};
+pub use words::{Direction, FeatureMap, Gate, Key, Normaliser, Rule, StateLayout};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{
-    Gate, LinearAttention, Rule, cases,
+    Gate, Key, LinearAttention, Rule, cases,
     options::{OPTIONS, with_options},
     random_case,
     recipes::{self, RECIPES},
@@ -127,10 +127,11 @@ impl LinearAttention {
             "q_weight" | "k_weight" => "learned feature map".to_owned(),
             "cu_seqlens" => "packed sequences".to_owned(),
             "state_in" | "z_in" => format!("option {}", port.name),
-            _ if is(&self.erase_key) => "option erase_key".to_owned(),
-            _ if is(&self.bonus) => "option bonus".to_owned(),
-            _ if is(&self.kv_len) => "option kv_len".to_owned(),
-            _ => String::new(),
+            name => {
+                let named =
+                    self.named_tensors().into_iter().find(|(_, given)| given.as_deref() == Some(name));
+                named.map_or(String::new(), |(option, _)| format!("option {option}"))
+            }
         };
         let mut words = Vec::new();
         if !why.is_empty() {
@@ -154,18 +155,17 @@ impl LinearAttention {
         match name {
             "q" | "k" | "v" | "a" | "b" | "beta" => true,
             "g" => self.gate != Gate::Constant,
-            _ => self.erase_key.as_deref() == Some(name),
+            _ => [&self.erase_key, &self.dt].into_iter().any(|named| named.as_deref() == Some(name)),
         }
     }
 
     /// A tensor of gates or betas that nothing reads is an option forgotten, and would give another result than was meant.
     fn check_unread(&self, given: &[&str]) -> Result<(), Error> {
-        let named = |name: &str| {
-            [&self.erase_key, &self.bonus, &self.kv_len].into_iter().any(|n| n.as_deref() == Some(name))
-        };
+        let named = |name: &str| self.named_tensors().into_iter().any(|(_, n)| n.as_deref() == Some(name));
         for (name, unread, option) in [
             ("g", self.gate == Gate::None, "gate none"),
             ("beta", self.rule != Rule::Delta, "a rule that is not delta"),
+            ("k", self.key == Key::Decay, "key decay"),
         ] {
             if unread && given.contains(&name) && !named(name) {
                 return Err(Error::invalid(name, format!("expected none with {option}, got one")));

@@ -64,6 +64,21 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         help: "a tensor [HV, Dk]: outputs read the state before the token's gate and write, and its own key times this",
     },
     OptionSpec {
+        name: "dt",
+        value: "NAME",
+        help: "a tensor [B, T, HV] of step sizes, 0 or more, by which gates and values are multiplied (Mamba-2)",
+    },
+    OptionSpec {
+        name: "skip",
+        value: "NAME",
+        help: "a tensor [HV]: outputs get this times their token's own value (Mamba-2's D)",
+    },
+    OptionSpec {
+        name: "key",
+        value: "given|decay",
+        help: "decay: k = 1 - exp(g) in place of a tensor k (HGRN2) (default: given)",
+    },
+    OptionSpec {
         name: "layout",
         value: "bhtd|bthd",
         help: "order of the dimensions of q, k, v and o (default: bhtd)",
@@ -177,6 +192,9 @@ pub(super) fn with_options(
     spec.scale = number(options, "scale")?;
     spec.erase_key = text(options, "erase_key")?.map(str::to_owned);
     spec.bonus = text(options, "bonus")?.map(str::to_owned);
+    spec.dt = text(options, "dt")?.map(str::to_owned);
+    spec.skip = text(options, "skip")?.map(str::to_owned);
+    spec.key = word(options, "key")?;
     spec.kv_len = text(options, "kv_len")?.map(str::to_owned);
     spec.layout = word(options, "layout")?;
     spec.state_layout = word(options, "state_layout")?;
@@ -224,6 +242,9 @@ pub(super) fn options_of(spec: &LinearAttention) -> Map<String, Value> {
     put("scale", json!(spec.scale), spec.scale.is_none());
     put("erase_key", json!(spec.erase_key), spec.erase_key.is_none());
     put("bonus", json!(spec.bonus), spec.bonus.is_none());
+    put("dt", json!(spec.dt), spec.dt.is_none());
+    put("skip", json!(spec.skip), spec.skip.is_none());
+    put("key", json!(spec.key.to_string()), spec.key == plain.key);
     put("kv_len", json!(spec.kv_len), spec.kv_len.is_none());
     put("sequences", json!(spec.sequences), spec.sequences.is_none());
     put("state_layout", json!(spec.state_layout.to_string()), spec.state_layout == plain.state_layout);

@@ -26,7 +26,7 @@ pub(super) struct Maker<'a> {
     pieces: Vec<Piece>,
     /// The buffer of prepared inputs, if there is one.
     prepared_at: Option<usize>,
-    /// The outputs of the other direction, where both are summed.
+    /// What is added to outputs: those of the other direction, or the tokens' own values.
     partial_at: Option<usize>,
     /// What is bound in place of tensors without elements, read and written.
     pub(super) nothing: Option<[usize; 2]>,
@@ -49,9 +49,9 @@ pub(super) enum Output {
     /// To o.
     Whole,
     /// To scratch: a second direction will be added.
-    First,
-    /// To o, with the first direction's added.
-    Second,
+    Partial,
+    /// To o, with what is in scratch added.
+    Sum,
 }
 
 /// A variant's scratch buffers are kept to this size where cutting the problem into pieces allows it.
@@ -102,19 +102,17 @@ impl<'a> Maker<'a> {
             let bytes = pieces.iter().map(|piece| spec.prepared_bytes(piece)).max().unwrap_or(0);
             self.prepared_at = Some(self.add_scratch("foveal.linear.prepared", bytes)?);
         }
-        if spec.direction == Direction::Both {
-            let width = spec.value_dim.next_multiple_of(4);
-            let bytes = 4 * (spec.batch * spec.value_heads * spec.len * width) as u64;
+        if spec.adds_to_outputs() {
+            let bytes = 4 * (spec.batch * spec.partial_strides().batch) as u64;
             self.partial_at = Some(self.add_scratch("foveal.linear.partial", bytes)?);
         }
         for piece in &pieces {
-            if let Some(at) = self.prepared_at {
-                self.prepare(at, piece)?;
-            }
+            self.prepare(self.prepared_at, self.partial_at, piece)?;
+            let o = if spec.skip.is_some() { Output::Sum } else { Output::Whole };
             let runs: &[(bool, Output)] = match spec.direction {
-                Direction::Forward => &[(false, Output::Whole)],
-                Direction::Reverse => &[(true, Output::Whole)],
-                Direction::Both => &[(false, Output::First), (true, Output::Second)],
+                Direction::Forward => &[(false, o)],
+                Direction::Reverse => &[(true, o)],
+                Direction::Both => &[(false, Output::Partial), (true, Output::Sum)],
             };
             for &(reverse, o) in runs {
                 schedule.make(self, &Run { piece, reverse, o })?;
@@ -215,8 +213,8 @@ impl<'a> Maker<'a> {
     /// The module that writes o.
     pub(super) fn output_module(&self, run: &Run<'_>) -> String {
         let (dtype, aligned) = match run.o {
-            Output::First => (crate::Dtype::F32, true),
-            Output::Whole | Output::Second => (self.spec.dtype, self.spec.value_dim.is_multiple_of(4)),
+            Output::Partial => (crate::Dtype::F32, true),
+            Output::Whole | Output::Sum => (self.spec.dtype, self.spec.value_dim.is_multiple_of(4)),
         };
         storage_module("output", dtype, aligned)
     }
@@ -271,11 +269,8 @@ impl<'a> Maker<'a> {
         }
         if uses.o {
             match (run.o, self.partial_at) {
-                (Output::First, Some(at)) => {
-                    let width = spec.value_dim.next_multiple_of(4);
-                    let head = spec.len * width;
-                    let strides = Strides { batch: spec.value_heads * head, head, position: width };
-                    places.o = Place { base: 0, strides };
+                (Output::Partial, Some(at)) => {
+                    places.o = Place { base: 0, strides: spec.partial_strides() };
                     bindings.push(self.whole("o", at));
                 }
                 (second, at) => {
@@ -283,13 +278,16 @@ impl<'a> Maker<'a> {
                     bindings.push(binding);
                     places.o = Place { base, strides: strides("o") };
                     uneven |= !spec.value_dim.is_multiple_of(4);
-                    if let Some(at) = at.filter(|_| second == Output::Second) {
+                    if let Some(at) = at.filter(|_| second == Output::Sum) {
                         bindings.push(self.whole("first_o", at));
                     }
                 }
             }
         }
-        if uses.gates && spec.gate != Gate::None {
+        if let Some(at) = self.prepared_at.filter(|_| uses.gates && spec.scales_gates()) {
+            bindings.push(self.whole("g", at));
+            places.g = spec.region(Region::G, piece).0;
+        } else if uses.gates && spec.gate != Gate::None {
             let (binding, base) = self.bind("g", "g", piece)?;
             bindings.push(binding);
             let constant = Strides { batch: 0, head: 1, position: 0 };

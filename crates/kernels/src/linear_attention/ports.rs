@@ -1,6 +1,6 @@
 //! The tensors of a problem, and the work it asks for.
 
-use super::{FeatureMap, Gate, LinearAttention, Rule, StateLayout};
+use super::{FeatureMap, Gate, Key, LinearAttention, Rule, StateLayout};
 use crate::{Dtype, Layout, Name, Port, PortRole, Strides, Work};
 
 impl LinearAttention {
@@ -47,11 +47,11 @@ impl LinearAttention {
         let input = |name: &str, dtype, shape| port(name.to_owned().into(), PortRole::Input, dtype, shape);
         let output =
             |name: &'static str, dtype, shape| port(Name::Borrowed(name), PortRole::Output, dtype, shape);
-        let mut ports = vec![
-            input("q", self.dtype, tokens(heads, self.len, self.head_dim)),
-            input("k", self.dtype, tokens(heads, rows, self.head_dim)),
-            input("v", self.dtype, tokens(value_heads, rows, self.value_dim)),
-        ];
+        let mut ports = vec![input("q", self.dtype, tokens(heads, self.len, self.head_dim))];
+        if self.key == Key::Given {
+            ports.push(input("k", self.dtype, tokens(heads, rows, self.head_dim)));
+        }
+        ports.push(input("v", self.dtype, tokens(value_heads, rows, self.value_dim)));
         if self.rule == Rule::Dplr {
             for name in ["a", "b"] {
                 ports.push(input(name, self.dtype, tokens(heads, rows, self.head_dim)));
@@ -68,6 +68,12 @@ impl LinearAttention {
         }
         if self.rule == Rule::Delta {
             ports.push(input("beta", Dtype::F32, tokens(value_heads, rows, 0)));
+        }
+        if let Some(name) = &self.dt {
+            ports.push(input(name, Dtype::F32, tokens(value_heads, rows, 0)));
+        }
+        if let Some(name) = &self.skip {
+            ports.push(input(name, Dtype::F32, (vec![value_heads], Some(0))));
         }
         if let Some(name) = &self.bonus {
             ports.push(input(name, Dtype::F32, (vec![value_heads, self.key_dim()], Some(0))));

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use foveal_shaders::Request;
 
 use super::{
-    FeatureMap, LinearAttention, Rule,
-    bindings::Piece,
+    Direction, FeatureMap, Gate, Key, LinearAttention, Rule,
+    bindings::{Extent, Piece},
     params::{Params, Place},
     passes::Maker,
 };
 use crate::{
-    Error, Limits, ParamValue, Pass, Strides,
+    Dtype, Error, Limits, ParamValue, Pass, Strides,
     cost::small,
     ranges::{ranges, u32_of},
     storage::storage_module,
@@ -27,6 +27,7 @@ pub(super) enum Region {
     K,
     V,
     X,
+    G,
 }
 
 impl LinearAttention {
@@ -34,6 +35,8 @@ impl LinearAttention {
     pub(super) fn is_prepared(&self, limits: &Limits) -> bool {
         self.feature_map != FeatureMap::Identity
             || self.erases_by_another()
+            || self.dt.is_some()
+            || self.key == Key::Decay
             || self.direct_bindings() > limits.max_storage_buffers_per_shader_stage as usize
     }
 
@@ -48,9 +51,28 @@ impl LinearAttention {
         if self.rule == Rule::Dplr { 2 } else { self.steps }
     }
 
-    fn regions(&self) -> &'static [Region] {
-        let all = &[Region::Q, Region::K, Region::V, Region::X];
-        if self.erases_by_another() { all } else { &all[..3] }
+    /// Whether gates are multiplied by step sizes.
+    pub(super) fn scales_gates(&self) -> bool {
+        self.dt.is_some() && self.gate != Gate::None
+    }
+
+    /// Whether something that is computed apart is added to outputs.
+    pub(super) fn adds_to_outputs(&self) -> bool {
+        self.direction == Direction::Both || self.skip.is_some()
+    }
+
+    /// Strides of what is added to outputs, as f32.
+    pub(super) fn partial_strides(&self) -> Strides {
+        let width = self.value_dim.next_multiple_of(4);
+        let head = self.len * width;
+        Strides { batch: self.value_heads * head, head, position: width }
+    }
+
+    fn regions(&self) -> Vec<Region> {
+        let mut regions = vec![Region::Q, Region::K, Region::V];
+        regions.extend(self.erases_by_another().then_some(Region::X));
+        regions.extend(self.scales_gates().then_some(Region::G));
+        regions
     }
 
     /// Heads, rows and padded width of a region.
@@ -61,18 +83,22 @@ impl LinearAttention {
             Region::Q => (self.heads, self.len, key_dim),
             Region::K | Region::X => (self.heads, rows, key_dim),
             Region::V => (self.value_heads, rows, value_dim),
+            Region::G if self.gate == Gate::Vector => (self.value_heads, self.len, key_dim),
+            Region::G => (self.value_heads, self.len, 4),
         }
     }
 
     fn heads_of(&self, region: Region, piece: &Piece) -> (usize, usize) {
-        let group = if region == Region::V { self.group() } else { 1 };
-        (piece.heads.0 * group, piece.heads.1 * group)
+        match region {
+            Region::V | Region::G => self.value_heads_of(piece),
+            Region::Q | Region::K | Region::X => piece.heads,
+        }
     }
 
     /// Where a region of a piece lies, and the element after its end.
     pub(super) fn region(&self, region: Region, piece: &Piece) -> (Place, usize) {
         let mut base = 0;
-        for &each in self.regions() {
+        for each in self.regions() {
             let (_, rows, dim) = self.region_size(each);
             let heads = self.heads_of(each, piece);
             let strides =
@@ -99,72 +125,121 @@ impl LinearAttention {
 /// A tensor on its way into the buffer.
 struct Source<'n> {
     tensor: &'n str,
-    region: Region,
-    map: FeatureMap,
+    /// A region, or what is added to outputs.
+    region: Option<Region>,
+    map: Map,
     weight: Option<&'static str>,
     phase: usize,
     factor: f32,
+    /// A tensor of factors of rows or of heads.
+    by: Option<&'n str>,
 }
 
-impl Maker<'_> {
-    /// The passes that fill the buffer at scratch `at` for a piece.
-    pub(super) fn prepare(&mut self, at: usize, piece: &Piece) -> Result<(), Error> {
-        let spec = self.spec;
-        if spec.len == 0 {
+/// What becomes of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Map {
+    Feature(FeatureMap),
+    /// 1 - exp(x).
+    Decay,
+}
+
+impl<'a> Maker<'a> {
+    /// The passes that fill the buffer at scratch `prepared` for a piece, and what is added to outputs at `partial`.
+    pub(super) fn prepare(
+        &mut self,
+        prepared: Option<usize>,
+        partial: Option<usize>,
+        piece: &Piece,
+    ) -> Result<(), Error> {
+        if self.spec.len == 0 {
             return Ok(());
         }
-        let map = spec.feature_map;
-        let learned = |name| (map == FeatureMap::Learned).then_some(name);
-        let plain = |tensor, region, phase, factor| Source {
-            tensor,
-            region,
-            map: FeatureMap::Identity,
-            weight: None,
-            phase,
-            factor,
-        };
-        let mut sources = vec![Source { map, weight: learned("q_weight"), ..plain("q", Region::Q, 0, 1.0) }];
-        if spec.rule == Rule::Dplr {
-            sources.extend([
-                plain("b", Region::K, 0, -1.0),
-                Source { map, ..plain("k", Region::K, 1, 1.0) },
-                plain("a", Region::X, 0, 1.0),
-                plain("a", Region::X, 1, 0.0),
-                plain("v", Region::V, 0, 0.0),
-                plain("v", Region::V, 1, 1.0),
-            ]);
-        } else {
-            sources.push(Source { map, weight: learned("k_weight"), ..plain("k", Region::K, 0, 1.0) });
-            sources.push(plain("v", Region::V, 0, 1.0));
-            if let Some(name) = &spec.erase_key {
-                sources.push(plain(name, Region::X, 0, 1.0));
+        if let Some(at) = prepared {
+            for source in self.sources() {
+                self.prepare_one(at, piece, &source)?;
             }
         }
-        for source in sources {
+        if let (Some(at), Some(skip)) = (partial, &self.spec.skip) {
+            let source = Source { region: None, by: Some(skip), ..plain("v", Region::V) };
             self.prepare_one(at, piece, &source)?;
         }
         Ok(())
     }
 
+    /// What goes into the buffer.
+    fn sources(&self) -> Vec<Source<'a>> {
+        let spec = self.spec;
+        let map = Map::Feature(spec.feature_map);
+        let learned = |name| (spec.feature_map == FeatureMap::Learned).then_some(name);
+        let mut sources = vec![Source { map, weight: learned("q_weight"), ..plain("q", Region::Q) }];
+        if spec.rule == Rule::Dplr {
+            sources.extend([
+                Source { factor: -1.0, ..plain("b", Region::K) },
+                Source { map, phase: 1, ..plain("k", Region::K) },
+                plain("a", Region::X),
+                Source { phase: 1, factor: 0.0, ..plain("a", Region::X) },
+                Source { factor: 0.0, ..plain("v", Region::V) },
+                Source { phase: 1, ..plain("v", Region::V) },
+            ]);
+            return sources;
+        }
+        sources.push(match spec.key {
+            Key::Given => Source { map, weight: learned("k_weight"), ..plain("k", Region::K) },
+            Key::Decay => Source { map: Map::Decay, ..plain("g", Region::K) },
+        });
+        let by = spec.dt.as_deref();
+        sources.push(Source { by, ..plain("v", Region::V) });
+        if let Some(name) = &spec.erase_key {
+            sources.push(plain(name, Region::X));
+        }
+        if spec.scales_gates() {
+            sources.push(Source { by, ..plain("g", Region::G) });
+        }
+        sources
+    }
+
     fn prepare_one(&mut self, at: usize, piece: &Piece, source: &Source<'_>) -> Result<(), Error> {
         let spec = self.spec;
-        let missing = || Error::internal("plan", format!("`{}` has no rows", source.tensor));
-        let extent = spec.extent(source.tensor).ok_or_else(missing)?;
+        let extent = self.rows_of(source.tensor)?;
         let aligned = extent.dim.is_multiple_of(4);
+        let dtype = if source.tensor == "g" { Dtype::F32 } else { spec.dtype };
         let request = Arc::new(
             Request::new("linear_attention/prepare")
-                .replace("shared/inputs", storage_module("inputs", spec.dtype, aligned))
+                .replace("shared/inputs", storage_module("inputs", dtype, aligned))
                 .tunable("THREADS", THREADS)
-                .tunable("MAP", map_number(source.map)),
+                .tunable("MAP", map_number(source.map))
+                .tunable("BY", source.by.is_some()),
         );
         let (binding, base) = self.bind("q", source.tensor, piece)?;
-        let (to, _) = spec.region(source.region, piece);
-        let spread = source.region != Region::Q && spec.rule == Rule::Dplr;
-        let mapped = if source.region == Region::V { spec.value_dim } else { spec.key_dim() };
+        let mut bindings = vec![binding, self.whole("out", at)];
+        let mut factor = Place::default();
+        if let Some(name) = source.by {
+            let (binding, base) = self.bind("row_factor", name, piece)?;
+            bindings.push(binding);
+            factor = Place { base, strides: self.rows_of(name)?.strides };
+        }
+        if let Some(weight) = source.weight {
+            bindings.push(self.bind("weight", weight, piece)?.0);
+        }
+        let region = source.region.unwrap_or(Region::V);
+        let to = match source.region {
+            Some(region) => spec.region(region, piece).0,
+            None => Place { base: 0, strides: spec.partial_strides() },
+        };
+        let spread = region != Region::Q && spec.rule == Rule::Dplr;
+        let mapped = match region {
+            Region::V => spec.value_dim,
+            Region::G => extent.dim,
+            Region::Q | Region::K | Region::X => spec.key_dim(),
+        };
         let most = self.limits.max_compute_workgroups_per_dimension as usize;
-        let heads = spec.heads_of(source.region, piece);
+        let groups = extent.rows.div_ceil(THREADS as usize);
+        if groups > most {
+            let message = format!("{} rows are more than the adapter's {most} workgroups hold", extent.rows);
+            return Err(Error::limit("max_compute_workgroups_per_dimension", message));
+        }
         for batch in ranges(piece.batch, most) {
-            for heads in ranges(heads, most) {
+            for heads in ranges(spec.heads_of(region, piece), most) {
                 let mut params: Params = Vec::new();
                 for (name, x) in [
                     ("rows", extent.rows),
@@ -180,29 +255,23 @@ impl Maker<'_> {
                     ("out_row", to.strides.position),
                     ("out_stride", if spread { 2 } else { 1 }),
                     ("out_phase", source.phase),
+                    ("factor_batch", factor.strides.batch),
+                    ("factor_head", factor.strides.head),
+                    ("factor_row", factor.strides.position),
                 ] {
                     params.push((name.into(), ParamValue::U32(u32_of(name, x)?)));
                 }
-                params.push(("x_base".into(), ParamValue::U32(base)));
-                params.push(("out_base".into(), ParamValue::U32(to.base)));
+                for (name, base) in [("x_base", base), ("out_base", to.base), ("factor_base", factor.base)] {
+                    params.push((name.into(), ParamValue::U32(base)));
+                }
                 params.push(("factor".into(), ParamValue::F32(source.factor)));
                 if !aligned {
                     params.extend(width_params(extent.dim, extent.dim)?);
                 }
-                let mut bindings = vec![binding.clone(), self.whole("out", at)];
-                if let Some(weight) = source.weight {
-                    bindings.push(self.bind("weight", weight, piece)?.0);
-                }
-                let groups = extent.rows.div_ceil(THREADS as usize);
-                if groups > most {
-                    let message =
-                        format!("{} rows are more than the adapter's {most} workgroups hold", extent.rows);
-                    return Err(Error::limit("max_compute_workgroups_per_dimension", message));
-                }
                 self.passes.push(Pass {
                     label: "foveal.linear.prepare".into(),
                     request: Arc::clone(&request),
-                    bindings,
+                    bindings: bindings.clone(),
                     params,
                     workgroups: [small(groups), small(heads.1 - heads.0), small(batch.1 - batch.0)],
                 });
@@ -210,6 +279,25 @@ impl Maker<'_> {
         }
         Ok(())
     }
+
+    /// The rows of a tensor, one for each token; those of a number a head are all the same.
+    fn rows_of(&self, tensor: &str) -> Result<Extent, Error> {
+        let spec = self.spec;
+        if let Some(extent) = spec.extent(tensor) {
+            return Ok(extent);
+        }
+        if tensor == "g" || spec.skip.as_deref() == Some(tensor) {
+            let strides = Strides { batch: 0, head: 1, position: 0 };
+            return Ok(Extent { strides, of_values: true, rows: spec.len, dim: 1 });
+        }
+        Err(Error::internal("plan", format!("`{tensor}` has no rows")))
+    }
+}
+
+/// A tensor as it is.
+fn plain(tensor: &str, region: Region) -> Source<'_> {
+    let map = Map::Feature(FeatureMap::Identity);
+    Source { tensor, region: Some(region), map, weight: None, phase: 0, factor: 1.0, by: None }
 }
 
 /// What `shaders/shared/widths.wgsl` declares: only formats of uneven rows ask for it.
@@ -221,7 +309,8 @@ pub(super) fn width_params(head_dim: usize, value_dim: usize) -> Result<Params, 
 }
 
 /// As `shaders/linear_attention/prepare.wgsl` counts them.
-fn map_number(map: FeatureMap) -> u32 {
+fn map_number(map: Map) -> u32 {
+    let Map::Feature(map) = map else { return 8 };
     match map {
         FeatureMap::Identity => 0,
         FeatureMap::Relu => 1,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{FeatureMap, LinearAttention, OPERATOR, fill, options, reference};
+use super::{FeatureMap, Key, LinearAttention, OPERATOR, fill, options, reference};
 use crate::{
     AdapterProfile, Constraints, Dtype, Error, Expected, HostTensor, Name, Operator, Plan, Port, Problem,
     Rows, Tolerance, Work,
@@ -41,6 +41,15 @@ impl Problem for LinearAttention {
         }
         if self.bonus.is_some() {
             words.push("bonus".into());
+        }
+        if self.dt.is_some() {
+            words.push("step sizes".into());
+        }
+        if self.skip.is_some() {
+            words.push("skip".into());
+        }
+        if self.key == Key::Decay {
+            words.push("k = 1 - exp(g)".into());
         }
         if let Some(count) = self.sequences {
             words.push(format!("{count} sequences"));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Direction, FeatureMap, Fill, Gate, Gates, LinearAttention, Normaliser, Rule, StateLayout};
+use super::{Direction, FeatureMap, Fill, Gate, Gates, Key, LinearAttention, Normaliser, Rule, StateLayout};
 use crate::{Case, Dtype, Layout, Problem};
 
 const LENGTHS: [usize; 17] = [0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 129, 300];
@@ -66,6 +66,20 @@ pub(super) fn random_case(seed: u64) -> Case {
     Case { name: format!("random_{seed}"), problem: Arc::new(spec) as Arc<dyn Problem>, seed }
 }
 
+/// Step sizes, skips, and keys that are decays.
+fn discretise(random: &mut fastrand::Rng, spec: &mut LinearAttention) {
+    if spec.normaliser == Normaliser::None && rarely(random, 4) {
+        spec.dt = Some("dt".into());
+    }
+    if spec.direction != Direction::Both && rarely(random, 4) {
+        spec.skip = Some("d".into());
+    }
+    if spec.dt.is_none() && spec.gate == Gate::Vector && spec.heads == spec.value_heads && rarely(random, 2) {
+        spec.key = Key::Decay;
+        spec.feature_map = FeatureMap::Identity;
+    }
+}
+
 /// What only the rule add has.
 fn add_only(random: &mut fastrand::Rng, spec: &mut LinearAttention) {
     if rarely(random, 6) {
@@ -82,6 +96,7 @@ fn add_only(random: &mut fastrand::Rng, spec: &mut LinearAttention) {
     } else {
         spec.feature_map = one(random, FeatureMap::ALL);
     }
+    discretise(random, spec);
     if spec.feature_map == FeatureMap::Learned {
         spec.head_dim = spec.head_dim.min(64);
         spec.feature_dim = one(random, &[1, 3, 16, 32]);
@@ -89,6 +104,7 @@ fn add_only(random: &mut fastrand::Rng, spec: &mut LinearAttention) {
     if rarely(random, 3) {
         spec.causal = false;
         spec.gate = Gate::None;
+        (spec.skip, spec.key) = (None, Key::Given);
         spec.direction = Direction::Forward;
         spec.state_out = random.bool();
         spec.z_out = spec.normaliser == Normaliser::Sum && spec.state_out;

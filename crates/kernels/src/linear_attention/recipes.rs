@@ -60,15 +60,15 @@ pub(super) const RECIPES: &[Recipe] = &[
     recipe!(
         "mamba2-ssd",
         "1x1:4x200x64",
-        r#"{"gate":"scalar","scale":1.0,"state_layout":"vk","layout":"bthd"}"#,
-        "Dao and Gu 2024, Mamba-2 (q = C, k = B, v = dt * x, g = dt * A; D * x is added outside)"
+        r#"{"gate":"constant","dt":"dt","skip":"d","scale":1.0,"state_layout":"vk","layout":"bthd"}"#,
+        "Dao and Gu 2024, Mamba-2 (q = C, k = B, v = x, g = A, dt after its softplus, d = D)"
     ),
     recipe!("gla", "1x4x200x64", r#"{"gate":"vector"}"#, "Yang et al. 2024, Gated Linear Attention"),
     recipe!(
         "hgrn2",
         "1x4x200x64",
-        r#"{"gate":"vector","scale":1.0}"#,
-        "Qin et al. 2024, HGRN2 (k = 1 - exp(g))"
+        r#"{"gate":"vector","key":"decay","scale":1.0}"#,
+        "Qin et al. 2024, HGRN2 (g is the logarithm of the forget gate, and k = 1 - exp(g))"
     ),
     recipe!(
         "delta-net",

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Direction, FeatureMap, Gate, LinearAttention, Rule, StateLayout};
+use super::{Direction, FeatureMap, Gate, Key, LinearAttention, Rule, StateLayout};
 use crate::{Error, Expected, HostTensor, PortRole, Rows, Strides};
 
 /// Rows of one tensor, found by batch entry, head and position.
@@ -31,6 +31,8 @@ struct Given<'a> {
     g: Option<Rowed>,
     beta: Option<Rowed>,
     bonus: Option<Rowed>,
+    dt: Option<Rowed>,
+    skip: Option<Vec<f64>>,
     starts: Option<Vec<usize>>,
     kv_len: Option<Vec<f64>>,
     state_in: Option<Vec<f64>>,
@@ -118,7 +120,14 @@ impl<'a> Given<'a> {
         let (heads, value_heads, rows) = (spec.heads, spec.value_heads, spec.rows());
         let (dim, key_dim) = (spec.head_dim, spec.key_dim());
         let mut q = needed(rowed("q", heads, spec.len, dim)?, "q")?;
-        let mut k = needed(rowed("k", heads, rows, dim)?, "k")?;
+        let mut k = match spec.key {
+            Key::Given => needed(rowed("k", heads, rows, dim)?, "k")?,
+            Key::Decay => {
+                let mut k = needed(rowed("g", value_heads, rows, dim)?, "g")?;
+                k.elements.iter_mut().for_each(|x| *x = -x.exp_m1());
+                k
+            }
+        };
         let weights = |name: &str| elements(name);
         q = mapped(spec, q, spec.len, weights("q_weight")?.as_deref());
         k = mapped(spec, k, rows, weights("k_weight")?.as_deref());
@@ -152,6 +161,8 @@ impl<'a> Given<'a> {
                 strides: Strides { batch: 0, head: key_dim, position: 0 },
                 dim: key_dim,
             }),
+            dt: rowed(&named(&spec.dt), value_heads, rows, 1)?,
+            skip: elements(&named(&spec.skip))?,
             starts,
             kv_len: elements(&named(&spec.kv_len))?,
             state_in: elements("state_in")?,
@@ -210,6 +221,13 @@ impl<'a> Given<'a> {
                 self.read(&state, &z, self.q.row(batch, key_head, token), &mut o[position * wide..][..wide]);
             }
         }
+        if let Some(skip) = &self.skip {
+            for position in order.clone() {
+                let o = &mut o[position * wide..][..wide];
+                let v = self.v.row(batch, head, start + position);
+                o.iter_mut().zip(v).for_each(|(o, v)| *o += skip[head] * v);
+            }
+        }
         if !spec.causal {
             for position in order {
                 let q = self.q.row(batch, key_head, start + position);
@@ -247,12 +265,13 @@ impl<'a> Given<'a> {
     ) {
         let spec = self.spec;
         let wide = spec.value_dim;
+        let dt = self.dt.as_ref().map_or(1.0, |dt| dt.row(batch, head, token)[0]);
         // a^T S reads the state before it decays.
         let low_rank = self.a.as_ref().map(|a| times(state, a.row(batch, key_head, token), wide));
         if let Some(g) = &self.g {
             let g = g.row(batch, head, token);
             for (d, row) in state.chunks_exact_mut(wide).enumerate() {
-                let decay = g[d % g.len()].exp();
+                let decay = (dt * g[d % g.len()]).exp();
                 row.iter_mut().for_each(|s| *s *= decay);
                 z[d] *= decay;
             }
@@ -261,7 +280,7 @@ impl<'a> Given<'a> {
             let row = token * spec.steps + step;
             let (k, v) = (self.k.row(batch, key_head, row), self.v.row(batch, head, row));
             match spec.rule {
-                Rule::Add => add_outer(state, k, v),
+                Rule::Add => add_outer(state, k, &v.iter().map(|v| dt * v).collect::<Vec<f64>>()),
                 Rule::Delta => {
                     let beta = self.beta.as_ref().map_or(1.0, |beta| beta.row(batch, head, row)[0]);
                     let x = self.erase_key.as_ref().map_or(k, |erase| erase.row(batch, key_head, row));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Direction, FeatureMap, Gate, Normaliser, Rule, StateLayout};
+use super::{Direction, FeatureMap, Gate, Key, Normaliser, Rule, StateLayout};
 use crate::{Dtype, Error, Layout};
 
 /// A linear attention problem: shapes in elements, storage and the rule. Tensors are dense, in the order of `layout`.
@@ -52,6 +52,13 @@ pub struct LinearAttention {
     /// The name of a tensor `[HV, Dk]` by which a token's own key is multiplied when its output reads it. Outputs then read
     /// the state before the gate and the write: `o = (S_(t-1) + diag(u) k v^T)^T q` (Peng et al. 2024, RWKV-6).
     pub bonus: Option<String>,
+    /// The name of a tensor of step sizes, `[B, T, HV]` or `[B, HV, T]` as the layout is, 0 or more: a token's gates and value
+    /// are multiplied by its own (Dao and Gu 2024, Mamba-2: g is A, and dt is what its softplus gives).
+    pub dt: Option<String>,
+    /// The name of a tensor `[HV]`: outputs get this times their token's own value, before step sizes (Mamba-2's D).
+    pub skip: Option<String>,
+    /// Where keys come from.
+    pub key: Key,
     /// How many sequences the tokens are packed from: the tensor `cu_seqlens` `[N + 1]` says where each begins.
     pub sequences: Option<usize>,
     /// The name of a tensor `[B]` of lengths: tokens from there on change no state. They still have outputs.
@@ -129,6 +136,9 @@ impl LinearAttention {
             scale: None,
             erase_key: None,
             bonus: None,
+            dt: None,
+            skip: None,
+            key: Key::Given,
             sequences: None,
             kv_len: None,
             state_in: false,
@@ -356,6 +366,39 @@ impl LinearAttention {
                 "expected none, got sums of keys: they need the normaliser sum".to_owned(),
             ),
             (
+                "dt",
+                self.dt.is_some() && !add,
+                format!("expected none with the rule {rule}, which has beta, got `{}`", named(&self.dt)),
+            ),
+            (
+                "dt",
+                self.dt.is_some() && (self.normalises() || self.key == Key::Decay),
+                format!("expected none with the normaliser sum or the key decay, got `{}`", named(&self.dt)),
+            ),
+            (
+                "skip",
+                self.skip.is_some() && (!self.causal || both || self.steps > 1),
+                format!(
+                    "expected none if not causal, in both directions or with steps, got `{}`",
+                    named(&self.skip)
+                ),
+            ),
+            (
+                "key",
+                self.key == Key::Decay && (self.gate != Gate::Vector || self.heads != self.value_heads),
+                format!(
+                    "expected given without a vector gate for each head of q, got decay with gate {}, {} heads of q and {} \
+                     of v",
+                    self.gate, self.heads, self.value_heads
+                ),
+            ),
+            (
+                "key",
+                self.key == Key::Decay
+                    && (rule == Rule::Dplr || self.steps > 1 || self.feature_map != FeatureMap::Identity),
+                "expected given with the rule dplr, with steps or with a feature map, got decay".to_owned(),
+            ),
+            (
                 "kv_len",
                 self.kv_len.is_some() && self.sequences.is_some(),
                 format!(
@@ -371,9 +414,7 @@ impl LinearAttention {
         }
         let mut names: Vec<&str> = vec!["q", "k", "v", "o", "g", "beta", "a", "b", "cu_seqlens"];
         names.extend(["state_in", "state_out", "z_in", "z_out", "q_weight", "k_weight"]);
-        for (option, name) in
-            [("erase_key", &self.erase_key), ("bonus", &self.bonus), ("kv_len", &self.kv_len)]
-        {
+        for (option, name) in self.named_tensors() {
             let Some(name) = name else { continue };
             if names.contains(&name.as_str()) {
                 let message = format!("expected a name of its own, got `{name}`, which is another tensor");
@@ -382,6 +423,17 @@ impl LinearAttention {
             names.push(name);
         }
         Ok(())
+    }
+
+    /// The options that name tensors, and their names.
+    pub(super) fn named_tensors(&self) -> [(&'static str, &Option<String>); 5] {
+        [
+            ("erase_key", &self.erase_key),
+            ("bonus", &self.bonus),
+            ("kv_len", &self.kv_len),
+            ("dt", &self.dt),
+            ("skip", &self.skip),
+        ]
     }
 
     pub(crate) fn normalises(&self) -> bool {

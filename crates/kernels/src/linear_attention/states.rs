@@ -34,7 +34,7 @@ impl Maker<'_> {
             .tunable("SUMS_IN", spec.z_in)
             .tunable("SUMS_OUT", spec.z_out || (spec.normalises() && !causal))
             .tunable("BONUS", spec.bonus.is_some())
-            .tunable("ADD_PARTIAL", run.o == Output::Second)
+            .tunable("ADD_PARTIAL", run.o == Output::Sum)
             .tunable("WRITE_O", causal)
     }
 

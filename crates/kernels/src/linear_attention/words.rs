@@ -111,6 +111,17 @@ words! {
 }
 
 words! {
+    /// Where keys come from.
+    Key as "key" {
+        /// From the tensor k.
+        #[default]
+        "given" => Given,
+        /// `k = 1 - exp(g)`: a channel is written with what its gate takes from it (Qin et al. 2024, HGRN2, equation 6).
+        "decay" => Decay,
+    }
+}
+
+words! {
     /// Order of the dimensions of states.
     StateLayout as "state_layout" {
         /// `[N, HV, Dk, Dv]`.
