@@ -86,6 +86,11 @@ fn row_of(chunk: Chunk, j: u32) -> Row {
     return Row(token, token * STEPS + i % STEPS, exists, kept, gated, emits);
 }
 
+// The place of a segment and value head in scratch.
+fn segment_of(sequence: u32, head: u32, segment: u32) -> u32 {
+    return ((head - params.piece_head) * params.piece_sequences + sequence - params.piece_sequence) * params.segments + segment;
+}
+
 // The place of a slot and value head in scratch.
 fn pair_of(head: u32, slot: u32) -> u32 {
     return (head - params.piece_head) * params.slots + slot;

@@ -4,14 +4,18 @@
 //
 // Shapes    k [B, H, R, Dk]   -W^T [HV, slots, Dk, CHUNK]   U [HV, slots, CHUNK, Dv], U0 before   S [HV, slots, Dk, Dv]
 //           states [N, HV, Dk, Dv]
-// Dispatch  x = tiles of 4 * LANES columns of Dv, y = value heads, z = sequences
+// Dispatch  x = tiles of 4 * LANES columns of Dv, y = value heads, z = sequences, or their segments
 // Storage   a thread keeps 4 channels in each 64 and 4 columns of S in registers, and 4 rows and 4 columns of U; slices of W, S,
 //           k and U go through workgroup memory
 // Numerics  f32; a state loses exp(G) - 1 of itself, see `loss`
 // Source    Yang et al. 2024, Parallelizing DeltaNet, equations 8 and 9; Gated Delta Networks, section 3.3
+//
+// A sequence may be cut into segments that run at once. S at the end of one is P S + H of that at its start: a first dispatch finds
+// H, from an empty state, and P, whose columns are what comes of the columns of the identity where there are no values.
+// linear_attention/chunk_join then makes the starts of them, from which a second dispatch goes on.
 
 import package::linear_attention::problem::{GATE, params, sequence_at, key_row, state_of};
-import package::linear_attention::chunk::{CHUNK, chunk_of, chunks_of, row_of, pair_of};
+import package::linear_attention::chunk::{CHUNK, chunk_of, chunks_of, row_of, pair_of, segment_of};
 import package::linear_attention::chunk_decays::{SUF, row_decays, row_total, channel_decays, channel_totals};
 import package::linear_attention::state::{state4, put_state4};
 import package::shared::inputs::{k4};
@@ -19,6 +23,8 @@ import package::shared::inputs::{k4};
 @group(0) @binding(17) var<storage, read_write> states_out: array<vec4f>;
 @group(0) @binding(18) var<storage, read_write> u: array<vec4f>;
 @group(0) @binding(19) var<storage, read> w: array<vec4f>;
+// H and P of every segment that SUMMARY writes, or the state at its start in place of H: [HV, N, segments, Dk, Dv + Dk].
+@group(0) @binding(20) var<storage, read_write> segments: array<vec4f>;
 
 // Widths, rounded up to multiples of four.
 const HEAD_DIM: u32 = 64u;
@@ -27,12 +33,18 @@ const VALUE_DIM: u32 = 64u;
 const LANES: u32 = 16u;
 const STATE_IN: bool = false;
 const STATE_OUT: bool = false;
+// Whether sequences are cut, and whether this is the first of the two dispatches.
+const SEGMENTED: bool = false;
+const SUMMARY: bool = false;
 // Channels of W and S, and rows of k and U, that are staged at a time, and steps whose operands are loaded together.
 const SLICE: u32 = 32u;
 const BATCH: u32 = 2u;
 
 const ROW_LANES: u32 = 16u;
 const THREADS: u32 = LANES * ROW_LANES;
+// Columns of a segment in `segments`, and how many there are to compute.
+const SEGMENT_COLUMNS: u32 = VALUE_DIM + HEAD_DIM;
+const COLUMNS: u32 = select(VALUE_DIM, SEGMENT_COLUMNS, SUMMARY);
 const KEY_VECTORS: u32 = (HEAD_DIM + 63u) / 64u;
 const B_STAGE: u32 = SLICE * ROW_LANES;
 const STAGE: u32 = SLICE * (ROW_LANES + LANES);
@@ -45,42 +57,78 @@ var<workgroup> stage: array<vec4f, STAGE>;
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-    let pair_sequence = params.first_sequence + group.z;
+    var pair_sequence = params.first_sequence + group.z;
+    var segment = 0u;
+    if SEGMENTED {
+        pair_sequence = params.first_sequence + group.z / params.segments;
+        segment = group.z % params.segments;
+    }
     let head = params.first_head + group.y;
     let sequence = sequence_at(pair_sequence);
-    let chunks = chunks_of(sequence);
+    var first_chunk = 0u;
+    var end_chunk = chunks_of(sequence);
+    var last = true;
+    if SEGMENTED {
+        first_chunk = min(segment * params.segment_chunks, end_chunk);
+        let end = min(first_chunk + params.segment_chunks, end_chunk);
+        // Sequences without tokens have one segment, empty.
+        if end == first_chunk && segment > 0u {
+            return;
+        }
+        last = end == end_chunk;
+        end_chunk = end;
+    }
     let lane = thread % LANES;
     let row_lane = thread / LANES;
     let own_column = (group.x * LANES + lane) * 4u;
     // Lanes beyond the last column do what the last does, but for writing.
-    let column = min(own_column, VALUE_DIM - 4u);
-    let writes = own_column < VALUE_DIM;
+    let column = min(own_column, COLUMNS - 4u);
+    let writes = own_column < COLUMNS;
+    // Columns of P have no values.
+    let of_values = !SUMMARY || column < VALUE_DIM;
+    let value_column = min(column, VALUE_DIM - 4u);
     let state_at = state_of(pair_sequence, head);
+    let segment_at = segment_of(pair_sequence, head, segment) * HEAD_DIM;
 
     var state: array<array<vec4f, 4>, KEY_VECTORS>;
-    if STATE_IN {
+    if SUMMARY {
+        for (var v = 0u; v < KEY_VECTORS; v += 1u) {
+            for (var r = 0u; r < 4u; r += 1u) {
+                let own = vec4u(v * 64u + row_lane * 4u + r + VALUE_DIM);
+                state[v][r] = select(vec4f(), vec4f(1.0), own == vec4u(column, column + 1u, column + 2u, column + 3u));
+            }
+        }
+    } else if SEGMENTED {
+        for (var v = 0u; v < KEY_VECTORS; v += 1u) {
+            for (var r = 0u; r < 4u; r += 1u) {
+                let channel = v * 64u + row_lane * 4u + r;
+                let start = segments[((segment_at + min(channel, HEAD_DIM - 1u)) * SEGMENT_COLUMNS + column) / 4u];
+                state[v][r] = select(vec4f(), start, channel < HEAD_DIM);
+            }
+        }
+    } else if STATE_IN {
         for (var v = 0u; v < KEY_VECTORS; v += 1u) {
             for (var r = 0u; r < 4u; r += 1u) {
                 state[v][r] = state4(state_at, v * 64u + row_lane * 4u + r, column);
             }
         }
     }
-    for (var number = 0u; number < chunks; number += 1u) {
+    for (var number = first_chunk; number < end_chunk; number += 1u) {
         let chunk = chunk_of(sequence, pair_sequence, number);
         let pair = pair_of(head, chunk.slot);
         for (var v = 0u; v < KEY_VECTORS; v += 1u) {
             let channel = v * 64u + row_lane * 4u;
-            if writes && (HEAD_DIM % 64u == 0u || channel < HEAD_DIM) {
+            if !SUMMARY && writes && (HEAD_DIM % 64u == 0u || channel < HEAD_DIM) {
                 for (var r = 0u; r < 4u; r += 1u) {
                     states_out[((pair * HEAD_DIM + channel + r) * VALUE_DIM + column) / 4u] = state[v][r];
                 }
             }
         }
 
-        let u_at = (pair * CHUNK + row_lane * 4u) * VALUE_DIM + column;
+        let u_at = (pair * CHUNK + row_lane * 4u) * VALUE_DIM + value_column;
         var left: array<vec4f, 4>;
         for (var r = 0u; r < 4u; r += 1u) {
-            left[r] = u[(u_at + r * VALUE_DIM) / 4u];
+            left[r] = select(vec4f(), u[(u_at + r * VALUE_DIM) / 4u], of_values);
         }
         for (var slice = 0u; slice < HEAD_DIM; slice += SLICE) {
             workgroupBarrier();
@@ -114,7 +162,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
                 }
             }
         }
-        if writes {
+        if !SUMMARY && writes {
             for (var r = 0u; r < 4u; r += 1u) {
                 u[(u_at + r * VALUE_DIM) / 4u] = left[r];
             }
@@ -174,7 +222,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
             }
         }
     }
-    if STATE_OUT && writes {
+    if SUMMARY && writes {
+        for (var v = 0u; v < KEY_VECTORS; v += 1u) {
+            let channel = v * 64u + row_lane * 4u;
+            if HEAD_DIM % 64u == 0u || channel < HEAD_DIM {
+                for (var r = 0u; r < 4u; r += 1u) {
+                    segments[((segment_at + channel + r) * SEGMENT_COLUMNS + column) / 4u] = state[v][r];
+                }
+            }
+        }
+    }
+    if STATE_OUT && writes && last {
         for (var v = 0u; v < KEY_VECTORS; v += 1u) {
             for (var r = 0u; r < 4u; r += 1u) {
                 put_state4(state_at, v * 64u + row_lane * 4u + r, column, state[v][r]);

@@ -37,9 +37,14 @@ struct Params {
     piece_sequence: u32,
     piece_head: u32,
     sequences: u32,
+    // Sequences of what is computed together.
+    piece_sequences: u32,
     chunks: u32,
     slots: u32,
     first_slot: u32,
+    // Of kernels that cut sequences into segments: chunks of each, and how many there are at most.
+    segment_chunks: u32,
+    segments: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -85,6 +85,11 @@ impl LinearAttention {
         }
     }
 
+    /// Sequences of a piece.
+    pub(super) fn sequences_of(&self, piece: &Piece) -> usize {
+        self.sequences.unwrap_or(piece.batch.1 - piece.batch.0)
+    }
+
     /// The value heads of a piece.
     pub(super) fn value_heads_of(&self, piece: &Piece) -> (usize, usize) {
         let group = self.group();

@@ -94,6 +94,17 @@ const CASES: &[(&str, &str, &str)] = &[
     ("skip_delta", "1x2:4x70x64", r#"{"rule":"delta","gate":"scalar","skip":"d","sequences":3}"#),
     ("key_decay", "1x2x130x64", r#"{"gate":"vector","key":"decay","scale":1.0,"state_in":true}"#),
     ("key_decay_f16", "1x2x70x33", r#"{"gate":"vector","key":"decay","fill":"extreme","dtype":"f16"}"#),
+    ("segments", "1x2x500x64", r#"{"rule":"delta","gate":"scalar","state_in":true}"#),
+    (
+        "segments_packed",
+        "1x2:4x600x33:31",
+        r#"{"rule":"delta","gate":"vector","sequences":4,"state_in":true,"direction":"reverse","state_layout":"vk"}"#,
+    ),
+    (
+        "segments_padded",
+        "2x1x290x130:20",
+        r#"{"rule":"delta","kv_len":"lengths","layout":"bthd","dtype":"f16"}"#,
+    ),
     ("scale_zero", "1x2x40x32", r#"{"scale":0.0}"#),
     ("scale_one", "1x2x40x32", r#"{"scale":1.0,"gate":"vector"}"#),
 ];

@@ -3,6 +3,7 @@
 use super::{
     Direction, Gate, LinearAttention, Rule,
     bindings::Piece,
+    params::Segments,
     variants::{Candidate, Schedule},
 };
 use crate::{
@@ -25,6 +26,8 @@ const STAGE_BYTES: u32 = 16 << 10;
 pub(super) struct Sizes {
     /// Vectors of columns that a workgroup of the delta rule's sequential pass keeps: 4, 8 or 16.
     pub(super) lanes: usize,
+    /// Into how many segments that pass cuts a sequence, if it does; fewer if there are fewer chunks.
+    pub(super) segments: Option<usize>,
 }
 
 impl LinearAttention {
@@ -76,13 +79,16 @@ fn refusal(spec: &LinearAttention) -> Option<&'static str> {
     None
 }
 
+/// Workgroups that keep a large adapter busy.
+const BUSY: usize = 64;
+
 /// As many columns as leave work for the whole adapter: the pass goes from chunk to chunk, and only sequences, heads and columns
 /// run at once.
 fn lanes(spec: &LinearAttention, adapter: &AdapterProfile) -> usize {
     let wanted = match adapter.kind {
         // Narrow workgroups have long texts: each thread stages more.
         AdapterKind::Cpu => return 16,
-        AdapterKind::Discrete => 64,
+        AdapterKind::Discrete => BUSY,
         _ => 16,
     };
     let columns = spec.value_dim.div_ceil(4);
@@ -104,7 +110,38 @@ fn output_bindings(spec: &LinearAttention, adapter: &AdapterProfile) -> u32 {
     inputs + 2 + optional.into_iter().map(u32::from).sum::<u32>()
 }
 
+/// Fewer chunks are not worth cutting.
+const FEW_CHUNKS: usize = 4;
+
 pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Result<Candidate, String> {
+    propose_one("chunked", spec, adapter, None)
+}
+
+/// The same with the delta rule's sequential pass cut in segments.
+pub(super) fn propose_segmented(
+    spec: &LinearAttention,
+    adapter: &AdapterProfile,
+) -> Result<Candidate, String> {
+    if spec.rule == Rule::Add {
+        return Err("with the rule add, only elementwise sums go from chunk to chunk".to_owned());
+    }
+    let chunks = spec.chunks();
+    if chunks < FEW_CHUNKS {
+        return Err(format!("there are {chunks} chunks, at least {FEW_CHUNKS} are worth cutting"));
+    }
+    let wide = 4 * lanes(spec, adapter);
+    let groups = spec.states() * spec.value_heads * spec.value_dim.div_ceil(wide);
+    // Twice over what keeps the adapter busy: segments have twice the columns at first.
+    let segments = (2 * BUSY / groups.max(1)).clamp(2, chunks / 2);
+    propose_one("segmented", spec, adapter, Some(segments))
+}
+
+fn propose_one(
+    variant: &'static str,
+    spec: &LinearAttention,
+    adapter: &AdapterProfile,
+    segments: Option<usize>,
+) -> Result<Candidate, String> {
     if let Some(reason) = refusal(spec) {
         return Err(reason.to_owned());
     }
@@ -116,7 +153,7 @@ pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
             "needs {bindings} storage buffers, max_storage_buffers_per_shader_stage is {most}"
         ));
     }
-    let sizes = Sizes { lanes: lanes(spec, adapter) };
+    let sizes = Sizes { lanes: lanes(spec, adapter), segments };
     let smallest = Piece { batch: (0, 1), heads: (0, 1) };
     let needed = sizes.scratch_bytes(spec, &smallest);
     let most = adapter.limits.max_storage_buffer_binding_size;
@@ -129,8 +166,11 @@ pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
     if spec.rule != Rule::Add {
         tiles.push(tile("columns of the delta pass", 4 * sizes.lanes));
     }
+    if let Some(cut) = sizes.segments_of(spec) {
+        tiles.push(tile("segments", cut.count));
+    }
     Ok(Candidate {
-        variant: "chunked",
+        variant,
         tiles,
         threads: small(THREADS),
         workgroup_bytes: STAGE_BYTES,
@@ -155,7 +195,10 @@ impl Sizes {
             squares
         } else {
             let erased = if spec.by_channels() { 3.0 * key_tiles } else { key_tiles };
-            erased + 1.0 + key_tiles + value_tiles + 2.0 * squares
+            // What goes from chunk to chunk; segments do it for values and channels first.
+            let carried =
+                2.0 * squares * if self.segments.is_some() { 2.0 + key_tiles / value_tiles } else { 1.0 };
+            erased + 1.0 + key_tiles + value_tiles + carried
         };
         let products = outputs + states;
         let fma = pairs * products * float(TILE) * block;
@@ -174,14 +217,25 @@ impl Sizes {
         if adapter.kind != AdapterKind::Cpu {
             let (passes, step) =
                 if spec.rule == Rule::Add { (4.0, 300.0) } else { (7.0, 4e3 + 3e3 * key_tiles) };
-            let nanoseconds = directions * (15e3 * passes + step * float(spec.chunks()));
+            let (passes, steps) = match self.segments_of(spec) {
+                Some(cut) => (passes + 2.0, 2 * cut.chunks + cut.count),
+                None => (passes, spec.chunks()),
+            };
+            let nanoseconds = directions * (15e3 * passes + step * float(steps));
             cost.time += std::time::Duration::from_secs_f64((nanoseconds * 1e-9).min(3e7));
         }
         cost
     }
 
-    /// Bytes of each scratch buffer: gates, states, values that are left, erase keys, matrices, scores.
-    pub(super) fn buffers(spec: &LinearAttention, piece: &Piece) -> Buffers {
+    /// How sequences are cut, if they are.
+    pub(super) fn segments_of(self, spec: &LinearAttention) -> Option<Segments> {
+        let chunks = spec.chunks().max(1);
+        let each = chunks.div_ceil(self.segments?);
+        Some(Segments { chunks: each, count: chunks.div_ceil(each) })
+    }
+
+    /// Bytes of each scratch buffer: gates, states, values that are left, erase keys, matrices, scores, sums, segments.
+    pub(super) fn buffers(self, spec: &LinearAttention, piece: &Piece) -> Buffers {
         let pairs = spec.pairs(piece);
         let (key_dim, value_dim) = spec.padded();
         let delta = usize::from(spec.rule != Rule::Add);
@@ -198,18 +252,23 @@ impl Sizes {
             w: of(delta * CHUNK * key_dim),
             matrices: of(delta * CHUNK * CHUNK),
             scores: of(usize::from(spec.by_channels()) * CHUNK * CHUNK),
+            segments: self.segments_of(spec).map_or(0, |cut| {
+                let heads = spec.value_heads_of(piece);
+                let states = cut.count * spec.sequences_of(piece) * (heads.1 - heads.0);
+                4 * (states * key_dim * (value_dim + key_dim)) as u64
+            }),
             sums: of(usize::from(spec.normalises()) * key_dim),
         }
     }
 
     /// Bytes of the largest buffer.
     pub(super) fn scratch_bytes(self, spec: &LinearAttention, piece: &Piece) -> u64 {
-        Self::buffers(spec, piece).all().into_iter().max().unwrap_or(0)
+        self.buffers(spec, piece).all().into_iter().max().unwrap_or(0)
     }
 
     pub(super) fn notes(self, spec: &LinearAttention, pieces: &[Piece]) -> Vec<(String, String)> {
         let slots: usize = pieces.iter().map(|piece| spec.slots(piece)).max().unwrap_or(0);
-        let bytes = |piece| Self::buffers(spec, piece).all().into_iter().sum::<u64>();
+        let bytes = |piece| self.buffers(spec, piece).all().into_iter().sum::<u64>();
         let scratch = pieces.iter().map(bytes).max().unwrap_or(0);
         vec![
             tile("chunks", slots),
@@ -228,10 +287,12 @@ pub(super) struct Buffers {
     pub(super) matrices: u64,
     pub(super) scores: u64,
     pub(super) sums: u64,
+    pub(super) segments: u64,
 }
 
 impl Buffers {
-    fn all(self) -> [u64; 7] {
-        [self.gates, self.states, self.u, self.w, self.matrices, self.scores, self.sums]
+    fn all(self) -> [u64; 8] {
+        let Self { gates, states, u, w, matrices, scores, sums, segments } = self;
+        [gates, states, u, w, matrices, scores, sums, segments]
     }
 }

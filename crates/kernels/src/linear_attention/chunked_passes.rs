@@ -13,6 +13,9 @@ use crate::{Error, PassBinding, cost::small};
 /// Threads of `chunk_scan`.
 const SCAN_THREADS: usize = 64;
 
+/// Vectors of columns of `chunk_join`.
+const JOIN_LANES: usize = 4;
+
 /// What kernels bind beside scratch.
 const LENGTHS: Uses =
     Uses { q: false, k: false, v: false, o: false, gates: false, beta: false, bonus: false, lengths: true };
@@ -31,7 +34,7 @@ struct Chunks {
 impl Sizes {
     pub(super) fn make(self, maker: &mut Maker<'_>, run: &Run<'_>) -> Result<(), Error> {
         let spec = maker.spec;
-        let bytes = Self::buffers(spec, run.piece);
+        let bytes = self.buffers(spec, run.piece);
         let states = maker.add_scratch("foveal.linear.chunk_states", bytes.states)?;
         let mut chunks = Chunks { bytes, states, gates: None, delta: None, sums: None };
         if spec.normalises() {
@@ -48,7 +51,7 @@ impl Sizes {
             }
         } else {
             maker.chunk_solve(run, &mut chunks)?;
-            maker.chunk_delta(run, &chunks, self.lanes)?;
+            maker.chunk_delta(run, &chunks, self)?;
         }
         maker.chunk_output(run, &chunks)
     }
@@ -220,7 +223,8 @@ impl Maker<'_> {
     }
 
     /// States at the starts of chunks, and what is left of values, by the delta rule.
-    fn chunk_delta(&mut self, run: &Run<'_>, chunks: &Chunks, lanes: usize) -> Result<(), Error> {
+    fn chunk_delta(&mut self, run: &Run<'_>, chunks: &Chunks, sizes: Sizes) -> Result<(), Error> {
+        let lanes = sizes.lanes;
         let spec = self.spec;
         let [u, w, _] = delta_scratch(chunks)?;
         let value_dim = spec.padded().1;
@@ -229,12 +233,47 @@ impl Maker<'_> {
             .replace("linear_attention/state", self.state_module())
             .tunable("VALUE_DIM", small(value_dim))
             .tunable("LANES", small(lanes))
-            .tunable("STATE_IN", spec.state_in)
-            .tunable("STATE_OUT", spec.state_out);
-        let scratch = [("states_out", chunks.states), ("u", u), ("w", w)];
-        let mut bound = self.chunk_bound(run, Uses { k: true, ..LENGTHS }, chunks.gates, &scratch)?;
-        self.bind_states(run, &mut bound)?;
-        self.push("chunk_delta", request, run, bound, value_dim.div_ceil(4 * lanes))
+            .tunable("SEGMENTED", sizes.segments.is_some());
+        let uses = Uses { k: true, ..LENGTHS };
+        let tiles = |columns: usize| columns.div_ceil(4 * lanes);
+        let Some(segments) = sizes.segments_of(spec) else {
+            let request = request.tunable("STATE_IN", spec.state_in).tunable("STATE_OUT", spec.state_out);
+            let scratch = [("states_out", chunks.states), ("u", u), ("w", w)];
+            let mut bound = self.chunk_bound(run, uses, chunks.gates, &scratch)?;
+            self.bind_states(run, &mut bound)?;
+            return self.push("chunk_delta", request, run, bound, tiles(value_dim));
+        };
+        let at = self.add_scratch("foveal.linear.segments", chunks.bytes.segments)?;
+        let summary = request.clone().tunable("SUMMARY", true);
+        let bound = self.chunk_bound(run, uses, chunks.gates, &[("u", u), ("w", w), ("segments", at)])?;
+        let columns = value_dim + spec.padded().0;
+        self.push_segments("chunk_delta", summary, run, bound, tiles(columns), segments, true)?;
+
+        let join = self
+            .chunk_request("chunk_join", run)
+            .replace("linear_attention/state", self.state_module())
+            .tunable("HEAD_DIM", small(spec.padded().0))
+            .tunable("VALUE_DIM", small(value_dim))
+            .tunable("STATE_IN", spec.state_in);
+        let mut bound = self.chunk_bound(run, LENGTHS, None, &[("segments", at)])?;
+        if spec.state_in {
+            bound.0.push(self.bind("state_in", "state_in", run.piece)?.0);
+        }
+        self.push_segments(
+            "chunk_join",
+            join,
+            run,
+            bound,
+            value_dim.div_ceil(4 * JOIN_LANES),
+            segments,
+            false,
+        )?;
+
+        let scratch = [("states_out", chunks.states), ("u", u), ("w", w), ("segments", at)];
+        let request = request.tunable("STATE_OUT", spec.state_out);
+        let mut bound = self.chunk_bound(run, uses, chunks.gates, &scratch)?;
+        bound.0.extend(self.last_states(run.piece, false)?);
+        self.push_segments("chunk_delta", request, run, bound, tiles(value_dim), segments, true)
     }
 
     /// A request for the kernel of outputs.

@@ -30,12 +30,28 @@ pub(super) struct Places {
     pub(super) state: u32,
 }
 
-/// Where a dispatch begins.
-#[derive(Clone, Copy, Debug)]
+/// Where a dispatch begins, and how it cuts sequences.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct First {
     pub(super) sequence: usize,
     pub(super) head: usize,
     pub(super) slot: usize,
+    pub(super) segments: Segments,
+}
+
+/// How sequences are cut into segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Segments {
+    /// Chunks of a segment.
+    pub(super) chunks: usize,
+    /// Segments of a sequence, at most.
+    pub(super) count: usize,
+}
+
+impl Default for Segments {
+    fn default() -> Self {
+        Self { chunks: 1, count: 1 }
+    }
 }
 
 pub(super) type Params = Vec<(Name, ParamValue)>;
@@ -63,6 +79,9 @@ impl LinearAttention {
             ("chunks", self.chunks()),
             ("slots", self.slots(piece)),
             ("first_slot", first.slot),
+            ("piece_sequences", self.sequences_of(piece)),
+            ("segment_chunks", first.segments.chunks),
+            ("segments", first.segments.count),
             ("state_pair", key_dim * value_dim),
             ("state_channel", channel),
             ("state_column", column),

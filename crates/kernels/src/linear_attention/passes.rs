@@ -7,7 +7,7 @@ use foveal_shaders::Request;
 use super::{
     Direction, Gate, LinearAttention, Rule,
     bindings::{Piece, Uses},
-    params::{First, Params, Place, Places},
+    params::{First, Params, Place, Places, Segments},
     prepared::{Region, width_params},
     variants::Schedule,
 };
@@ -328,11 +328,28 @@ impl<'a> Maker<'a> {
         bound: Bound,
         x: usize,
     ) -> Result<(), Error> {
+        self.push_segments(name, request, run, bound, x, Segments::default(), false)
+    }
+
+    /// The same of kernels that know of segments, and have workgroups for each if they are `apart`.
+    #[expect(clippy::too_many_arguments, reason = "what a dispatch is")]
+    pub(super) fn push_segments(
+        &mut self,
+        name: &str,
+        request: Request,
+        run: &Run<'_>,
+        bound: Bound,
+        x: usize,
+        segments: Segments,
+        apart: bool,
+    ) -> Result<(), Error> {
         let spec = self.spec;
-        let most = self.most_in_a_row(x)?;
+        let each = if apart { segments.count } else { 1 };
+        let most = self.most_in_a_row(x.max(each))?;
         let sequences = if spec.sequences.is_some() { (0, spec.states()) } else { run.piece.batch };
-        let parts = ranges(sequences, most)
-            .map(|(first, last)| (First { sequence: first, head: 0, slot: 0 }, [x, last - first]));
+        let parts = ranges(sequences, most / each).map(|(first, last)| {
+            (First { sequence: first, segments, ..First::default() }, [x, (last - first) * each])
+        });
         self.dispatch(name, request, run, bound, parts)
     }
 
@@ -347,8 +364,9 @@ impl<'a> Maker<'a> {
     ) -> Result<(), Error> {
         let most = self.most_in_a_row(tiles)?;
         let sequence = run.piece.batch.0;
-        let parts = ranges((0, self.spec.slots(run.piece)), most / tiles)
-            .map(|(first, last)| (First { sequence, head: 0, slot: first }, [tiles * (last - first), 1]));
+        let parts = ranges((0, self.spec.slots(run.piece)), most / tiles).map(|(first, last)| {
+            (First { sequence, slot: first, ..First::default() }, [tiles * (last - first), 1])
+        });
         self.dispatch(name, request, run, bound, parts)
     }
 

@@ -64,7 +64,7 @@ pub(super) struct Variant {
     pub(super) propose: fn(&LinearAttention, &AdapterProfile) -> Result<Candidate, String>,
 }
 
-pub(super) fn variants() -> [Variant; 3] {
+pub(super) fn variants() -> [Variant; 4] {
     [
         Variant {
             info: VariantInfo {
@@ -79,6 +79,14 @@ pub(super) fn variants() -> [Variant; 3] {
                 summary: "chunk by chunk, as matrix products through workgroup memory: for long sequences; default WebGPU limits",
             },
             propose: chunked::propose,
+        },
+        Variant {
+            info: VariantInfo {
+                name: "segmented",
+                summary: "chunked, with sequences cut in segments that run at once: for the delta rules, few heads and very long \
+                          sequences; default WebGPU limits",
+            },
+            propose: chunked::propose_segmented,
         },
         Variant {
             info: VariantInfo {
