@@ -11,7 +11,6 @@
 import package::linear_attention::problem::{params, sequence_at, state_of};
 import package::linear_attention::chunk::{chunks_of, segment_of};
 import package::linear_attention::state::{state4};
-import package::shared::vector::{UNROLL_COMPONENTS};
 
 @group(0) @binding(20) var<storage, read_write> segments: array<vec4f>;
 
@@ -21,7 +20,7 @@ const VALUE_DIM: u32 = 64u;
 const STATE_IN: bool = false;
 // Threads along the columns, and along the channels.
 const LANES: u32 = 4u;
-const ROW_LANES: u32 = 16u;
+const ROW_LANES: u32 = 32u;
 
 const THREADS: u32 = LANES * ROW_LANES;
 const COLUMNS: u32 = VALUE_DIM + HEAD_DIM;
@@ -56,12 +55,19 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         var next: array<vec4f, ROWS>;
         for (var i = 0u; i < ROWS; i += 1u) {
             let d = min(row_lane + i * ROW_LANES, HEAD_DIM - 1u);
-            let row = (at + d) * COLUMNS;
-            next[i] = segments[(row + column) / 4u];
-            for (var e = 0u; e < HEAD_DIM; e += 4u) {
-                let p = segments[(row + VALUE_DIM + e) / 4u];
-                for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
-                    next[i] = fma(vec4f(p[c]), state[(e + c) * LANES + lane], next[i]);
+            next[i] = segments[((at + d) * COLUMNS + column) / 4u];
+        }
+        // As many turns as the uniform says: a driver that knew their number would unroll them all, and spill.
+        for (var e = 0u; e < params.key_dim; e += 4u) {
+            var s: array<vec4f, 4>;
+            for (var c = 0u; c < 4u; c += 1u) {
+                s[c] = state[(e + c) * LANES + lane];
+            }
+            for (var i = 0u; i < ROWS; i += 1u) {
+                let d = min(row_lane + i * ROW_LANES, HEAD_DIM - 1u);
+                let p = segments[((at + d) * COLUMNS + VALUE_DIM + e) / 4u];
+                for (var c = 0u; c < 4u; c += 1u) {
+                    next[i] = fma(vec4f(p[c]), s[c], next[i]);
                 }
             }
         }

@@ -233,6 +233,8 @@ impl Maker<'_> {
             .replace("linear_attention/state", self.state_module())
             .tunable("VALUE_DIM", small(value_dim))
             .tunable("LANES", small(lanes))
+            // Small workgroups stage less at a time, so that as many threads share a unit's workgroup memory.
+            .tunable("SLICE", small(2 * lanes))
             .tunable("SEGMENTED", sizes.segments.is_some());
         let uses = Uses { k: true, ..LENGTHS };
         let tiles = |columns: usize| columns.div_ceil(4 * lanes);
