@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::Layout;
-use foveal_kernels::linear_attention::{Direction, Gate, Rule, StateLayout};
+use foveal_kernels::linear_attention::{Direction, Gate, Key, Rule, StateLayout};
 
 use super::{Given, Run, Tensor, Tensors, off};
 
@@ -282,6 +282,44 @@ pub fn whole_reads_the_last_state(run: &Run<'_>, causal: &Given) -> Result<f64> 
         worst = worst.max(named(&run(&none)?, "state_out")?.off(causal.tensor("state_in")));
     }
     Ok(worst)
+}
+
+/// Step sizes and skips are what a caller could compute: gates and values times step sizes, and the tokens' own values added to o.
+///
+/// # Errors
+/// If something does not run.
+pub fn discretised(run: &Run<'_>, given: &Given) -> Result<f64> {
+    let (v, dt, skip) = (given.tensor("v"), given.tensor("dt"), given.tensor("d"));
+    let mut plain = given.of(|spec| (spec.dt, spec.skip) = (None, None));
+    plain.tensors.retain(|name, _| name != "dt" && name != "d");
+    plain = plain.with("v", v.map(|[b, h, t, _], x| x * dt.at([b, h, t, 0])));
+    if given.spec.gate != Gate::None {
+        let g = given.tensor("g");
+        let constant = given.spec.gate == Gate::Constant;
+        let sizes = [dt.sizes[0], dt.sizes[1], dt.sizes[2], if constant { 1 } else { g.sizes[3] }];
+        let of = |[b, h, t, d]: [usize; 4]| if constant { g.at([0, 0, 0, h]) } else { g.at([b, h, t, d]) };
+        let gates = Tensor::of(sizes, |at| of(at) * dt.at([at[0], at[1], at[2], 0]));
+        plain = plain.of(|spec| {
+            if constant {
+                spec.gate = Gate::Scalar;
+            }
+        });
+        plain = plain.with("g", gates);
+    }
+    let mut outputs = run(&plain)?;
+    let o = named(&outputs, "o")?.map(|at, x| x + skip.at([0, 0, 0, at[1]]) * v.at(at));
+    outputs.insert("o".into(), o);
+    Ok(off(&run(given)?, &outputs))
+}
+
+/// Keys that are decays are what a caller could compute from the gates.
+///
+/// # Errors
+/// If something does not run.
+pub fn decayed_keys(run: &Run<'_>, given: &Given) -> Result<f64> {
+    let keys = given.tensor("g").map(|_, g| -g.exp_m1());
+    let plain = given.of(|spec| spec.key = Key::Given).with("k", keys);
+    Ok(off(&run(given)?, &run(&plain)?))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are small")]

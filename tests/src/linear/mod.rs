@@ -147,13 +147,13 @@ impl Given {
     }
 
     fn kind(&self, name: &str) -> Kind {
-        let erase_key = self.spec.erase_key.as_deref() == Some(name);
+        let by_token = [&self.spec.erase_key, &self.spec.dt].into_iter().any(|n| n.as_deref() == Some(name));
         match name {
             "q" | "k" | "v" | "a" | "b" | "beta" | "o" => Kind::Tokens,
             "g" if self.spec.gate != Gate::Constant => Kind::Tokens,
             "state_in" | "state_out" => Kind::State,
             "z_in" | "z_out" => Kind::Sums,
-            _ if erase_key => Kind::Tokens,
+            _ if by_token => Kind::Tokens,
             _ => Kind::Other,
         }
     }

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use foveal_kernels::linear_attention::{
-    Direction, FeatureMap, Fill, Gate, Gates, LinearAttention, Normaliser, Rule,
+    Direction, FeatureMap, Fill, Gate, Gates, Key, LinearAttention, Normaliser, Rule,
 };
 use foveal_tests::linear::{Given, Tensors, identities};
 use proptest::prelude::*;
@@ -166,6 +166,22 @@ proptest! {
         let k = given.tensor("k").clone();
         let with_key = given.of(|spec| spec.erase_key = Some("p".into())).with("p", k);
         prop_assert_eq!(with_key.reference().expect("a key"), given.reference().expect("no key"));
+    }
+
+    #[test]
+    fn step_sizes_and_skips_are_what_a_caller_could_compute(given in plain(&[Rule::Add], GATES)) {
+        let mut spec = given.spec.clone();
+        (spec.dt, spec.skip) = (Some("dt".into()), Some("d".into()));
+        let given = Given::random(spec, 5).expect("step sizes");
+        holds!(identities::discretised(&reference, &given));
+    }
+
+    #[test]
+    fn keys_that_are_decays_are_what_a_caller_could_compute(given in plain(&[Rule::Add, Rule::Delta], &[Gate::Vector])) {
+        let mut spec = given.spec.clone();
+        (spec.heads, spec.key) = (spec.value_heads, Key::Decay);
+        let given = Given::random(spec, 5).expect("keys that are decays");
+        holds!(identities::decayed_keys(&reference, &given));
     }
 
     /// Without a gate, reading before the write with a bonus of 1 is reading after it.

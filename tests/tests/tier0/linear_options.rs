@@ -78,6 +78,17 @@ fn options_that_exclude_each_other_are_errors_that_name_both() -> Result<()> {
         (json!({"direction": "both", "state_out": true}), "state_out", &["both directions", "one by one"]),
         (json!({"z_in": true}), "z_in", &["normaliser sum"]),
         (json!({"kv_len": "n", "sequences": 3}), "kv_len", &["packed sequences", "got `n`"]),
+        (json!({"dt": "dt", "rule": "delta"}), "dt", &["with the rule delta", "beta", "got `dt`"]),
+        (json!({"dt": "dt", "normaliser": "sum"}), "dt", &["normaliser sum", "got `dt`"]),
+        (json!({"skip": "d", "causal": false}), "skip", &["not causal", "got `d`"]),
+        (json!({"skip": "d", "direction": "both"}), "skip", &["both directions", "got `d`"]),
+        (json!({"key": "decay"}), "key", &["vector gate", "gate none"]),
+        (
+            json!({"key": "decay", "gate": "vector", "feature_map": "relu"}),
+            "key",
+            &["feature map", "got decay"],
+        ),
+        (json!({"key": "both"}), "key", &["given", "decay", "both"]),
         (json!({"kv_len": "n", "bonus": "n"}), "kv_len", &["got `n`", "another tensor"]),
     ] {
         let text = options.to_string();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use anyhow::{Context, Result, ensure};
 use foveal::{Engine, ErrorKind, Kernel};
-use foveal_kernels::linear_attention::{Direction, Gate, Gates, LinearAttention, Normaliser, Rule};
+use foveal_kernels::linear_attention::{Direction, Gate, Gates, Key, LinearAttention, Normaliser, Rule};
 use foveal_kernels::{Constraints, Problem, operator};
 use foveal_tests::linear::{Given, Tensor, Tensors, identities, off};
 use foveal_tests::say;
@@ -217,6 +217,26 @@ fn beta_zero_never_writes() -> Result<()> {
 #[test]
 fn value_heads_that_share_keys_are_heads_of_their_own() -> Result<()> {
     holds("grouped", &[spec(Rule::Add, Gate::Vector), spec(Rule::Delta, Gate::Scalar)], identities::grouped)
+}
+
+#[test]
+fn step_sizes_and_skips_are_what_a_caller_could_compute() -> Result<()> {
+    let specs = [Gate::None, Gate::Constant, Gate::Scalar, Gate::Vector].map(|gate| {
+        let mut spec = spec(Rule::Add, gate);
+        (spec.dt, spec.skip) = (Some("dt".into()), Some("d".into()));
+        spec
+    });
+    holds("step sizes", &specs, identities::discretised)
+}
+
+#[test]
+fn keys_that_are_decays_are_what_a_caller_could_compute() -> Result<()> {
+    let specs = [Rule::Add, Rule::Delta].map(|rule| {
+        let mut spec = spec(rule, Gate::Vector);
+        (spec.heads, spec.key) = (spec.value_heads, Key::Decay);
+        spec
+    });
+    holds("keys that are decays", &specs, identities::decayed_keys)
 }
 
 #[test]
