@@ -3,9 +3,9 @@
 use anyhow::Result;
 use clap::ArgMatches;
 use foveal::{
-    AdapterChoice, AdapterInfo, Engine, ErrorKind, Kernel, Options, Roofline, SelfCheck, Timing, Timings,
+    AdapterChoice, AdapterInfo, Engine, ErrorKind, Kernel, Options, Roofline, SelfCheck, Timing, Timings, Tried,
 };
-use foveal_kernels::{AdapterProfile, Constraints, HostTensor, Name, Plan, Problem};
+use foveal_kernels::{AdapterProfile, Constraints, Expected, HostTensor, Name, Plan, Problem};
 
 use crate::args;
 use crate::failure::{one_line, usage};
@@ -132,9 +132,15 @@ impl Device {
         Ok(kernel?)
     }
 
-    /// Whether a variant failed on this adapter earlier in this run.
-    pub(crate) fn has_refused(&self, operator: &str, variant: &str) -> bool {
-        self.engine.refused(operator).contains(variant)
+    /// Runs one variant and compares its outputs with `expected`.
+    pub(crate) fn try_variant(
+        &self,
+        problem: &dyn Problem,
+        inputs: &[(&str, &HostTensor)],
+        expected: &[Expected],
+        variant: &str,
+    ) -> Tried {
+        pollster::block_on(self.engine.try_variant(problem, inputs, expected, variant))
     }
 
     /// Runs once, transfers included.

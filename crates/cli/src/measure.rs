@@ -67,7 +67,7 @@ pub(crate) fn measure(
     let inputs = problem.random_inputs(SEED);
     let inputs: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     let expected = problem.reference(&inputs, Rows::affordable(&problem.work(), SEED))?;
-    let checked = verify::check(problem, &expected, &device.run(&kernel, &inputs)?)?;
+    let checked = Checked::new(problem, &expected, &device.run(&kernel, &inputs)?)?;
     let times = if checked.passed() { Some(time(device, &kernel, &inputs, repeats, limit)?) } else { None };
     Ok(Measured { variant: kernel.plan().variant.clone(), checked, times })
 }

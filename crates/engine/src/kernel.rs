@@ -209,7 +209,7 @@ impl Kernel {
         let (groups, caught) = scoped(device, make);
         // A browser tells later; there, the error comes out when the work is submitted.
         if let Ok(result) = caught.check_now("binding tensors") {
-            result.map_err(|error| self.inner.shared.gpu.explain(error))?;
+            result.map_err(|error| self.inner.shared.gpu.explain_now(error))?;
         }
         // wgpu knows buffers by number within an instance, and panics on a number that it never gave out.
         let groups = groups.unwrap_or_else(|_| {

@@ -1,8 +1,9 @@
 //! Measuring how long a kernel takes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foveal_kernels::HostTensor;
+use web_time::Instant;
 
 use crate::groups::Groups;
 use crate::run::bindings;
@@ -106,7 +107,7 @@ impl Engine {
             let groups = kernel.make_groups(&kernel.resolve(&bindings(&tensors))?)?;
             self.measure_groups(kernel, &groups, timing).await
         };
-        time.await.map_err(|error| self.shared.gpu.explain(error))
+        self.shared.gpu.explained(time.await).await
     }
 
     async fn measure_groups(
@@ -161,7 +162,7 @@ impl Engine {
         };
         let started = Instant::now();
         let index = gpu.submit("foveal.time", record).await?;
-        gpu.wait(&index)?;
+        gpu.wait(&index).await?;
         Ok(started.elapsed())
     }
 
@@ -174,7 +175,7 @@ impl Engine {
         };
         let started = Instant::now();
         let index = gpu.submit("foveal.time", record).await?;
-        gpu.wait(&index)?;
+        gpu.wait(&index).await?;
         let host = started.elapsed();
         let bytes = self.read_bytes((&queries.resolved).into()).await?;
         let tick =
