@@ -6,8 +6,9 @@
 use std::fmt::{self, Write};
 
 use wgsl_parse::syntax::{
-    Attributes, CaseSelector, CompoundStatement, Declaration, Expression, Function, FunctionCall,
-    GlobalDeclaration, LiteralExpression, Statement, TemplateArg, TypeExpression, UnaryExpression,
+    Attributes, CaseSelector, CompoundStatement, Declaration, DeclarationKind, Expression, Function,
+    FunctionCall, GlobalDeclaration, LiteralExpression, Statement, TemplateArg, TypeExpression,
+    UnaryExpression,
 };
 
 use crate::tree::{Expr, Stmt};
@@ -17,6 +18,8 @@ use crate::tree::{Expr, Stmt};
 pub(crate) struct Printer {
     out: String,
     indent: usize,
+    /// How many loops what is written is in.
+    loops: usize,
 }
 
 /// Whether something was written; `String`s always take it.
@@ -114,8 +117,24 @@ impl Printer {
         if let Some(init) = &d.initializer {
             self.raw(" = ");
             self.expr(init)?;
+        } else if let Some(ty) =
+            d.ty.as_ref().filter(|_| self.loops > 0 && matches!(d.kind, DeclarationKind::Var(_)))
+        {
+            // WGSL has it start from zero in every turn. Chromium 156 and naga before 30 start from zero in the first alone
+            // unless told.
+            self.raw(" = ");
+            self.ty(ty)?;
+            self.raw("()");
         }
         Ok(())
+    }
+
+    /// What `write` writes, as the body of a loop.
+    fn in_loop(&mut self, write: impl FnOnce(&mut Self) -> Result) -> Result {
+        self.loops += 1;
+        let result = write(self);
+        self.loops -= 1;
+        result
     }
 
     fn block(&mut self, block: &CompoundStatement) -> Result {
@@ -211,14 +230,14 @@ impl Printer {
                 self.attributes(&s.body.attributes)?;
                 self.raw("{");
                 self.indent += 1;
-                self.statements(&s.body.statements)?;
+                self.in_loop(|printer| printer.statements(&s.body.statements))?;
                 if let Some(continuing) = &s.continuing {
                     self.line();
                     self.raw("continuing ");
                     self.attributes(&continuing.body.attributes)?;
                     self.raw("{");
                     self.indent += 1;
-                    self.statements(&continuing.body.statements)?;
+                    self.in_loop(|printer| printer.statements(&continuing.body.statements))?;
                     if let Some(end) = &continuing.break_if {
                         self.line();
                         self.raw("break if ");
@@ -238,13 +257,13 @@ impl Printer {
                 self.raw("; ");
                 s.update.iter().try_for_each(|statement| self.statement(statement))?;
                 self.raw(") ");
-                self.block(&s.body)
+                self.in_loop(|printer| printer.block(&s.body))
             }
             Statement::While(s) => {
                 self.attributes(&s.attributes)?;
                 self.raw("while ");
                 self.condition(&s.condition)?;
-                self.block(&s.body)
+                self.in_loop(|printer| printer.block(&s.body))
             }
             Statement::Break(_) => self.out.write_str("break"),
             Statement::Continue(_) => self.out.write_str("continue"),

@@ -83,7 +83,10 @@ impl Engine {
 
     fn with_gpu(gpu: Gpu, options: Options, own: bool) -> Self {
         let info = gpu.device.adapter_info();
-        let profile = profile(&info, gpu.device.features(), &gpu.device.limits());
+        let mut profile = profile(&info, gpu.device.features(), &gpu.device.limits());
+        if own && options.subgroups && info.subgroup_min_size > 0 {
+            profile.features.subgroups = Some((info.subgroup_min_size, info.subgroup_max_size));
+        }
         let stored = options
             .cache_dir
             .as_deref()

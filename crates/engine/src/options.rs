@@ -29,6 +29,9 @@ pub struct Options {
     /// Opens the device with WebGPU's default limits and no optional feature, so that what runs here runs on every
     /// adapter. Read by [`Engine::new`](crate::Engine::new) only.
     pub floor: bool,
+    /// Whether the device has subgroup operations that wgpu does not know of. In browsers wgpu 30 cannot ask for the feature
+    /// `subgroups`: whoever asks for it in its stead sets this. Read by [`Engine::new`](crate::Engine::new) only.
+    pub subgroups: bool,
     /// Compiles shaders with naga's bounds checks and loop guards, for tests of the kernels. Slower.
     pub runtime_checks: bool,
     /// How long the engine waits for work that it submitted before it gives up with
@@ -45,6 +48,7 @@ impl Default for Options {
             self_check: SelfCheck::On,
             cache_dir: crate::store::default_dir(),
             floor: false,
+            subgroups: false,
             runtime_checks: false,
             wait_limit: Duration::from_secs(600),
         }
@@ -54,13 +58,15 @@ impl Default for Options {
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The library's text would bury the rest.
-        let Self { adapter, library, self_check, cache_dir, floor, runtime_checks, wait_limit } = self;
+        let Self { adapter, library, self_check, cache_dir, floor, subgroups, runtime_checks, wait_limit } =
+            self;
         f.debug_struct("Options")
             .field("adapter", adapter)
             .field("library", &format_args!("{} modules", library.modules().count()))
             .field("self_check", self_check)
             .field("cache_dir", cache_dir)
             .field("floor", floor)
+            .field("subgroups", subgroups)
             .field("runtime_checks", runtime_checks)
             .field("wait_limit", wait_limit)
             .finish()

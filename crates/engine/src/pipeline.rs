@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use foveal_kernels::AdapterProfile;
-use foveal_shaders::{BindingKind, Interface, Library, Request};
+use foveal_shaders::{BindingKind, Interface, Library, Request, Target};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::gpu::{Gpu, lock};
@@ -108,8 +108,10 @@ impl Compiler<'_> {
         request: &Request,
         label: &str,
     ) -> Result<(Arc<Pipeline>, Caught), Error> {
-        let specialised =
-            library.specialise(request).map_err(|error| Error::internal(label, error.to_string()))?;
+        let target = if cfg!(target_family = "wasm") { Target::Browser } else { Target::Native };
+        let specialised = library
+            .specialise(&request.clone().target(target))
+            .map_err(|error| Error::internal(label, error.to_string()))?;
         let interface = specialised.interface;
         self.check_interface(&interface, label)?;
         let ((pipeline, layouts), caught) = scoped(&gpu.device, || {

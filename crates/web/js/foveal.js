@@ -84,6 +84,28 @@ function settle(engine, make) {
   });
 }
 
+/**
+ * Opens a device of ours with subgroups where the adapter has them: wgpu 30 does not ask browsers for that feature, so it is
+ * added to what it asks for, in its requests only.
+ */
+async function withSubgroups(open) {
+  const prototype = globalThis.GPUAdapter?.prototype;
+  if (!prototype) return open();
+  const { requestDevice } = prototype;
+  const extended = function (descriptor) {
+    if (descriptor?.label !== "foveal" || !this.features.has("subgroups")) return requestDevice.call(this, descriptor);
+    const features = new Set([...(descriptor.requiredFeatures ?? []), "subgroups"]);
+    return requestDevice.call(this, { ...descriptor, requiredFeatures: [...features] });
+  };
+  prototype.requestDevice = extended;
+  try {
+    return await open();
+  } finally {
+    // Somebody may have put their own in the meantime; ours then passes everything on.
+    if (prototype.requestDevice === extended) prototype.requestDevice = requestDevice;
+  }
+}
+
 /** Lets the page breathe: unlike a timer, a message is not held back in tabs that are not seen. */
 function turn() {
   return new Promise((resolve) => {
@@ -283,9 +305,11 @@ export class Engine {
       throw usage("powerPreference", `expected high-performance or low-power, got ${powerPreference}`);
     }
     await init();
-    const device = await settle(undefined, () => wasm.Device.open(powerPreference === "low-power", Boolean(selfCheck)));
     // The module's view of WebGPU has no vendor, and browsers often give no description.
-    const adapter = await navigator.gpu.requestAdapter({ powerPreference }).catch(() => null);
+    const adapter = await globalThis.navigator?.gpu?.requestAdapter({ powerPreference }).catch(() => null);
+    const subgroups = adapter?.features.has("subgroups") ?? false;
+    const lowPower = powerPreference === "low-power";
+    const device = await withSubgroups(() => settle(undefined, () => wasm.Device.open(lowPower, Boolean(selfCheck), subgroups)));
     const { vendor = "", architecture = "", description = "" } = adapter?.info ?? {};
     const info = JSON.parse(call(() => device.info()));
     info.vendor = vendor;

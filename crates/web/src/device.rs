@@ -51,22 +51,19 @@ enum Ready {
 
 #[wasm_bindgen]
 impl Device {
-    /// Opens a device.
+    /// Opens a device. `subgroups` says that it will have them, although wgpu does not ask for them.
     #[must_use]
-    pub fn open(low_power: bool, self_check: bool) -> Promise {
+    pub fn open(low_power: bool, self_check: bool, subgroups: bool) -> Promise {
         promise(async move {
             let options = Options {
                 adapter: if low_power { AdapterChoice::LowPower } else { AdapterChoice::Auto },
                 self_check: if self_check { SelfCheck::On } else { SelfCheck::Off },
+                subgroups,
                 ..Options::default()
             };
             let engine = Engine::new(options).await?;
-            let inner = Inner {
-                engine,
-                kernels: Kernels::default(),
-                held: RefCell::default(),
-                next: Cell::new(1),
-            };
+            let inner =
+                Inner { engine, kernels: Kernels::default(), held: RefCell::default(), next: Cell::new(1) };
             Ok(Self { inner: Rc::new(inner) }.into())
         })
     }
@@ -306,7 +303,8 @@ impl Inner {
                 (name.as_str(), tensor.shape(), tensor.dtype(), host.as_deref())
             }
         });
-        let key = key([&call.operator, &call.options, call.variant.as_deref().unwrap_or_default()], described);
+        let key =
+            key([&call.operator, &call.options, call.variant.as_deref().unwrap_or_default()], described);
         if let Some(kernel) = self.kernels.get(key) {
             return Ok(kernel);
         }
