@@ -53,7 +53,9 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, argument: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { inner: Box::new(Inner { kind, argument: argument.into(), message: message.into(), place: None }) }
+        Self {
+            inner: Box::new(Inner { kind, argument: argument.into(), message: message.into(), place: None }),
+        }
     }
 
     pub(crate) fn usage(argument: impl Into<String>, message: impl Into<String>) -> Self {

@@ -52,9 +52,9 @@ mod trial;
 mod trusted;
 
 pub use foveal_kernels::{
-    self as kernels, AdapterKind, AdapterProfile, Checked, Comparison, Constraints, Dtype, Expected, HostTensor,
-    Operator, Place, Plan, Port, PortRole, Problem, Rates, Rejected, Rows, TensorData, Tolerance, Work, compare,
-    operator, operators,
+    self as kernels, AdapterKind, AdapterProfile, Checked, Comparison, Constraints, Dtype, Expected,
+    HostTensor, Operator, Place, Plan, Port, PortRole, Problem, Rates, Rejected, Rows, TensorData, Tolerance,
+    Work, compare, operator, operators,
 };
 pub use foveal_shaders as shaders;
 /// The graphics API, in the version that buffers and encoders have to come from.

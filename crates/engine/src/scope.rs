@@ -31,7 +31,8 @@ pub(crate) fn scoped<T>(device: &wgpu::Device, call: impl FnOnce() -> T) -> (T, 
     let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
     // wgpu 30 panics when it reads an internal error from a browser. Left to the browser's console, such an error leaves an
     // invalid object behind, whose first use is a validation error.
-    let internal = cfg!(not(target_family = "wasm")).then(|| device.push_error_scope(wgpu::ErrorFilter::Internal));
+    let internal =
+        cfg!(not(target_family = "wasm")).then(|| device.push_error_scope(wgpu::ErrorFilter::Internal));
     let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
     let value = call();
     // Popped innermost first; that is also the order in which causes are looked for, because running out of memory

@@ -127,8 +127,7 @@ impl Engine {
             let mut outputs = Vec::new();
             for port in kernel.plan().ports.iter().filter(|port| port.role == PortRole::Output) {
                 check_dense(port)?;
-                let buffer =
-                    pool.take(gpu, &port.name, port.size_bytes(), STORAGE, &profile.limits).await?;
+                let buffer = pool.take(gpu, &port.name, port.size_bytes(), STORAGE, &profile.limits).await?;
                 let tensor =
                     DeviceTensor { buffer: Arc::new(buffer), shape: port.shape.clone(), dtype: port.dtype };
                 outputs.push((port.name.clone(), tensor));

@@ -31,7 +31,11 @@ fn one(entry: &JsValue) -> Result<(String, Given), Failure> {
     let name = get("name").as_string().unwrap_or_default();
     let wrong = |message: &str| Failure::usage(format!("tensor `{name}`"), message);
     if let Some(held) = get("held").as_f64() {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "we gave the number out")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "we gave the number out"
+        )]
         return Ok((name, Given::Held(held as u32)));
     }
     let sizes = get("shape").dyn_into::<Array>().map_err(|_| wrong("expected a shape"))?;

@@ -62,6 +62,9 @@ fn runs(command: &mut Command) -> bool {
 fn fetch(tools: &Path) -> Option<()> {
     std::fs::create_dir_all(tools).ok()?;
     let mut command = Command::new("npm");
-    command.args(["install", "--silent", "--no-audit", "--no-fund", "--no-save", "--prefix"]).arg(tools).arg(PACKAGE);
+    command
+        .args(["install", "--silent", "--no-audit", "--no-fund", "--no-save", "--prefix"])
+        .arg(tools)
+        .arg(PACKAGE);
     command.status().ok()?.success().then_some(())
 }
