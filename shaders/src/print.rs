@@ -6,9 +6,8 @@
 use std::fmt::{self, Write};
 
 use wgsl_parse::syntax::{
-    Attributes, CaseSelector, CompoundStatement, Declaration, DeclarationKind, Expression, Function,
-    FunctionCall, GlobalDeclaration, LiteralExpression, Statement, TemplateArg, TypeExpression,
-    UnaryExpression,
+    Attributes, CaseSelector, CompoundStatement, Declaration, Expression, Function, FunctionCall,
+    GlobalDeclaration, LiteralExpression, Statement, TemplateArg, TypeExpression, UnaryExpression,
 };
 
 use crate::tree::{Expr, Stmt};
@@ -18,7 +17,7 @@ use crate::tree::{Expr, Stmt};
 pub(crate) struct Printer {
     out: String,
     indent: usize,
-    /// How many loops what is written is in.
+    /// How many loops are around.
     loops: usize,
 }
 
@@ -117,24 +116,8 @@ impl Printer {
         if let Some(init) = &d.initializer {
             self.raw(" = ");
             self.expr(init)?;
-        } else if let Some(ty) =
-            d.ty.as_ref().filter(|_| self.loops > 0 && matches!(d.kind, DeclarationKind::Var(_)))
-        {
-            // WGSL has it start from zero in every turn. Chromium 156 and naga before 30 start from zero in the first alone
-            // unless told.
-            self.raw(" = ");
-            self.ty(ty)?;
-            self.raw("()");
         }
         Ok(())
-    }
-
-    /// What `write` writes, as the body of a loop.
-    fn in_loop(&mut self, write: impl FnOnce(&mut Self) -> Result) -> Result {
-        self.loops += 1;
-        let result = write(self);
-        self.loops -= 1;
-        result
     }
 
     fn block(&mut self, block: &CompoundStatement) -> Result {
@@ -170,6 +153,15 @@ impl Printer {
 
     /// A statement without the semicolon, as in the header of a `for`.
     fn statement(&mut self, statement: &Stmt) -> Result {
+        let is_loop =
+            matches!(statement.node(), Statement::Loop(_) | Statement::For(_) | Statement::While(_));
+        self.loops += usize::from(is_loop);
+        self.statement_in_place(statement)?;
+        self.loops -= usize::from(is_loop);
+        Ok(())
+    }
+
+    fn statement_in_place(&mut self, statement: &Stmt) -> Result {
         match statement.node() {
             Statement::Void => Ok(()),
             Statement::Compound(block) => self.block(block),
@@ -230,14 +222,14 @@ impl Printer {
                 self.attributes(&s.body.attributes)?;
                 self.raw("{");
                 self.indent += 1;
-                self.in_loop(|printer| printer.statements(&s.body.statements))?;
+                self.statements(&s.body.statements)?;
                 if let Some(continuing) = &s.continuing {
                     self.line();
                     self.raw("continuing ");
                     self.attributes(&continuing.body.attributes)?;
                     self.raw("{");
                     self.indent += 1;
-                    self.in_loop(|printer| printer.statements(&continuing.body.statements))?;
+                    self.statements(&continuing.body.statements)?;
                     if let Some(end) = &continuing.break_if {
                         self.line();
                         self.raw("break if ");
@@ -257,13 +249,13 @@ impl Printer {
                 self.raw("; ");
                 s.update.iter().try_for_each(|statement| self.statement(statement))?;
                 self.raw(") ");
-                self.in_loop(|printer| printer.block(&s.body))
+                self.block(&s.body)
             }
             Statement::While(s) => {
                 self.attributes(&s.attributes)?;
                 self.raw("while ");
                 self.condition(&s.condition)?;
-                self.in_loop(|printer| printer.block(&s.body))
+                self.block(&s.body)
             }
             Statement::Break(_) => self.out.write_str("break"),
             Statement::Continue(_) => self.out.write_str("continue"),
@@ -283,7 +275,18 @@ impl Printer {
             }
             Statement::Declaration(d) => {
                 self.attributes(&d.attributes)?;
-                self.declaration(d)
+                self.declaration(d)?;
+                match (&d.ty, &d.initializer) {
+                    // A variable is zero whenever its declaration is reached, and Chromium (156) forgets that in loops: there
+                    // it keeps what the turn before left in it.
+                    (Some(ty), None) if self.loops > 0 => {
+                        self.raw(" = ");
+                        self.ty(ty)?;
+                        self.raw("()");
+                        Ok(())
+                    }
+                    _ => Ok(()),
+                }
             }
         }
     }

@@ -1,10 +1,12 @@
 //! The one place that talks to the engine.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::ArgMatches;
 use foveal::{
-    AdapterChoice, AdapterInfo, Engine, ErrorKind, Kernel, Options, Roofline, SelfCheck, Timing, Timings,
-    Tried,
+    AdapterChoice, AdapterInfo, Engine, ErrorKind, Kernel, Options, Roofline, SelfCheck, Timings, Tried,
 };
 use foveal_kernels::{AdapterProfile, Constraints, Expected, HostTensor, Name, Plan, Problem};
 
@@ -153,14 +155,15 @@ impl Device {
         Ok(pollster::block_on(self.engine.run(kernel, inputs))?)
     }
 
-    /// Measures the kernel alone.
-    pub(crate) fn time(
+    /// Measures the kernel alone, as often as `limit` allows within `repeats`.
+    pub(crate) fn time_within(
         &self,
         kernel: &Kernel,
         inputs: &[(&str, &HostTensor)],
-        timing: Timing,
+        repeats: RangeInclusive<usize>,
+        limit: Duration,
     ) -> Result<Timings> {
-        Ok(pollster::block_on(self.engine.time(kernel, inputs, timing))?)
+        Ok(pollster::block_on(self.engine.time_within(kernel, inputs, repeats, limit))?)
     }
 
     /// Measures the adapter.

@@ -230,7 +230,7 @@ export class Tensor {
   #number;
   #device;
 
-  constructor(key, engine, device, { held, shape, dtype }) {
+  constructor(key, engine, device, { held, shape, dtype } = {}) {
     if (key !== OURS) throw usage("Tensor", "tensors are made by `engine.tensor` and by calls with `resident`");
     this.#engine = engine;
     this.#device = device;
@@ -279,6 +279,26 @@ export async function inputs(operator, shape, options = {}, seed = 1) {
   await init();
   return byName(call(() => wasm.inputs(operator, shape, text, seed)), hostTensor);
 }
+
+const withoutNulls = (object) => Object.fromEntries(Object.entries(object).filter(([, value]) => value !== null));
+
+/** An object as one writes it. */
+const literal = (object) => `{${Object.entries(object).map(([name, value]) => ` ${name}: ${JSON.stringify(value)}`)} }`;
+
+export async function mask(expression, options) {
+  const { q, k, block = 64, batch = 0, head = 0, picture = 512, tables = {} } = only(options, MASK_OPTIONS);
+  for (const [name, value, least] of [["q", q, 1], ["k", k, 1], ["block", block, 1], ["batch", batch, 0], ["head", head, 0], ["picture", picture, 1]]) {
+    if (!Number.isInteger(value) || value < least || value > MOST_POSITIONS) {
+      throw usage(name, `expected a whole number from ${least} to ${MOST_POSITIONS}, got ${value}`);
+    }
+  }
+  const entries = Object.entries(tables).map(([name, tensor]) => hostEntry(name, tensor));
+  await init();
+  return call(() => wasm.mask(String(expression), q, k, block, batch, head, picture, entries));
+}
+
+const MASK_OPTIONS = ["q", "k", "block", "batch", "head", "picture", "tables"];
+const MOST_POSITIONS = 2 ** 24;
 
 // ---- a device
 
@@ -377,6 +397,65 @@ export class Engine {
     const { variant } = only(planOptions, ["variant"]);
     const text = optionsText(options);
     return JSON.parse(this.#call((device) => device.plan_shape(operator, shape, text, variant)));
+  }
+
+  async check(options) {
+    const given = only(options, ["operator", "cases", "random", "seed", "variant", "onCase", "signal"]);
+    const { operator, cases = "", random, seed = 1, variant, onCase, signal } = given;
+    seedOf(seed);
+    if (random !== undefined) seedOf(random);
+    const list = JSON.parse(this.#call(() => wasm.cases(operator, String(cases), random, seed, variant)));
+    const summary = { passed: 0, failed: 0, skipped: 0, cases: [] };
+    for (const one of list) {
+      await turn();
+      if (signal?.aborted) break;
+      const result = await this.#examine(one, variant, signal);
+      if (result === undefined) break;
+      summary[result.status] += 1;
+      summary.cases.push(result);
+      onCase?.(result, summary.cases.length, list.length);
+    }
+    return summary;
+  }
+
+  /** Tries the variants on a case; nothing if that was cut short. */
+  async #examine({ operator, name, seed }, only, signal) {
+    const started = performance.now();
+    const options = seed === undefined ? { operator, cases: name } : { operator, random: 1, seed };
+    const result = { operator, name, problem: "", status: "skipped", variants: [] };
+    const trial = this.#call(() => wasm.Trial.open(operator, name, seed));
+    try {
+      result.problem = trial.problem();
+      for (const variant of JSON.parse(trial.variants())) {
+        if (only !== undefined && variant !== only) continue;
+        await turn();
+        if (signal?.aborted) return undefined;
+        const tried = JSON.parse(await this.#settle((device) => device.try_variant(trial, variant)));
+        result.variants.push(withoutNulls(tried));
+      }
+    } finally {
+      if (!broken) trial.free();
+    }
+    const bad = result.variants.find(({ status }) => status === "failed");
+    if (bad) {
+      result.status = "failed";
+      options.variant = bad.variant;
+    } else if (result.variants.some(({ status }) => status === "passed")) {
+      result.status = "passed";
+    }
+    result.repro = `await engine.check(${literal(options)})`;
+    result.milliseconds = performance.now() - started;
+    return result;
+  }
+
+  async time(operator, shape, options, timeOptions) {
+    const { variant, seconds = 0.5 } = only(timeOptions, ["variant", "seconds"]);
+    const text = optionsText(options);
+    return JSON.parse(await this.#settle((device) => device.time(operator, shape, text, variant, Number(seconds))));
+  }
+
+  async roofline() {
+    return JSON.parse(await this.#settle((device) => device.roofline()));
   }
 
   destroy() {

@@ -75,7 +75,7 @@ fn stored(tensor: &HostTensor, port: Option<&Port>) -> Result<HostTensor, Failur
 }
 
 /// The tensors of a call that reads their elements.
-fn whole(tensors: Vec<(String, Given)>) -> Result<Vec<(String, HostTensor)>, Failure> {
+pub(crate) fn whole(tensors: Vec<(String, Given)>) -> Result<Vec<(String, HostTensor)>, Failure> {
     let whole = |(name, given)| match given {
         Given::Host(tensor) => Ok((name, tensor)),
         Given::Shape(..) | Given::Held(_) => {

@@ -2,10 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use foveal::{
-    AdapterChoice, Constraints, DeviceTensor, Engine, Input, Kernel, Options, Port, PortRole, SelfCheck,
+    AdapterChoice, Constraints, DeviceTensor, Engine, ErrorKind, Input, Kernel, Options, Port, PortRole,
+    SelfCheck,
 };
 use foveal_kernels::{HostTensor, operator, operators};
 use js_sys::{Array, Promise};
@@ -17,6 +21,12 @@ use crate::describe::{described, describes};
 use crate::failure::Failure;
 use crate::kernels::{Kernels, key};
 use crate::tensors::{Given, given, held_to_page, options, to_page, zeros};
+use crate::trial::Trial;
+
+/// What timed inputs are drawn from. The values do not change the time.
+const INPUTS_SEED: u64 = 7;
+/// How many samples a time is made of.
+const SAMPLES: RangeInclusive<usize> = 5..=60;
 
 /// A device, its kernels, and the tensors that the page holds on it.
 ///
@@ -52,7 +62,6 @@ enum Ready {
 #[wasm_bindgen]
 impl Device {
     /// Opens a device. `subgroups` says that it will have them, although wgpu does not ask for them.
-    #[must_use]
     pub fn open(low_power: bool, self_check: bool, subgroups: bool) -> Promise {
         promise(async move {
             let options = Options {
@@ -98,7 +107,6 @@ impl Device {
     }
 
     /// Settles when the device is lost, with why.
-    #[must_use]
     pub fn lost(&self) -> Promise {
         let engine = self.inner.engine.clone();
         promise(async move { Ok(Failure::from(engine.lost().await).into()) })
@@ -113,7 +121,6 @@ impl Device {
     }
 
     /// Copies tensors to the device and holds them.
-    #[must_use]
     pub fn hold(&self, tensors: &Array) -> Promise {
         let inner = Rc::clone(&self.inner);
         let tensors = given(tensors);
@@ -133,7 +140,6 @@ impl Device {
     }
 
     /// Copies a held tensor to the page's memory.
-    #[must_use]
     pub fn read(&self, number: u32) -> Promise {
         let inner = Rc::clone(&self.inner);
         promise(async move {
@@ -148,7 +154,6 @@ impl Device {
     }
 
     /// Runs a problem; its outputs stay on the device if `resident`.
-    #[must_use]
     pub fn run(
         &self,
         operator_name: String,
@@ -166,6 +171,57 @@ impl Device {
         })
     }
 
+    /// Tries a variant on a case; the answer is JSON.
+    pub fn try_variant(&self, trial: &Trial, variant: String) -> Promise {
+        let inner = Rc::clone(&self.inner);
+        let trial = Arc::clone(&trial.inner);
+        promise(async move {
+            let inputs: Vec<(&str, &HostTensor)> =
+                trial.inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+            let problem = &*trial.case.problem;
+            let tried = inner.engine.try_variant(problem, &inputs, &trial.expected, &variant).await;
+            // What the whole device suffers from is no result of the variant's.
+            match tried.error {
+                Some(error) if error.kind() == ErrorKind::DeviceLost => Err(error.into()),
+                _ => Ok(crate::trial::tried(&tried).into()),
+            }
+        })
+    }
+
+    /// Times a problem by its sizes; the answer is JSON.
+    pub fn time(
+        &self,
+        operator_name: String,
+        shape: String,
+        options_text: String,
+        variant: Option<String>,
+        seconds: f64,
+    ) -> Promise {
+        let inner = Rc::clone(&self.inner);
+        promise(async move {
+            let problem = operator(&operator_name)?.problem_of_shape(&shape, &options(&options_text)?)?;
+            let constraints = constraints(variant);
+            let plan = inner.engine.plan_with(&*problem, &constraints)?;
+            let kernel = match constraints.variant {
+                Some(_) => inner.engine.prepare_exact(&plan).await?,
+                None => inner.engine.prepare(&plan).await?,
+            };
+            let inputs = problem.random_inputs(INPUTS_SEED);
+            let inputs: Vec<(&str, &HostTensor)> =
+                inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+            let limit = Duration::try_from_secs_f64(seconds)
+                .map_err(|_| Failure::usage("seconds", format!("expected a duration, got {seconds}")))?;
+            let timings = inner.engine.time_within(&kernel, &inputs, SAMPLES, limit).await?;
+            Ok(crate::explain::timings(kernel.plan(), &timings).into())
+        })
+    }
+
+    /// Measures the device; the answer is JSON.
+    pub fn roofline(&self) -> Promise {
+        let inner = Rc::clone(&self.inner);
+        promise(async move { Ok(crate::explain::roofline(&inner.engine.measure().await?).into()) })
+    }
+
     /// How a problem would run, as JSON.
     ///
     /// # Errors
@@ -180,7 +236,7 @@ impl Device {
         let plan = || -> Result<String, Failure> {
             let tensors = described(given(tensors)?, |number, name| self.inner.stand_in(number, name))?;
             let problem = operator(operator_name)?.problem(&options(options_text)?, &tensors)?;
-            let plan = self.inner.engine.plan_with(&*problem, &constraints(variant.as_deref()))?;
+            let plan = self.inner.engine.plan_with(&*problem, &constraints(variant))?;
             Ok(crate::explain::plan(&plan))
         };
         Ok(plan()?)
@@ -199,7 +255,7 @@ impl Device {
     ) -> Result<String, JsValue> {
         let plan = || -> Result<String, Failure> {
             let problem = operator(operator_name)?.problem_of_shape(shape, &options(options_text)?)?;
-            let plan = self.inner.engine.plan_with(&*problem, &constraints(variant.as_deref()))?;
+            let plan = self.inner.engine.plan_with(&*problem, &constraints(variant))?;
             Ok(crate::explain::plan(&plan))
         };
         Ok(plan()?)
@@ -321,7 +377,7 @@ impl Inner {
         let problem = operator(&call.operator)?.problem(&options, &whole)?;
         check_read(&problem.ports(), &options, &whole)?;
         drop(whole);
-        let plan = self.engine.plan_with(&*problem, &constraints(call.variant.as_deref()))?;
+        let plan = self.engine.plan_with(&*problem, &constraints(call.variant.clone()))?;
         let kernel = match call.variant {
             Some(_) => self.engine.prepare_exact(&plan).await?,
             None => self.engine.prepare(&plan).await?,
@@ -359,8 +415,9 @@ fn check_read(
     }
 }
 
-fn constraints(variant: Option<&str>) -> Constraints {
-    variant.map_or_else(Constraints::default, Constraints::variant)
+/// Take this variant or fail.
+fn constraints(variant: Option<String>) -> Constraints {
+    Constraints { variant, ..Constraints::default() }
 }
 
 /// A promise of the page's for a future of ours.

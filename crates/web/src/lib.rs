@@ -9,8 +9,14 @@ mod device;
 mod explain;
 mod failure;
 mod kernels;
+mod mask;
+mod shaders;
 mod tensors;
+mod trial;
 
 pub use describe::{inputs, recipes, reference};
 pub use device::Device;
 pub use failure::on_panic;
+pub use mask::mask;
+pub use shaders::case_shaders;
+pub use trial::{Trial, cases};
