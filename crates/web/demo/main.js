@@ -35,16 +35,15 @@ session.open();
 /** For tests, and for the curious. */
 window.foveal = {
   session,
-  destroy: () => session.call("destroy"),
+  destroy: () => session.call("destroy").catch(() => {}),
 };
 
 function verdict(state, word, ...more) {
-  const name = session.info?.name;
   $("verdict").dataset.state = state;
   $("verdict-word").textContent = word;
   $("verdict-more").replaceChildren(...more);
   $("pill").dataset.state = state;
-  $("pill-text").textContent = state === "good" || state === "bad" ? `${name}: ${state === "good" ? "right" : "wrong"}` : word;
+  $("pill-text").textContent = word;
 }
 
 /** Runs a small case of each operator, then the parts that start by themselves. */
@@ -69,6 +68,7 @@ async function first() {
 }
 
 function judge({ cases, failed }) {
+  performance.mark("first checked result");
   const { name } = session.info;
   const variants = cases.flatMap((one) => one.variants).filter((variant) => variant.status !== "skipped");
   const errors = variants.map((variant) => variant.relRmse).filter(Number.isFinite);
@@ -82,8 +82,9 @@ function judge({ cases, failed }) {
   verdict(
     "good",
     `Right on ${name}`,
-    make("strong", {}, `${tiny(worst)} off`),
-    ` the 64-bit reference at most (relative RMSE), ${variants.length} kernel variant${variants.length === 1 ? "" : "s"} checked.`,
+    "Largest relative error ",
+    make("strong", {}, tiny(worst)),
+    ` against a 64-bit reference, over ${variants.length} kernel variant${variants.length === 1 ? "" : "s"}.`,
     software ? " This adapter is software: timings on this page are those of your CPU." : "",
   );
 }
@@ -102,13 +103,14 @@ function banners({ again }) {
   const show = (kind, ...content) => place.replaceChildren(make("div", { class: "banner", "data-kind": kind }, ...content));
   const open = () => make("button", { type: "button", class: "small", onclick: () => session.open({ byUser: true }) }, "Open again");
   if (session.state === "lost") {
-    const words = make("div", {}, make("strong", {}, "The GPU was lost."), again ? "Opening it again by itself." : `It was lost twice. ${session.error.message}`);
+    const words = make("div", {}, make("strong", {}, "The GPU was lost."), again ? "Opening it again by itself." : "It was lost a second time, so this page waits for you. Other pages or the driver may be the cause.");
     show("bad", words, ...(again ? [] : [open()]));
   } else if (session.state === "none") {
     const words = make("div", {}, make("strong", {}, missing().what), make("ul", {}, ...missing().how.map((line) => make("li", {}, line))));
     show("warn", words, open());
   } else if (session.state === "ready" && place.childElementCount > 0) {
-    show("good", make("div", {}, make("strong", {}, "The GPU is open again."), "Everything on this page can be used."));
+    const close = make("button", { type: "button", class: "small", onclick: () => place.replaceChildren() }, "Close");
+    show("good", make("div", {}, make("strong", {}, "The GPU is open again."), "Everything on this page can be used."), close);
   }
 }
 

@@ -47,7 +47,7 @@ export function plot(place, { xs, lines, crossings }) {
     root.append(svg("line", { class: "grid", x1: margin.left, x2: width - margin.right, y1: at, y2: at }));
     root.append(svg("text", { x: margin.left - 8, y: at + 4, "text-anchor": "end" }, unit(10 ** power)));
   }
-  const skip = xs.length > 6 && width < 560 ? 2 : 1;
+  const skip = (width - margin.left - margin.right) / (xs.length - 1) < 50 ? 2 : 1;
   for (const [index, value] of xs.entries()) {
     const at = x(value);
     root.append(svg("line", { class: "grid", x1: at, x2: at, y1: margin.top, y2: height - margin.bottom }));
@@ -77,9 +77,11 @@ export function plot(place, { xs, lines, crossings }) {
   }
   for (const { group, name, x: left, y: top } of labels) group.append(svg("text", { class: "name", x: left, y: top }, name));
 
+  for (const { x: at, y: ms } of crossings) {
+    root.append(svg("line", { class: "drop", x1: x(at), x2: x(at), y1: y(ms) + 6, y2: height - margin.bottom }));
+  }
   for (const [index, { x: at, y: ms, text }] of crossings.entries()) {
     const [left, top] = [x(at), y(ms)];
-    root.append(svg("line", { class: "drop", x1: left, x2: left, y1: top + 6, y2: height - margin.bottom }));
     root.append(svg("circle", { class: "cross", cx: left, cy: top, r: 6 }));
     const end = left > width * 0.55;
     root.append(svg("text", { class: "cross-name", x: left + (end ? -6 : 6), y: height - margin.bottom - 10 - index * 18, "text-anchor": end ? "end" : "start" }, text));

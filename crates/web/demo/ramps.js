@@ -16,14 +16,17 @@ export function property(name) {
 
 export const mix = (a, b, share) => a.map((value, index) => value + (b[index] - value) * share);
 
-/** 256 colours, three bytes each: the least weight is the page's ground, the largest stands out most. */
+/** A colour as one word of an `ImageData`, whose bytes are red, green, blue and opacity. */
+export const word = ([red, green, blue]) => ((255 << 24) | (Math.round(blue) << 16) | (Math.round(green) << 8) | Math.round(red)) >>> 0;
+
+/** 256 colours as words: the least weight is the page's ground, the largest stands out most. */
 export function ramp() {
   const stops = (document.documentElement.dataset.scheme === "dark" ? INFERNO : PAPER).map(rgb);
-  const table = new Uint8Array(256 * 3);
+  const table = new Uint32Array(256);
   for (let index = 0; index < 256; index += 1) {
     const at = (index / 255) * (stops.length - 1);
     const low = Math.min(Math.floor(at), stops.length - 2);
-    table.set(mix(stops[low], stops[low + 1], at - low).map(Math.round), index * 3);
+    table[index] = word(mix(stops[low], stops[low + 1], at - low));
   }
   return table;
 }

@@ -35,8 +35,14 @@ export class Remote {
     };
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.close({ kind: "internal", message: event.message || "the worker could not be started" });
+      const error = { kind: "internal", message: event.message || "the worker could not be started" };
+      this.close(error);
+      onEvent("lost", error);
     };
+  }
+
+  get closed() {
+    return Boolean(this.#closed);
   }
 
   /** Calls a method of the worker. `transfer` lists buffers that are moved and not copied. */

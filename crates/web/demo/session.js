@@ -45,7 +45,7 @@ export class Session extends EventTarget {
 
   /** A call that needs no device. It has a worker of its own and so never waits for the device. */
   compute(method, args, options) {
-    this.#pictures ??= new Remote(WORKER);
+    if (!this.#pictures || this.#pictures.closed) this.#pictures = new Remote(WORKER);
     return this.#pictures.call(method, args, options);
   }
 
@@ -72,6 +72,7 @@ export class Session extends EventTarget {
   }
 
   #lost(error) {
+    if (this.state !== "ready") return;
     this.error = error;
     this.#remote.close({ ...error, kind: "device-lost" });
     const again = !this.#retried;

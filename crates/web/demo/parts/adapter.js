@@ -69,7 +69,7 @@ export function mountAdapter(session) {
 }
 
 function outcome({ status, relRmse, reason }) {
-  if (status === "passed") return make("span", { class: "mark passed" }, relRmse === undefined ? "right" : `right, ${tiny(relRmse)} off`);
+  if (status === "passed") return make("span", { class: "mark passed" }, relRmse === undefined ? "right" : `right, error ${tiny(relRmse)}`);
   if (status === "refused") return make("span", { class: "mark failed" }, "wrong here: not used");
   if (status === "failed") return make("span", { class: "mark failed", title: reason }, "wrong");
   return make("span", { class: "mark skipped" }, reason ? `cannot run: ${reason}` : "cannot run here");
@@ -80,6 +80,7 @@ function rows(list) {
 }
 
 function describe(info) {
+  $("adapter-more").hidden = false;
   $("adapter-name").textContent = info.name || "Unnamed adapter";
   const facts = [["backend", info.backend], ["vendor", info.vendor], ["kind", info.kind]].filter(([, value]) => value);
   for (const [key, name, format] of MAIN) {
@@ -99,7 +100,8 @@ function words(name) {
 
 function absent() {
   $("adapter-name").textContent = "No adapter";
-  $("adapter-facts").replaceChildren();
-  $("adapter-features").replaceChildren(make("span", { class: "quiet" }, "none: there is no WebGPU here"));
+  $("adapter-facts").replaceChildren(make("p", { class: "quiet" }, "WebGPU is missing; what to do about it stands at the top of the page."));
+  $("adapter-more").hidden = true;
+  $("variants").tBodies[0].replaceChildren(make("tr", {}, make("td", { colspan: "3", class: "quiet" }, "None can run without a GPU.")));
   $("roofline-note").textContent = "Nothing to measure without a GPU.";
 }

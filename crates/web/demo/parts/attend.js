@@ -14,9 +14,11 @@ export function mountAttention(session) {
   let query = 0;
   let key = -1;
   let busy = null;
+  let frame = 0;
+  const matrices = [];
 
   document.addEventListener("colours", () => weights && drawAll());
-  new ResizeObserver(() => weights && drawMatrix()).observe($("attention"));
+  new ResizeObserver(() => matrices[head] && drawMatrix()).observe($("attention"));
   heat.addEventListener("pointermove", point);
   heat.addEventListener("pointerdown", point);
   heat.addEventListener("pointerleave", () => {
@@ -49,20 +51,20 @@ export function mountAttention(session) {
         : (one) => session.compute("reference", { operator: "attention", problem: one });
       const compute = async () => {
         const matrix = onDevice ? await call(problems[0]) : await expected;
-        weights = Float32Array.from(matrix.o.data);
-        drawAll();
+        weights = matrix.o.data;
+        await drawAll();
         return call(problems[1]);
       };
       const result = await (onDevice ? session.exclusive("attention", compute) : compute());
       const model = off(result.o.data, stored.data);
       if (!onDevice) {
-        judge(line, model < 1e-4, "Computed by the reference on your CPU", `: ${tiny(model)} off the model's own output.`);
+        judge(line, model < 1e-4, "Computed by the reference on your CPU", `: relative error ${tiny(model)} against the model's own output.`);
         return;
       }
       line.textContent = "Computed on your GPU; the CPU is checking it.";
       const error = off(weights, (await expected).o.data);
       const right = error < 1e-4 && model < 1e-4;
-      judge(line, right, right ? "Computed on your GPU and right" : "Computed on your GPU and wrong", `: ${tiny(error)} off the CPU reference, ${tiny(model)} off the model's own output.`);
+      judge(line, right, right ? "Computed on your GPU and right" : "Computed on your GPU and wrong", `: relative error ${tiny(error)} against the CPU reference, ${tiny(model)} against the model's own output.`);
     } catch (error) {
       line.textContent = problem(error);
     }
@@ -100,20 +102,18 @@ export function mountAttention(session) {
 
   // Pictures.
 
-  const matrices = [];
-
-  function drawAll() {
+  async function drawAll() {
     const { length, heads, names } = sample;
     const table = ramp();
     for (let index = 0; index < heads; index += 1) {
       const image = new ImageData(length, length);
+      const pixels = new Uint32Array(image.data.buffer);
       const offset = index * length * length;
-      for (let at = 0; at < length * length; at += 1) {
-        const colour = Math.round(tone(weights[offset + at]) * 255) * 3;
-        image.data.set([table[colour], table[colour + 1], table[colour + 2], 255], at * 4);
-      }
+      for (let at = 0; at < length * length; at += 1) pixels[at] = table[Math.round(tone(weights[offset + at]) * 255)];
       matrices[index] ??= make("canvas", { width: length, height: length, "aria-hidden": "true" });
       matrices[index].getContext("2d").putImageData(image, 0, 0);
+      // A head at a time, so that the page stays quick.
+      await new Promise((resolve) => setTimeout(resolve));
     }
     if ($("heads").childElementCount === 0) {
       $("heads").replaceChildren(...names.map((name, index) => make("button", { type: "button", class: "head", role: "radio", onclick: () => select(index), onkeydown: arrows }, matrices[index], name)));
@@ -123,7 +123,7 @@ export function mountAttention(session) {
       head = heads - 1;
     }
     const scale = new ImageData(256, 1);
-    for (let at = 0; at < 256; at += 1) scale.data.set([table[at * 3], table[at * 3 + 1], table[at * 3 + 2], 255], at * 4);
+    new Uint32Array(scale.data.buffer).set(table);
     $("heat-scale").getContext("2d").putImageData(scale, 0, 0);
     select(head);
   }
@@ -145,15 +145,17 @@ export function mountAttention(session) {
     $("heads").children[head].focus();
   }
 
-  /** Draws the head so that each weight is a square of whole device pixels. */
+  /** Draws the head, on plain screens so that each weight is a square of whole pixels. */
   function drawMatrix() {
     const { length } = sample;
     const room = Math.min($("attention").clientWidth - 26, innerWidth > 1020 ? 560 : 720);
-    const pixels = Math.max(1, Math.floor((room * devicePixelRatio) / length));
+    // On dense screens uneven squares go unseen, and a small picture would be a pity.
+    const exact = (room * devicePixelRatio) / length;
+    const side = Math.floor(Math.max(1, devicePixelRatio < 1.5 ? Math.floor(exact) : exact) * length);
     for (const one of [canvas, cross]) {
-      one.width = pixels * length;
-      one.height = pixels * length;
-      one.style.width = `${(pixels * length) / devicePixelRatio}px`;
+      one.width = side;
+      one.height = side;
+      one.style.width = `${side / devicePixelRatio}px`;
       one.style.height = one.style.width;
     }
     const context = canvas.getContext("2d");
@@ -217,7 +219,10 @@ export function mountAttention(session) {
     const [nextQuery, nextKey] = [at(event.clientY - box.top, box.height), at(event.clientX - box.left, box.width)];
     if (nextQuery === query && nextKey === key) return;
     [query, key] = [nextQuery, nextKey];
-    show();
+    frame ||= requestAnimationFrame(() => {
+      frame = 0;
+      show();
+    });
   }
 
   function move(event) {

@@ -113,7 +113,7 @@ export function mountBench(session, { ownMask = () => document.getElementById("m
       const name = line.long[0].toUpperCase() + line.long.slice(1);
       if (ratio < 1) return `${name} is not yet faster at ${count(length)} tokens.`;
       const from = found?.below ? `from about ${count(about(found.x))} tokens on` : `already at ${count(common[0][0])} tokens`;
-      return `${name} is faster than dense ${from}, and ${three(ratio)} times as fast at ${count(length)}.`;
+      return `${name} is faster than dense ${from}, and ${three(Number(ratio.toPrecision(2)))} times as fast at ${count(length)}.`;
     });
     say(`${stopped ? "Stopped. " : ""}${sentences.join(" ")}`);
     const cut = result.lines.filter((line) => line.cut).map((line) => line.name);

@@ -79,7 +79,7 @@ export function mountCheck(session) {
   function say({ passed, failed, skipped, worst }, start) {
     const text = [`${start} `, make("span", { class: "passed" }, `${count(passed)} passed`), ", ", make("span", { class: failed > 0 ? "failed" : "" }, `${count(failed)} failed`)];
     if (skipped > 0) text.push(`, ${count(skipped)} skipped`);
-    if (worst > 0) text.push(`; at most ${tiny(worst)} off`);
+    if (worst > 0) text.push(`; largest error ${tiny(worst)}`);
     summary.replaceChildren(...text);
   }
 }
@@ -87,12 +87,12 @@ export function mountCheck(session) {
 function row({ operator, name, problem: words, status, variants, milliseconds }) {
   const tried = variants.filter((variant) => Number.isFinite(variant.relRmse));
   const worst = tried.length > 0 ? tiny(Math.max(...tried.map((variant) => variant.relRmse))) : "";
-  const detail = variants.map((variant) => `${variant.variant}: ${Number.isFinite(variant.relRmse) ? `${tiny(variant.relRmse)} off` : (variant.reason ?? variant.status)}`).join("\n");
+  const detail = variants.map((variant) => `${variant.variant}: ${Number.isFinite(variant.relRmse) ? `error ${tiny(variant.relRmse)}` : (variant.reason ?? variant.status)}`).join("\n");
   const result = status === "passed" ? `right by ${variants.filter((variant) => variant.status === "passed").length} of ${variants.length}` : status;
   return make(
     "tr",
     { title: detail, "data-status": status },
-    make("td", {}, make("code", {}, `${operator}/${name}`)),
+    make("td", {}, make("code", {}, `${operator}/${name}`), make("span", { class: "narrow", "aria-hidden": "true" }, words)),
     make("td", {}, words),
     make("td", { class: "num" }, worst),
     make("td", { class: "num" }, time(milliseconds)),
@@ -101,6 +101,6 @@ function row({ operator, name, problem: words, status, variants, milliseconds })
 }
 
 function failure({ operator, name, variants, repro }) {
-  const reasons = variants.filter((variant) => variant.status === "failed").map((variant) => `${variant.variant}: ${variant.reason ?? `${tiny(variant.relRmse)} off`}`);
+  const reasons = variants.filter((variant) => variant.status === "failed").map((variant) => `${variant.variant}: ${variant.reason ?? `error ${tiny(variant.relRmse)}`}`);
   return make("div", { class: "failure" }, make("strong", {}, `${operator}/${name} is wrong`), make("p", {}, reasons.join("; ")), make("pre", { tabindex: "0" }, repro), copyButton(() => repro, "Copy the code"));
 }
