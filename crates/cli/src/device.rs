@@ -1,11 +1,14 @@
 //! The one place that talks to the engine.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::ArgMatches;
 use foveal::{
-    AdapterChoice, AdapterInfo, Engine, ErrorKind, Kernel, Options, Roofline, SelfCheck, Timing, Timings,
+    AdapterChoice, AdapterInfo, Engine, ErrorKind, Kernel, Options, Roofline, SelfCheck, Timings, Tried,
 };
-use foveal_kernels::{AdapterProfile, Constraints, HostTensor, Name, Plan, Problem};
+use foveal_kernels::{AdapterProfile, Constraints, Expected, HostTensor, Name, Plan, Problem};
 
 use crate::args;
 use crate::failure::{one_line, usage};
@@ -132,9 +135,15 @@ impl Device {
         Ok(kernel?)
     }
 
-    /// Whether a variant failed on this adapter earlier in this run.
-    pub(crate) fn has_refused(&self, operator: &str, variant: &str) -> bool {
-        self.engine.refused(operator).contains(variant)
+    /// Runs one variant and compares its outputs with `expected`.
+    pub(crate) fn try_variant(
+        &self,
+        problem: &dyn Problem,
+        inputs: &[(&str, &HostTensor)],
+        expected: &[Expected],
+        variant: &str,
+    ) -> Tried {
+        pollster::block_on(self.engine.try_variant(problem, inputs, expected, variant))
     }
 
     /// Runs once, transfers included.
@@ -146,14 +155,15 @@ impl Device {
         Ok(pollster::block_on(self.engine.run(kernel, inputs))?)
     }
 
-    /// Measures the kernel alone.
-    pub(crate) fn time(
+    /// Measures the kernel alone, as often as `limit` allows within `repeats`.
+    pub(crate) fn time_within(
         &self,
         kernel: &Kernel,
         inputs: &[(&str, &HostTensor)],
-        timing: Timing,
+        repeats: RangeInclusive<usize>,
+        limit: Duration,
     ) -> Result<Timings> {
-        Ok(pollster::block_on(self.engine.time(kernel, inputs, timing))?)
+        Ok(pollster::block_on(self.engine.time_within(kernel, inputs, repeats, limit))?)
     }
 
     /// Measures the adapter.

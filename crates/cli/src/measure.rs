@@ -3,17 +3,14 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use foveal::{Clock, Kernel, Roofline, Timing};
+use foveal::{Clock, Kernel, Roofline};
 use foveal_kernels::{HostTensor, Problem, Rows, Work};
 
 use crate::device::Device;
-use crate::verify::{self, Checked};
+use crate::verify::Checked;
 
 /// Measurements that a median is taken of.
 pub(crate) const REPEATS: usize = 30;
-
-/// Runs before the first measurement.
-const WARM_UPS: usize = 3;
 
 /// What inputs are drawn from. The values do not change the time; a fixed seed makes the check repeatable.
 const SEED: u64 = 7;
@@ -67,7 +64,7 @@ pub(crate) fn measure(
     let inputs = problem.random_inputs(SEED);
     let inputs: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     let expected = problem.reference(&inputs, Rows::affordable(&problem.work(), SEED))?;
-    let checked = verify::check(problem, &expected, &device.run(&kernel, &inputs)?)?;
+    let checked = Checked::new(problem, &expected, &device.run(&kernel, &inputs)?)?;
     let times = if checked.passed() { Some(time(device, &kernel, &inputs, repeats, limit)?) } else { None };
     Ok(Measured { variant: kernel.plan().variant.clone(), checked, times })
 }
@@ -80,11 +77,7 @@ pub(crate) fn time(
     repeats: usize,
     limit: Duration,
 ) -> Result<Times> {
-    // The warm-up also says how long a run takes.
-    let first = device.time(kernel, inputs, Timing { warm_up: WARM_UPS, repeats: 1 })?.median();
-    let affordable = limit.as_nanos() / first.as_nanos().max(1);
-    let repeats = usize::try_from(affordable).unwrap_or(usize::MAX).clamp(3, repeats.max(3));
-    let timings = device.time(kernel, inputs, Timing { warm_up: 1, repeats })?;
+    let timings = device.time_within(kernel, inputs, 3..=repeats, limit)?;
     Ok(Times {
         median: timings.median(),
         p10: timings.quantile(0.1),

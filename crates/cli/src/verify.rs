@@ -1,99 +1,8 @@
 //! Comparing outputs with what they have to be, and saying so.
 
 use anyhow::{Result, anyhow};
-use foveal_kernels::{
-    Comparison, Expected, HostTensor, Name, Port, PortRole, Problem, TensorData, Tolerance, compare,
-};
-
-/// The comparison of all outputs of a run.
-#[derive(Clone, Debug)]
-pub(crate) struct Checked {
-    /// Each output.
-    pub(crate) outputs: Vec<Comparison>,
-}
-
-impl Checked {
-    /// Whether every output is right.
-    pub(crate) fn passed(&self) -> bool {
-        self.outputs.iter().all(|output| output.passed)
-    }
-
-    /// The largest relative error of any output.
-    pub(crate) fn rel_rmse(&self) -> f64 {
-        self.outputs.iter().map(|output| output.rel_rmse).fold(0.0, f64::max)
-    }
-
-    /// The output that is furthest off, measured by what it is allowed.
-    fn furthest(&self) -> Option<&Comparison> {
-        let strain = |output: &Comparison| {
-            let share = output.rel_rmse / output.tolerance.rel_rmse.max(f64::MIN_POSITIVE);
-            (!output.passed, share)
-        };
-        self.outputs.iter().max_by(|a, b| {
-            let (a, b) = (strain(a), strain(b));
-            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
-        })
-    }
-
-    /// The element that is furthest off: `o[0, 3, 17, 5]: got 1.5e0, expected 1.25e0`.
-    pub(crate) fn worst(&self) -> Option<String> {
-        let output = self.furthest()?;
-        let worst = output.worst.as_ref()?;
-        Some(format!("{}{worst}", output.name))
-    }
-
-    /// What is wrong, in a few words; nothing if nothing is.
-    pub(crate) fn complaint(&self) -> Option<String> {
-        let output = self.furthest().filter(|output| !output.passed)?;
-        let allowed = format!("rel RMSE {:.1e}, allowed {:.1e}", output.rel_rmse, output.tolerance.rel_rmse);
-        let what = if output.non_finite > 0 {
-            format!(
-                "{} of {} values are NaN or infinite where they must not be",
-                output.non_finite, output.compared
-            )
-        } else if let Some((head, error)) = worst_head(output) {
-            format!("head {head} has rel RMSE {error:.1e}, the whole {allowed}")
-        } else {
-            allowed
-        };
-        Some(format!("{}: {what}; {}", output.name, self.worst().unwrap_or_default()))
-    }
-}
-
-/// The head that is off while the whole hides it.
-fn worst_head(output: &Comparison) -> Option<(usize, f64)> {
-    let (head, &error) = output.per_head.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
-    (error > output.tolerance.rel_rmse && output.rel_rmse <= output.tolerance.rel_rmse)
-        .then_some((head, error))
-}
-
-/// Compares `actual` with `expected`, each output within the problem's own tolerance.
-pub(crate) fn check(
-    problem: &dyn Problem,
-    expected: &[Expected],
-    actual: &[(Name, HostTensor)],
-) -> Result<Checked> {
-    check_within(expected, actual, |output| problem.tolerance(output))
-}
-
-/// Compares `actual` with `expected`.
-pub(crate) fn check_within(
-    expected: &[Expected],
-    actual: &[(Name, HostTensor)],
-    tolerance: impl Fn(&str) -> Tolerance,
-) -> Result<Checked> {
-    let outputs = expected
-        .iter()
-        .map(|expected| {
-            let (_, actual) = actual
-                .iter()
-                .find(|(name, _)| *name == expected.name)
-                .ok_or_else(|| anyhow!("the run gave no output `{}`", expected.name))?;
-            Ok(compare(expected, actual, tolerance(&expected.name))?)
-        })
-        .collect::<Result<_>>()?;
-    Ok(Checked { outputs })
-}
+pub(crate) use foveal_kernels::Checked;
+use foveal_kernels::{Expected, HostTensor, Name, Port, PortRole, TensorData};
 
 /// Takes out the values that are NaN in the reference itself, which nothing can be compared with. Returns how many they
 /// were.
@@ -178,6 +87,8 @@ pub(crate) fn non_finite(tensor: &HostTensor) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use foveal_kernels::Tolerance;
+
     use super::*;
 
     fn expected(values: &[f64]) -> Expected {
@@ -199,8 +110,8 @@ mod tests {
             let data = TensorData::F32(vec![1.0, f32::NAN, third]);
             vec![("o".into(), HostTensor::new(vec![3], data).unwrap())]
         };
-        assert!(check_within(&outputs, &actual(3.0), tolerance).unwrap().passed());
-        let wrong = check_within(&outputs, &actual(4.0), tolerance).unwrap();
+        assert!(Checked::within(&outputs, &actual(3.0), tolerance).unwrap().passed());
+        let wrong = Checked::within(&outputs, &actual(4.0), tolerance).unwrap();
         assert!(wrong.complaint().unwrap().contains("o[2]: got 4.000000e0, expected 3.000000e0"));
     }
 

@@ -31,8 +31,8 @@ impl fmt::Display for AdapterInfo {
 ///
 /// Starting every driver takes tenths of a second. No adapter is not an error here: the list is empty.
 pub async fn adapters() -> Vec<AdapterInfo> {
-    let mut found = enumerate(Tier::Primary).await;
-    found.extend(enumerate(Tier::Gl).await);
+    let mut found = enumerate(Tier::Primary, false).await;
+    found.extend(enumerate(Tier::Gl, false).await);
     sort(&mut found);
     let infos = found.iter().enumerate();
     infos.map(|(index, found)| AdapterInfo { index, profile: found.profile.clone() }).collect()
@@ -57,7 +57,23 @@ enum Tier {
     Gl,
 }
 
-async fn enumerate(tier: Tier) -> Vec<Found> {
+#[cfg(target_family = "wasm")]
+async fn enumerate(tier: Tier, low_power: bool) -> Vec<Found> {
+    if tier == Tier::Gl {
+        return Vec::new();
+    }
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::BROWSER_WEBGPU;
+    let power_preference =
+        if low_power { wgpu::PowerPreference::LowPower } else { wgpu::PowerPreference::HighPerformance };
+    // A page is given one adapter and no list.
+    let options = wgpu::RequestAdapterOptions { power_preference, ..wgpu::RequestAdapterOptions::default() };
+    let adapter = wgpu::Instance::new(descriptor).request_adapter(&options).await;
+    adapter.map(found).into_iter().collect()
+}
+
+#[cfg(not(target_family = "wasm"))]
+async fn enumerate(tier: Tier, _low_power: bool) -> Vec<Found> {
     let tier = if tier == Tier::Primary { wgpu::Backends::PRIMARY } else { wgpu::Backends::GL };
     let backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all()) & tier;
     if backends.is_empty() {
@@ -70,13 +86,12 @@ async fn enumerate(tier: Tier) -> Vec<Found> {
     let can_compute = |adapter: &wgpu::Adapter| {
         adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
     };
-    adapters
-        .filter(can_compute)
-        .map(|adapter| {
-            let profile = profile(&adapter.get_info(), adapter.features(), &adapter.limits());
-            Found { adapter, profile }
-        })
-        .collect()
+    adapters.filter(can_compute).map(found).collect()
+}
+
+fn found(adapter: wgpu::Adapter) -> Found {
+    let profile = profile(&adapter.get_info(), adapter.features(), &adapter.limits());
+    Found { adapter, profile }
 }
 
 fn sort(found: &mut [Found]) {
@@ -94,26 +109,28 @@ fn sort(found: &mut [Found]) {
 
 /// The adapter of choice.
 async fn choose(choice: &AdapterChoice) -> Result<Found, Error> {
+    let low_power = *choice == AdapterChoice::LowPower;
     let wanted = match choice {
         AdapterChoice::Name(name) => Some((name.clone(), "adapter")),
         AdapterChoice::Auto => std::env::var("FOVEAL_ADAPTER")
             .ok()
             .filter(|name| !name.is_empty())
             .map(|name| (name, "environment variable FOVEAL_ADAPTER")),
-        AdapterChoice::Index(_) => None,
+        AdapterChoice::Index(_) | AdapterChoice::LowPower => None,
     };
     let matches = |found: &Found| match &wanted {
         Some((name, _)) => found.profile.name.to_lowercase().contains(&name.to_lowercase()),
+        None if low_power => found.profile.kind == AdapterKind::Integrated,
         None => !found.is_software(),
     };
-    let mut all = enumerate(Tier::Primary).await;
+    let mut all = enumerate(Tier::Primary, low_power).await;
     sort(&mut all);
     if !matches!(choice, AdapterChoice::Index(_))
         && let Some(index) = all.iter().position(&matches)
     {
         return Ok(all.swap_remove(index));
     }
-    all.extend(enumerate(Tier::Gl).await);
+    all.extend(enumerate(Tier::Gl, false).await);
     sort(&mut all);
     let none = |what: &str, expected: String| {
         let names: Vec<String> = all.iter().map(|found| found.profile.key()).collect();

@@ -77,7 +77,7 @@ impl Engine {
         options: Options,
     ) -> Result<Self, Error> {
         let gpu = Gpu::borrowed(device, queue, options.wait_limit);
-        gpu.probe()?;
+        gpu.probe_now()?;
         Ok(Self::with_gpu(gpu, options, false))
     }
 
@@ -151,6 +151,12 @@ impl Engine {
     pub fn refused(&self, operator: &str) -> BTreeSet<String> {
         let refused = lock(&self.shared.refused);
         refused.keys().filter(|(op, _)| *op == operator).map(|(_, variant)| variant.clone()).collect()
+    }
+
+    /// Why the device was lost, once it is. A host that opened the device itself is told first: this is then ready only
+    /// after the engine noticed.
+    pub async fn lost(&self) -> Error {
+        self.shared.gpu.lost().await
     }
 
     /// Bytes of GPU memory that the engine holds for later use.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use foveal_kernels::Place;
+
 /// What went wrong, as a value: nothing in this crate panics on a caller's mistake, a full card or a lost device.
 ///
 /// The message names the argument at fault, what was expected and what came. Programs tell causes apart by
@@ -18,6 +20,7 @@ struct Inner {
     kind: ErrorKind,
     argument: String,
     message: String,
+    place: Option<Place>,
 }
 
 /// The causes of an [`Error`].
@@ -50,7 +53,9 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, argument: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { inner: Box::new(Inner { kind, argument: argument.into(), message: message.into() }) }
+        Self {
+            inner: Box::new(Inner { kind, argument: argument.into(), message: message.into(), place: None }),
+        }
     }
 
     pub(crate) fn usage(argument: impl Into<String>, message: impl Into<String>) -> Self {
@@ -96,6 +101,12 @@ impl Error {
         &self.inner.argument
     }
 
+    /// Of errors in expressions: where in the text.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        self.inner.place
+    }
+
     /// Whether the fault lies with a variant's shaders, so that another variant may do better. What the caller did,
     /// what the whole device suffers from and limits that a plan should have known are no reason to try the next one.
     pub(crate) fn is_the_variants(&self) -> bool {
@@ -124,7 +135,9 @@ impl From<foveal_kernels::Error> for Error {
         let text = error.to_string();
         let message =
             text.strip_prefix(error.argument()).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&text);
-        Self::new(kind, error.argument(), message)
+        let mut new = Self::new(kind, error.argument(), message);
+        new.inner.place = error.place();
+        new
     }
 }
 

@@ -9,33 +9,35 @@ use foveal_kernels::Limits;
 
 use crate::Error;
 use crate::error::ErrorKind;
-use crate::scope::scoped;
+use crate::scope::{Caught, scoped};
 
 /// A device and its queue.
 #[derive(Debug)]
 pub(crate) struct Gpu {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
-    /// Why the device was lost, once it is. Only the engine's own devices tell by callback.
-    lost: Arc<OnceLock<String>>,
+    /// Only the engine's own devices tell by callback.
+    lost: Arc<Lost>,
     wait_limit: Duration,
 }
 
 impl Gpu {
     /// A device of the engine's own: loss is recorded, and errors outside scopes are logged where wgpu would panic.
     pub(crate) fn own(device: wgpu::Device, queue: wgpu::Queue, wait_limit: Duration) -> Self {
-        let lost = Arc::new(OnceLock::new());
+        let lost = Arc::new(Lost::default());
         let record = Arc::clone(&lost);
         device.set_device_lost_callback(move |reason, message| {
             let message =
                 if message.is_empty() { format!("{reason:?}") } else { format!("{reason:?}: {message}") };
             log::debug!("device lost: {message}");
-            // The first reason is the cause; nobody needs the second.
-            let _ = record.set(message);
+            record.set(message);
         });
-        device.on_uncaptured_error(Arc::new(|error| {
-            log::error!("wgpu, outside of the engine's calls: {error}");
-        }));
+        // A browser reports such errors in its console, and wgpu 30 panics on internal ones on their way to a handler.
+        if cfg!(not(target_family = "wasm")) {
+            device.on_uncaptured_error(Arc::new(|error| {
+                log::error!("wgpu, outside of the engine's calls: {error}");
+            }));
+        }
         Self { device, queue, lost, wait_limit }
     }
 
@@ -46,13 +48,40 @@ impl Gpu {
 
     /// An error if the device is known to be lost. Costs nothing.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        self.lost.get().map_or(Ok(()), |reason| Err(Error::lost(format!("the device was lost: {reason}"))))
+        self.lost.reason.get().map_or(Ok(()), |reason| Err(lost_error(reason)))
+    }
+
+    /// Waits until the device is known to be lost.
+    pub(crate) async fn lost(&self) -> Error {
+        lost_error(&self.lost.wait().await)
     }
 
     /// An error if the device is lost, whoever opened it. wgpu raises nothing when objects are created on a lost
-    /// device, but does not map them: a request that is turned down at once tells.
-    pub(crate) fn probe(&self) -> Result<(), Error> {
+    /// device, but does not map them: a request that is turned down tells.
+    pub(crate) async fn probe(&self) -> Result<(), Error> {
+        if cfg!(not(target_family = "wasm")) {
+            return self.probe_now();
+        }
         self.check()?;
+        let (mapped, buffer, caught) = self.map_probe();
+        let full = is_full(&caught.check("probe").await);
+        let answer = mapped.wait().await;
+        let ((), _) = scoped(&self.device, || buffer.unmap());
+        self.judge_probe(answer || full)
+    }
+
+    /// [`Gpu::probe`] without waiting: native backends turn requests down at once, a browser has only told if the device
+    /// was lost a while ago.
+    pub(crate) fn probe_now(&self) -> Result<(), Error> {
+        self.check()?;
+        let (mapped, buffer, caught) = self.map_probe();
+        let answer = mapped.get();
+        let ((), _) = scoped(&self.device, || buffer.unmap());
+        let full = matches!(caught.check_now("probe"), Ok(result) if is_full(&result));
+        self.judge_probe(answer != Some(false) || full)
+    }
+
+    fn map_probe(&self) -> (Arc<Signal>, wgpu::Buffer, Caught) {
         let mapped = Arc::new(Signal::default());
         let signal = Arc::clone(&mapped);
         let descriptor = wgpu::BufferDescriptor {
@@ -61,32 +90,49 @@ impl Gpu {
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         };
-        let (answer, caught) = scoped(&self.device, || {
+        let (buffer, caught) = scoped(&self.device, || {
             let buffer = self.device.create_buffer(&descriptor);
             buffer.map_async(wgpu::MapMode::Read, .., move |result| signal.set(result.is_ok()));
-            let answer = mapped.get();
-            buffer.unmap();
-            answer
+            buffer
         });
-        let full =
-            matches!(caught.check_now("probe"), Ok(Err(error)) if error.kind() == ErrorKind::OutOfMemory);
-        if answer != Some(false) || full {
+        (mapped, buffer, caught)
+    }
+
+    fn judge_probe(&self, alive: bool) -> Result<(), Error> {
+        if alive {
             return Ok(());
         }
-        let _ = self.lost.set("it maps buffers no more".to_owned());
+        self.lost.set("it maps buffers no more".to_owned());
         self.check()
     }
 
     /// What went wrong, if the device's loss is what is behind `error`.
-    pub(crate) fn explain(&self, error: Error) -> Error {
-        self.probe().err().filter(|cause| cause.kind() == ErrorKind::DeviceLost).unwrap_or(error)
+    pub(crate) async fn explain(&self, error: Error) -> Error {
+        self.probe().await.err().filter(|cause| cause.kind() == ErrorKind::DeviceLost).unwrap_or(error)
     }
 
-    /// Waits until a submission is done. Natively this blocks the thread that polls the future; a browser's event loop
-    /// does the waiting there.
-    pub(crate) fn wait(&self, index: &wgpu::SubmissionIndex) -> Result<(), Error> {
+    /// [`Gpu::explain`] of a result.
+    pub(crate) async fn explained<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        match result {
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.explain(error).await),
+        }
+    }
+
+    /// [`Gpu::explain`] without waiting.
+    pub(crate) fn explain_now(&self, error: Error) -> Error {
+        self.probe_now().err().filter(|cause| cause.kind() == ErrorKind::DeviceLost).unwrap_or(error)
+    }
+
+    /// Waits until a submission is done. Natively this blocks the thread that polls the future; in a browser, whose event
+    /// loop waits, it is everything that was submitted until now.
+    pub(crate) async fn wait(&self, index: &wgpu::SubmissionIndex) -> Result<(), Error> {
         if cfg!(target_family = "wasm") {
-            return Ok(());
+            let done = Arc::new(Signal::default());
+            let signal = Arc::clone(&done);
+            self.queue.on_submitted_work_done(move || signal.set(true));
+            done.wait().await;
+            return self.check();
         }
         // One wait to the end. Waiting in steps, to look for something else in between, is not safe: wgpu-core 30
         // panics if a wait times out while another thread's poll finds the queue empty.
@@ -97,12 +143,12 @@ impl Gpu {
         match catch_unwind(AssertUnwindSafe(|| self.device.poll(poll))) {
             Ok(Ok(_)) => self.check(),
             Ok(Err(wgpu::PollError::Timeout)) | Err(_) => {
-                self.probe()?;
+                self.probe_now()?;
                 let message = format!("it has not finished within {:?}, the wait limit", self.wait_limit);
                 Err(Error::new(ErrorKind::Timeout, "device", message))
             }
             Ok(Err(wgpu::PollError::WrongSubmissionIndex(..))) => {
-                self.probe()?;
+                self.probe_now()?;
                 Err(Error::new(ErrorKind::Driver, "device", "it did not accept the work"))
             }
         }
@@ -170,7 +216,9 @@ impl Gpu {
         });
         let read = async {
             caught.check("mapping a buffer").await?;
-            self.wait(&filled)?;
+            if cfg!(not(target_family = "wasm")) {
+                self.wait(&filled).await?;
+            }
             // The wait has run the callback. If it has not, the device went away, and waiting would be forever.
             let answer = if cfg!(target_family = "wasm") { Some(mapped.wait().await) } else { mapped.get() };
             if answer != Some(true) {
@@ -185,11 +233,52 @@ impl Gpu {
                 .map_err(|error| Error::new(ErrorKind::Driver, "mapping a buffer", error.to_string()))?;
             Ok(view.to_vec())
         };
-        let bytes = read.await.map_err(|error| self.explain(error));
+        let bytes = self.explained(read.await).await;
         let ((), caught) = scoped(&self.device, || buffer.unmap());
         // The bytes are there or the error is; that unmapping a lost buffer fails as well is not news.
         let _ = caught.check("unmapping a buffer").await;
         bytes
+    }
+}
+
+fn lost_error(reason: &str) -> Error {
+    Error::lost(format!("the device was lost: {reason}"))
+}
+
+/// Whether a call failed for want of memory.
+fn is_full(result: &Result<(), Error>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == ErrorKind::OutOfMemory)
+}
+
+/// Why a device was lost, once it is.
+#[derive(Debug, Default)]
+struct Lost {
+    reason: OnceLock<String>,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl Lost {
+    fn set(&self, reason: String) {
+        // The first reason is the cause; nobody needs the second.
+        let _ = self.reason.set(reason);
+        for waker in std::mem::take(&mut *lock(&self.waiting)) {
+            waker.wake();
+        }
+    }
+
+    async fn wait(&self) -> String {
+        std::future::poll_fn(|context| {
+            // The lock is taken first, so that a loss cannot come between the look and the waker.
+            let mut waiting = lock(&self.waiting);
+            if let Some(reason) = self.reason.get() {
+                return Poll::Ready(reason.clone());
+            }
+            if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                waiting.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
     }
 }
 

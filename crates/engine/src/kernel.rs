@@ -209,7 +209,7 @@ impl Kernel {
         let (groups, caught) = scoped(device, make);
         // A browser tells later; there, the error comes out when the work is submitted.
         if let Ok(result) = caught.check_now("binding tensors") {
-            result.map_err(|error| self.inner.shared.gpu.explain(error))?;
+            result.map_err(|error| self.inner.shared.gpu.explain_now(error))?;
         }
         // wgpu knows buffers by number within an instance, and panics on a number that it never gave out.
         let groups = groups.unwrap_or_else(|_| {
@@ -228,6 +228,17 @@ impl Kernel {
         groups: &Groups,
         timestamps: Option<(&wgpu::QuerySet, u32)>,
     ) {
+        self.record_runs(encoder, groups, 1, timestamps);
+    }
+
+    /// The same `runs` times over.
+    pub(crate) fn record_runs(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        groups: &Groups,
+        runs: usize,
+        timestamps: Option<(&wgpu::QuerySet, u32)>,
+    ) {
         if self.inner.passes.is_empty() && timestamps.is_none() {
             return;
         }
@@ -238,7 +249,9 @@ impl Kernel {
             end_of_pass_write_index: Some(index + 1),
         });
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label, timestamp_writes });
-        self.dispatch(&mut pass, groups);
+        for _ in 0..runs {
+            self.dispatch(&mut pass, groups);
+        }
     }
 
     fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>, groups: &Groups) {

@@ -46,13 +46,15 @@ mod run;
 mod scope;
 mod self_check;
 mod store;
+mod tensor;
 mod timing;
+mod trial;
 mod trusted;
 
 pub use foveal_kernels::{
-    self as kernels, AdapterKind, AdapterProfile, Comparison, Constraints, Dtype, Expected, HostTensor,
-    Operator, Plan, Port, PortRole, Problem, Rates, Rejected, Rows, TensorData, Tolerance, Work, compare,
-    operator, operators,
+    self as kernels, AdapterKind, AdapterProfile, Checked, Comparison, Constraints, Dtype, Expected,
+    HostTensor, Operator, Place, Plan, Port, PortRole, Problem, Rates, Rejected, Rows, TensorData, Tolerance,
+    Work, compare, operator, operators,
 };
 pub use foveal_shaders as shaders;
 /// The graphics API, in the version that buffers and encoders have to come from.
@@ -65,4 +67,6 @@ pub use error::{Error, ErrorKind};
 pub use kernel::{Kernel, SelfCheckReport};
 pub use options::{AdapterChoice, Options, SelfCheck};
 pub use roofline::Roofline;
+pub use tensor::{DeviceTensor, Input};
 pub use timing::{Clock, Timing, Timings};
+pub use trial::{Status, Tried};

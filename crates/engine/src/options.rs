@@ -78,6 +78,8 @@ pub enum AdapterChoice {
     Index(usize),
     /// The first whose name contains this text, upper or lower case.
     Name(String),
+    /// The first that is integrated, or what a browser takes for saving power; as [`AdapterChoice::Auto`] if there is none.
+    LowPower,
 }
 
 /// Whether a variant has to prove itself on this adapter and driver before it is used.

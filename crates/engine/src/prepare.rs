@@ -74,13 +74,13 @@ impl Engine {
             let report = self.check_variant(plan, &pipelines).await?;
             Ok((pipelines, report))
         };
-        trusted.await.map_err(|error| {
-            let error = shared.gpu.explain(error);
-            if error.is_the_variants() {
-                shared.refuse(plan, &error);
-            }
-            error
-        })
+        let trusted = shared.gpu.explained(trusted.await).await;
+        if let Err(error) = &trusted
+            && error.is_the_variants()
+        {
+            shared.refuse(plan, error);
+        }
+        trusted
     }
 
     async fn finish(
@@ -91,15 +91,14 @@ impl Engine {
         report: SelfCheckReport,
     ) -> Result<Kernel, Error> {
         let gpu = &self.shared.gpu;
-        let kernel =
-            self.assemble(plan, pipelines, refused, report).await.map_err(|error| gpu.explain(error))?;
+        let kernel = gpu.explained(self.assemble(plan, pipelines, refused, report).await).await?;
         // Creating objects on a lost device raises nothing, so success has to be confirmed.
-        gpu.probe()?;
+        gpu.probe().await?;
         Ok(kernel)
     }
 
     /// The pipelines of the plan's passes, in order.
-    async fn compile(&self, plan: &Plan) -> Result<Vec<Arc<Pipeline>>, Error> {
+    pub(crate) async fn compile(&self, plan: &Plan) -> Result<Vec<Arc<Pipeline>>, Error> {
         let Shared { gpu, pipelines, options, stored, .. } = &*self.shared;
         let compiler = self.shared.compiler();
         let mut compiled = Vec::with_capacity(plan.passes.len());

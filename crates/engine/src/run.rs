@@ -53,7 +53,7 @@ impl Engine {
             }
             Ok(outputs)
         };
-        run.await.map_err(|error| self.shared.gpu.explain(error))
+        self.shared.gpu.explained(run.await).await
     }
 
     /// A buffer that holds `tensor` as storage type `dtype`, to be bound to kernels.
@@ -69,7 +69,7 @@ impl Engine {
     ) -> Result<wgpu::Buffer, Error> {
         let bytes = tensor.to_bytes(dtype);
         let buffer = self.buffer(label, bytes.len() as u64).await?;
-        self.shared.gpu.write(&buffer, 0, &bytes).await.map_err(|error| self.shared.gpu.explain(error))?;
+        self.shared.gpu.explained(self.shared.gpu.write(&buffer, 0, &bytes).await).await?;
         Ok(buffer)
     }
 
@@ -81,8 +81,10 @@ impl Engine {
     pub async fn buffer(&self, label: &str, size_bytes: u64) -> Result<wgpu::Buffer, Error> {
         let Shared { gpu, profile, .. } = &*self.shared;
         let buffer = gpu.buffer(label, size_bytes, STORAGE, &profile.limits).await;
+        let buffer = gpu.explained(buffer).await?;
         // Creating objects on a lost device raises nothing, so success has to be confirmed.
-        buffer.and_then(|buffer| gpu.probe().map(|()| buffer)).map_err(|error| gpu.explain(error))
+        gpu.probe().await?;
+        Ok(buffer)
     }
 
     /// The dense tensor of `shape` and `dtype` at the beginning of `source`, a whole buffer or a slice, once the work
@@ -110,7 +112,7 @@ impl Engine {
             return Err(Error::usage("source", message));
         }
         let bytes = self.read_bytes(Binding { size_bytes, ..source }).await;
-        let bytes = bytes.map_err(|error| self.shared.gpu.explain(error))?;
+        let bytes = self.shared.gpu.explained(bytes).await?;
         Ok(HostTensor::from_bytes(shape.to_vec(), &bytes, dtype)?)
     }
 
@@ -154,11 +156,22 @@ impl Engine {
         kernel: &'k Kernel,
         inputs: &[(&str, &HostTensor)],
     ) -> Result<Uploaded<'k>, Error> {
+        self.upload_some(kernel, inputs, |_| false).await
+    }
+
+    /// The inputs on the device, but for those that are `elsewhere`.
+    pub(crate) async fn upload_some<'k>(
+        &self,
+        kernel: &'k Kernel,
+        inputs: &[(&str, &HostTensor)],
+        elsewhere: impl Fn(&str) -> bool,
+    ) -> Result<Uploaded<'k>, Error> {
         let Shared { gpu, pool, profile, .. } = &*self.shared;
         gpu.check()?;
         check_names(kernel.plan(), inputs)?;
         let mut tensors = Vec::new();
-        for port in kernel.plan().ports.iter().filter(|port| port.role == PortRole::Input) {
+        let wanted = |port: &&Port| port.role == PortRole::Input && !elsewhere(&port.name);
+        for port in kernel.plan().ports.iter().filter(wanted) {
             let argument = || format!("tensor `{}`", port.name);
             let Some((_, tensor)) = inputs.iter().find(|(name, _)| *name == port.name) else {
                 return Err(Error::usage(argument(), format!("not given; {} is expected", describe(port))));
@@ -207,7 +220,7 @@ fn is_dense(port: &Port) -> bool {
 }
 
 /// What is read back is dense; an output with gaps can only be bound.
-fn check_dense(port: &Port) -> Result<(), Error> {
+pub(crate) fn check_dense(port: &Port) -> Result<(), Error> {
     if is_dense(port) {
         return Ok(());
     }

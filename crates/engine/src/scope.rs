@@ -29,13 +29,18 @@ enum Scope {
 /// moves between threads, or a host with scopes of its own on the same device, is not disturbed.
 pub(crate) fn scoped<T>(device: &wgpu::Device, call: impl FnOnce() -> T) -> (T, Caught) {
     let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+    // wgpu 30 panics when it reads an internal error from a browser. Left to the browser's console, such an error leaves an
+    // invalid object behind, whose first use is a validation error.
+    let internal =
+        cfg!(not(target_family = "wasm")).then(|| device.push_error_scope(wgpu::ErrorFilter::Internal));
     let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
     let value = call();
     // Popped innermost first; that is also the order in which causes are looked for, because running out of memory
     // leaves invalid objects behind, and what they raise is a consequence.
-    let scopes: [Popped; 3] = [Box::pin(memory.pop()), Box::pin(internal.pop()), Box::pin(validation.pop())];
-    (value, Caught { scopes: Box::new(scopes.map(Scope::Waiting)) })
+    let memory = Scope::Waiting(Box::pin(memory.pop()));
+    let internal = internal.map_or(Scope::Known(None), |scope| Scope::Waiting(Box::pin(scope.pop())));
+    let validation = Scope::Waiting(Box::pin(validation.pop()));
+    (value, Caught { scopes: Box::new([memory, internal, validation]) })
 }
 
 impl Caught {

@@ -1,8 +1,10 @@
 //! Measuring how long a kernel takes.
 
-use std::time::{Duration, Instant};
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use foveal_kernels::HostTensor;
+use web_time::Instant;
 
 use crate::groups::Groups;
 use crate::run::bindings;
@@ -72,7 +74,10 @@ impl Timings {
 }
 
 /// Runs that are shorter than this are submitted several at a time, so that the host's clock sees more than noise.
-const SHORTEST_SUBMISSION: Duration = Duration::from_millis(4);
+///
+/// A browser's clocks, the device's included, tick in tenths of a millisecond, and asking takes about one.
+const SHORTEST_SUBMISSION: Duration =
+    Duration::from_millis(if cfg!(target_family = "wasm") { 25 } else { 4 });
 const MOST_RUNS_PER_SUBMISSION: usize = 256;
 
 /// Device timestamps are believed if they account for at least this share of the host's time where submissions are long
@@ -106,7 +111,27 @@ impl Engine {
             let groups = kernel.make_groups(&kernel.resolve(&bindings(&tensors))?)?;
             self.measure_groups(kernel, &groups, timing).await
         };
-        time.await.map_err(|error| self.shared.gpu.explain(error))
+        self.shared.gpu.explained(time.await).await
+    }
+
+    /// As [`Engine::time`], as often as `limit` allows after a warm-up, within `repeats`.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    pub async fn time_within(
+        &self,
+        kernel: &Kernel,
+        inputs: &[(&str, &HostTensor)],
+        repeats: RangeInclusive<usize>,
+        limit: Duration,
+    ) -> Result<Timings, Error> {
+        // The warm-up also says how long a run takes.
+        let first = self.time(kernel, inputs, Timing { warm_up: 1, repeats: 1 }).await?.median();
+        let affordable = limit.as_nanos() / first.as_nanos().max(1);
+        let affordable = usize::try_from(affordable).unwrap_or(usize::MAX);
+        let repeats = affordable.clamp(*repeats.start(), (*repeats.end()).max(*repeats.start()));
+        let warm_up = if affordable > 10 { 3 } else { 1 };
+        self.time(kernel, inputs, Timing { warm_up, repeats }).await
     }
 
     async fn measure_groups(
@@ -120,19 +145,31 @@ impl Engine {
         for _ in 0..timing.warm_up.max(1) {
             last = self.host_time(kernel, groups, 1).await?;
         }
+        let mut runs = runs_within(SHORTEST_SUBMISSION, last);
+        if cfg!(target_family = "wasm") {
+            // Of a short run, most of the time is a browser's answer.
+            while runs > 1 && runs < MOST_RUNS_PER_SUBMISSION {
+                let together = self.host_time(kernel, groups, runs).await?;
+                if together >= SHORTEST_SUBMISSION {
+                    break;
+                }
+                runs = (runs * 4).min(MOST_RUNS_PER_SUBMISSION);
+            }
+        }
         let mut samples = Vec::with_capacity(timing.repeats);
         if let Some(queries) = &queries {
+            // Where the device's clock is fine, one run is enough.
+            let runs = if cfg!(target_family = "wasm") { runs } else { 1 };
             for _ in 0..timing.repeats {
-                samples.push(self.sample(kernel, groups, queries).await?);
+                samples.push(self.sample(kernel, groups, runs, queries).await?);
             }
             if let Some(samples) = credible(&samples) {
+                let divisor = u32::try_from(runs).unwrap_or(1);
+                let samples = samples.into_iter().map(|sample| sample / divisor).collect();
                 return Ok(Timings { samples, clock: Clock::Device });
             }
             log::debug!("timestamps of {} disagree with the host's clock", self.profile.key());
         }
-        let runs = SHORTEST_SUBMISSION.as_nanos() / last.as_nanos().max(1) + 1;
-        let runs =
-            usize::try_from(runs).map_or(MOST_RUNS_PER_SUBMISSION, |runs| runs.min(MOST_RUNS_PER_SUBMISSION));
         let mut times = Vec::with_capacity(timing.repeats);
         if runs == 1 && samples.len() == timing.repeats {
             times.extend(samples.iter().map(|sample| sample.host));
@@ -154,6 +191,7 @@ impl Engine {
     ) -> Result<Duration, Error> {
         let gpu = &self.shared.gpu;
         let record = |encoder: &mut wgpu::CommandEncoder| {
+            // A pass a run, as a host would record them.
             for _ in 0..runs {
                 kernel.record(encoder, groups, None);
             }
@@ -161,20 +199,26 @@ impl Engine {
         };
         let started = Instant::now();
         let index = gpu.submit("foveal.time", record).await?;
-        gpu.wait(&index)?;
+        gpu.wait(&index).await?;
         Ok(started.elapsed())
     }
 
-    async fn sample(&self, kernel: &Kernel, groups: &Groups, queries: &Queries) -> Result<Sample, Error> {
+    async fn sample(
+        &self,
+        kernel: &Kernel,
+        groups: &Groups,
+        runs: usize,
+        queries: &Queries,
+    ) -> Result<Sample, Error> {
         let gpu = &self.shared.gpu;
         let record = |encoder: &mut wgpu::CommandEncoder| {
-            kernel.record(encoder, groups, Some((&queries.set, 0)));
+            kernel.record_runs(encoder, groups, runs, Some((&queries.set, 0)));
             encoder.resolve_query_set(&queries.set, 0..2, &queries.resolved, 0);
             Ok(())
         };
         let started = Instant::now();
         let index = gpu.submit("foveal.time", record).await?;
-        gpu.wait(&index)?;
+        gpu.wait(&index).await?;
         let host = started.elapsed();
         let bytes = self.read_bytes((&queries.resolved).into()).await?;
         let tick =
@@ -211,6 +255,12 @@ struct Queries {
     set: wgpu::QuerySet,
     resolved: wgpu::Buffer,
     nanoseconds_per_tick: f64,
+}
+
+/// How many runs of a length fill a duration.
+fn runs_within(duration: Duration, run: Duration) -> usize {
+    let runs = duration.as_nanos() / run.as_nanos().max(1) + 1;
+    usize::try_from(runs).map_or(MOST_RUNS_PER_SUBMISSION, |runs| runs.min(MOST_RUNS_PER_SUBMISSION))
 }
 
 /// The device's times, if they can be true: each present, none longer than the host waited, and for runs that take long

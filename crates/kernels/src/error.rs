@@ -9,6 +9,16 @@ pub struct Error {
     kind: ErrorKind,
     argument: String,
     message: String,
+    place: Option<Place>,
+}
+
+/// Where in an expression's text something is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The first wrong character, counted from 0. At the end of the text where something is missing there.
+    pub column: usize,
+    /// How many characters are wrong, at least 1.
+    pub length: usize,
 }
 
 /// What sort of thing went wrong.
@@ -28,22 +38,22 @@ pub enum ErrorKind {
 impl Error {
     /// The input `argument` makes no sense: `message` says what was expected and what came.
     pub fn invalid(argument: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Invalid, argument: argument.into(), message: message.into() }
+        Self { kind: ErrorKind::Invalid, argument: argument.into(), message: message.into(), place: None }
     }
 
     /// The input `argument` asks for something this version does not do.
     pub fn unsupported(argument: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Unsupported, argument: argument.into(), message: message.into() }
+        Self { kind: ErrorKind::Unsupported, argument: argument.into(), message: message.into(), place: None }
     }
 
     /// The adapter limit `limit` is in the way.
     pub fn limit(limit: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Limit, argument: limit.into(), message: message.into() }
+        Self { kind: ErrorKind::Limit, argument: limit.into(), message: message.into(), place: None }
     }
 
     /// A fault of ours, in the part named `part`.
     pub fn internal(part: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Internal, argument: part.into(), message: message.into() }
+        Self { kind: ErrorKind::Internal, argument: part.into(), message: message.into(), place: None }
     }
 
     /// The option `argument` is `got`, which is none of `words`; the message names the one that was probably meant.
@@ -51,6 +61,18 @@ impl Error {
         let meant = crate::expr::closest(got, words.iter().copied());
         let meant = meant.map_or(String::new(), |meant| format!("; did you mean `{meant}`?"));
         Self::invalid(argument, format!("expected one of {}, got `{got}`{meant}", words.join(", ")))
+    }
+
+    /// With the place of an expression's text that is at fault.
+    #[must_use]
+    pub(crate) fn at(self, place: Option<Place>) -> Self {
+        Self { place, ..self }
+    }
+
+    /// Of errors in expressions: where.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        self.place
     }
 
     /// What sort of error this is.

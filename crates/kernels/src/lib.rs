@@ -17,6 +17,7 @@
 mod adapter;
 pub mod attention;
 pub mod block_mask;
+mod checked;
 mod choose;
 mod compare;
 mod cost;
@@ -35,9 +36,10 @@ mod storage;
 mod tensor;
 
 pub use adapter::{AdapterKind, AdapterProfile, Features, Limits, Rates};
+pub use checked::Checked;
 pub use compare::{Comparison, Expected, Tolerance, Worst, compare};
 pub use dtype::Dtype;
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, Place};
 pub use layout::{Layout, Strides};
 pub use operator::{
     Case, Constraints, Operator, OptionSpec, Problem, Recipe, Rows, VariantInfo, Work, operator, operators,

@@ -150,7 +150,13 @@ impl Rows {
     /// All rows if the problem is small enough for the reference to take well under a second, a sample if not.
     #[must_use]
     pub fn affordable(work: &Work, seed: u64) -> Self {
-        if work.flops <= 2e9 { Self::All } else { Self::Sample { count: 512, seed } }
+        Self::within(work, 2e9, 512, seed)
+    }
+
+    /// All rows if the problem takes at most `flops` operations, about `count` of them if it takes more.
+    #[must_use]
+    pub fn within(work: &Work, flops: f64, count: usize, seed: u64) -> Self {
+        if work.flops <= flops { Self::All } else { Self::Sample { count, seed } }
     }
 }
 

@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::ArgMatches;
+use foveal::{Status, Tried};
 use foveal_kernels::{Case, ErrorKind, Expected, HostTensor, Name, Operator, Problem, Rows, Tolerance};
 use serde_json::{Map, Value, json};
 
 use crate::args;
 use crate::commands::{Verdict, plan};
 use crate::device::{Choice, Device};
-use crate::failure::{one_line, suggestion, unknown, usage};
+use crate::failure::{one_line, single_line, suggestion, unknown, usage};
 use crate::io;
 use crate::job::{Job, NoJob, check_variant, operators_of};
 use crate::options;
@@ -41,31 +42,6 @@ struct Prepared {
     problem: Arc<dyn Problem>,
     inputs: Vec<(Name, HostTensor)>,
     expected: Vec<Expected>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Status {
-    Passed,
-    Failed,
-    Skipped,
-}
-
-impl Status {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Passed => "passed",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-        }
-    }
-}
-
-/// What came of one variant.
-struct Tried {
-    variant: String,
-    status: Status,
-    checked: Option<Checked>,
-    reason: Option<String>,
 }
 
 /// What came of one item.
@@ -243,13 +219,8 @@ fn examine(item: &Item, device: Option<&Device>, variant: Option<&str>, adapter:
         Some(device) => on_device(&prepared, device, variant),
         None => vec![against_reference(&prepared)],
     };
-    let status = |wanted| tried.iter().any(|tried| tried.status == wanted);
     let mut row = row(Status::Skipped, None);
-    row.status = match (status(Status::Failed), status(Status::Passed)) {
-        (true, _) => Status::Failed,
-        (false, true) => Status::Passed,
-        (false, false) => Status::Skipped,
-    };
+    row.status = Status::of_all(tried.iter().map(|tried| tried.status));
     if row.status == Status::Skipped {
         row.reason = tried.first().and_then(|tried| tried.reason.clone());
     }
@@ -323,9 +294,15 @@ fn against_reference(prepared: &Prepared) -> Tried {
             .iter()
             .map(|output| Ok((output.name.clone(), output.to_tensor()?)))
             .collect::<Result<_>>()?;
-        verify::check_within(&prepared.expected, &outputs, |_| GOLDEN_ROUNDING)
+        Ok(Checked::within(&prepared.expected, &outputs, |_| GOLDEN_ROUNDING)?)
     };
-    tried("reference".into(), checked())
+    let checked: Result<Checked> = checked();
+    let (status, reason) = match &checked {
+        Ok(checked) if checked.passed() => (Status::Passed, None),
+        Ok(checked) => (Status::Failed, checked.complaint()),
+        Err(error) => (Status::Failed, Some(format!("could not be computed: {}", one_line(error)))),
+    };
+    Tried::new("reference", status, checked.ok(), reason)
 }
 
 fn on_device(prepared: &Prepared, device: &Device, only: Option<&str>) -> Vec<Tried> {
@@ -337,38 +314,11 @@ fn on_device(prepared: &Prepared, device: &Device, only: Option<&str>) -> Vec<Tr
         .map(|variant| variant.name)
         .filter(|name| only.is_none_or(|only| only == *name))
         .map(|name| {
-            let problem = &*prepared.problem;
-            // A variant that this adapter or problem rules out has nothing to show.
-            let plan = match device.plan(problem, Some(name)) {
-                Ok(plan) => plan,
-                Err(error) => {
-                    let refused = device.has_refused(problem.operator(), name);
-                    let status = if refused { Status::Failed } else { Status::Skipped };
-                    let reason = Some(format!("{name}: {}", one_line(&error)));
-                    return Tried { variant: name.into(), status, checked: None, reason };
-                }
-            };
-            let outcome = device
-                .prepare(&plan, true)
-                .and_then(|kernel| device.run(&kernel, &inputs))
-                .and_then(|outputs| verify::check(problem, &prepared.expected, &outputs));
-            tried(name.into(), outcome)
+            let mut tried = device.try_variant(&*prepared.problem, &inputs, &prepared.expected, name);
+            tried.reason = tried.reason.as_deref().map(single_line);
+            tried
         })
         .collect()
-}
-
-fn tried(variant: String, outcome: Result<Checked>) -> Tried {
-    match outcome.context("could not be run") {
-        Ok(checked) => Tried {
-            variant,
-            status: if checked.passed() { Status::Passed } else { Status::Failed },
-            reason: checked.complaint(),
-            checked: Some(checked),
-        },
-        Err(error) => {
-            Tried { variant, status: Status::Failed, checked: None, reason: Some(one_line(&error)) }
-        }
-    }
 }
 
 fn print(ui: Ui, item: &Item, row: &Row, width: usize) {

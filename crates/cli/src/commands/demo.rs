@@ -184,8 +184,8 @@ fn every_variant(
             }
         };
         let outputs = device.run(&kernel, &inputs)?;
-        let against_stored = verify::check(problem, &sample.stored, &outputs)?;
-        let against_reference = verify::check(problem, &reference, &outputs)?;
+        let against_stored = Checked::new(problem, &sample.stored, &outputs)?;
+        let against_reference = Checked::new(problem, &reference, &outputs)?;
         let right = against_stored.passed() && against_reference.passed();
         let times = right
             .then(|| measure::time(device, &kernel, &inputs, measure::REPEATS, VARIANT_LIMIT))
@@ -252,7 +252,7 @@ fn on_cpu(sample: &Sample, choice: &Choice, ui: Ui) -> Result<Told> {
         .iter()
         .map(|output| Ok((output.name.clone(), output.to_tensor()?)))
         .collect::<Result<_>>()?;
-    let checked = verify::check(&*sample.job.problem, &sample.stored, &outputs)?;
+    let checked = Checked::new(&*sample.job.problem, &sample.stored, &outputs)?;
     let error = checked.rel_rmse();
     let right = if checked.passed() { "yes" } else { "NO" };
     ui.line(format!("  right?     {right}: {error:.1e} off the stored output of the model (relative RMSE)"));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::ArgMatches;
-use foveal_kernels::block_mask::{BlockMask, Counts, ElementTest, Elements, Test};
+use foveal_kernels::block_mask::{BlockMask, Counts, ElementTest, Elements};
 use foveal_kernels::expr::{Classifier, Evaluator, Expr, Program, Sizes, Table, Variable, check};
 use foveal_kernels::{HostTensor, TensorData};
 use serde_json::{Value, json};
@@ -221,29 +221,15 @@ fn answer(question: &Question, test: &ElementTest<'_>) -> Result<Answer> {
     let samples = SAMPLES / shown.len().max(1);
     let list = |head: usize| -> Result<List> {
         let one = mask.list(0, head)?;
-        let visible = match one.test() {
-            Test::Bits => visible_share(&one),
-            _ => one.visible_share(samples, &mut |b, _, q, k| test(b, head, q, k)),
-        };
+        let visible = one.visible_share_of_bits();
+        let visible =
+            visible.unwrap_or_else(|| one.visible_share(samples, &mut |b, _, q, k| test(b, head, q, k)));
         Ok(List { batch: 0, head, counts: one.counts(), visited: one.density(), visible })
     };
     let lists = shown.map(list).collect::<Result<_>>()?;
     let elements_took = start.elapsed();
     let by_classes = by_classes.counts();
     Ok(Answer { mask, by_classes, exact, classes_took, elements_took, lists })
-}
-
-/// The share of elements that are visible, by the bits.
-#[expect(clippy::cast_precision_loss, reason = "a share")]
-fn visible_share(list: &BlockMask) -> f64 {
-    let grid = list.grid();
-    let mut seen: u64 = list.bits().unwrap_or_default().iter().map(|word| u64::from(word.count_ones())).sum();
-    for row in 0..grid.rows() {
-        let queries = grid.queries(row..row + 1).len();
-        let keys = |&block: &u32| grid.keys(block as usize..block as usize + 1).len();
-        seen += (queries * list.row(row).1.iter().map(keys).sum::<usize>()) as u64;
-    }
-    seen as f64 / (grid.q_len as f64 * grid.kv_len as f64)
 }
 
 fn total(lists: &[List]) -> Counts {

@@ -90,7 +90,7 @@ fn check(job: &Job, inputs: &[(&str, &HostTensor)], done: &Done) -> Result<(Chec
     let rows = Rows::affordable(&job.problem.work(), 0);
     let mut expected: Vec<Expected> = job.problem.reference(inputs, rows)?;
     let aside = verify::set_nan_aside(&mut expected);
-    Ok((verify::check(&*job.problem, &expected, &done.outputs)?, aside))
+    Ok((Checked::new(&*job.problem, &expected, &done.outputs)?, aside))
 }
 
 fn report(

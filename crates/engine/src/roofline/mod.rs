@@ -92,7 +92,7 @@ impl Engine {
     /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory),
     /// [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost), [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
     pub async fn measure(&self) -> Result<Roofline, Error> {
-        self.measure_all().await.map_err(|error| self.shared.gpu.explain(error))
+        self.shared.gpu.explained(self.measure_all().await).await
     }
 
     async fn measure_all(&self) -> Result<Roofline, Error> {

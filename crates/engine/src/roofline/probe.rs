@@ -1,10 +1,11 @@
 //! Running one kernel of the roofline.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foveal_kernels::{AdapterKind, Dtype, ParamValue};
 use foveal_shaders::{BindingKind, Library, Request, UniformLayout};
+use web_time::Instant;
 
 use crate::binding::Binding;
 use crate::pipeline::Pipeline;
@@ -176,7 +177,7 @@ impl<'e> Probe<'e> {
             Ok(())
         };
         let index = gpu.submit(&self.label, dispatch).await?;
-        gpu.wait(&index)?;
+        gpu.wait(&index).await?;
         Ok(started.elapsed())
     }
 
@@ -206,7 +207,7 @@ impl Engine {
         }
         // Nothing of this is to be measured.
         let index = self.shared.gpu.submit(label, |_| Ok(())).await?;
-        self.shared.gpu.wait(&index)?;
+        self.shared.gpu.wait(&index).await?;
         Ok(buffer)
     }
 }

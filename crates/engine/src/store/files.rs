@@ -1,7 +1,7 @@
 //! Reading and writing small files.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// The user's cache directory for Foveal, if there is one.
@@ -45,6 +45,7 @@ pub(crate) fn write(path: &Path, parts: &[&[u8]]) {
 
 #[cfg(not(target_family = "wasm"))]
 fn try_write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    use std::io::Write;
     let dir = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir)?;
     let mut file = tempfile::Builder::new().prefix(".foveal").tempfile_in(dir)?;

@@ -40,6 +40,19 @@ impl BlockMask {
         share(visited, lists * grid.q_len * grid.kv_len)
     }
 
+    /// The share of all elements that is visible, by the bits alone; `None` if there are none or an element test counts too.
+    #[must_use]
+    pub fn visible_share_of_bits(&self) -> Option<f64> {
+        let bits = self.bits().filter(|_| self.test == Test::Bits)?;
+        let grid = self.grid;
+        let mut seen: u64 = bits.iter().map(|word| u64::from(word.count_ones())).sum();
+        for number in 0..grid.rows() {
+            let (_, _, q_block) = grid.place(number);
+            seen += self.row(number).1.iter().map(|&block| grid.area(q_block, block as usize)).sum::<u64>();
+        }
+        Some(share(seen, grid.batch * grid.heads * grid.q_len * grid.kv_len))
+    }
+
     /// The share of all elements that is visible: full blocks whole, of partial ones what their bits or, for about `samples`
     /// elements, `element(b, h, q, k)` say. Of lists that are shared, entry and head 0 are asked about.
     #[must_use]

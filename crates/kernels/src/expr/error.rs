@@ -14,18 +14,21 @@ pub struct ExprError {
     /// What was expected and what came.
     pub message: String,
     excerpt: String,
+    /// Characters of the word, number or sign at the column.
+    length: usize,
 }
 
 impl ExprError {
     /// The error `message` at `column`, counted from 1 in characters (0: nowhere in the text).
     pub fn new(column: usize, message: impl Into<String>) -> Self {
-        Self { column, message: message.into(), excerpt: String::new() }
+        Self { column, message: message.into(), excerpt: String::new(), length: 1 }
     }
 
     /// With the excerpt of `text`, the text that [`ExprError::column`] counts in.
     #[must_use]
     pub fn with_text(mut self, text: &str) -> Self {
         self.excerpt = excerpt(text, self.column);
+        self.length = token_length(text, self.column);
         self
     }
 
@@ -45,7 +48,8 @@ impl ExprError {
             let lines: Vec<String> = self.excerpt.lines().map(|line| format!("  {line}")).collect();
             format!("{self}\n{}", lines.join("\n"))
         };
-        crate::Error::invalid(argument, message)
+        let place = self.column.checked_sub(1).map(|column| crate::Place { column, length: self.length });
+        crate::Error::invalid(argument, message).at(place)
     }
 }
 
@@ -59,6 +63,12 @@ impl fmt::Display for ExprError {
 }
 
 impl std::error::Error for ExprError {}
+
+/// Characters of the word, number or sign that begins at `column`.
+fn token_length(text: &str, column: usize) -> usize {
+    let rest = text.chars().skip(column.saturating_sub(1));
+    rest.take_while(|&c| c.is_alphanumeric() || c == '_' || c == '.').count().max(1)
+}
 
 fn excerpt(text: &str, column: usize) -> String {
     let Some(place) = column.checked_sub(1) else { return String::new() };

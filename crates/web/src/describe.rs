@@ -1,0 +1,107 @@
+//! What needs no device: recipes, inputs, references.
+
+use foveal_kernels::{Dtype, HostTensor, Port, Rows, TensorData, operator, operators};
+use js_sys::Array;
+use serde_json::{Value, json};
+use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+
+use crate::failure::Failure;
+use crate::tensors::{Given, given, options, to_page, zeros};
+
+/// Named uses of the operators, as JSON.
+#[wasm_bindgen]
+#[must_use]
+pub fn recipes() -> String {
+    let recipes = operators().iter().flat_map(|operator| {
+        operator.recipes().iter().map(|recipe| {
+            let options: Value = serde_json::from_str(recipe.options).unwrap_or_default();
+            json!({
+                "operator": operator.name(), "name": recipe.name, "source": recipe.source,
+                "options": options, "shape": recipe.shape,
+            })
+        })
+    });
+    Value::from_iter(recipes).to_string()
+}
+
+/// Random inputs of a problem by its sizes.
+///
+/// # Errors
+/// As an object with `kind`, `argument` and `message`.
+#[wasm_bindgen]
+pub fn inputs(operator_name: &str, shape: &str, options_text: &str, seed: u32) -> Result<Array, JsValue> {
+    let inputs = || -> Result<Array, Failure> {
+        let problem = operator(operator_name)?.problem_of_shape(shape, &options(options_text)?)?;
+        let inputs = problem.random_inputs(seed.into());
+        Ok(inputs.iter().map(|(name, tensor)| to_page(name, tensor)).collect())
+    };
+    Ok(inputs()?)
+}
+
+/// Computes a problem in f64, from its definition.
+///
+/// # Errors
+/// As an object with `kind`, `argument` and `message`.
+#[wasm_bindgen]
+pub fn reference(operator_name: &str, options_text: &str, tensors: &Array) -> Result<Array, JsValue> {
+    let reference = || -> Result<Array, Failure> {
+        let tensors = whole(given(tensors)?)?;
+        let problem = operator(operator_name)?.problem(&options(options_text)?, &tensors)?;
+        let ports = problem.ports();
+        let read: Vec<(&str, &HostTensor)> = tensors
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor))
+            .filter(|(name, _)| ports.iter().any(|port| port.name == *name))
+            .collect();
+        problem.check_inputs(&read)?;
+        let expected = problem.reference(&read, Rows::All)?;
+        expected
+            .iter()
+            .map(|output| {
+                let whole = output.to_tensor()?;
+                let port = ports.iter().find(|port| port.name == output.name);
+                let stored = stored(&whole, port)?;
+                Ok(to_page(&output.name, &stored))
+            })
+            .collect()
+    };
+    Ok(reference()?)
+}
+
+/// The values as the port stores them.
+fn stored(tensor: &HostTensor, port: Option<&Port>) -> Result<HostTensor, Failure> {
+    let dtype = port.map_or(Dtype::F32, |port| port.dtype);
+    Ok(HostTensor::from_bytes(tensor.shape().to_vec(), &tensor.to_bytes(dtype), dtype)?)
+}
+
+/// The tensors of a call that reads their elements.
+pub(crate) fn whole(tensors: Vec<(String, Given)>) -> Result<Vec<(String, HostTensor)>, Failure> {
+    let whole = |(name, given)| match given {
+        Given::Host(tensor) => Ok((name, tensor)),
+        Given::Shape(..) | Given::Held(_) => {
+            Err(Failure::usage(format!("tensor `{name}`"), "expected its elements in `data`"))
+        }
+    };
+    tensors.into_iter().map(whole).collect()
+}
+
+/// The tensors of a call that describes a problem: zeros stand for elements that are not given.
+pub(crate) fn described(
+    tensors: Vec<(String, Given)>,
+    held: impl Fn(u32, &str) -> Result<HostTensor, Failure>,
+) -> Result<Vec<(String, HostTensor)>, Failure> {
+    let described = |(name, given): (String, Given)| {
+        let tensor = match given {
+            Given::Host(tensor) => tensor,
+            Given::Held(number) => held(number, &name)?,
+            Given::Shape(shape, dtype) => zeros(&shape, dtype)?,
+        };
+        Ok((name, tensor))
+    };
+    tensors.into_iter().map(described).collect()
+}
+
+/// Whether a tensor's elements, and not only its sizes, tell what the problem is: lists, lengths, indices.
+pub(crate) fn describes(tensor: &HostTensor) -> bool {
+    matches!(tensor.data(), TensorData::I32(_) | TensorData::U8(_))
+}
