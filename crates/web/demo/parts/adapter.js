@@ -69,7 +69,7 @@ export function mountAdapter(session) {
 }
 
 function outcome({ status, relRmse, reason }) {
-  if (status === "passed") return make("span", { class: "mark passed" }, relRmse === undefined ? "right" : `right, error ${tiny(relRmse)}`);
+  if (status === "passed") return make("span", { class: "mark passed" }, relRmse === undefined ? "right" : `right, ${tiny(relRmse)}`);
   if (status === "refused") return make("span", { class: "mark failed" }, "wrong here: not used");
   if (status === "failed") return make("span", { class: "mark failed", title: reason }, "wrong");
   return make("span", { class: "mark skipped" }, reason ? `cannot run: ${reason}` : "cannot run here");

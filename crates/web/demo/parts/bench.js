@@ -24,6 +24,7 @@ export function mountBench(session, { ownMask = () => document.getElementById("m
     button.disabled = session.state !== "ready" && !("running" in button.dataset);
     const why = $("bench-why");
     why.hidden = session.state !== "none";
+    $("bench-card").hidden = session.state === "none";
     why.textContent = "There is no GPU here to time, so the bench cannot run.";
   });
   const run = startStop(button, start, { wait: () => session.job });

@@ -14,6 +14,7 @@ export function mountCheck(session) {
     button.disabled = session.state !== "ready" && !("running" in button.dataset);
     const why = $("check-why");
     why.hidden = session.state !== "none";
+    $("check-card").hidden = session.state === "none";
     why.textContent = "The check compares a GPU with the CPU, and there is no GPU here, so it cannot run.";
   });
 
