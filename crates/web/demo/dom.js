@@ -25,7 +25,7 @@ export const count = (value) => whole.format(value);
 /** A time with its unit. */
 export function time(ms) {
   if (!Number.isFinite(ms)) return "none";
-  if (ms >= 1000) return `${three(ms / 1000)} s`;
+  if (ms >= 999.5) return `${three(ms / 1000)} s`;
   return ms >= 1 ? `${three(ms)} ms` : `${three(ms * 1000)} µs`;
 }
 

@@ -13,6 +13,9 @@ const EXAMPLES = [
   ["Disc in an image", "disc(32, 8)"],
 ];
 
+/** Masks of more pairs than this may be sampled. */
+const EXACT = 2 ** 22;
+
 /** Characters wait this long for the next one. */
 const PAUSE = 90;
 
@@ -118,7 +121,9 @@ export function mountMask(session) {
     canvas.setAttribute("aria-label", `Picture of ${picture.canonical}: ${percent(picture.density)} of pairs are visible, ${count(visited)} of ${count(blocks)} blocks are visited`);
     caption();
     draw();
-    $("mask-density").append(make("small", {}, `${three(picture.density * shown.length * shown.length)} of ${three(shown.length * shown.length)}`));
+    const pairs = shown.length * shown.length;
+    const estimated = pairs > EXACT && picture.density > 0 && picture.density < 1;
+    $("mask-density").append(make("small", {}, `${estimated ? "about " : ""}${count(picture.density * pairs)} of ${count(pairs)}`));
     buttons();
     staleTimes();
   }
