@@ -55,45 +55,40 @@ async function first() {
       return session.call("check", { operator: "attention", cases: FIRST.attention });
     });
     judge(attention);
+    session.settle();
     parts.adapter.tried(attention);
-    const drawn = parts.attention.start();
+    await parts.attention.start();
     const linear = await session.exclusive("first case", () => session.call("check", { operator: "linear", cases: FIRST.linear }));
     parts.adapter.tried(linear);
-    if (linear.failed > 0) judge(linear);
-    await drawn;
+    judge({ cases: [...attention.cases, ...linear.cases] });
     parts.adapter.measure();
   } catch (error) {
+    session.settle();
     if (error.kind !== "device-lost") verdict("bad", `Not right on ${name}`, error.message);
   }
 }
 
-function judge({ cases, failed }) {
+/** An operator is right if some variant is: those that are not fail their self-check too, and are not used. */
+function judge({ cases }) {
   performance.mark("first checked result");
   const { name } = session.info;
-  const variants = cases.flatMap((one) => one.variants).filter((variant) => variant.status !== "skipped");
-  const errors = variants.map((variant) => variant.relRmse).filter(Number.isFinite);
-  if (failed > 0 || errors.length === 0) {
-    const why = cases.flatMap((one) => one.variants).find((variant) => variant.reason)?.reason;
-    verdict("bad", `Not right on ${name}`, failed > 0 ? (why ?? "A kernel's result is off.") : (why ?? "No kernel ran."), " The check below says more.");
+  const variants = cases.flatMap((one) => one.variants.map((variant) => ({ operator: one.operator, ...variant })));
+  const right = variants.filter((variant) => variant.status === "passed");
+  const wrong = variants.filter((variant) => variant.status === "failed");
+  const broken = cases.find((one) => !one.variants.some((variant) => variant.status === "passed"));
+  if (broken || cases.length === 0) {
+    const why = broken?.variants.find((variant) => variant.reason)?.reason ?? "No case ran.";
+    verdict("bad", `Not right on ${name}`, why, " The check below says more.");
     return;
   }
-  const worst = Math.max(...errors);
-  const software = isSoftware(session.info);
-  verdict(
-    "good",
-    `Right on ${name}`,
-    "Largest relative error ",
-    make("strong", {}, tiny(worst)),
-    ` against a 64-bit reference, over ${variants.length} kernel variant${variants.length === 1 ? "" : "s"}.`,
-    software ? " This adapter is software: timings on this page are those of your CPU." : "",
-  );
-}
-
-function isSoftware({ name, kind }) {
-  return /cpu|software/i.test(kind) || /swiftshader|llvmpipe|lavapipe|basic render|warp/i.test(name);
+  const more = ["Largest relative error ", make("strong", {}, tiny(Math.max(...right.map((variant) => variant.relRmse)))), ` against a 64-bit reference, over ${right.length} kernel variant${right.length === 1 ? "" : "s"}.`];
+  for (const { operator, variant } of wrong) more.push(` The variant ${variant} of ${operator} is wrong here and is not used.`);
+  if (session.software) more.push(" This adapter is software: timings on this page are those of your CPU.");
+  verdict("good", `Right on ${name}`, ...more);
 }
 
 function absent() {
+  session.settle();
   verdict("warn", "No GPU for this page", "Masks are drawn and attention is computed by your CPU. The check and the bench need WebGPU.");
   parts.attention.start();
 }

@@ -4,6 +4,9 @@ import { Remote } from "./rpc.js";
 
 const WORKER = new URL("worker.js", import.meta.url);
 
+/** The package's module, compiled once for all workers. Without it each compiles its own. */
+const MODULE = WebAssembly.compileStreaming(fetch(new URL("package/foveal_web_bg.wasm", import.meta.url))).catch(() => undefined);
+
 /**
  * Tells `state` when it changes: `opening`, `ready`, `none` (no WebGPU or no adapter), `lost`.
  * Tells `queue` when a job begins or ends.
@@ -18,6 +21,10 @@ export class Session extends EventTarget {
   #pictures = null;
   #tail = Promise.resolve();
   #retried = false;
+  /** Resolves when the first case was checked, or cannot be. */
+  judged = new Promise((resolve) => {
+    this.settle = resolve;
+  });
 
   /** Opens the device, in a new worker, since the old one may have been left in any state. */
   async open({ byUser = false } = {}) {
@@ -29,7 +36,7 @@ export class Session extends EventTarget {
     });
     this.#remote = remote;
     try {
-      this.info = await remote.call("open", { powerPreference: "high-performance" });
+      this.info = await remote.call("open", { module: await MODULE, options: { powerPreference: "high-performance" } });
       if (remote === this.#remote && this.state === "opening") this.#tell("ready");
     } catch (error) {
       if (remote !== this.#remote) return;
@@ -38,14 +45,24 @@ export class Session extends EventTarget {
     }
   }
 
+  /** Whether the device is a CPU that acts as a GPU. */
+  get software() {
+    const { name = "", kind = "" } = this.info ?? {};
+    return /cpu|software/i.test(kind) || /swiftshader|llvmpipe|lavapipe|basic render|warp/i.test(name);
+  }
+
   /** A call to the device. */
   call(method, args, options) {
     return this.#remote.call(method, args, options);
   }
 
   /** A call that needs no device. It has a worker of its own and so never waits for the device. */
-  compute(method, args, options) {
-    if (!this.#pictures || this.#pictures.closed) this.#pictures = new Remote(WORKER);
+  async compute(method, args, options) {
+    const module = await MODULE;
+    if (!this.#pictures || this.#pictures.closed) {
+      this.#pictures = new Remote(WORKER);
+      this.#pictures.call("ready", { module }).catch(() => {});
+    }
     return this.#pictures.call(method, args, options);
   }
 

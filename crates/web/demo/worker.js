@@ -7,8 +7,8 @@ const running = new Map();
 
 const methods = {
   /** Opens a device and says what it is. */
-  async open(options) {
-    await foveal.init();
+  async open({ module, options }) {
+    await foveal.init(module);
     engine = await foveal.Engine.create(options);
     engine.lost.then((error) => postMessage({ event: "lost", value: plain(error) }));
     return described();
@@ -22,7 +22,7 @@ const methods = {
   destroy: async () => engine?.destroy(),
 
   /** What follows needs no device. */
-  ready: () => foveal.init(),
+  ready: ({ module }) => foveal.init(module),
   recipes: () => foveal.recipes(),
   mask: ({ expression, options }) => foveal.mask(expression, options),
   reference: ({ operator, problem }) => foveal.reference(operator, problem),

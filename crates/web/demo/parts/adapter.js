@@ -4,10 +4,10 @@ import { $, bytes, count, make, problem, three, tiny } from "../dom.js";
 
 /** Limits that decide what fits; the others are behind "all limits". */
 const MAIN = [
-  ["maxStorageBufferBindingSize", "largest tensor", bytes],
-  ["maxBufferSize", "largest buffer", bytes],
-  ["maxComputeWorkgroupStorageSize", "workgroup memory", bytes],
-  ["maxComputeInvocationsPerWorkgroup", "invocations a workgroup", count],
+  ["max_storage_buffer_binding_size", "largest tensor", bytes],
+  ["max_buffer_size", "largest buffer", bytes],
+  ["max_compute_workgroup_storage_size", "workgroup memory", bytes],
+  ["max_compute_invocations_per_workgroup", "invocations a workgroup", count],
 ];
 
 /** Rows that an adapter's measurements may have, kept empty until then so that nothing jumps. */
@@ -68,11 +68,11 @@ export function mountAdapter(session) {
   return { measure, tried };
 }
 
-function outcome({ status, relRmse, reason }) {
+function outcome({ variant, status, relRmse, reason }) {
   if (status === "passed") return make("span", { class: "mark passed" }, relRmse === undefined ? "right" : `right, ${tiny(relRmse)}`);
   if (status === "refused") return make("span", { class: "mark failed" }, "wrong here: not used");
-  if (status === "failed") return make("span", { class: "mark failed", title: reason }, "wrong");
-  return make("span", { class: "mark skipped" }, reason ? `cannot run: ${reason}` : "cannot run here");
+  if (status === "failed") return make("span", { class: "mark failed", title: reason }, "wrong here: not used");
+  return make("span", { class: "mark skipped" }, reason ? `cannot run: ${short(variant, reason)}` : "cannot run here");
 }
 
 function rows(list) {
@@ -93,9 +93,14 @@ function describe(info) {
   $("adapter-limits").tBodies[0].replaceChildren(...limits);
 }
 
-/** `maxBufferSize` and `max_buffer_size` as words. */
-function words(name) {
-  return name.replace(/_/g, " ").replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
+/** `max_buffer_size` as words. */
+const words = (name) => name.replace(/_/g, " ");
+
+/** The part of a reason that is about this variant and is not known from where it stands. */
+function short(variant, reason) {
+  const reasons = /none can run this problem \((.*)\)$/s.exec(reason)?.[1].split("; ") ?? [reason];
+  const own = reasons.find((one) => one.startsWith(`${variant}: `)) ?? reasons[0];
+  return own.replace(/^[\w-]+: /, "");
 }
 
 function absent() {

@@ -3,8 +3,9 @@
 import { $, count, make, problem, startStop, three, time } from "../dom.js";
 import { crossing, plot } from "../plot.js";
 
-/** A line ends before a single run would take longer than this, in milliseconds. */
+/** A line ends before a single run would take longer than this, in milliseconds; and on a CPU. */
 const LONGEST = 600;
+const LONGEST_ON_CPU = 250;
 
 const RULES = { add: { rule: "add" }, gated: { rule: "add", gate: "scalar" }, delta: { rule: "delta", gate: "scalar" } };
 
@@ -18,7 +19,8 @@ const KINDS = [
 export function mountBench(session, { ownMask = () => document.getElementById("mask-text").value.trim() } = {}) {
   const button = $("bench-run");
   const place = $("bench-plot");
-  let result = { xs: lengths(4096), lines: KINDS.map((kind) => ({ ...kind, points: [], cut: false })), done: false };
+  let frame = 0;
+  let result = { xs: lengths(128, 4096), lines: KINDS.map((kind) => ({ ...kind, points: [], cut: false })), done: false };
 
   session.addEventListener("state", () => {
     button.disabled = session.state !== "ready" && !("running" in button.dataset);
@@ -43,13 +45,15 @@ export function mountBench(session, { ownMask = () => document.getElementById("m
       width,
       calls: { dense: ["attention", {}], sparse: ["attention", { mask }], linear: ["linear", RULES[$("bench-rule").value]] },
     };
-    result = { xs: lengths(Number($("bench-max").value)), lines: KINDS.map((kind) => ({ ...kind, points: [], cut: false })), done: false };
+    const longest = session.software ? LONGEST_ON_CPU : LONGEST;
+    result = { xs: lengths(session.software ? 32 : 128, Number($("bench-max").value)), longest, lines: KINDS.map((kind) => ({ ...kind, points: [], cut: false })), done: false };
     say(session.job ? `Waiting for: ${session.job}` : "Starting");
     try {
       await session.exclusive("the bench", async () => {
         running();
         draw();
         for (const length of result.xs) {
+          if (result.lines.every((line) => line.cut)) return;
           for (const line of result.lines) {
             if (signal.aborted) return;
             await point(line, length, settings);
@@ -57,6 +61,8 @@ export function mountBench(session, { ownMask = () => document.getElementById("m
         }
       });
       result.done = true;
+      const last = Math.max(result.xs[1], ...result.lines.flatMap((line) => line.points.map(([length]) => length)));
+      result.xs = result.xs.filter((length) => length <= last);
       draw();
       conclude(signal.aborted, settings, mask);
     } catch (error) {
@@ -70,7 +76,7 @@ export function mountBench(session, { ownMask = () => document.getElementById("m
 
   async function point(line, length, { heads, width, calls }) {
     const before = line.points.at(-1);
-    if (line.cut || (before && before[1] * line.growth > LONGEST)) {
+    if (line.cut || (before && before[1] * line.growth > result.longest)) {
       line.cut = true;
       return;
     }
@@ -85,10 +91,13 @@ export function mountBench(session, { ownMask = () => document.getElementById("m
     $("bench-finding").textContent = text;
   };
 
+  /** Draws in two short turns of the page's thread. */
   function draw() {
-    const marks = result.done ? crossings() : [];
-    plot(place, { xs: result.xs, lines: result.lines, crossings: marks });
-    table();
+    frame ||= requestAnimationFrame(() => {
+      frame = 0;
+      plot(place, { xs: result.xs, lines: result.lines, crossings: result.done ? crossings() : [] });
+      setTimeout(table);
+    });
   }
 
   function crossings() {
@@ -120,9 +129,8 @@ export function mountBench(session, { ownMask = () => document.getElementById("m
     const cut = result.lines.filter((line) => line.cut).map((line) => line.name);
     const clock = dense.points[0][2].timestamps ? "the GPU's own clock" : "the page's clock";
     const notes = [`${heads} heads, ${width} wide, f32; sparse is ${mask}; medians by ${clock}, inputs and results staying on the GPU.`];
-    if (cut.length > 0) notes.push(`The line of ${cut.join(" and ")} ends where a run would take longer than ${time(LONGEST)}.`);
-    const { name = "", kind = "" } = session.info ?? {};
-    if (/cpu|software/i.test(kind) || /swiftshader|llvmpipe|lavapipe|basic render/i.test(name)) notes.push("This adapter is software: these are times of your CPU.");
+    if (cut.length > 0) notes.push(`The line of ${cut.join(" and ")} ends where a run would take longer than ${time(result.longest)}.`);
+    if (session.software) notes.push("This adapter is software: these are times of your CPU.");
     $("bench-note").textContent = notes.join(" ");
   }
 
@@ -139,9 +147,9 @@ export function mountBench(session, { ownMask = () => document.getElementById("m
   }
 }
 
-function lengths(most) {
+function lengths(least, most) {
   const list = [];
-  for (let length = 128; length <= most; length *= 2) list.push(length);
+  for (let length = least; length <= most; length *= 2) list.push(length);
   return list;
 }
 
