@@ -100,7 +100,7 @@ const words = (name) => name.replace(/_/g, " ");
 function short(variant, reason) {
   const reasons = /none can run this problem \((.*)\)$/s.exec(reason)?.[1].split("; ") ?? [reason];
   const own = reasons.find((one) => one.startsWith(`${variant}: `)) ?? reasons[0];
-  return own.replace(/^[\w-]+: /, "");
+  return own.replace(/^[\w-]+: /, "").replace(/ \(or .*\)$/, "");
 }
 
 function absent() {

@@ -128,8 +128,8 @@ export function mountBench(session, { ownMask = () => document.getElementById("m
     say(`${stopped ? "Stopped. " : ""}${sentences.join(" ")}`);
     const cut = result.lines.filter((line) => line.cut).map((line) => line.name);
     const clock = dense.points[0][2].timestamps ? "the GPU's own clock" : "the page's clock";
-    const notes = [`${heads} heads, ${width} wide, f32; sparse is ${mask}; medians by ${clock}, inputs and results staying on the GPU.`];
-    if (cut.length > 0) notes.push(`The line of ${cut.join(" and ")} ends where a run would take longer than ${time(result.longest)}.`);
+    const notes = [`${heads} head${heads === "1" ? "" : "s"}, ${width} wide, f32; sparse is ${mask}; medians by ${clock}, inputs and results staying on the GPU.`];
+    if (cut.length > 0) notes.push(`${cut.length > 1 ? "The lines of" : "The line of"} ${cut.join(", ")} end${cut.length > 1 ? "" : "s"} where a run would take longer than ${time(result.longest)}.`);
     if (session.software) notes.push("This adapter is software: these are times of your CPU.");
     $("bench-note").textContent = notes.join(" ");
   }

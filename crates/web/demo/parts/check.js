@@ -2,6 +2,9 @@
 
 import { $, copyButton, count, make, problem, startStop, time, tiny } from "../dom.js";
 
+/** Failures that are shown in full. */
+const SHOWN = 8;
+
 export function mountCheck(session) {
   const button = $("check-run");
   const body = $("check-table").tBodies[0];
@@ -52,9 +55,9 @@ export function mountCheck(session) {
         const draw = () => {
           frame = 0;
           // A few a frame: the page stays quick however fast the cases come.
-          const batch = queue.splice(0, 12);
+          const batch = queue.splice(0, 6);
           body.prepend(...batch.reverse().map(row));
-          for (const result of batch) if (result.status === "failed") $("check-failures").append(failure(result));
+          fail(batch.filter((result) => result.status === "failed"));
           bar.max = tally.total;
           bar.value = tally.done;
           if (!summary.dataset.final) say(tally, `${count(tally.done)} of ${count(tally.total)}`);
@@ -74,6 +77,15 @@ export function mountCheck(session) {
       summary.textContent = problem(error);
     } finally {
       button.disabled = session.state !== "ready";
+    }
+  }
+
+  /** The first failures in full; where everything fails, more would not help. */
+  function fail(results) {
+    const place = $("check-failures");
+    for (const result of results) {
+      if (place.childElementCount < SHOWN) place.append(failure(result));
+      else if (place.childElementCount === SHOWN) place.append(make("p", { class: "failure" }, "More cases failed; they are marked in the list below."));
     }
   }
 
