@@ -27,7 +27,7 @@ async function start(options) {
 }
 
 /** Opens the page and keeps what goes wrong and what takes long. */
-async function open(browser, { width = 1280, height = 800, scheme = "light", hash = "", density = 1 } = {}) {
+async function open(browser, { width = 1280, height = 800, scheme = "light", hash = "", density = 1, before: first } = {}) {
   const context = await browser.contexts.newContext({ viewport: { width, height }, colorScheme: scheme, deviceScaleFactor: density, reducedMotion: "reduce" });
   const page = await context.newPage();
   page.wrong = [];
@@ -37,6 +37,7 @@ async function open(browser, { width = 1280, height = 800, scheme = "light", has
     window.longTasks = [];
     new PerformanceObserver((list) => window.longTasks.push(...list.getEntries().map(({ startTime, duration }) => ({ startTime, duration })))).observe({ type: "longtask", buffered: true });
   });
+  if (first) await page.addInitScript(first);
   await page.goto(`${browser.address}/${hash}`);
   return page;
 }
@@ -290,6 +291,13 @@ describe("without WebGPU", { skip, timeout: 120_000 }, () => {
       assert.ok(await page.isDisabled(`#${part}-run`));
       assert.match(await text(page, `${part}-why`), /no GPU here/);
     }
+  });
+
+  test("a browser that has never heard of WebGPU is told where it is", async () => {
+    const other = await open(browser, { before: () => delete Navigator.prototype.gpu });
+    await ready(other);
+    assert.match(await text(other, "banners"), /This browser has no WebGPU[\s\S]*Safari/);
+    await other.context().close();
   });
 
   test("masks are drawn and attention is computed by the CPU", async () => {

@@ -10,8 +10,8 @@ import { Session } from "./session.js";
 
 const session = new Session();
 
-/** The first case of each operator: small, and with a mask or a gate. */
-const FIRST = { attention: "len_64_causal", linear: "len_65" };
+/** The first case of each operator: small, and with a mask or a gate; attention's also by its sizes. */
+const FIRST = { attention: "len_64_causal", shape: "1x2x64x64", options: { mask: "causal" }, linear: "len_65" };
 
 colours();
 const parts = {
@@ -50,14 +50,18 @@ function verdict(state, word, ...more) {
 async function first() {
   const { name } = session.info;
   try {
-    const attention = await session.exclusive("first case", () => {
-      verdict("busy", `Checking on ${name}`, "A small case of attention, by every kernel variant.");
-      return session.call("check", { operator: "attention", cases: FIRST.attention });
+    const one = { operator: "attention", cases: FIRST.attention };
+    const chosen = await session.exclusive("first case", async () => {
+      verdict("busy", `Checking on ${name}`, "A small case of attention, by the kernel variant that the engine chooses here.");
+      const { variant } = await session.call("plan", { operator: "attention", shape: FIRST.shape, options: FIRST.options });
+      return session.call("check", { ...one, variant });
     });
-    judge(attention);
+    judge(chosen);
     session.settle();
-    parts.adapter.tried(attention);
+    parts.adapter.tried(chosen);
     await parts.attention.start();
+    const attention = await session.exclusive("first case", () => session.call("check", one));
+    parts.adapter.tried(attention);
     const linear = await session.exclusive("first case", () => session.call("check", { operator: "linear", cases: FIRST.linear }));
     parts.adapter.tried(linear);
     judge({ cases: [...attention.cases, ...linear.cases] });

@@ -18,6 +18,7 @@ const methods = {
     engine.check({ ...options, signal, onCase: (result, done, total) => progress(result, done, total) }),
   time: ({ operator, shape, options, call }) => engine.time(operator, shape, options, call),
   roofline: () => engine.roofline(),
+  plan: ({ operator, shape, options }) => engine.planShape(operator, shape, options),
   attention: ({ problem }) => engine.attention(problem),
   destroy: async () => engine?.destroy(),
 
@@ -62,7 +63,7 @@ addEventListener("message", async ({ data: { id, abort, method, args } }) => {
   running.set(id, control);
   try {
     const progress = (...what) => postMessage({ id, progress: what });
-    if (!engine && ["info", "check", "time", "roofline", "attention"].includes(method)) {
+    if (!engine && ["info", "check", "time", "roofline", "plan", "attention"].includes(method)) {
       throw Object.assign(new Error("no device is open"), { kind: "no-adapter" });
     }
     await loaded;

@@ -20,6 +20,7 @@ export function mountBench(session, { ownMask = () => document.getElementById("m
   const button = $("bench-run");
   const place = $("bench-plot");
   let frame = 0;
+  let touched = false;
   let result = { xs: lengths(128, 4096), lines: KINDS.map((kind) => ({ ...kind, points: [], cut: false })), done: false };
 
   session.addEventListener("state", () => {
@@ -28,6 +29,8 @@ export function mountBench(session, { ownMask = () => document.getElementById("m
     why.hidden = session.state !== "none";
     $("bench-card").hidden = session.state === "none";
     why.textContent = "There is no GPU here to time, so the bench cannot run.";
+    // Lines on a CPU end early, where a wide window still hides little.
+    if (session.state === "ready" && session.software && !touched) $("bench-mask").selectedIndex = 0;
   });
   const run = startStop(button, start, { wait: () => session.job });
   $("bench-form").addEventListener("submit", (event) => {
@@ -35,6 +38,9 @@ export function mountBench(session, { ownMask = () => document.getElementById("m
     if (!button.disabled) run();
   });
   new ResizeObserver(() => draw()).observe(place);
+  $("bench-mask").addEventListener("change", () => {
+    touched = true;
+  });
 
   async function start(signal, running) {
     const width = $("bench-width").value;
