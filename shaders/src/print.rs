@@ -17,6 +17,8 @@ use crate::tree::{Expr, Stmt};
 pub(crate) struct Printer {
     out: String,
     indent: usize,
+    /// How many loops are around.
+    loops: usize,
 }
 
 /// Whether something was written; `String`s always take it.
@@ -151,6 +153,15 @@ impl Printer {
 
     /// A statement without the semicolon, as in the header of a `for`.
     fn statement(&mut self, statement: &Stmt) -> Result {
+        let is_loop =
+            matches!(statement.node(), Statement::Loop(_) | Statement::For(_) | Statement::While(_));
+        self.loops += usize::from(is_loop);
+        self.statement_in_place(statement)?;
+        self.loops -= usize::from(is_loop);
+        Ok(())
+    }
+
+    fn statement_in_place(&mut self, statement: &Stmt) -> Result {
         match statement.node() {
             Statement::Void => Ok(()),
             Statement::Compound(block) => self.block(block),
@@ -264,7 +275,18 @@ impl Printer {
             }
             Statement::Declaration(d) => {
                 self.attributes(&d.attributes)?;
-                self.declaration(d)
+                self.declaration(d)?;
+                match (&d.ty, &d.initializer) {
+                    // A variable is zero whenever its declaration is reached, and Chromium (156) forgets that in loops: there
+                    // it keeps what the turn before left in it.
+                    (Some(ty), None) if self.loops > 0 => {
+                        self.raw(" = ");
+                        self.ty(ty)?;
+                        self.raw("()");
+                        Ok(())
+                    }
+                    _ => Ok(()),
+                }
             }
         }
     }

@@ -208,7 +208,7 @@ export class Tensor {
   #number;
   #device;
 
-  constructor(key, engine, device, { held, shape, dtype }) {
+  constructor(key, engine, device, { held, shape, dtype } = {}) {
     if (key !== OURS) throw usage("Tensor", "tensors are made by `engine.tensor` and by calls with `resident`");
     this.#engine = engine;
     this.#device = device;

@@ -46,7 +46,8 @@ impl Toolchain {
                 let mut command = Command::new(DEBIAN_CARGO);
                 // A stable compiler that builds its own standard library has to be told that this is meant.
                 command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
-                command.env_remove("RUSTUP_TOOLCHAIN").arg("-Zbuild-std=std,panic_abort");
+                command.env_remove("RUSTUP_TOOLCHAIN");
+                command.args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]);
                 command
             }
         }
