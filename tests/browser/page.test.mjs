@@ -35,6 +35,10 @@ async function open(browser, { width = 1280, height = 800, scheme = "light", has
   page.on("pageerror", (error) => page.wrong.push(error.message));
   await page.addInitScript(() => {
     window.longTasks = [];
+    window.jumps = 0;
+    new PerformanceObserver((list) => {
+      for (const { value, hadRecentInput } of list.getEntries()) window.jumps += hadRecentInput ? 0 : value;
+    }).observe({ type: "layout-shift", buffered: true });
     new PerformanceObserver((list) => window.longTasks.push(...list.getEntries().map(({ startTime, duration }) => ({ startTime, duration })))).observe({ type: "longtask", buffered: true });
   });
   if (first) await page.addInitScript(first);
@@ -259,6 +263,9 @@ describe("with WebGPU", { skip, timeout: 600_000 }, () => {
       const other = await open(browser, { width, height: 844, scheme, density: width === 390 ? 2 : 1 });
       await idle(other);
       await fits(other);
+      const jumps = await other.evaluate(() => window.jumps);
+      console.log(`layout shifts at ${width} px: ${jumps.toFixed(3)}`);
+      assert.ok(jumps < 0.1, `what is read jumps: ${jumps}`);
       const small = await other.evaluate(() =>
         [...document.querySelectorAll("button, select, input, summary, nav a")]
           .filter((node) => node.offsetParent && node.getBoundingClientRect().height < 40)

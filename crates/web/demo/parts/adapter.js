@@ -10,9 +10,6 @@ const MAIN = [
   ["max_compute_invocations_per_workgroup", "invocations a workgroup", count],
 ];
 
-/** Rows that an adapter's measurements may have, kept empty until then so that nothing jumps. */
-const WAITING = ["peak arithmetic"];
-
 export function mountAdapter(session) {
   const button = $("roofline-run");
   const variants = new Map();
@@ -24,7 +21,7 @@ export function mountAdapter(session) {
     if (session.state === "none") absent();
   });
   button.addEventListener("click", () => measure());
-  rows(WAITING.map((name) => ({ name, text: "not measured" })));
+  rows([{ name: "not measured yet", text: "" }]);
 
   async function measure() {
     if (measuring) return;
