@@ -5,6 +5,9 @@ import { $, copyButton, count, make, problem, startStop, time, tiny } from "../d
 /** Failures that are shown in full. */
 const SHOWN = 8;
 
+/** Cases that are listed while the check runs: a longer list would take the page too long to lay out. */
+const LISTED = 40;
+
 export function mountCheck(session) {
   const button = $("check-run");
   const body = $("check-table").tBodies[0];
@@ -12,6 +15,7 @@ export function mountCheck(session) {
   const bar = $("check-progress");
   const queue = [];
   let frame = 0;
+  let results = [];
 
   session.addEventListener("state", () => {
     button.disabled = session.state !== "ready" && !("running" in button.dataset);
@@ -50,6 +54,7 @@ export function mountCheck(session) {
           tally.worst = Math.max(tally.worst, ...(result.status === "passed" ? errors : []));
           Object.assign(tally, { done, total });
           queue.push(result);
+          results.push(result);
           frame ||= requestAnimationFrame(draw);
         };
         const draw = () => {
@@ -57,19 +62,23 @@ export function mountCheck(session) {
           // A few a frame: the page stays quick however fast the cases come.
           const batch = queue.splice(0, 6);
           body.prepend(...batch.reverse().map(row));
+          shorten();
           fail(batch.filter((result) => result.status === "failed"));
           bar.max = tally.total;
           bar.value = tally.done;
           if (!summary.dataset.final) say(tally, `${count(tally.done)} of ${count(tally.total)}`);
           if (queue.length > 0) frame = requestAnimationFrame(draw);
+          else if (summary.dataset.final) offer();
         };
         delete summary.dataset.final;
+        results = [];
         const result = await session.call("check", options, { signal, onProgress });
         if (result.cases.length === 0) {
           summary.textContent = signal.aborted ? "Stopped." : "No case has a name that contains this.";
         } else {
           summary.dataset.final = "yes";
           say({ ...tally, ...result }, signal.aborted ? "Stopped after" : "Done:");
+          if (!frame) offer();
         }
       });
       if (signal.aborted && tally.done === 0) summary.textContent = "Stopped.";
@@ -78,6 +87,28 @@ export function mountCheck(session) {
     } finally {
       button.disabled = session.state !== "ready";
     }
+  }
+
+  /** Takes the oldest cases off the list, but none that failed. */
+  function shorten() {
+    const old = [...body.rows].slice(LISTED).filter((line) => line.dataset.status !== "failed");
+    for (const line of old) line.remove();
+  }
+
+  /** A way to see all cases once they are done. */
+  function offer() {
+    if (body.rows.length >= results.length) return;
+    const all = make("button", { type: "button", class: "small" }, `Show all ${count(results.length)}`);
+    all.addEventListener("click", () => {
+      body.replaceChildren();
+      const rest = results.map(row).reverse();
+      const more = () => {
+        body.append(...rest.splice(0, 10));
+        if (rest.length > 0) requestAnimationFrame(more);
+      };
+      more();
+    });
+    body.append(make("tr", {}, make("td", { colspan: "5" }, all)));
   }
 
   /** The first failures in full; where everything fails, more would not help. */
