@@ -21,15 +21,29 @@ fn main() -> io::Result<()> {
     }
     files.sort();
 
+    // A page loads every byte; nobody reads shaders in a module.
+    let bare = env::var("CARGO_CFG_TARGET_FAMILY").is_ok_and(|family| family == "wasm");
     let mut list = String::from("[\n");
     for file in &files {
         let relative = file.strip_prefix(&root).map_err(io::Error::other)?.with_extension("");
         let name: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
-        writeln!(list, "    ({:?}, include_str!({:?})),", name.join("/"), file).map_err(io::Error::other)?;
+        let name = name.join("/");
+        let line = if bare {
+            format!("    ({name:?}, {:?}),", without_comments(&fs::read_to_string(file)?))
+        } else {
+            format!("    ({name:?}, include_str!({file:?})),")
+        };
+        writeln!(list, "{line}").map_err(io::Error::other)?;
     }
     list.push_str("]\n");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);
     fs::write(out.join("builtin.rs"), list)
+}
+
+/// WGSL without comments, indentation and empty lines. It has no strings that a comment's sign could stand in.
+fn without_comments(text: &str) -> String {
+    let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default().trim());
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {

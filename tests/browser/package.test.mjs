@@ -53,7 +53,7 @@ describe("the package", { skip, concurrency: 1 }, () => {
     const wasm = readFileSync(join(packageFolder, "foveal_web_bg.wasm"));
     const packed = gzipSync(wasm, { level: 9 }).length;
     console.log(`the module is ${wasm.length} bytes, ${packed} gzipped`);
-    assert.ok(packed <= 700_000, `${packed}`);
+    assert.ok(packed <= 700 * 1024, `${packed}`);
   });
 
   test("says what it runs on", async () => {
@@ -245,6 +245,47 @@ describe("the package", { skip, concurrency: 1 }, () => {
         await caught(() => engine.time("attention", "1x1x8x8")), await caught(() => engine.check()), { kind: (await engine.lost).kind, ours: true }];
     });
     for (const error of lost) assert.deepEqual([error.ours, error.kind], [true, "device-lost"], JSON.stringify(error));
+  });
+
+  test("what is too large for the page's memory is an error", async () => {
+    const errors = await inPage(async ({ foveal, engine, caught }) => [
+      await caught(() => foveal.inputs("attention", "8x64x65536x128")),
+      await caught(() => engine.time("attention", "8x64x65536x128")),
+    ]);
+    for (const { kind, argument } of errors) assert.deepEqual([kind, argument], ["limit", "memory"]);
+  });
+
+  test("block lists of the caller's are followed", async () => {
+    const error = await inPage(async ({ foveal, engine, largest }) => {
+      const list = (data) => ({ data: Int32Array.from(data), shape: [data.length] });
+      const problem = {
+        ...(await foveal.inputs("attention", "1x1x48x32")),
+        block_mask: { q_block: 16, kv_block: 16, row_ptr: "rows", index: "blocks" },
+        rows: list([0, 1, 3, 5]),
+        blocks: list([0, 0, 1, 1, 2]),
+      };
+      const expected = await foveal.reference("attention", problem);
+      return largest((await engine.attention(problem)).o, expected.o);
+    });
+    assert.ok(error < 1e-5, `${error}`);
+  });
+
+  test("a trap ends all calls", async () => {
+    const apart = await browser.page();
+    const [pending, later] = await inPage(
+      async ({ foveal, engine, caught }) => {
+        const problem = await foveal.inputs("attention", "1x2x16x16");
+        const pending = caught(() => engine.attention(problem));
+        const trap = new WebAssembly.RuntimeError("unreachable");
+        trap.stack = "at foveal_web_bg.wasm";
+        globalThis.dispatchEvent(new ErrorEvent("error", { error: trap }));
+        return [await pending, await caught(() => engine.attention(problem))];
+      },
+      undefined,
+      apart,
+    );
+    for (const error of [pending, later]) assert.deepEqual([error.ours, error.kind], [true, "internal"]);
+    await apart.close();
   });
 
   test("a kernel is timed, and the adapter measured", { timeout: 180_000 }, async () => {

@@ -43,7 +43,7 @@ export interface EngineOptions {
 export type ErrorKind =
   /** A call does not fit what it is called with: a shape, a name, an option. */
   | "usage"
-  /** A problem that makes no sense, or an expression that cannot be read. */
+  /** An expression that cannot be read, or names what is not there: `column` and `length` say where. */
   | "invalid"
   /** Something this version does not serve. */
   | "unsupported"
@@ -65,7 +65,7 @@ export class FovealError extends Error {
   readonly kind: ErrorKind;
   /** The argument it is about, e.g. "tensor `k`" or `mask`. */
   readonly argument: string;
-  /** Of errors in expressions: the first wrong character, counted from 0, and how many are wrong. */
+  /** Of errors in expressions: the first wrong character, counted from 0, and how many are wrong, at least 1. */
   readonly column?: number;
   readonly length?: number;
 }
@@ -85,6 +85,15 @@ export interface AttentionOptions {
   qk_norm?: "l2";
   /** The name of a tensor `[H]` of logits that enter the denominator only. */
   sink_logits?: string;
+  block_mask?: BlockMask;
+}
+
+/** Lists of visible blocks, as compressed rows over (batch or 1, head or 1, query block): sizes, and the names of tensors. */
+export interface BlockMask {
+  q_block: number;
+  kv_block: number;
+  row_ptr: string;
+  index: string;
 }
 
 /** Options of linear attention; see the project's README for what they mean and which papers' operators they give. */
@@ -114,8 +123,8 @@ export interface CallOptions {
   variant?: string;
 }
 
-/** Tensors of a call by name: `q`, `k`, `v`, and whatever options and expressions name. */
-export type Tensors<T> = { q: T; k: T; v: T } & { [name: string]: T | string | number | boolean | undefined };
+/** Tensors of a call by name: `q`, `k`, `v`, and whatever options and expressions name. One that nothing reads is an error. */
+export type Tensors<T> = { q: T; k: T; v: T } & { [name: string]: T | string | number | boolean | BlockMask | undefined };
 
 export type Result<C extends CallOptions> = C extends { resident: true }
   ? Record<string, Tensor>
@@ -277,7 +286,7 @@ export class Engine {
   attention<C extends CallOptions>(problem: Tensors<Input> & AttentionOptions, call?: C): Promise<Result<C>>;
   /** Linear attention: q, k `[B, H, T, Dk]`, v `[B, HV, T, Dv]`, gates g, beta and states give o `[B, HV, T, Dv]` and `state_out`. */
   linear<C extends CallOptions>(problem: Tensors<Input> & LinearOptions, call?: C): Promise<Result<C>>;
-  /** How a problem would run. Tensors may lack their `data`. */
+  /** How a problem would run. Tensors may lack their `data`, but for lists of indices and lengths (`i32`, `u8`). */
   plan(
     operator: "attention" | "linear",
     problem: { [name: string]: unknown },

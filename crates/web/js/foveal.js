@@ -42,10 +42,17 @@ async function start(module) {
   } catch (error) {
     throw new FovealError("internal", "module", `it could not be loaded: ${error?.message ?? error}`);
   }
-  wasm.on_panic((message) => {
-    broken ??= new FovealError("internal", "module", `a fault of Foveal's, reload the page: ${message}`);
-    rejectAll(() => true, broken);
+  wasm.on_panic(fail);
+  // What runs between calls is nobody's callee: if it traps (out of memory), only the window hears of it.
+  globalThis.addEventListener?.("error", ({ error }) => {
+    if (error instanceof WebAssembly.RuntimeError && String(error.stack).includes("foveal_web")) fail(error.message);
   });
+}
+
+/** The module is at its end. */
+function fail(message) {
+  broken ??= new FovealError("internal", "module", `a fault of Foveal's, reload the page: ${message}`);
+  rejectAll(() => true, broken);
 }
 
 function rejectAll(which, error) {
@@ -68,6 +75,7 @@ function call(make) {
   try {
     return make();
   } catch (error) {
+    if (error instanceof WebAssembly.RuntimeError) fail(error.message);
     throw failure(error);
   }
 }
@@ -309,7 +317,7 @@ export class Engine {
     const { vendor = "", architecture = "", description = "" } = adapter?.info ?? {};
     const info = JSON.parse(call(() => device.info()));
     info.vendor = vendor;
-    info.name = info.name || description || `${vendor} ${architecture}`.trim() || "unknown";
+    info.name = description || `${vendor} ${architecture}`.trim() || info.name;
     return new Engine(OURS, device, info);
   }
 

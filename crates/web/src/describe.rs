@@ -1,6 +1,6 @@
 //! What needs no device: recipes, inputs, references.
 
-use foveal_kernels::{Dtype, HostTensor, Port, Rows, TensorData, operator, operators};
+use foveal_kernels::{Dtype, HostTensor, Port, Problem, Rows, TensorData, operator, operators};
 use js_sys::Array;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
@@ -32,6 +32,7 @@ pub fn recipes() -> String {
 pub fn inputs(operator_name: &str, shape: &str, options_text: &str, seed: u32) -> Result<Array, JsValue> {
     let inputs = || -> Result<Array, Failure> {
         let problem = operator(operator_name)?.problem_of_shape(shape, &options(options_text)?)?;
+        check_memory(&*problem)?;
         let inputs = problem.random_inputs(seed.into());
         Ok(inputs.iter().map(|(name, tensor)| to_page(name, tensor)).collect())
     };
@@ -66,6 +67,19 @@ pub fn reference(operator_name: &str, options_text: &str, tensors: &Array) -> Re
             .collect()
     };
     Ok(reference()?)
+}
+
+/// A module has 4 GiB at most, and an allocation that fails is its end: inputs are drawn only where they fit well.
+pub(crate) fn check_memory(problem: &dyn Problem) -> Result<(), Failure> {
+    const MOST_BYTES: u64 = 1 << 30;
+    let bytes: u64 = problem.ports().iter().map(Port::size_bytes).fold(0, u64::saturating_add);
+    if bytes <= MOST_BYTES {
+        return Ok(());
+    }
+    Err(Failure::limit(
+        "memory",
+        format!("the problem's tensors have {bytes} bytes, at most {MOST_BYTES} fit here"),
+    ))
 }
 
 /// The values as the port stores them.

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 use wasm_bindgen_futures::future_to_promise;
 
-use crate::describe::{described, describes};
+use crate::describe::{check_memory, described, describes};
 use crate::failure::Failure;
 use crate::kernels::{Kernels, key};
 use crate::tensors::{Given, given, held_to_page, options, to_page, zeros};
@@ -199,6 +199,7 @@ impl Device {
         let inner = Rc::clone(&self.inner);
         promise(async move {
             let problem = operator(&operator_name)?.problem_of_shape(&shape, &options(&options_text)?)?;
+            check_memory(&*problem)?;
             let constraints = constraints(variant);
             let plan = inner.engine.plan_with(&*problem, &constraints)?;
             let kernel = match constraints.variant {

@@ -23,6 +23,10 @@ impl Failure {
         Self { kind: "usage", argument: argument.into(), message: message.into(), place: None }
     }
 
+    pub(crate) fn limit(argument: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { kind: "limit", argument: argument.into(), message: message.into(), place: None }
+    }
+
     pub(crate) fn internal(argument: impl Into<String>, message: impl Into<String>) -> Self {
         Self { kind: "internal", argument: argument.into(), message: message.into(), place: None }
     }

@@ -13,8 +13,8 @@ use wasm_bindgen_cli_support::Bindgen;
 use crate::{Places, files, optimise, toolchain};
 
 /// What a page can be expected to load: gzipped, as servers send it.
-const MOST_WASM_BYTES: usize = 700_000;
-const MOST_PACKAGE_BYTES: usize = 1_000_000;
+const MOST_WASM_BYTES: usize = 700 << 10;
+const MOST_PACKAGE_BYTES: usize = 1 << 20;
 
 const MODULE: &str = "foveal_web";
 
