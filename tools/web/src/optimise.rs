@@ -26,7 +26,7 @@ pub(crate) fn optimise(wasm: &Path, tools: &Path, offline: bool) -> Result<()> {
         return Ok(());
     };
     let output = wasm.with_extension("optimised");
-    command.arg("-O3").args(FEATURES).arg(wasm).arg("-o").arg(&output);
+    command.arg("-Oz").args(FEATURES).arg(wasm).arg("-o").arg(&output);
     let status = command.status()?;
     if !status.success() {
         bail!("{command:?} failed");

@@ -13,7 +13,7 @@ use wasm_bindgen_cli_support::Bindgen;
 use crate::{Places, files, optimise, toolchain};
 
 /// What a page can be expected to load: gzipped, as servers send it.
-const MOST_WASM_BYTES: usize = 700 << 10;
+const MOST_WASM_BYTES: usize = 700_000;
 const MOST_PACKAGE_BYTES: usize = 1 << 20;
 
 const MODULE: &str = "foveal_web";
@@ -30,12 +30,10 @@ pub(crate) fn build(places: &Places, offline: bool) -> Result<()> {
     files::replace(&fresh.keep(), &places.package())?;
 
     let site = tempfile::Builder::new().prefix("site.").tempdir_in(&web)?;
-    let demo = places.root.join("crates/web/demo");
-    if demo.is_dir() {
-        files::copy(&demo, site.path())?;
-    } else {
-        println!("there is no {}: the site is the package alone", demo.display());
-    }
+    files::copy(&places.root.join("crates/web/demo"), site.path())?;
+    let sample = places.root.join("crates/cli/data/sample.safetensors");
+    fs::copy(&sample, site.path().join("sample.safetensors"))
+        .with_context(|| format!("{} is missing", sample.display()))?;
     files::copy(&places.package(), &site.path().join("package"))?;
     files::replace(&site.keep(), &places.site())?;
     println!("package   {}\nsite      {}", places.package().display(), places.site().display());
