@@ -147,6 +147,7 @@ describe("the package", { skip, concurrency: 1 }, () => {
         blocks: [...picture.blocks],
         elements: [...picture.elements],
         packed: packed.density,
+        long: (await foveal.mask("causal", { q: 131072, k: 131072, block: 1024, picture: 64 })).density,
         wrong: await caught(() => foveal.mask("causal & windw(3, 0)", { q: 8, k: 8 })),
         zero: await caught(() => foveal.mask("causal", { q: 0, k: 8 })),
       };
@@ -156,6 +157,7 @@ describe("the package", { skip, concurrency: 1 }, () => {
     assert.equal(drawn.blocks.filter((block) => block === 1).length, 15);
     assert.ok(Math.abs(drawn.density - (128 * 16 - 120) / 128 ** 2) < 1e-9, `${drawn.density}`);
     assert.equal(drawn.packed, 0.25);
+    assert.ok(Math.abs(drawn.long - 0.5) < 1e-3, `${drawn.long}`);
     assert.equal(drawn.elements[63 * 64 + 63], 191);
     assert.deepEqual([drawn.wrong.kind, drawn.wrong.argument, drawn.wrong.column, drawn.wrong.length], ["invalid", "mask", 9, 5]);
     assert.deepEqual([drawn.zero.kind, drawn.zero.argument], ["usage", "q"]);
@@ -249,8 +251,8 @@ describe("the package", { skip, concurrency: 1 }, () => {
 
   test("what is too large for the page's memory is an error", async () => {
     const errors = await inPage(async ({ foveal, engine, caught }) => [
-      await caught(() => foveal.inputs("attention", "8x64x65536x128")),
-      await caught(() => engine.time("attention", "8x64x65536x128")),
+      await caught(() => foveal.inputs("attention", "1x16x65536x128")),
+      await caught(() => engine.time("attention", "1x16x65536x128")),
     ]);
     for (const { kind, argument } of errors) assert.deepEqual([kind, argument], ["limit", "memory"]);
   });

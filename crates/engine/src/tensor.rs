@@ -40,8 +40,8 @@ impl DeviceTensor {
     }
 
     fn size_bytes(&self) -> u64 {
-        let elements: usize = self.shape.iter().product();
-        ((elements * self.dtype.size_bytes()) as u64).next_multiple_of(4)
+        let elements: u64 = self.shape.iter().map(|&size| size as u64).product();
+        (elements * self.dtype.size_bytes() as u64).next_multiple_of(4)
     }
 
     fn belongs_to(&self, shared: &Shared, name: &str) -> Result<(), Error> {

@@ -61,7 +61,8 @@ impl Port {
     /// Bytes of the least buffer that can be bound, padded to whole `u32`s.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        (self.span * self.dtype.size_bytes()).next_multiple_of(4) as u64
+        // Where addresses have 32 bits, a tensor that can be described may have more bytes than those count.
+        (self.span as u64 * self.dtype.size_bytes() as u64).next_multiple_of(4)
     }
 }
 

@@ -102,7 +102,7 @@ fn draw(text: &str, asked: &Asked, tables: &[(String, HostTensor)]) -> Result<Ob
     if grid.q_blocks().saturating_mul(grid.kv_blocks()) > MOST_BLOCKS {
         return Err(Failure::usage("block", format!("more than {MOST_BLOCKS} blocks: take larger ones")));
     }
-    let tested = rough.counts().partial.saturating_mul((block * block) as u64);
+    let tested = rough.counts().partial.saturating_mul(block as u64 * block as u64);
     let lists = if tested <= AFFORDABLE { rough.with_bits(&test)? } else { rough };
     let density = lists.visible_share_of_bits();
     let density = density.unwrap_or_else(|| lists.visible_share(SAMPLES, &mut |b, h, q, k| test(b, h, q, k)));

@@ -1,7 +1,7 @@
 //! Builds and serves Foveal's browser package.
 //!
-//! `foveal-web build` makes `target/web/package`, which `npm pack` takes as it is, and `target/web/site`, the page with the
-//! package beside it. `foveal-web serve` shows the site on this machine.
+//! `foveal-web-tool build` makes `target/web/package`, which `npm pack` takes as it is, and `target/web/site`, the page with the
+//! package beside it. `foveal-web-tool serve` shows the site on this machine.
 
 mod files;
 mod optimise;

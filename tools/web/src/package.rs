@@ -77,7 +77,8 @@ fn fill(places: &Places, wasm: &Path, folder: &Path, offline: bool) -> Result<()
 
 /// `package.json`, of the workspace's version.
 fn manifest() -> Result<String> {
-    let names = ["foveal.js", "foveal.d.ts", "foveal_web.js", "foveal_web_bg.wasm"];
+    let names =
+        ["foveal.js", "foveal.d.ts", "foveal_web.js", "foveal_web_bg.wasm", "LICENSE-APACHE", "LICENSE-MIT"];
     let manifest = json!({
         "name": "foveal",
         "version": env!("CARGO_PKG_VERSION"),

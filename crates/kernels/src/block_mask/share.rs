@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{BlockMask, Test};
+use super::{BlockGrid, BlockMask, Test};
 
 impl BlockMask {
     /// The share of all elements that lies in the blocks which tiles of `q_block` x `kv_block` visit, if they visit every tile
@@ -37,7 +37,7 @@ impl BlockMask {
                 }
             }
         }
-        share(visited, lists * grid.q_len * grid.kv_len)
+        share(visited, lists as u64 * grid.q_len as u64 * grid.kv_len as u64)
     }
 
     /// The share of all elements that is visible, by the bits alone; `None` if there are none or an element test counts too.
@@ -50,7 +50,7 @@ impl BlockMask {
             let (_, _, q_block) = grid.place(number);
             seen += self.row(number).1.iter().map(|&block| grid.area(q_block, block as usize)).sum::<u64>();
         }
-        Some(share(seen, grid.batch * grid.heads * grid.q_len * grid.kv_len))
+        Some(share(seen, elements(&grid)))
     }
 
     /// The share of all elements that is visible: full blocks whole, of partial ones what their bits or, for about `samples`
@@ -86,13 +86,18 @@ impl BlockMask {
                 seen += u64::from(self.is_visible(batch, head, query, key, &mut *element));
             }
         }
-        let of_tested = if asked == 0 { 1.0 } else { share(seen, usize::try_from(asked).unwrap_or(1)) };
-        let all = grid.batch * grid.heads * grid.q_len * grid.kv_len;
+        let of_tested = if asked == 0 { 1.0 } else { share(seen, asked) };
+        let all = elements(&grid);
         share(whole, all) + share(tested, all) * of_tested
     }
 }
 
+/// Elements of all lists: more than addresses count where those have 32 bits.
+fn elements(grid: &BlockGrid) -> u64 {
+    grid.batch as u64 * grid.heads as u64 * grid.q_len as u64 * grid.kv_len as u64
+}
+
 #[expect(clippy::cast_precision_loss, reason = "a share needs few digits")]
-fn share(part: u64, all: usize) -> f64 {
+fn share(part: u64, all: u64) -> f64 {
     part as f64 / all.max(1) as f64
 }
