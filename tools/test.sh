@@ -5,8 +5,8 @@
 #   FOVEAL_INSTALL=0 ...       installs nothing; what is missing is skipped, and said
 #
 # On Debian and Ubuntu, as root or with sudo, it installs two Vulkan drivers that need no GPU (Mesa's lavapipe, and
-# SwiftShader, which comes with Chromium) and SPIR-V's validator. Elsewhere it uses what it finds. A test that cannot run
-# is SKIPPED, never passed; where a driver was found, its tests have to run.
+# SwiftShader, which comes with Chromium), SPIR-V's validator and, without rustup's, a compiler for browsers. Elsewhere it
+# uses what it finds. A test that cannot run is SKIPPED, never passed; where a driver was found, its tests have to run.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
@@ -133,6 +133,14 @@ step 'documentation' rustdoc
 # All tests run on the first driver; those of tier 2 again on the second, whose subgroups are half as wide.
 tests_on lavapipe "$LAVAPIPE_ICD" llvmpipe all_tests || step 'tests without a device' all_tests
 tests_on SwiftShader "$(swiftshader_icd)" SwiftShader device_tier
+
+# The browser package and its page, in Chromium, which brings SwiftShader.
+if command -v node >/dev/null && command -v npm >/dev/null && command -v chromium >/dev/null; then
+  step 'the browser package and its page' tools/web.sh test
+  step 'clippy for browsers' tools/web.sh lint
+else
+  skip 'the browser package and its page' 'node, npm or chromium was not found'
+fi
 
 say "summary, $(((SECONDS - started) / 60)) min $(((SECONDS - started) % 60)) s"
 printf '%s\n' "${ran[@]}"

@@ -4,6 +4,7 @@
 #   tools/web.sh [build]       target/web/package, which `npm pack` takes, and target/web/site, the page beside it
 #   tools/web.sh serve [...]   builds, then serves the site on 127.0.0.1 (--port N, default 8017)
 #   tools/web.sh test          builds, then runs tests/browser in headless Chromium, on the CPU
+#   tools/web.sh lint          runs clippy for browsers
 #   FOVEAL_INSTALL=0 ...       installs nothing
 #
 # With rustup, `rustup target add wasm32-unknown-unknown` is all that building needs. Without, on Debian and Ubuntu, as root or
@@ -53,6 +54,10 @@ case $command in
     build
     tool serve "$@"
     ;;
+  lint)
+    has_target || install rustc-web cargo-web rust-web-src rust-web-clippy lld-22
+    tool lint
+    ;;
   test)
     build
     install chromium
@@ -61,7 +66,7 @@ case $command in
     exec npm test -- "$@"
     ;;
   *)
-    sed -n '2,9s/^# \{0,1\}//p' tools/web.sh >&2
+    sed -n '2,8s/^# \{0,1\}//p' tools/web.sh >&2
     exit 2
     ;;
 esac

@@ -13,7 +13,7 @@ const PARTS = ["adapter", "check", "mask", "attention", "bench"];
 const LONGEST = 50;
 
 /** A device that runs on a CPU is slow to compile for. */
-const SLOW = { timeout: 60_000 };
+const SLOW = { timeout: 180_000 };
 
 const skip = tests.missing();
 

@@ -27,6 +27,13 @@
 //! Device errors come back as values of [`Error`]. This crate installs no handler on a device that it did not open,
 //! never panics on what a caller or a driver does, and gives up on a device that does not answer
 //! ([`Options::wait_limit`]).
+#![cfg_attr(
+    target_family = "wasm",
+    expect(
+        clippy::arc_with_non_send_sync,
+        reason = "a browser's objects stay on their thread; natively they do not"
+    )
+)]
 
 mod adapters;
 mod binding;

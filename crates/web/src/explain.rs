@@ -41,13 +41,13 @@ pub(crate) fn timings(plan: &Plan, timings: &Timings) -> String {
 pub(crate) fn roofline(roofline: &Roofline) -> String {
     let mut rows = vec![
         json!({"name": "f32 FMA", "value": roofline.peak_gflops(), "unit": "GFLOP/s"}),
-        json!({"name": "exp2", "value": roofline.exp2, "unit": "G/s"}),
-        json!({"name": "workgroup load", "value": roofline.workgroup_load, "unit": "G/s"}),
-        json!({"name": "storage load, cached", "value": roofline.storage_load, "unit": "G/s"}),
+        json!({"name": "exp2", "value": roofline.exp2, "unit": "billion/s"}),
+        json!({"name": "workgroup load", "value": roofline.workgroup_load, "unit": "billion/s"}),
+        json!({"name": "storage load, cached", "value": roofline.storage_load, "unit": "billion/s"}),
         json!({"name": "memory", "value": roofline.memory_gbps, "unit": "GB/s"}),
     ];
     if let Some(rate) = roofline.broadcast {
-        rows.insert(2, json!({"name": "subgroup broadcast", "value": rate, "unit": "G/s"}));
+        rows.insert(2, json!({"name": "subgroup broadcast", "value": rate, "unit": "billion/s"}));
     }
     json!({"peakGflops": roofline.peak_gflops(), "rows": rows}).to_string()
 }

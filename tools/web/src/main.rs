@@ -29,6 +29,8 @@ enum Command {
         #[arg(long)]
         offline: bool,
     },
+    /// Runs clippy for browsers on the package's crate and what it needs.
+    Lint,
     /// Serves the site on 127.0.0.1.
     Serve {
         /// The port; 0 takes a free one.
@@ -41,6 +43,7 @@ fn main() -> Result<()> {
     let places = Places::find()?;
     match Arguments::parse().command {
         Command::Build { offline } => package::build(&places, offline),
+        Command::Lint => toolchain::lint(&places.root, &places.target),
         Command::Serve { port } => serve::serve(&places.site(), port),
     }
 }

@@ -47,15 +47,23 @@ impl Toolchain {
                 // A stable compiler that builds its own standard library has to be told that this is meant.
                 command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
                 command.env_remove("RUSTUP_TOOLCHAIN");
-                command.args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]);
                 command
             }
+        }
+    }
+
+    /// What its commands have to be told.
+    fn flags(&self) -> &[&str] {
+        match self {
+            Self::Current { .. } => &[],
+            Self::Debian => &["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"],
         }
     }
 }
 
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
 
 fn sysroot(rustc: &str) -> Option<PathBuf> {
     let output = Command::new(rustc).args(["--print", "sysroot"]).output().ok()?;
@@ -65,10 +73,40 @@ fn sysroot(rustc: &str) -> Option<PathBuf> {
 /// Compiles `foveal-web`, and returns where the module lies.
 pub(crate) fn compile(root: &Path, target: &Path) -> Result<PathBuf> {
     let toolchain = Toolchain::find()?;
+    run(toolchain.cargo(), "build", toolchain.flags(), &[], root, target)?;
+    Ok(target.join(TARGET).join(PROFILE).join("foveal_web.wasm"))
+}
+
+/// Runs clippy on `foveal-web` and on what it needs, as browsers get it; warnings are errors.
+pub(crate) fn lint(root: &Path, target: &Path) -> Result<()> {
+    let toolchain = Toolchain::find()?;
     let mut command = toolchain.cargo();
+    if matches!(toolchain, Toolchain::Debian) {
+        if !Path::new(DEBIAN_CLIPPY).is_file() {
+            bail!("there is no {DEBIAN_CLIPPY}: apt-get install rust-web-clippy");
+        }
+        // Cargo takes the first `cargo-clippy` of the path, which may be rustup's.
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let first = Path::new(DEBIAN_CLIPPY).parent().map(Path::to_path_buf);
+        command.env("PATH", std::env::join_paths(first.into_iter().chain(std::env::split_paths(&path)))?);
+    }
+    run(command, "clippy", toolchain.flags(), &["--", "-D", "warnings"], root, target)
+}
+
+fn run(
+    mut command: Command,
+    what: &str,
+    flags: &[&str],
+    more: &[&str],
+    root: &Path,
+    target: &Path,
+) -> Result<()> {
     command
         .current_dir(root)
-        .args(["build", "--package", "foveal-web", "--profile", PROFILE, "--target", TARGET])
+        .arg(what)
+        .args(flags)
+        .args(["--package", "foveal-web", "--profile", PROFILE, "--target", TARGET])
+        .args(more)
         .env("CARGO_TARGET_DIR", target)
         .env(
             "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS",
@@ -76,7 +114,7 @@ pub(crate) fn compile(root: &Path, target: &Path) -> Result<PathBuf> {
         );
     let status = command.status().with_context(|| format!("{command:?} could not be run"))?;
     if !status.success() {
-        bail!("the build for {TARGET} failed");
+        bail!("{what} failed for {TARGET}");
     }
-    Ok(target.join(TARGET).join(PROFILE).join("foveal_web.wasm"))
+    Ok(())
 }
