@@ -110,6 +110,12 @@ export interface LinearOptions {
   layout?: "bhtd" | "bthd";
   erase_key?: string;
   bonus?: string;
+  /** The name of a tensor of step sizes `[B, HV, T]` by which gates and values are multiplied (Mamba-2). */
+  dt?: string;
+  /** The name of a tensor `[HV]`: outputs get this times their token's own value (Mamba-2's D). */
+  skip?: string;
+  /** `decay`: keys are `1 - exp(g)`, and there is no tensor k (HGRN2). */
+  key?: "given" | "decay";
   kv_len?: string;
   state_layout?: "kv" | "vk";
   state_out?: boolean;
@@ -125,6 +131,9 @@ export interface CallOptions {
 
 /** Tensors of a call by name: `q`, `k`, `v`, and whatever options and expressions name. One that nothing reads is an error. */
 export type Tensors<T> = { q: T; k: T; v: T } & { [name: string]: T | string | number | boolean | BlockMask | undefined };
+
+/** The same of linear attention, which may make its keys of the gates. */
+export type LinearTensors<T> = { q: T; k?: T; v: T } & { [name: string]: T | string | number | boolean | undefined };
 
 export type Result<C extends CallOptions> = C extends { resident: true }
   ? Record<string, Tensor>
@@ -261,7 +270,7 @@ export function mask(expression: string, options: MaskOptions): Promise<MaskPict
 /** Computes a problem in f64 on the CPU, from its definition: slow, and right. Needs no WebGPU. */
 export function reference(
   operator: "attention" | "linear",
-  problem: Tensors<HostTensor> & (AttentionOptions | LinearOptions),
+  problem: (Tensors<HostTensor> & AttentionOptions) | (LinearTensors<HostTensor> & LinearOptions),
 ): Promise<Record<string, HostTensor>>;
 
 /** Random inputs of a problem by its sizes, e.g. `inputs("attention", "1x8x512x64", { mask: "causal" })`. */
@@ -285,7 +294,7 @@ export class Engine {
   /** Softmax attention: q `[B, H, Tq, Dk]`, k `[B, G, Tk, Dk]`, v `[B, G, Tk, Dv]` give o `[B, H, Tq, Dv]`. */
   attention<C extends CallOptions>(problem: Tensors<Input> & AttentionOptions, call?: C): Promise<Result<C>>;
   /** Linear attention: q, k `[B, H, T, Dk]`, v `[B, HV, T, Dv]`, gates g, beta and states give o `[B, HV, T, Dv]` and `state_out`. */
-  linear<C extends CallOptions>(problem: Tensors<Input> & LinearOptions, call?: C): Promise<Result<C>>;
+  linear<C extends CallOptions>(problem: LinearTensors<Input> & LinearOptions, call?: C): Promise<Result<C>>;
   /** How a problem would run. Tensors may lack their `data`, but for lists of indices and lengths (`i32`, `u8`). */
   plan(
     operator: "attention" | "linear",

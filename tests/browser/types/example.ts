@@ -1,0 +1,40 @@
+// What people write, as TypeScript sees it: `types.test.mjs` has the compiler look at it.
+
+import { Engine, FovealError, mask, reference, type HostTensor, type Tensor } from "foveal";
+
+const shape = [1, 8, 64, 32];
+const input = (): HostTensor => ({ data: new Float32Array(8 * 64 * 32), shape });
+
+export async function attend(): Promise<Float32Array> {
+  const engine = await Engine.create({ powerPreference: "low-power" });
+  const q: Tensor = await engine.tensor(input());
+  const { o } = await engine.attention({ q, k: input(), v: input(), mask: "causal & same(doc)", doc: input() }, { resident: true });
+  const next = await engine.linear({ q: o, k: o, v: o, rule: "delta", gate: "scalar", g: input(), beta: input() });
+  const decays = await engine.linear({ q, v: q, gate: "vector", key: "decay", g: input() }, { resident: true });
+  decays.o.free();
+  const summary = await engine.check({ operator: "linear", onCase: ({ name, status }) => console.log(name, status) });
+  console.log(summary.failed, (await engine.planShape("attention", "1x8x512x64")).explanation);
+  const { data } = next.o;
+  if (!(data instanceof Float32Array)) throw new TypeError(`${next.o.dtype}`);
+  return data;
+}
+
+export async function draw(expression: string): Promise<number | undefined> {
+  try {
+    return (await mask(expression, { q: 128, k: 128 })).density;
+  } catch (error) {
+    if (error instanceof FovealError && error.kind === "invalid") return error.column;
+    throw error;
+  }
+}
+
+export const right = reference("attention", { q: input(), k: input(), v: input(), mask: "causal" });
+
+export async function refused(engine: Engine): Promise<void> {
+  // @ts-expect-error q and v are always needed
+  await engine.attention({ k: input() });
+  // @ts-expect-error there is no such rule
+  await engine.linear({ q: input(), k: input(), v: input(), rule: "hebb" });
+  // @ts-expect-error engines are made by `Engine.create`
+  new Engine();
+}
