@@ -210,6 +210,7 @@ describe("the package", { skip, concurrency: 1 }, () => {
         operator: await caught(() => foveal.inputs("convolution", "1x2x3x4")),
         sizesText: await caught(() => foveal.inputs("attention", "many")),
         cases: await caught(() => engine.check({ cases: "no such case" })),
+        part: await caught(() => engine.check({ part: [2, 2] })),
         tensor: await caught(async () => new foveal.Tensor()),
       };
       other.destroy();
@@ -222,7 +223,7 @@ describe("the package", { skip, concurrency: 1 }, () => {
       foreign: ["usage", /another engine/], missing: ["usage", /^v: /], unread: ["usage", /tensor `maks`.*nothing reads/],
       option: ["usage", /maks/], nan: ["usage", /scale.*NaN/], call: ["usage", /residnet/], variant: ["usage", /fast/],
       expression: ["invalid", /mask/], table: ["usage", /doc/], index: ["usage", /element 0 is 9/],
-      operator: ["usage", /convolution/], sizesText: ["usage", /many/], cases: ["usage", /no such case/], tensor: ["usage", /Tensor/],
+      operator: ["usage", /convolution/], sizesText: ["usage", /many/], cases: ["usage", /no such case/], part: ["usage", /part.*\[2,2\]/], tensor: ["usage", /Tensor/],
     };
     assert.deepEqual(Object.keys(errors), Object.keys(expected));
     for (const [name, [kind, message]] of Object.entries(expected)) {
@@ -345,25 +346,41 @@ describe("the package", { skip, concurrency: 1 }, () => {
     assert.deepEqual(wrong, []);
   });
 
-  test("all cases are right", { timeout: 3_600_000 }, async () => {
+  // Two browsers: what takes the time is compiling, which a browser does on one core.
+  describe("all cases are right", { concurrency: 2 }, () => {
+    for (const part of [[0, 2], [1, 2]]) {
+      test(`${part}`, { timeout: 3_600_000 }, async () => {
+        const apart = await open();
+        try {
+          await right(await apart.page(), part);
+        } finally {
+          await apart.close();
+        }
+      });
+    }
+  });
+
+  async function right(page, part) {
     page.on("console", (message) => message.text().startsWith("case ") && console.log(message.text()));
     const summary = await inPage(
-      ({ engine }, cases) =>
+      ({ engine }, { cases, part }) =>
         engine.check({
           cases,
+          part,
           onCase: ({ operator, name, status, variants, milliseconds, repro }, done, total) => {
             const tried = variants.map(({ variant, status, relRmse, reason }) =>
               status === "passed" ? `${variant} ${relRmse.toExponential(1)}` : `${variant} ${status} ${status === "failed" ? reason : ""}`);
             console.log(`case ${done}/${total} ${status} ${operator} ${name}: ${tried.join(", ")}; ${milliseconds.toFixed(0)} ms${status === "failed" ? `; again: ${repro}` : ""}`);
           },
         }),
-      only,
+      { cases: only, part },
+      page,
     );
     const bad = summary.cases.filter(({ status }) => status === "failed").map(({ operator, name }) => `${operator} ${name}`);
     console.log(`${summary.passed} passed, ${summary.failed} failed, ${summary.skipped} skipped`);
     assert.deepEqual(bad, []);
-    assert.ok(summary.passed > 0);
-  });
+    assert.ok(summary.passed > 0 || only !== "");
+  }
 
   test("the console has nothing to complain about", () => {
     assert.deepEqual(page.complaints, []);

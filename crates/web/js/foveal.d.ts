@@ -195,6 +195,8 @@ export interface CheckOptions {
   random?: number;
   seed?: number;
   variant?: string;
+  /** `[index, parts]`: only every `parts`-th case, from the `index`-th on, for workers that share a check. */
+  part?: [index: number, parts: number];
   /** Called after each case. */
   onCase?: (result: CaseResult, done: number, total: number) => void;
   signal?: AbortSignal;

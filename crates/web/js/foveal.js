@@ -218,6 +218,12 @@ function seedOf(seed) {
   throw usage("seed", `expected a whole number of 32 bits, got ${seed}`);
 }
 
+function partOf(part) {
+  const [index, parts] = Array.isArray(part) ? part : [];
+  if (Number.isInteger(index) && Number.isInteger(parts) && index >= 0 && index < parts) return [index, parts];
+  throw usage("part", `expected [index, parts] with 0 <= index < parts, got ${JSON.stringify(part)}`);
+}
+
 /** A tensor that the module gave. */
 function hostTensor({ dtype, shape, bytes }) {
   return { data: new ARRAYS[dtype](bytes.buffer, bytes.byteOffset, bytes.byteLength / ARRAYS[dtype].BYTES_PER_ELEMENT), shape, dtype };
@@ -408,11 +414,13 @@ export class Engine {
   }
 
   async check(options) {
-    const given = only(options, ["operator", "cases", "random", "seed", "variant", "onCase", "signal"]);
-    const { operator, cases = "", random, seed = 1, variant, onCase, signal } = given;
+    const given = only(options, ["operator", "cases", "random", "seed", "variant", "part", "onCase", "signal"]);
+    const { operator, cases = "", random, seed = 1, variant, part = [0, 1], onCase, signal } = given;
     seedOf(seed);
     if (random !== undefined) seedOf(random);
-    const list = JSON.parse(this.#call(() => wasm.cases(operator, String(cases), random, seed, variant)));
+    const [index, parts] = partOf(part);
+    const all = JSON.parse(this.#call(() => wasm.cases(operator, String(cases), random, seed, variant)));
+    const list = all.filter((_, at) => at % parts === index);
     const summary = { passed: 0, failed: 0, skipped: 0, cases: [] };
     for (const one of list) {
       await turn();
