@@ -3,6 +3,7 @@
 use super::{
     LinearAttention, Rule,
     bindings::Uses,
+    chunked::grows,
     passes::{Maker, Run},
     variants::{Candidate, Schedule},
 };
@@ -39,6 +40,9 @@ pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
     }
     if least != most || ![4, 8].contains(&least) {
         return Err(format!("needs subgroups of 4 or of 8 lanes, the adapter's have {least} to {most}"));
+    }
+    if let Some(reason) = grows(spec) {
+        return Err(reason.to_owned());
     }
     let lanes = least as usize;
     check_workgroup(adapter, lanes, 0)?;

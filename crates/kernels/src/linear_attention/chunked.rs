@@ -69,14 +69,17 @@ fn refusal(spec: &LinearAttention) -> Option<&'static str> {
     if spec.len == 0 {
         return Some("there are no tokens");
     }
-    // Unit keys of a few channels point along or against each other: what is erased then grows by up to 1 + beta a row, and a
-    // chunk's inverse with it, and what is left after it shrinks again has lost its digits.
-    if spec.erase_key.is_some() && spec.key_dim() < FEW_CHANNELS {
-        return Some(
-            "an erase key of its own in fewer than 16 channels lets inverses of chunks grow beyond what f32 holds",
-        );
-    }
-    None
+    grows(spec)
+}
+
+/// Why a problem is left to variants that go row by row, if it is. Unit keys of a few channels point along or against each other:
+/// what is erased then grows by up to 1 + beta a row, and a chunk's inverse with it, even that of eight rows (to 3^8 with beta 2).
+/// The row that erases it all again leaves a difference of large numbers of the chunk, where a state that is carried from row to
+/// row is erased exactly.
+pub(super) fn grows(spec: &LinearAttention) -> Option<&'static str> {
+    (spec.erase_key.is_some() && spec.key_dim() < FEW_CHANNELS).then_some(
+        "an erase key of its own in fewer than 16 channels lets inverses of chunks grow beyond what f32 holds",
+    )
 }
 
 /// Workgroups that keep a large adapter busy.
