@@ -120,7 +120,7 @@ pub enum Target {
     /// naga, which rejects `enable subgroups;` and accepts subgroup built-ins without it.
     #[default]
     Native = 0,
-    /// A browser, which requires `enable subgroups;` and analyses whether subgroup operations are uniform.
+    /// A browser, which requires `enable subgroups;`.
     Browser = 1,
 }
 

@@ -175,8 +175,7 @@ impl Reached {
             printer.raw("enable f16;\n");
         }
         if self.uses_subgroups && request.target == Target::Browser {
-            // The kernels' subgroups are uniform, but not always in a way that a browser's analysis sees.
-            printer.raw("enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n");
+            printer.raw("enable subgroups;\n");
         }
         let root = linked.root();
         for directive in &root.parsed.unit.global_directives {

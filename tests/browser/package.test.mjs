@@ -327,13 +327,12 @@ describe("the package", { skip, concurrency: 1 }, () => {
         for (const shader of JSON.parse(wasm.case_shaders(operator, name, size))) {
           if (seen.has(shader.text)) continue;
           seen.add(shader.text);
-          const enable = (shader.subgroups ? "enable subgroups;\n" : "") + (shader.f16 ? "enable f16;\n" : "");
-          const module = device.createShaderModule({ code: enable + shader.text });
+          const module = device.createShaderModule({ code: shader.text });
           const { messages } = await module.getCompilationInfo();
           const errors = messages.filter(({ type }) => type === "error");
           if (errors.length > 0) {
             const [{ message, lineNum }] = errors;
-            const line = (enable + shader.text).split("\n")[lineNum - 1];
+            const line = shader.text.split("\n")[lineNum - 1];
             wrong.push(`${operator} ${name} ${shader.variant} ${shader.label}: ${lineNum}: ${message} | ${line}`);
           }
         }

@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 
-use foveal_kernels::{AdapterProfile, Constraints, operator};
-use foveal_shaders::Library;
+use foveal_kernels::{AdapterKind, AdapterProfile, Constraints, operator};
+use foveal_shaders::{Library, Target};
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
 use crate::failure::Failure;
 use crate::trial::find;
 
-/// Every shader that any variant uses for a case, as JSON: a list of `{ variant, label, entry, subgroups, f16, text }`. With
+/// Every shader that any variant uses for a case, as JSON: a list of `{ variant, label, entry, text }`, as browsers get it. With
 /// `subgroup_size`, for an adapter that has subgroups of that size. The adapter is the least that WebGPU allows.
 ///
 /// # Errors
@@ -22,24 +22,28 @@ pub fn case_shaders(
     subgroup_size: Option<u32>,
 ) -> Result<String, JsValue> {
     let shaders = || -> Result<Value, Failure> {
-        let mut profile = AdapterProfile::webgpu_floor();
-        if let Some(size) = subgroup_size {
-            profile.features.subgroups = Some((size, size));
-        }
+        // Some variants are for GPUs, some for adapters that run on the CPU.
+        let profiles = [AdapterKind::Other, AdapterKind::Cpu].map(|kind| {
+            let mut profile = AdapterProfile { kind, ..AdapterProfile::webgpu_floor() };
+            profile.features.subgroups = subgroup_size.map(|size| (size, size));
+            profile
+        });
         let case = find(operator_name, case_name, None)?;
         let mut seen = HashSet::new();
         let mut shaders = Vec::new();
         for variant in operator(operator_name)?.variants() {
+            let only = Constraints::variant(variant.name);
             // A variant that the adapter or problem rules out has no shaders.
-            let Ok(plan) = case.problem.plan(&profile, &Constraints::variant(variant.name)) else { continue };
-            for pass in plan.passes.iter().filter(|pass| seen.insert(pass.request.fingerprint())) {
+            let plans = profiles.iter().filter_map(|profile| case.problem.plan(profile, &only).ok());
+            let passes = plans.flat_map(|plan| plan.passes);
+            for pass in passes.filter(|pass| seen.insert(pass.request.fingerprint())) {
+                let request = (*pass.request).clone().target(Target::Browser);
                 let made = Library::builtin()
-                    .specialise(&pass.request)
+                    .specialise(&request)
                     .map_err(|error| Failure::internal(pass.label.clone(), error.to_string()))?;
                 shaders.push(json!({
                     "variant": variant.name, "label": pass.label, "entry": made.interface.entry,
-                    "subgroups": made.interface.uses_subgroups, "f16": made.interface.uses_f16,
-                    "text": made.text.to_string(),
+                    "text": made.text,
                 }));
             }
         }

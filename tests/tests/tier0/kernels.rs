@@ -124,11 +124,7 @@ fn text_for_browsers_differs_in_its_enable_lines_only() -> Result<()> {
         let request = Request { target: Target::Browser, ..(*kernel.request).clone() };
         let browser = Library::builtin().specialise(&request)?;
         let native = &kernel.specialised;
-        let expected = if native.interface.uses_subgroups {
-            "enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n"
-        } else {
-            ""
-        };
+        let expected = if native.interface.uses_subgroups { "enable subgroups;\n" } else { "" };
         let code = |text: &str| -> Vec<String> {
             let code = text.lines().filter(|line| !line.starts_with("//") && !line.trim().is_empty());
             code.map(str::to_owned).collect()
