@@ -249,33 +249,27 @@ impl Maker<'_> {
         let summary = request.clone().tunable("SUMMARY", true);
         let bound = self.chunk_bound(run, uses, chunks.gates, &[("u", u), ("w", w), ("segments", at)])?;
         let columns = value_dim + spec.padded().0;
-        self.push_segments("chunk_delta", summary, run, bound, tiles(columns), segments, true)?;
+        self.push_segments("chunk_delta", summary, run, bound, [tiles(columns), segments.count], segments)?;
 
         let join = self
             .chunk_request("chunk_join", run)
             .replace("linear_attention/state", self.state_module())
             .tunable("HEAD_DIM", small(spec.padded().0))
             .tunable("VALUE_DIM", small(value_dim))
+            .tunable("LANES", small(JOIN_LANES))
             .tunable("STATE_IN", spec.state_in);
         let mut bound = self.chunk_bound(run, LENGTHS, None, &[("segments", at)])?;
         if spec.state_in {
             bound.0.push(self.bind("state_in", "state_in", run.piece)?.0);
         }
-        self.push_segments(
-            "chunk_join",
-            join,
-            run,
-            bound,
-            value_dim.div_ceil(4 * JOIN_LANES),
-            segments,
-            false,
-        )?;
+        let tiles_of_join = value_dim.div_ceil(4 * JOIN_LANES);
+        self.push_segments("chunk_join", join, run, bound, [tiles_of_join, 1], segments)?;
 
         let scratch = [("states_out", chunks.states), ("u", u), ("w", w), ("segments", at)];
         let request = request.tunable("STATE_OUT", spec.state_out);
         let mut bound = self.chunk_bound(run, uses, chunks.gates, &scratch)?;
         bound.0.extend(self.last_states(run.piece, false)?);
-        self.push_segments("chunk_delta", request, run, bound, tiles(value_dim), segments, true)
+        self.push_segments("chunk_delta", request, run, bound, [tiles(value_dim), segments.count], segments)
     }
 
     /// A request for the kernel of outputs.

@@ -328,23 +328,20 @@ impl<'a> Maker<'a> {
         bound: Bound,
         x: usize,
     ) -> Result<(), Error> {
-        self.push_segments(name, request, run, bound, x, Segments::default(), false)
+        self.push_segments(name, request, run, bound, [x, 1], Segments::default())
     }
 
-    /// The same of kernels that know of segments, and have workgroups for each if they are `apart`.
-    #[expect(clippy::too_many_arguments, reason = "what a dispatch is")]
+    /// The same of kernels that know of segments, `each` workgroups along z for a sequence.
     pub(super) fn push_segments(
         &mut self,
         name: &str,
         request: Request,
         run: &Run<'_>,
         bound: Bound,
-        x: usize,
+        [x, each]: [usize; 2],
         segments: Segments,
-        apart: bool,
     ) -> Result<(), Error> {
         let spec = self.spec;
-        let each = if apart { segments.count } else { 1 };
         let most = self.most_in_a_row(x.max(each))?;
         let sequences = if spec.sequences.is_some() { (0, spec.states()) } else { run.piece.batch };
         let parts = ranges(sequences, most / each).map(|(first, last)| {
