@@ -78,7 +78,7 @@ impl Engine {
             Err(error) => {
                 let refused = self.refused(problem.operator()).contains(variant);
                 let status = if refused { Status::Failed } else { Status::Skipped };
-                return tried(status, None, Some(format!("{variant}: {error}")));
+                return tried(status, None, Some(error.to_string()));
             }
         };
         let checked = async {

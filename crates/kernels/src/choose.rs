@@ -38,11 +38,11 @@ pub(crate) fn choose<C: Proposal>(
     let mut slower = Vec::new();
     for (index, &name) in variants.iter().enumerate() {
         let mut reject = |reason: String| rejected.push(Rejected { variant: name.to_owned(), reason });
-        if constraints.refused.contains(name) {
-            reject("failed its self-check on this adapter".into());
+        if constraints.variant.as_deref().is_some_and(|wanted| wanted != name) {
             continue;
         }
-        if constraints.variant.as_deref().is_some_and(|wanted| wanted != name) {
+        if constraints.refused.contains(name) {
+            reject("failed its self-check on this adapter".into());
             continue;
         }
         match propose(index) {
@@ -54,6 +54,9 @@ pub(crate) fn choose<C: Proposal>(
         }
     }
     let Some(taken) = taken else {
+        if let (Some(wanted), Some(only)) = (&constraints.variant, rejected.first()) {
+            return Err(Error::limit(format!("variant {wanted}"), only.reason.clone()));
+        }
         let reasons: Vec<String> =
             rejected.iter().map(|rejected| format!("{}: {}", rejected.variant, rejected.reason)).collect();
         return Err(Error::limit("variant", format!("none can run this problem ({})", reasons.join("; "))));

@@ -69,7 +69,7 @@ function outcome({ variant, status, relRmse, reason }) {
   if (status === "passed") return make("span", { class: "mark passed" }, relRmse === undefined ? "right" : `right, ${tiny(relRmse)}`);
   if (status === "refused") return make("span", { class: "mark failed" }, "wrong here: not used");
   if (status === "failed") return make("span", { class: "mark failed", title: reason }, "wrong here: not used");
-  return make("span", { class: "mark skipped" }, reason ? `cannot run: ${short(variant, reason)}` : "cannot run here");
+  return make("span", { class: "mark skipped" }, reason ? `cannot run: ${short(reason)}` : "cannot run here");
 }
 
 function rows(list) {
@@ -93,12 +93,8 @@ function describe(info) {
 /** `max_buffer_size` as words. */
 const words = (name) => name.replace(/_/g, " ");
 
-/** The part of a reason that is about this variant and is not known from where it stands. */
-function short(variant, reason) {
-  const reasons = /none can run this problem \((.*)\)$/s.exec(reason)?.[1].split("; ") ?? [reason];
-  const own = reasons.find((one) => one.startsWith(`${variant}: `)) ?? reasons[0];
-  return own.replace(/^[\w-]+: /, "").replace(/ \(or .*\)$/, "");
-}
+/** The part of a reason that is not known from where it stands. */
+const short = (reason) => reason.replace(/^variant [\w-]+: /, "").replace(/ \(or .*\)$/, "");
 
 function absent() {
   $("adapter-name").textContent = "No adapter";
