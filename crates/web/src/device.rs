@@ -11,7 +11,7 @@ use foveal::{
     AdapterChoice, Constraints, DeviceTensor, Engine, ErrorKind, Input, Kernel, Options, Port, PortRole,
     SelfCheck,
 };
-use foveal_kernels::{HostTensor, operator, operators};
+use foveal_kernels::{HostTensor, Plan, Problem, operator, operators};
 use js_sys::{Array, Promise};
 use serde_json::{Map, Value, json};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
@@ -201,12 +201,7 @@ impl Device {
         promise(async move {
             let problem = operator(&operator_name)?.problem_of_shape(&shape, &options(&options_text)?)?;
             check_memory(&*problem)?;
-            let constraints = constraints(variant);
-            let plan = inner.engine.plan_with(&*problem, &constraints)?;
-            let kernel = match constraints.variant {
-                Some(_) => inner.engine.prepare_exact(&plan).await?,
-                None => inner.engine.prepare(&plan).await?,
-            };
+            let kernel = inner.prepare(&*problem, variant).await?;
             let inputs = problem.random_inputs(INPUTS_SEED);
             let inputs: Vec<(&str, &HostTensor)> =
                 inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
@@ -237,8 +232,7 @@ impl Device {
         let plan = || -> Result<String, Failure> {
             let tensors = described(given(tensors)?, |number, name| self.inner.stand_in(number, name))?;
             let problem = operator(operator_name)?.problem(&options(options_text)?, &tensors)?;
-            let plan = self.inner.engine.plan_with(&*problem, &constraints(variant))?;
-            Ok(crate::explain::plan(&plan))
+            Ok(crate::explain::plan(&self.inner.plan(&*problem, variant)?))
         };
         Ok(plan()?)
     }
@@ -256,8 +250,7 @@ impl Device {
     ) -> Result<String, JsValue> {
         let plan = || -> Result<String, Failure> {
             let problem = operator(operator_name)?.problem_of_shape(shape, &options(options_text)?)?;
-            let plan = self.inner.engine.plan_with(&*problem, &constraints(variant))?;
-            Ok(crate::explain::plan(&plan))
+            Ok(crate::explain::plan(&self.inner.plan(&*problem, variant)?))
         };
         Ok(plan()?)
     }
@@ -378,13 +371,21 @@ impl Inner {
         let problem = operator(&call.operator)?.problem(&options, &whole)?;
         check_read(&problem.ports(), &options, &whole)?;
         drop(whole);
-        let plan = self.engine.plan_with(&*problem, &constraints(call.variant.clone()))?;
-        let kernel = match call.variant {
-            Some(_) => self.engine.prepare_exact(&plan).await?,
-            None => self.engine.prepare(&plan).await?,
-        };
+        let kernel = self.prepare(&*problem, call.variant.clone()).await?;
         self.kernels.insert(key, &kernel);
         Ok(kernel)
+    }
+
+    fn plan(&self, problem: &dyn Problem, variant: Option<String>) -> Result<Plan, Failure> {
+        let constraints = Constraints { variant, ..Constraints::default() };
+        Ok(self.engine.plan_with(problem, &constraints)?)
+    }
+
+    /// The kernel of a variant, or of the planner's choice.
+    async fn prepare(&self, problem: &dyn Problem, variant: Option<String>) -> Result<Kernel, Failure> {
+        let exact = variant.is_some();
+        let plan = self.plan(problem, variant)?;
+        Ok(if exact { self.engine.prepare_exact(&plan).await? } else { self.engine.prepare(&plan).await? })
     }
 }
 
@@ -417,10 +418,6 @@ fn check_read(
 }
 
 /// Take this variant or fail.
-fn constraints(variant: Option<String>) -> Constraints {
-    Constraints { variant, ..Constraints::default() }
-}
-
 /// A promise of the page's for a future of ours.
 fn promise(future: impl Future<Output = Result<JsValue, Failure>> + 'static) -> Promise {
     future_to_promise(async move { future.await.map_err(JsValue::from) })
