@@ -122,7 +122,9 @@ fn draw(text: &str, asked: &Asked, tables: &[(String, HostTensor)]) -> Result<Ob
     let object = Object::new();
     set(&object, "canonical", expression.to_string());
     set(&object, "density", density);
-    set(&object, "blockDensity", lists.density());
+    let visited = classes.iter().filter(|&&class| class != 0).count();
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    set(&object, "blockDensity", visited as f64 / classes.len().max(1) as f64);
     for (name, count) in [
         ("blockRows", grid.q_blocks()),
         ("blockColumns", grid.kv_blocks()),
