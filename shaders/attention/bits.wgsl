@@ -7,17 +7,18 @@
 import package::attention::problem::{params};
 import package::attention::blocks::{KV_BLOCK, TILE};
 import package::attention::lists::{sizes, made, first_of, visible_from};
+import package::shared::grid::{grid, workgroup_of};
 
 const THREADS: u32 = 64u;
 const WORDS: u32 = KV_BLOCK / 32u;
 
 @compute @workgroup_size(THREADS)
 fn main(
-    @builtin(workgroup_id) workgroup: vec3u,
-    @builtin(num_workgroups) workgroups: vec3u,
+    @builtin(workgroup_id) dispatched: vec3u,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let list = workgroup.y + workgroup.z * workgroups.y;
+    let workgroup = workgroup_of(dispatched);
+    let list = workgroup.y + workgroup.z * grid.size.y;
     if list >= sizes.lists {
         return;
     }

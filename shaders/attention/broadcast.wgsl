@@ -19,6 +19,7 @@ import package::attention::hooks::{Element, hook_score, hook_visible};
 import package::attention::blocks::{ARRANGED, ELEMENT_BITS, KV_BLOCK, position_of, place_of, visits_of, first_key, bits_of_step, word_of_bits, visible_by_word};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
 import package::shared::vector::{UNROLL_COMPONENTS};
+import package::shared::grid::{workgroup_of};
 
 // Widths, rounded up to multiples of four.
 const HEAD_DIM: u32 = 64u;
@@ -81,10 +82,11 @@ fn key_order(lane: u32) -> vec4u {
 
 @compute @workgroup_size(THREADS)
 fn main(
-    @builtin(workgroup_id) workgroup: vec3u,
+    @builtin(workgroup_id) dispatched: vec3u,
     @builtin(local_invocation_index) thread: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
+    let workgroup = workgroup_of(dispatched);
     let place = place_of(workgroup);
     let group = place.group;
     let first_row = params.first_row + group.x * THREADS * ROWS;

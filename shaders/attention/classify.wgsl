@@ -8,6 +8,7 @@
 import package::attention::problem::{params};
 import package::attention::blocks::{KV_BLOCK, TILE};
 import package::attention::lists::{sizes, made, first_of, visible_from, outside};
+import package::shared::grid::{grid, workgroup_of};
 
 const THREADS: u32 = 64u;
 const QUADS: u32 = TILE * (KV_BLOCK / 4u);
@@ -17,11 +18,11 @@ var<workgroup> any_hidden: atomic<u32>;
 
 @compute @workgroup_size(THREADS)
 fn main(
-    @builtin(workgroup_id) workgroup: vec3u,
-    @builtin(num_workgroups) workgroups: vec3u,
+    @builtin(workgroup_id) dispatched: vec3u,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let list = workgroup.y + workgroup.z * workgroups.y;
+    let workgroup = workgroup_of(dispatched);
+    let list = workgroup.y + workgroup.z * grid.size.y;
     if list >= sizes.lists {
         return;
     }

@@ -7,6 +7,7 @@
 
 import package::attention::problem::{params};
 import package::attention::lists::{sizes, made};
+import package::shared::grid::{grid, workgroup_of};
 
 const THREADS: u32 = 64u;
 
@@ -15,11 +16,11 @@ var<workgroup> before: array<vec2u, THREADS>;
 
 @compute @workgroup_size(THREADS)
 fn main(
-    @builtin(workgroup_id) workgroup: vec3u,
-    @builtin(num_workgroups) workgroups: vec3u,
+    @builtin(workgroup_id) dispatched: vec3u,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let list = workgroup.y + workgroup.z * workgroups.y;
+    let workgroup = workgroup_of(dispatched);
+    let list = workgroup.y + workgroup.z * grid.size.y;
     if list >= sizes.lists {
         return;
     }

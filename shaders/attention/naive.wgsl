@@ -14,6 +14,7 @@ import package::shared::output::{put_o4};
 import package::attention::hooks::{Element, hook_score, hook_visible};
 import package::attention::blocks::{KV_BLOCK, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
+import package::shared::grid::{workgroup_of};
 
 // Widths, rounded up to multiples of four.
 const HEAD_DIM: u32 = 64u;
@@ -25,7 +26,8 @@ const MASK_HOOK: bool = false;
 const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let workgroup = workgroup_of(dispatched);
     let place = place_of(workgroup);
     let group = place.group;
     let row_in_tile = thread;

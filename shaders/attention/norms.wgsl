@@ -9,6 +9,7 @@
 
 import package::attention::problem::{params};
 import package::shared::inputs::{q4, k4};
+import package::shared::grid::{workgroup_of};
 
 // Width, rounded up to a multiple of four.
 const HEAD_DIM: u32 = 64u;
@@ -18,7 +19,8 @@ const OF_KEYS: bool = false;
 @group(0) @binding(9) var<storage, read_write> norms: array<f32>;
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let group = workgroup_of(dispatched);
     let row = params.first_row + group.x * THREADS + thread;
     let head = params.first_head + group.y;
     let batch = params.first_batch + group.z;

@@ -19,6 +19,7 @@ import package::attention::hooks::{Element, hook_score, hook_visible};
 import package::attention::blocks::{ARRANGED, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
 import package::attention::scale::{HEAD_SCALE, NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
 import package::shared::vector::{UNROLL_COMPONENTS};
+import package::shared::grid::{workgroup_of};
 
 // Widths, rounded up to multiples of four.
 const HEAD_DIM: u32 = 64u;
@@ -73,7 +74,8 @@ fn key_in(place: u32) -> u32 {
 }
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let workgroup = workgroup_of(dispatched);
     let place = place_of(workgroup);
     let group = place.group;
     let lane = thread % LANES;

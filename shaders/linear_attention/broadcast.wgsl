@@ -23,6 +23,7 @@ import package::linear_attention::erase::{erase4};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
 import package::shared::vector::{UNROLL_COMPONENTS};
+import package::shared::grid::{workgroup_of};
 
 // Widths, rounded up to multiples of four.
 const HEAD_DIM: u32 = 64u;
@@ -74,7 +75,8 @@ fn row_at(sequence: Sequence, i: u32) -> Row {
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+    let group = workgroup_of(dispatched);
     let pair_sequence = params.first_sequence + group.z;
     let sequence = sequence_at(pair_sequence);
     let batch = sequence.batch;

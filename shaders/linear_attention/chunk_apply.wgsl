@@ -15,6 +15,7 @@ import package::linear_attention::chunk_decays::{PRE, row_decays, row_decays_bef
 import package::linear_attention::chunk_stage::{stage};
 import package::linear_attention::erase::{erase4};
 import package::shared::inputs::{k4, v4};
+import package::shared::grid::{workgroup_of};
 
 @group(0) @binding(18) var<storage, read_write> u_out: array<vec4f>;
 @group(0) @binding(19) var<storage, read_write> w_out: array<vec4f>;
@@ -40,7 +41,8 @@ const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
 const_assert 2u * SLICE * LANES <= 1024u && CHUNK == 4u * LANES;
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let group = workgroup_of(dispatched);
     let chunk = chunk_at(params.first_slot + group.x / TILES);
     if chunk.rows == 0u {
         return;

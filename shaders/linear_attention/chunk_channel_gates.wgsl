@@ -11,6 +11,7 @@
 import package::linear_attention::problem::{GATE, LOG2_E, params, gate_of, channel_gate_of, loss};
 import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
 import package::linear_attention::chunk_decays::{DECAY, PRE, SUF};
+import package::shared::grid::{workgroup_of};
 
 @group(0) @binding(16) var<storage, read_write> gates_out: array<f32>;
 
@@ -23,7 +24,8 @@ const THREADS: u32 = CHANNELS * (CHUNK / ROWS);
 var<workgroup> sums: array<f32, THREADS>;
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let group = workgroup_of(dispatched);
     let chunk = chunk_at(params.first_slot + group.x);
     if chunk.rows == 0u {
         return;

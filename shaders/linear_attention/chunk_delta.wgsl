@@ -19,6 +19,7 @@ import package::linear_attention::chunk::{CHUNK, chunk_of, chunks_of, row_of, pa
 import package::linear_attention::chunk_decays::{SUF, row_decays, row_total, channel_decays, channel_totals};
 import package::linear_attention::state::{state4, put_state4};
 import package::shared::inputs::{k4};
+import package::shared::grid::{workgroup_of};
 
 @group(0) @binding(17) var<storage, read_write> states_out: array<vec4f>;
 @group(0) @binding(18) var<storage, read_write> u: array<vec4f>;
@@ -56,7 +57,8 @@ const_assert CHUNK == 4u * ROW_LANES;
 var<workgroup> stage: array<vec4f, STAGE>;
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let group = workgroup_of(dispatched);
     var pair_sequence = params.first_sequence + group.z;
     var segment = 0u;
     if SEGMENTED {

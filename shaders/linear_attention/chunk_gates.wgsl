@@ -12,13 +12,15 @@
 
 import package::linear_attention::problem::{LOG2_E, params, gate_of, loss};
 import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
+import package::shared::grid::{workgroup_of};
 
 @group(0) @binding(16) var<storage, read_write> gates_out: array<vec4f>;
 
 var<workgroup> logs: array<f32, CHUNK>;
 
 @compute @workgroup_size(CHUNK)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let group = workgroup_of(dispatched);
     let chunk = chunk_at(params.first_slot + group.x);
     if chunk.rows == 0u {
         return;

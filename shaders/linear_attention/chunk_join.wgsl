@@ -11,6 +11,7 @@
 import package::linear_attention::problem::{params, sequence_at, state_of};
 import package::linear_attention::chunk::{chunks_of, segment_of};
 import package::linear_attention::state::{state4};
+import package::shared::grid::{workgroup_of};
 
 @group(0) @binding(20) var<storage, read_write> segments: array<vec4f>;
 
@@ -30,7 +31,8 @@ const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && HEAD_DIM <= 256u;
 var<workgroup> state: array<vec4f, HEAD_DIM * LANES>;
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let group = workgroup_of(dispatched);
     let pair_sequence = params.first_sequence + group.z;
     let head = params.first_head + group.y;
     let chunks = chunks_of(sequence_at(pair_sequence));

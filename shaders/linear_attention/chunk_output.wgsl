@@ -24,6 +24,7 @@ import package::linear_attention::state::{state4};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
 import package::shared::vector::{UNROLL_COMPONENTS};
+import package::shared::grid::{workgroup_of};
 
 @group(0) @binding(17) var<storage, read> states: array<vec4f>;
 @group(0) @binding(18) var<storage, read> u: array<vec4f>;
@@ -64,7 +65,8 @@ const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && SLICE % 4u == 0u;
 const_assert 3u * SLICE * LANES + SLICE / 4u <= 1024u && 2u * KEY_SLICE * LANES <= 1024u && CHUNK == 4u * LANES;
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let group = workgroup_of(dispatched);
     let chunk = chunk_at(params.first_slot + group.x / TILES);
     if chunk.rows == 0u {
         return;

@@ -14,6 +14,7 @@ import package::linear_attention::chunk_decays::{row_total, channel_totals};
 import package::linear_attention::sums::{NORMALISE, SUMS_IN, SUMS_OUT, z_in, z_out};
 import package::linear_attention::state::{state4, put_state4};
 import package::shared::vector::{UNROLL_COMPONENTS};
+import package::shared::grid::{workgroup_of};
 
 @group(0) @binding(17) var<storage, read_write> states: array<vec4f>;
 @group(0) @binding(21) var<storage, read_write> sums: array<vec4f>;
@@ -59,7 +60,8 @@ fn scan_sums(pair_sequence: u32, head: u32, first: u32, chunks: u32, channel: u3
 }
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let group = workgroup_of(dispatched);
     let own = group.x * THREADS + thread;
     let pair_sequence = params.first_sequence + group.z;
     let head = params.first_head + group.y;

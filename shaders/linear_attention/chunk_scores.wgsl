@@ -18,6 +18,7 @@ import package::linear_attention::erase::{erase4};
 import package::linear_attention::sums::{BONUS, bonus};
 import package::shared::inputs::{q4, k4};
 import package::shared::vector::{UNROLL_COMPONENTS};
+import package::shared::grid::{workgroup_of};
 
 @group(0) @binding(20) var<storage, read_write> scores_out: array<vec4f>;
 
@@ -51,7 +52,8 @@ const_assert HEAD_DIM % 4u == 0u && CHUNK == 4u * LANES && 3u * QUADS <= THREADS
 const_assert TOTAL_STAGE + SLICE <= 1024u && SLICE * BLOCKS * 2u <= THREADS;
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let group = workgroup_of(dispatched);
     let chunk = chunk_at(params.first_slot + group.x);
     if chunk.rows == 0u {
         return;

@@ -17,6 +17,7 @@ import package::linear_attention::chunk_stage::{stage, stage_transposed};
 import package::linear_attention::erase::{erase4};
 import package::shared::inputs::{k4};
 import package::shared::vector::{UNROLL_COMPONENTS};
+import package::shared::grid::{workgroup_of};
 
 // With gates of channels M, but for beta, lies there already: see linear_attention/chunk_scores.
 @group(0) @binding(20) var<storage, read_write> matrices: array<vec4f>;
@@ -54,7 +55,8 @@ fn product(rows: u32, column: u32, first: u32, count: u32) -> vec4f {
 }
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let group = workgroup_of(dispatched);
     let chunk = chunk_at(params.first_slot + group.x);
     if chunk.rows == 0u {
         return;

@@ -14,6 +14,7 @@
 import package::linear_attention::problem::{loss};
 import package::shared::inputs::{q4};
 import package::shared::vector::{UNROLL_COMPONENTS};
+import package::shared::grid::{workgroup_of};
 
 struct Prepare {
     rows: u32,
@@ -91,7 +92,8 @@ fn projected4(head: u32, x_at: u32, column: u32) -> vec4f {
 }
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let group = workgroup_of(dispatched);
     let row = group.x * THREADS + thread;
     if row >= prepare.rows {
         return;

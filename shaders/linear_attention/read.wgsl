@@ -14,6 +14,7 @@ import package::linear_attention::sums::{NORMALISE, z_in};
 import package::shared::inputs::{q4};
 import package::shared::output::{put_o4};
 import package::shared::vector::{UNROLL_COMPONENTS};
+import package::shared::grid::{workgroup_of};
 
 // Widths, rounded up to multiples of four.
 const HEAD_DIM: u32 = 64u;
@@ -24,7 +25,8 @@ const ROWS: u32 = 4u;
 const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
 
 @compute @workgroup_size(LANES * ROWS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let group = workgroup_of(dispatched);
     let pair_sequence = params.first_sequence + group.z;
     let sequence = sequence_at(pair_sequence);
     let head = params.first_head + group.y;

@@ -16,6 +16,7 @@ import package::linear_attention::erase::{erase4};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
 import package::shared::vector::{UNROLL_COMPONENTS};
+import package::shared::grid::{workgroup_of};
 
 // Widths, rounded up to multiples of four.
 const HEAD_DIM: u32 = 64u;
@@ -84,7 +85,8 @@ fn load_row(row: Row, channel: u32) -> array<vec4f, 4> {
 }
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let group = workgroup_of(dispatched);
     let pair_sequence = params.first_sequence + group.z;
     let sequence = sequence_at(pair_sequence);
     let batch = sequence.batch;

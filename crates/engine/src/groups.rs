@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use foveal_kernels::Port;
-use foveal_shaders::BindingKind;
+use foveal_shaders::{Binding, BindingKind};
 
 use crate::Error;
 use crate::binding::{Bound, MAX_PORTS};
-use crate::kernel::{Inner, KernelPass, Scratch, Slot, SlotSource};
+use crate::kernel::{Inner, KernelPass, Slot, SlotSource};
 
 /// The bind groups of all passes for one set of tensors.
 #[derive(Debug)]
@@ -23,10 +23,12 @@ impl Groups {
     pub(crate) fn new(
         device: &wgpu::Device,
         kernel: &Inner,
+        scratch: &[wgpu::Buffer],
         bound: &Bound<'_>,
         slack_bytes: u64,
     ) -> Result<Self, Error> {
-        let passes = kernel.passes.iter().map(|pass| Self::of(device, kernel, pass, bound, slack_bytes));
+        let buffers = Buffers { kernel, scratch, bound, slack_bytes };
+        let passes = kernel.passes.iter().map(|pass| Self::of(device, &buffers, pass));
         Ok(Self { passes: passes.collect::<Result<_, _>>()? })
     }
 
@@ -37,21 +39,23 @@ impl Groups {
 
     fn of(
         device: &wgpu::Device,
-        kernel: &Inner,
+        buffers: &Buffers<'_>,
         pass: &KernelPass,
-        bound: &Bound<'_>,
-        slack_bytes: u64,
     ) -> Result<Vec<(u32, wgpu::BindGroup)>, Error> {
-        let ranges: Vec<Range<'_>> = pass
-            .slots
-            .iter()
-            .map(|slot| range(kernel, slot, bound, slack_bytes))
-            .collect::<Result<_, _>>()?;
-        check_aliases(kernel, &pass.slots, &ranges)?;
+        // The grid has a group of its own, which is no matter of the tensors.
+        let of_tensors = pass.pipeline.interface.bindings.iter().zip(&pass.slots);
+        let of_tensors: Vec<(&Binding, &Slot)> =
+            of_tensors.filter(|(_, slot)| slot.source != SlotSource::Grid).collect();
+        let ranges: Vec<Range<'_>> =
+            of_tensors.iter().map(|(_, slot)| buffers.range(slot)).collect::<Result<_, _>>()?;
+        check_aliases(buffers.kernel, &of_tensors, &ranges)?;
         let mut groups = Vec::new();
         for (group, layout) in (0..).zip(&pass.pipeline.layouts) {
             let Some(layout) = layout else { continue };
-            let bindings = pass.pipeline.interface.bindings.iter().zip(&ranges);
+            if !of_tensors.iter().any(|(binding, _)| binding.group == group) {
+                continue;
+            }
+            let bindings = of_tensors.iter().map(|(binding, _)| binding).zip(&ranges);
             let entries: Vec<wgpu::BindGroupEntry<'_>> = bindings
                 .filter(|(binding, _)| binding.group == group)
                 .map(|(binding, (buffer, offset, size))| wgpu::BindGroupEntry {
@@ -70,44 +74,56 @@ impl Groups {
     }
 }
 
-fn range<'a>(
+/// What slots are bound to.
+struct Buffers<'a> {
     kernel: &'a Inner,
-    slot: &Slot,
-    bound: &Bound<'a>,
+    scratch: &'a [wgpu::Buffer],
+    bound: &'a Bound<'a>,
     slack_bytes: u64,
-) -> Result<Range<'a>, Error> {
-    let mut size = slot.size_bytes;
-    let missing = || Error::internal("binding", format!("{slot:?} has no buffer"));
-    let (buffer, start) = match slot.source {
-        SlotSource::Uniforms => (kernel.uniforms.as_ref(), 0),
-        SlotSource::Scratch(index) => (kernel.scratch.get(index).map(Scratch::buffer), 0),
-        SlotSource::Empty => {
-            let [to_read, to_write] = kernel.empty.as_ref().ok_or_else(missing)?;
-            (Some(if slot.read_only { to_read } else { to_write }), 0)
-        }
-        SlotSource::Port(index) => match bound.get(index).copied().flatten() {
-            Some(binding) => {
-                let port = kernel.plan.ports.get(index).map_or(0, Port::size_bytes);
-                if !slot.read_only && slot.offset_bytes + slot.size_bytes == port {
-                    size += slack_bytes;
-                }
-                (Some(binding.buffer), binding.offset_bytes)
+}
+
+impl<'a> Buffers<'a> {
+    fn range(&self, slot: &Slot) -> Result<Range<'a>, Error> {
+        let mut size = slot.size_bytes;
+        let missing = || Error::internal("binding", format!("{slot:?} has no buffer"));
+        let (buffer, start) = match slot.source {
+            SlotSource::Uniforms => (self.kernel.uniforms.as_ref(), 0),
+            SlotSource::Scratch(index) => (self.scratch.get(index), 0),
+            SlotSource::Empty => {
+                let [to_read, to_write] = self.kernel.empty.as_ref().ok_or_else(missing)?;
+                (Some(if slot.read_only { to_read } else { to_write }), 0)
             }
-            None => (None, 0),
-        },
-    };
-    Ok((buffer.ok_or_else(missing)?, start + slot.offset_bytes, size))
+            SlotSource::Port(index) => match self.bound.get(index).copied().flatten() {
+                Some(binding) => {
+                    let port = self.kernel.plan.ports.get(index).map_or(0, Port::size_bytes);
+                    if !slot.read_only && slot.offset_bytes + slot.size_bytes == port {
+                        size += self.slack_bytes;
+                    }
+                    (Some(binding.buffer), binding.offset_bytes)
+                }
+                None => (None, 0),
+            },
+            SlotSource::Grid => (None, 0),
+        };
+        Ok((buffer.ok_or_else(missing)?, start + slot.offset_bytes, size))
+    }
 }
 
 /// WebGPU forbids reading and writing one buffer in one dispatch, and writing one place through two bindings. wgpu
 /// would say so when the caller finishes the encoder, in terms that mean nothing to the caller.
-fn check_aliases(kernel: &Inner, slots: &[Slot], ranges: &[Range<'_>]) -> Result<(), Error> {
+fn check_aliases(
+    kernel: &Inner,
+    slots: &[(&Binding, &Slot)],
+    ranges: &[Range<'_>],
+) -> Result<(), Error> {
     let name = |slot: &Slot| match slot.source {
         SlotSource::Port(index) => kernel.plan.ports.get(index).map(|port| &*port.name),
         _ => None,
     };
-    for (index, (slot, (buffer, start, size))) in slots.iter().zip(ranges).enumerate() {
-        for (other, (other_buffer, other_start, other_size)) in slots.iter().zip(ranges).skip(index + 1) {
+    for (index, ((_, slot), (buffer, start, size))) in slots.iter().zip(ranges).enumerate() {
+        for ((_, other), (other_buffer, other_start, other_size)) in
+            slots.iter().zip(ranges).skip(index + 1)
+        {
             let (Some(name), Some(other_name)) = (name(slot), name(other)) else { continue };
             if buffer != other_buffer || (slot.read_only && other.read_only) {
                 continue;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use foveal_kernels::{Plan, Rejected};
 use crate::binding::{Binding, Bound, resolve};
 use crate::engine::Shared;
 use crate::gpu::lock;
+use crate::grids::Grids;
 use crate::groups::{GroupCache, Groups};
+use crate::pace::{Cursor, Pace};
 use crate::pipeline::Pipeline;
 use crate::pool::Pooled;
 use crate::scope::scoped;
@@ -43,6 +46,10 @@ pub(crate) struct Inner {
     pub(crate) self_check: SelfCheckReport,
     pub(crate) passes: Vec<KernelPass>,
     pub(crate) scratch: Vec<Scratch>,
+    /// How the passes are cut where the kernel is recorded as a whole.
+    pub(crate) grids: Grids,
+    /// How they are cut into many parts, once that is asked for, and how long those take.
+    pub(crate) pace: Mutex<Option<Arc<Pace>>>,
     /// All passes' parameters.
     pub(crate) uniforms: Option<wgpu::Buffer>,
     /// What empty tensors are bound to, because a binding cannot be empty: one to read, one to write.
@@ -93,6 +100,8 @@ pub(crate) enum SlotSource {
     Port(usize),
     Scratch(usize),
     Empty,
+    /// Which part of the pass a dispatch is: bound when that is known.
+    Grid,
 }
 
 /// How a kernel's variant came to be trusted on this adapter.
@@ -175,12 +184,16 @@ impl Kernel {
 
     /// Bind groups for these tensors, made or remembered.
     fn groups<'a, B: Into<Binding<'a>> + Copy>(&self, tensors: &[(&str, B)]) -> Result<Arc<Groups>, Error> {
-        let bound = self.resolve(tensors)?;
-        if let Some(groups) = lock(&self.inner.groups).get(&bound) {
+        self.remembered_groups(&self.resolve(tensors)?)
+    }
+
+    /// The same, once the tensors are resolved.
+    pub(crate) fn remembered_groups(&self, bound: &Bound<'_>) -> Result<Arc<Groups>, Error> {
+        if let Some(groups) = lock(&self.inner.groups).get(bound) {
             return Ok(groups);
         }
-        let groups = self.make_groups(&bound)?;
-        lock(&self.inner.groups).insert(&bound, &groups);
+        let groups = self.make_groups(bound)?;
+        lock(&self.inner.groups).insert(bound, &groups);
         Ok(groups)
     }
 
@@ -204,8 +217,25 @@ impl Kernel {
         bound: &Bound<'_>,
         slack_bytes: u64,
     ) -> Result<Arc<Groups>, Error> {
+        self.groups_of(&self.scratch(), bound, slack_bytes)
+    }
+
+    /// The kernel's own scratch buffers.
+    pub(crate) fn scratch(&self) -> Vec<wgpu::Buffer> {
+        self.inner.scratch.iter().map(|scratch| scratch.buffer().clone()).collect()
+    }
+
+    /// The same, with these scratch buffers.
+    pub(crate) fn groups_of(
+        &self,
+        scratch: &[wgpu::Buffer],
+        bound: &Bound<'_>,
+        slack_bytes: u64,
+    ) -> Result<Arc<Groups>, Error> {
         let device = &self.inner.shared.gpu.device;
-        let make = || catch_unwind(AssertUnwindSafe(|| Groups::new(device, &self.inner, bound, slack_bytes)));
+        let make = || {
+            catch_unwind(AssertUnwindSafe(|| Groups::new(device, &self.inner, scratch, bound, slack_bytes)))
+        };
         let (groups, caught) = scoped(device, make);
         // A browser tells later; there, the error comes out when the work is submitted.
         if let Ok(result) = caught.check_now("binding tensors") {
@@ -242,21 +272,48 @@ impl Kernel {
         if self.inner.passes.is_empty() && timestamps.is_none() {
             return;
         }
+        let mut pass = self.begin(encoder, timestamps);
+        for _ in 0..runs {
+            self.dispatch(&mut pass, groups);
+        }
+    }
+
+    /// A compute pass for the kernel; the two queries from the given index on are written before and after it.
+    pub(crate) fn begin<'e>(
+        &self,
+        encoder: &'e mut wgpu::CommandEncoder,
+        timestamps: Option<(&wgpu::QuerySet, u32)>,
+    ) -> wgpu::ComputePass<'e> {
         let label = self.inner.plan.passes.first().map(|pass| pass.label.as_str());
         let timestamp_writes = timestamps.map(|(query_set, index)| wgpu::ComputePassTimestampWrites {
             query_set,
             beginning_of_pass_write_index: Some(index),
             end_of_pass_write_index: Some(index + 1),
         });
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label, timestamp_writes });
-        for _ in 0..runs {
-            self.dispatch(&mut pass, groups);
-        }
+        encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label, timestamp_writes })
     }
 
     fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>, groups: &Groups) {
+        let end = Cursor { pass: self.inner.passes.len(), unit: 0 };
+        self.dispatch_range(pass, groups, &self.inner.grids, Cursor::default()..end);
+    }
+
+    /// Records the units of a range.
+    pub(crate) fn dispatch_range(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        groups: &Groups,
+        grids: &Grids,
+        range: Range<Cursor>,
+    ) {
         let mut current: Option<&Arc<Pipeline>> = None;
-        for (index, step) in self.inner.passes.iter().enumerate() {
+        for (index, step) in self.inner.passes.iter().enumerate().skip(range.start.pass) {
+            let cut = grids.cut(index);
+            let first = if index == range.start.pass { range.start.unit } else { 0 };
+            let end = if index == range.end.pass { range.end.unit } else { cut.units() };
+            if index > range.end.pass || first >= end {
+                break;
+            }
             if current.is_none_or(|pipeline| !Arc::ptr_eq(pipeline, &step.pipeline)) {
                 pass.set_pipeline(&step.pipeline.pipeline);
                 current = Some(&step.pipeline);
@@ -264,8 +321,13 @@ impl Kernel {
             for (group, bind_group) in groups.of_pass(index) {
                 pass.set_bind_group(group, bind_group, &[]);
             }
-            let [x, y, z] = step.workgroups;
-            pass.dispatch_workgroups(x, y, z);
+            for (unit, block) in cut.blocks(first..end) {
+                if let Some((group, bind_group, offset)) = grids.at(index, unit) {
+                    pass.set_bind_group(group, bind_group, &[offset]);
+                }
+                let [x, y, z] = block.size;
+                pass.dispatch_workgroups(x, y, z);
+            }
         }
     }
 

@@ -38,6 +38,12 @@ pub struct Options {
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout). Ten minutes by default: software adapters are slow, hung
     /// drivers are forever.
     pub wait_limit: Duration,
+    /// Work that the engine submits itself is cut into submissions that take no longer than this, going by what was
+    /// measured of the first: systems reset a GPU that does not answer for two seconds or so, and show nothing else
+    /// meanwhile. Half a second by default; zero cuts nothing. What a host records with
+    /// [`Kernel::encode`](crate::Kernel::encode) is cut into dispatches that are *estimated* to take no longer; a host
+    /// that wants to spread work over frames takes [`Kernel::slices`](crate::Kernel::slices).
+    pub longest_submission: Duration,
 }
 
 impl Default for Options {
@@ -51,6 +57,7 @@ impl Default for Options {
             subgroups: false,
             runtime_checks: false,
             wait_limit: Duration::from_secs(600),
+            longest_submission: Duration::from_millis(500),
         }
     }
 }
@@ -58,8 +65,17 @@ impl Default for Options {
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The library's text would bury the rest.
-        let Self { adapter, library, self_check, cache_dir, floor, subgroups, runtime_checks, wait_limit } =
-            self;
+        let Self {
+            adapter,
+            library,
+            self_check,
+            cache_dir,
+            floor,
+            subgroups,
+            runtime_checks,
+            wait_limit,
+            longest_submission,
+        } = self;
         f.debug_struct("Options")
             .field("adapter", adapter)
             .field("library", &format_args!("{} modules", library.modules().count()))
@@ -69,6 +85,7 @@ impl fmt::Debug for Options {
             .field("subgroups", subgroups)
             .field("runtime_checks", runtime_checks)
             .field("wait_limit", wait_limit)
+            .field("longest_submission", longest_submission)
             .finish()
     }
 }

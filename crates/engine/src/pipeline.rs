@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::gpu::{Gpu, lock};
 use crate::scope::{Caught, scoped};
-use crate::{Error, ErrorKind, trusted};
+use crate::{Error, ErrorKind, grids, trusted};
 
 /// A compiled request.
 #[derive(Debug)]
@@ -204,10 +204,12 @@ fn bind_group_layouts(
                         (wgpu::BufferBindingType::Uniform, wgpu::BufferSize::new(layout.size_bytes.into()))
                     }
                 };
+                // One buffer says of all dispatches of a kernel where they begin.
+                let has_dynamic_offset = grids::is_grid(binding);
                 wgpu::BindGroupLayoutEntry {
                     binding: binding.index,
                     visibility: wgpu::ShaderStages::COMPUTE,
-                    ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size },
+                    ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size },
                     count: None,
                 }
             })

@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 use foveal_kernels::{Pass, Plan, Port, PortRole, Rejected, Source};
 
 use crate::binding::MAX_PORTS;
+use crate::cut::Cut;
 use crate::engine::Shared;
 use crate::gpu::lock;
+use crate::grids::Grids;
 use crate::groups::is_storage;
 use crate::kernel::{Inner, Kernel, KernelPass, Scratch, SelfCheckReport, Slot, SlotSource};
 use crate::pipeline::Pipeline;
-use crate::{Engine, Error, ErrorKind, params};
+use crate::{Engine, Error, ErrorKind, grids, params};
 
 /// Bytes of the buffers that empty tensors are bound to.
 const EMPTY_BYTES: u64 = 256;
@@ -168,8 +170,12 @@ impl Engine {
         } else {
             None
         };
+        let dispatches = self.dispatches(plan);
+        let whole = Grids::new(gpu, &passes, &profile.limits, |_, pass| Cut::fine(pass.workgroups, dispatches));
         Ok(Kernel {
             inner: Arc::new(Inner {
+                grids: whole.await?,
+                pace: Mutex::default(),
                 shared: Arc::clone(&self.shared),
                 plan: plan.clone(),
                 refused,
@@ -181,6 +187,17 @@ impl Engine {
                 groups: Mutex::default(),
             }),
         })
+    }
+
+    /// How many dispatches a pass is recorded as: one, unless all of them together are estimated to take so long that the
+    /// system's watchdog may lose patience.
+    fn dispatches(&self, plan: &Plan) -> u32 {
+        let longest = self.shared.options.longest_submission;
+        if longest.is_zero() {
+            return 1;
+        }
+        let count = (plan.cost.time.as_nanos() / longest.as_nanos().max(1)).min(1000) as u32;
+        count.max(1)
     }
 
     /// Matches a pass with its shader's interface. Its parameters are appended to `uniforms`.
@@ -197,6 +214,9 @@ impl Engine {
         let mut given = params::Given::new(&pass.params, &pass.label);
         for binding in &pipeline.interface.bindings {
             slots.push(match &binding.kind {
+                _ if grids::is_grid(binding) => {
+                    Slot { source: SlotSource::Grid, read_only: true, offset_bytes: 0, size_bytes: 0 }
+                }
                 foveal_shaders::BindingKind::Uniform(layout) => {
                     let alignment = limits.min_uniform_buffer_offset_alignment.max(4) as usize;
                     let start = uniforms.len().next_multiple_of(alignment);

@@ -28,17 +28,27 @@ impl Engine {
         kernel: &Kernel,
         inputs: &[(&str, &HostTensor)],
     ) -> Result<Vec<(Name, HostTensor)>, Error> {
+        self.run_with(kernel, inputs, |_| ()).await
+    }
+
+    /// As [`Engine::run`]; `progress` hears which share of the work is done, 0 to 1, wherever the engine waits because the
+    /// work is too long for one submission ([`Options::longest_submission`](crate::Options::longest_submission)).
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    pub async fn run_with(
+        &self,
+        kernel: &Kernel,
+        inputs: &[(&str, &HostTensor)],
+        progress: impl FnMut(f64),
+    ) -> Result<Vec<(Name, HostTensor)>, Error> {
         kernel.belongs_to(&self.shared)?;
         kernel.plan().problem.check_inputs(inputs)?;
         let run = async {
             let tensors = self.upload_all(kernel, inputs).await?;
             let bindings = bindings(&tensors);
             let groups = kernel.make_groups(&kernel.resolve(&bindings)?)?;
-            let record = |encoder: &mut wgpu::CommandEncoder| {
-                kernel.record(encoder, &groups, None);
-                Ok(())
-            };
-            self.shared.gpu.submit("foveal.run", record).await?;
+            self.execute("foveal.run", kernel, &groups, progress).await?;
             let mut outputs = Vec::new();
             for port in kernel.plan().ports.iter().filter(|port| port.role == PortRole::Output) {
                 let Some((_, binding)) = bindings.iter().find(|(name, _)| *name == port.name) else {

@@ -99,11 +99,7 @@ impl Engine {
         let groups = kernel.make_groups_with_slack(&kernel.resolve(&tensors)?, slack)?;
 
         let submitted = Instant::now();
-        let record = |encoder: &mut wgpu::CommandEncoder| {
-            kernel.record(encoder, &groups, None);
-            Ok(())
-        };
-        let index = self.shared.gpu.submit("foveal.self_check", record).await?;
+        let index = self.execute("foveal.self_check", kernel, &groups, |_| ()).await?;
         self.shared.gpu.wait(&index).await?;
         let dispatch = submitted.elapsed();
 

@@ -90,7 +90,7 @@ impl Engine {
     }
 
     /// Runs a kernel on tensors that are on the device or the host and leaves the outputs on the device: submits, and waits
-    /// for nothing. The order of the outputs is the plan's.
+    /// for nothing unless the work is too long for one submission. The order of the outputs is the plan's.
     ///
     /// Values of tensors on the host are checked first ([`Problem::check_inputs`](crate::Problem::check_inputs)); those of
     /// tensors on the device are not looked at.
@@ -140,11 +140,7 @@ impl Engine {
             }
             bindings.extend(outputs.iter().map(|(name, tensor)| (&**name, tensor.binding())));
             let groups = kernel.make_groups(&kernel.resolve(&bindings)?)?;
-            let record = |encoder: &mut wgpu::CommandEncoder| {
-                kernel.record(encoder, &groups, None);
-                Ok(())
-            };
-            gpu.submit("foveal.compute", record).await?;
+            self.execute("foveal.compute", kernel, &groups, |_| ()).await?;
             Ok(outputs)
         };
         gpu.explained(compute.await).await

@@ -1,12 +1,13 @@
 //! Measuring how long a kernel takes.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use foveal_kernels::HostTensor;
 use web_time::Instant;
 
 use crate::groups::Groups;
+use crate::pace::{Cursor, Pace};
 use crate::run::bindings;
 use crate::scope::scoped;
 use crate::{Engine, Error, Kernel};
@@ -86,9 +87,9 @@ const CREDIBLE_SHARE: f64 = 0.5;
 const LONG_ENOUGH: Duration = Duration::from_millis(2);
 
 /// A run measured both ways.
-struct Sample {
-    host: Duration,
-    device: Option<Duration>,
+pub(crate) struct Sample {
+    pub(crate) host: Duration,
+    pub(crate) device: Option<Duration>,
 }
 
 impl Engine {
@@ -140,11 +141,12 @@ impl Engine {
         groups: &Groups,
         timing: Timing,
     ) -> Result<Timings, Error> {
-        let queries = self.queries().await?;
         let mut last = Duration::ZERO;
         for _ in 0..timing.warm_up.max(1) {
             last = self.host_time(kernel, groups, 1).await?;
         }
+        // What has to be cut is more than one submission.
+        let queries = if self.long(kernel).await?.is_some() { None } else { self.queries().await? };
         let mut runs = runs_within(SHORTEST_SUBMISSION, last);
         if cfg!(target_family = "wasm") {
             // Of a short run, most of the time is a browser's answer.
@@ -190,6 +192,12 @@ impl Engine {
         runs: usize,
     ) -> Result<Duration, Error> {
         let gpu = &self.shared.gpu;
+        if runs == 1 {
+            let started = Instant::now();
+            let index = self.execute("foveal.time", kernel, groups, |_| ()).await?;
+            gpu.wait(&index).await?;
+            return Ok(started.elapsed());
+        }
         let record = |encoder: &mut wgpu::CommandEncoder| {
             // A pass a run, as a host would record them.
             for _ in 0..runs {
@@ -210,16 +218,47 @@ impl Engine {
         runs: usize,
         queries: &Queries,
     ) -> Result<Sample, Error> {
+        let record = |encoder: &mut wgpu::CommandEncoder, timestamps: Option<(&wgpu::QuerySet, u32)>| {
+            kernel.record_runs(encoder, groups, runs, timestamps);
+        };
+        self.measure_once(Some(queries), record).await
+    }
+
+    /// Runs a part of a kernel and measures it.
+    pub(crate) async fn sample_range(
+        &self,
+        kernel: &Kernel,
+        groups: &Groups,
+        pace: &Pace,
+        range: Range<Cursor>,
+        queries: Option<&Queries>,
+    ) -> Result<Sample, Error> {
+        let record = |encoder: &mut wgpu::CommandEncoder, timestamps: Option<(&wgpu::QuerySet, u32)>| {
+            let mut pass = kernel.begin(encoder, timestamps);
+            kernel.dispatch_range(&mut pass, groups, &pace.grids, range);
+        };
+        self.measure_once(queries, record).await
+    }
+
+    /// Submits what `record` records and measures it by the clock and, with `queries`, by timestamps.
+    async fn measure_once(
+        &self,
+        queries: Option<&Queries>,
+        record: impl FnOnce(&mut wgpu::CommandEncoder, Option<(&wgpu::QuerySet, u32)>),
+    ) -> Result<Sample, Error> {
         let gpu = &self.shared.gpu;
         let record = |encoder: &mut wgpu::CommandEncoder| {
-            kernel.record_runs(encoder, groups, runs, Some((&queries.set, 0)));
-            encoder.resolve_query_set(&queries.set, 0..2, &queries.resolved, 0);
+            record(encoder, queries.map(|queries| (&queries.set, 0)));
+            if let Some(queries) = queries {
+                encoder.resolve_query_set(&queries.set, 0..2, &queries.resolved, 0);
+            }
             Ok(())
         };
         let started = Instant::now();
         let index = gpu.submit("foveal.time", record).await?;
         gpu.wait(&index).await?;
         let host = started.elapsed();
+        let Some(queries) = queries else { return Ok(Sample { host, device: None }) };
         let bytes = self.read_bytes((&queries.resolved).into()).await?;
         let tick =
             |index: usize| bytes.get(index * 8..index * 8 + 8)?.try_into().ok().map(u64::from_le_bytes);
@@ -231,7 +270,7 @@ impl Engine {
     }
 
     /// Two timestamp queries, where the device has them.
-    async fn queries(&self) -> Result<Option<Queries>, Error> {
+    pub(crate) async fn queries(&self) -> Result<Option<Queries>, Error> {
         let gpu = &self.shared.gpu;
         if !self.profile.features.timestamps {
             return Ok(None);
@@ -251,7 +290,7 @@ impl Engine {
     }
 }
 
-struct Queries {
+pub(crate) struct Queries {
     set: wgpu::QuerySet,
     resolved: wgpu::Buffer,
     nanoseconds_per_tick: f64,
@@ -265,7 +304,7 @@ fn runs_within(duration: Duration, run: Duration) -> usize {
 
 /// The device's times, if they can be true: each present, none longer than the host waited, and for runs that take long
 /// enough most of what the host waited.
-fn credible(samples: &[Sample]) -> Option<Vec<Duration>> {
+pub(crate) fn credible(samples: &[Sample]) -> Option<Vec<Duration>> {
     let mut times = Vec::with_capacity(samples.len());
     let mut shares = Vec::new();
     for sample in samples {

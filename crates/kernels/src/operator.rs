@@ -1,6 +1,6 @@
 //! What every operator offers, so that the engine, the CLI and the tests know none by name.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 
@@ -167,6 +167,10 @@ pub struct Constraints {
     pub variant: Option<String>,
     /// Variants that failed their self-check on this adapter: never taken.
     pub refused: BTreeSet<String>,
+    /// What a single workgroup should take at most, by the estimate: attention then splits the keys of a tile among several
+    /// workgroups, whose results are merged exactly. It costs memory for their results, and is no promise where nothing can
+    /// be split.
+    pub workgroup_time: Option<Duration>,
 }
 
 impl Constraints {

@@ -1,0 +1,88 @@
+//! Submitting work of the engine's own, never so much at a time that the system takes the device for hung.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use web_time::Instant;
+
+use crate::gpu::lock;
+use crate::groups::Groups;
+use crate::pace::{Cursor, Pace};
+use crate::{Engine, Error, Kernel};
+
+/// Estimates may be wrong by this factor.
+const DOUBT: u32 = 8;
+/// What a submission may grow by beyond the last.
+const GROWTH: f64 = 4.0;
+
+impl Engine {
+    /// Submits a kernel. Work that may take longer than [`Options::longest_submission`](crate::Options::longest_submission)
+    /// is cut, and each part but the last is waited for; `progress` hears which share is done.
+    pub(crate) async fn execute(
+        &self,
+        label: &str,
+        kernel: &Kernel,
+        groups: &Groups,
+        mut progress: impl FnMut(f64),
+    ) -> Result<wgpu::SubmissionIndex, Error> {
+        let gpu = &self.shared.gpu;
+        let Some(pace) = self.long(kernel).await? else {
+            let record = |encoder: &mut wgpu::CommandEncoder| {
+                kernel.record(encoder, groups, None);
+                Ok(())
+            };
+            return gpu.submit(label, record).await;
+        };
+        let longest = self.shared.options.longest_submission.as_secs_f64() / 2.0;
+        let total = pace.total().as_secs_f64();
+        let (mut at, end) = (Cursor::default(), pace.end());
+        let (mut took, mut predicted) = (0.0, 0.0);
+        // What a second of the prediction takes, once that is known.
+        let mut factor = if pace.measured { 1.0 } else { f64::from(DOUBT) };
+        let mut last = longest / f64::from(DOUBT);
+        loop {
+            let next = pace.advance(at, longest.min(last * GROWTH) / factor);
+            let record = |encoder: &mut wgpu::CommandEncoder| {
+                let descriptor = wgpu::ComputePassDescriptor { label: Some(label), timestamp_writes: None };
+                let mut pass = encoder.begin_compute_pass(&descriptor);
+                kernel.dispatch_range(&mut pass, groups, &pace.grids, at..next);
+                Ok(())
+            };
+            let started = Instant::now();
+            let index = gpu.submit(label, record).await?;
+            if next >= end {
+                if took > 0.0 && predicted > 0.0 {
+                    kernel.set_pace(Arc::new(pace.scaled(took / predicted)));
+                }
+                return Ok(index);
+            }
+            gpu.wait(&index).await?;
+            last = started.elapsed().as_secs_f64();
+            let expected = pace.seconds(at..next);
+            took += last;
+            predicted += expected;
+            if expected > 0.0 {
+                factor = last / expected;
+            }
+            at = next;
+            progress(if total > 0.0 { (predicted / total).min(1.0) } else { 0.0 });
+        }
+    }
+
+    /// How a kernel is to be cut, if it is too long for one submission, as far as that is known.
+    pub(crate) async fn long(&self, kernel: &Kernel) -> Result<Option<Arc<Pace>>, Error> {
+        let longest = self.shared.options.longest_submission;
+        let known = lock(&kernel.inner.pace).as_ref().filter(|pace| pace.measured).map(Arc::clone);
+        let short = match &known {
+            Some(pace) => pace.total() <= longest,
+            None => kernel.plan().cost.time.saturating_mul(DOUBT) <= longest,
+        };
+        if short || longest == Duration::ZERO || kernel.inner.passes.is_empty() {
+            return Ok(None);
+        }
+        match known {
+            Some(pace) => Ok(Some(pace)),
+            None => kernel.pace().await.map(Some),
+        }
+    }
+}

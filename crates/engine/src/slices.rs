@@ -1,0 +1,295 @@
+//! A kernel in slices: so much of it at a time as a frame has room for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::binding::{Binding, Bound};
+use crate::engine::Shared;
+use crate::groups::{GroupCache, Groups};
+use crate::kernel::Scratch;
+use crate::pace::{Cursor, Pace, duration};
+use crate::prepare::STORAGE;
+use crate::{Error, Kernel};
+
+/// A kernel cut into slices of about a wished time on the device each, to be spread over frames or submissions.
+///
+/// Slices end between workgroups, wherever that is in the plan's passes: the outputs are, bit for bit, those of
+/// [`Kernel::encode`].
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # async fn frames(kernel: foveal::Kernel, q: &foveal::wgpu::Buffer, o: &foveal::wgpu::Buffer,
+/// # device: &foveal::wgpu::Device, queue: &foveal::wgpu::Queue) -> Result<(), foveal::Error> {
+/// let tensors = [("q", q), ("o", o)]; // and whatever else the plan has
+/// let mut slices = kernel.slices(Duration::from_millis(2)).await?;
+/// slices.calibrate(&tensors).await?; // runs it once, to know how long its parts take
+/// let mut job = slices.start().await?;
+/// while !job.progress().finished {
+///     let mut frame = device.create_command_encoder(&Default::default());
+///     job.encode(&mut frame, &tensors)?; // two milliseconds of it, beside all that a frame has
+///     queue.submit([frame.finish()]);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Slices {
+    kernel: Kernel,
+    pub(crate) pace: Arc<Pace>,
+    budget: Duration,
+}
+
+impl Kernel {
+    /// The kernel cut into slices that take about `budget` each on the device.
+    ///
+    /// How long parts take is estimated from the plan until [`Slices::calibrate`] has measured it or [`Job::took`] has
+    /// told. A slice has one workgroup at least: if that alone takes longer than the budget ([`Slices::longest_part`]),
+    /// the plan can be made with shorter workgroups
+    /// ([`Constraints::workgroup_time`](crate::Constraints::workgroup_time)).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a budget of zero;
+    /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory), [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost).
+    pub async fn slices(&self, budget: Duration) -> Result<Slices, Error> {
+        if budget.is_zero() {
+            return Err(Error::usage("budget", "expected more than zero"));
+        }
+        let gpu = &self.inner.shared.gpu;
+        gpu.check()?;
+        let pace = gpu.explained(self.pace().await).await?;
+        gpu.probe().await?;
+        Ok(Slices { kernel: self.clone(), pace, budget })
+    }
+}
+
+impl Slices {
+    /// The kernel.
+    #[must_use]
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// What a slice is meant to take.
+    #[must_use]
+    pub fn budget(&self) -> Duration {
+        self.budget
+    }
+
+    /// Whether the times of the parts were measured, by [`Slices::calibrate`] or on another occasion.
+    #[must_use]
+    pub fn is_calibrated(&self) -> bool {
+        self.pace.measured
+    }
+
+    /// How long the whole kernel takes, as far as that is known.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.pace.total()
+    }
+
+    /// How many slices that makes.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let (mut at, end) = (Cursor::default(), self.pace.end());
+        let mut count = 0;
+        while at < end {
+            at = self.pace.advance(at, self.budget.as_secs_f64());
+            count += 1;
+        }
+        count
+    }
+
+    /// How long the longest part takes that cannot be cut, as far as that is known.
+    #[must_use]
+    pub fn longest_part(&self) -> Duration {
+        duration(self.pace.longest())
+    }
+
+    pub(crate) fn set_pace(&mut self, pace: Arc<Pace>) {
+        self.pace = Arc::clone(&pace);
+        self.kernel.set_pace(pace);
+    }
+
+    /// Begins the work, which is then recorded slice by slice. Several jobs of one kernel may be under way at a time: each
+    /// has scratch memory of its own, which is allocated here.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory), [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost).
+    pub async fn start(&self) -> Result<Job, Error> {
+        let Shared { gpu, profile, .. } = &*self.kernel.inner.shared;
+        gpu.check()?;
+        let allocate = async {
+            let mut scratch = Vec::new();
+            for own in &self.kernel.inner.scratch {
+                scratch.push(match own {
+                    // Never written to.
+                    Scratch::Own(buffer) => buffer.clone(),
+                    // Not from the pool: what a job leaves here has to last until its next slice, whoever records what in
+                    // between.
+                    Scratch::Pooled(pooled) => {
+                        let size = pooled.buffer().size();
+                        gpu.buffer("foveal.job", size, STORAGE, &profile.limits).await?
+                    }
+                });
+            }
+            Ok(scratch)
+        };
+        let scratch = gpu.explained(allocate.await).await?;
+        gpu.probe().await?;
+        Ok(Job {
+            slices: self.clone(),
+            scratch,
+            cache: GroupCache::default(),
+            groups: None,
+            at: Cursor::default(),
+            count: 0,
+            expected: 0.0,
+            factor: 1.0,
+        })
+    }
+}
+
+/// Work that is under way: a kernel of which some slices are recorded. Dropping it leaves the rest undone.
+///
+/// All slices have to be given the same tensors, and be submitted in the order in which they were recorded; inputs must not
+/// change in between. Outputs are whole once the last slice ([`Progress::finished`]) is done on the device, and not before.
+#[derive(Debug)]
+pub struct Job {
+    slices: Slices,
+    scratch: Vec<wgpu::Buffer>,
+    cache: GroupCache,
+    /// The bind groups of the tensors that the job began with.
+    groups: Option<Arc<Groups>>,
+    at: Cursor,
+    count: u32,
+    /// Seconds that the last slice was meant to take.
+    expected: f64,
+    /// What a second of the prediction takes.
+    factor: f64,
+}
+
+/// How far a job has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// The share of the work that is recorded, 0 to 1, by the time that it takes.
+    pub done: f64,
+    /// How many slices that were.
+    pub slices: u32,
+    /// Whether that is all.
+    pub finished: bool,
+    /// What the last slice should take on the device.
+    pub expected: Duration,
+}
+
+/// One measurement moves a prediction by no more than this.
+const MOST_CORRECTION: f64 = 4.0;
+/// How much of the last measurement enters the prediction.
+const TRUST: f64 = 0.5;
+
+impl Job {
+    /// Records the next slice into the caller's encoder, in a compute pass of its own; nothing if the job is finished.
+    /// Submits nothing, waits for nothing and, from the second slice on, allocates nothing.
+    ///
+    /// # Errors
+    /// As [`Kernel::encode`]; [`ErrorKind::Usage`](crate::ErrorKind::Usage) also for other tensors than the job began with.
+    pub fn encode<'a, B: Into<Binding<'a>> + Copy>(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        tensors: &[(&str, B)],
+    ) -> Result<Progress, Error> {
+        let groups = self.groups(tensors)?;
+        if self.at < self.slices.pace.end() {
+            let label = self.slices.kernel.plan().passes.get(self.at.pass).map(|pass| pass.label.as_str());
+            let descriptor = wgpu::ComputePassDescriptor { label, timestamp_writes: None };
+            self.record(&mut encoder.begin_compute_pass(&descriptor), &groups);
+        }
+        Ok(self.progress())
+    }
+
+    /// As [`Job::encode`], into a compute pass of the caller's.
+    ///
+    /// # Errors
+    /// As [`Job::encode`].
+    pub fn encode_in_pass<'a, B: Into<Binding<'a>> + Copy>(
+        &mut self,
+        pass: &mut wgpu::ComputePass<'_>,
+        tensors: &[(&str, B)],
+    ) -> Result<Progress, Error> {
+        let groups = self.groups(tensors)?;
+        self.record(pass, &groups);
+        Ok(self.progress())
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let pace = &self.slices.pace;
+        let finished = self.at >= pace.end();
+        let (done, all) = (pace.seconds(Cursor::default()..self.at), pace.total().as_secs_f64());
+        Progress {
+            done: if finished { 1.0 } else { (done / all.max(f64::MIN_POSITIVE)).min(1.0) },
+            slices: self.count,
+            finished,
+            expected: duration(self.expected),
+        }
+    }
+
+    /// Tells how long the last slice took on the device, so that the next ones are cut accordingly: a host that measures its
+    /// passes knows, and clocks change.
+    pub fn took(&mut self, time: Duration) {
+        if self.expected > 0.0 {
+            let error = (time.as_secs_f64() / self.expected).clamp(1.0 / MOST_CORRECTION, MOST_CORRECTION);
+            self.factor *= error.powf(TRUST);
+        }
+    }
+
+    /// Begins again from the first slice, with other tensors if need be, in the same memory.
+    pub fn restart(&mut self) {
+        self.at = Cursor::default();
+        self.count = 0;
+        self.expected = 0.0;
+        self.groups = None;
+    }
+
+    fn record(&mut self, pass: &mut wgpu::ComputePass<'_>, groups: &Groups) {
+        let pace = &self.slices.pace;
+        if self.at >= pace.end() {
+            return;
+        }
+        let next = pace.advance(self.at, self.slices.budget.as_secs_f64() / self.factor);
+        self.slices.kernel.dispatch_range(pass, groups, &pace.grids, self.at..next);
+        self.expected = pace.seconds(self.at..next) * self.factor;
+        self.at = next;
+        self.count += 1;
+    }
+
+    fn groups<'a, B: Into<Binding<'a>> + Copy>(
+        &mut self,
+        tensors: &[(&str, B)],
+    ) -> Result<Arc<Groups>, Error> {
+        let kernel = &self.slices.kernel;
+        let bound: Bound<'_> = kernel.resolve(tensors)?;
+        let groups = match self.cache.get(&bound) {
+            Some(groups) => groups,
+            None if self.groups.is_some() => return Err(other_tensors()),
+            None => {
+                let groups = kernel.groups_of(&self.scratch, &bound, 0)?;
+                self.cache.insert(&bound, &groups);
+                groups
+            }
+        };
+        match &self.groups {
+            Some(begun) if !Arc::ptr_eq(begun, &groups) => Err(other_tensors()),
+            Some(_) => Ok(groups),
+            None => {
+                self.groups = Some(Arc::clone(&groups));
+                Ok(groups)
+            }
+        }
+    }
+}
+
+fn other_tensors() -> Error {
+    Error::usage("tensors", "the job began with other buffers or offsets; all of its slices need the same")
+}
