@@ -66,7 +66,6 @@ pub(crate) struct Adapter {
     adapter: wgpu::Adapter,
     extensions: Vec<&'static CStr>,
     features: wgpu::Features,
-    lent: Lent,
 }
 
 impl Adapter {
@@ -104,7 +103,7 @@ impl Adapter {
         let instance = unsafe { wgpu::Instance::from_hal::<Vulkan>(instance) };
         // SAFETY: the adapter was exposed by this very instance.
         let adapter = unsafe { instance.create_adapter_from_hal(exposed) };
-        Ok(Self { adapter, extensions, features, lent: lent.clone() })
+        Ok(Self { adapter, extensions, features })
     }
 
     /// The device extensions that the host has to enable.
@@ -120,7 +119,11 @@ impl Adapter {
     }
 
     /// The host's device as one of wgpu's. All of it goes before the host destroys the device.
-    pub(crate) fn open(&self, handles: DeviceHandles) -> Result<(wgpu::Device, wgpu::Queue), Failure> {
+    pub(crate) fn open(
+        &self,
+        handles: DeviceHandles,
+        lent: &Lent,
+    ) -> Result<(wgpu::Device, wgpu::Queue), Failure> {
         let limits = self.adapter.limits();
         let hints = wgpu::MemoryHints::default();
         let opened = {
@@ -134,7 +137,7 @@ impl Adapter {
             unsafe {
                 raw.device_from_raw(
                     device,
-                    Some(self.lent.until_dropped()),
+                    Some(lent.until_dropped()),
                     &self.extensions,
                     self.features,
                     &limits,

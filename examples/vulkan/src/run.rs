@@ -25,10 +25,8 @@ pub(crate) fn run() -> Result<bool, Failure> {
     let after_device = lent.count();
     drop(adapter);
     let after_all = lent.count();
-    println!(
-        "wgpu:   holds {after_device} of the host's objects after its device is gone, {after_all} at last"
-    );
-    // Only the instance is left to the adapter; then nothing is, and the host may destroy its own.
+    println!("wgpu:   let go of them: {after_device} left after its device, {after_all} after its instance");
+    // The adapter keeps the instance; after it nothing is left, and the host may destroy what is its own.
     Ok(right && after_device == 1 && after_all == 0)
 }
 
@@ -42,7 +40,7 @@ fn on_device(host: &Device<'_>, adapter: &Adapter, lent: &Lent) -> Result<bool, 
     buffers.staging.mapped(bytes.len(), |mapped| mapped.copy_from_slice(&bytes))?;
 
     {
-        let (device, queue) = adapter.open(host.handles())?;
+        let (device, queue) = adapter.open(host.handles(), lent)?;
         let options = Options { cache_dir: None, ..Options::default() };
         let engine = Engine::from_device_with(device.clone(), queue.clone(), options)?;
         let plan = engine.plan(&problem)?;
@@ -52,7 +50,7 @@ fn on_device(host: &Device<'_>, adapter: &Adapter, lent: &Lent) -> Result<bool, 
         println!("        variant {}, {:?}", kernel.plan().variant, kernel.self_check());
 
         let wrapped = buffers.wrapped(&device, kernel.plan(), lent);
-        println!("wgpu:   holds {} of the host's objects", lent.count());
+        println!("wgpu:   holds {} objects of the host's: instance, device, buffers", lent.count());
         let bound: Vec<(&str, &wgpu::Buffer)> =
             wrapped.iter().map(|(name, buffer)| (&**name, buffer)).collect();
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
