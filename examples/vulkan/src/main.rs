@@ -15,8 +15,6 @@ mod run;
 /// Why there is no result.
 enum Failure {
     NoDevice(String),
-    // Everywhere but where there is no Vulkan to fail.
-    #[cfg_attr(target_vendor = "apple", expect(dead_code, reason = "nothing is tried there"))]
     Failed(String),
 }
 
