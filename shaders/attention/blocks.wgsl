@@ -3,7 +3,7 @@
 // With lists, a tile visits the blocks of its list, those first of which some elements are hidden; without, all keys from
 // the first to the last that it sees, and every element is tested. A *step* is as many keys as a kernel takes at a time.
 
-import package::attention::problem::{params};
+import package::attention::problem::{KV_LENGTHS, Q_LENGTHS, params};
 
 const LISTS: bool = false;
 // Whether rows and keys are taken in an order of its own, in which those that see each other lie close together: the lists
@@ -11,6 +11,9 @@ const LISTS: bool = false;
 const ARRANGED: bool = false;
 // Whether blocks with hidden elements have a bit for each.
 const ELEMENT_BITS: bool = false;
+// Whether a dispatch visits a part of the keys only, whose results are merged later: a segment. It counts the keys of the
+// blocks that there are to visit, whole blocks at a time.
+const SEGMENTS: bool = false;
 // Keys of a block: a multiple of a step, and of 32.
 const KV_BLOCK: u32 = 64u;
 // Rows of a tile, which are those of a block's bits.
@@ -49,10 +52,11 @@ fn place_of(workgroup: vec3u) -> Place {
     return Place(workgroup, 0u);
 }
 
-// What a tile visits: the entries of its list from `entry` on, in `steps` steps, the first `partial_steps` of which may
-// have hidden elements. `bits` is where the bits of the first entry lie.
+// What a tile visits: the entries of its list from `entry` on, in steps from `first_step` to before `steps`. Those before
+// `partial_steps` may have hidden elements. `bits` is where the bits of the first entry lie.
 struct Visits {
     entry: u32,
+    first_step: u32,
     partial_steps: u32,
     steps: u32,
     bits: u32,
@@ -65,11 +69,24 @@ fn visits_of(list: u32, keys: u32, step_keys: u32) -> Visits {
         if ELEMENT_BITS {
             bits = params.bits_at + lists[params.bits_of_at + list] * (TILE * (KV_BLOCK / 32u));
         }
-        return Visits(lists[params.first_at + list], lists[params.partial_at + list] * of_block,
-            lists[params.count_at + list] * of_block, bits);
+        var steps = lists[params.count_at + list] * of_block;
+        if Q_LENGTHS || KV_LENGTHS {
+            // Where there is no key, none can stand in for others.
+            steps = select(steps, 0u, keys == 0u);
+        }
+        return segment_of(Visits(lists[params.first_at + list], 0u, lists[params.partial_at + list] * of_block, steps, bits),
+            step_keys);
     }
     let steps = (keys + step_keys - 1u) / step_keys;
-    return Visits(0u, steps, steps, 0u);
+    return segment_of(Visits(0u, 0u, steps, steps, 0u), step_keys);
+}
+
+fn segment_of(visits: Visits, step_keys: u32) -> Visits {
+    if SEGMENTS {
+        return Visits(visits.entry, params.visit_from / step_keys, visits.partial_steps,
+            min(visits.steps, params.visit_end / step_keys), visits.bits);
+    }
+    return visits;
 }
 
 fn first_key(visits: Visits, step: u32, step_keys: u32) -> u32 {

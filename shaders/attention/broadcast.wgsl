@@ -12,7 +12,7 @@
 // THREADS * ROWS FMAs. Subgroups may have any width from KEYS: lane i loads key i % KEYS; eight are read from the first
 // eight lanes, four from the lanes of each quad.
 
-import package::attention::problem::{FOLD, params, row_at, row_count, q_row, o_row, kv_head, k_head_offset, v_head_offset, keys_seen, put_lse};
+import package::attention::problem::{FOLD, params, row_at, row_count, q_row, o_row, kv_head, k_head_offset, v_head_offset, batch_of, last_key, keys_seen, keys_of_tile, put_lse};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
 import package::attention::hooks::{Element, hook_score, hook_visible};
@@ -93,12 +93,9 @@ fn main(
     let k_first = k_head_offset(group);
     let v_first = v_head_offset(group);
 
-    // With heads folded together rows are not in query order: any tile may hold the last query.
-    var last_query = params.q_len - 1u;
-    if !FOLD {
-        last_query = min(first_row + THREADS * ROWS, params.q_len) - 1u;
-    }
-    let keys = keys_seen(last_query);
+    let batch = batch_of(group);
+    let last = last_key(batch);
+    let keys = keys_of_tile(group, first_row, THREADS * ROWS);
 
     var q: array<array<vec4f, K_VECTORS>, ROWS>;
     var o: array<array<vec4f, V_VECTORS>, ROWS>;
@@ -126,7 +123,7 @@ fn main(
         for (var c = 0u; c < K_VECTORS; c += 1u) {
             q[ROWS - 1u][c] = q4(q_row(row), 4u * c) * scale;
         }
-        seen[ROWS - 1u] = keys_seen(row.query);
+        seen[ROWS - 1u] = keys_seen(batch, row.query);
         if SCORE_HOOK || MASK_HOOK || SINKS {
             head[ROWS - 1u] = row.head;
             query[ROWS - 1u] = row.query;
@@ -138,11 +135,11 @@ fn main(
 
     var k_norms = 0u;
     if NORMALISE {
-        k_norms = key_norms_of(params.first_batch + group.z, kv_head(group));
+        k_norms = key_norms_of(batch, kv_head(group));
     }
 
-    let visits = visits_of(place.list, keys, RUN);
-    for (var run = 0u; run < visits.steps; run += 1u) {
+    let visits = visits_of(place.list, keys.some, RUN);
+    for (var run = visits.first_step; run < visits.steps; run += 1u) {
         let run_0 = first_key(visits, run, RUN);
         let whole = run >= visits.partial_steps;
         // Loads cost most of what bits do: each word is loaded once a run, and not at all where the run is wholly visible,
@@ -166,7 +163,7 @@ fn main(
         for (var inner = 0u; inner < RUN; inner += KEYS) {
             let key_0 = run_0 + inner;
             // Every load comes before the first FMA, so that what follows is one straight line.
-            let key = position_of(min(key_0 + lane % KEYS, params.kv_len - 1u));
+            let key = position_of(min(key_0 + lane % KEYS, last));
             var mine: array<vec4f, K_VECTORS>;
             for (var c = 0u; c < K_VECTORS; c += 1u) {
                 mine[c] = k4(k_first + key * params.k_row, 4u * c);
@@ -203,18 +200,18 @@ fn main(
                     var raised = maximum[r];
                     for (var g = 0u; g < KEY_QUADS; g += 1u) {
                         let these = key_0 + 4u * g + key_order(lane);
-                        var here = min(these, vec4u(params.kv_len - 1u));
+                        var here = min(these, vec4u(last));
                         if ARRANGED {
                             here = keys_met(key, g);
                         }
                         if SCORE_HOOK {
                             for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-                                let at = Element(params.first_batch + group.z, head[r], query[r], here[i]);
+                                let at = Element(batch, head[r], query[r], here[i]);
                                 s[r][g][i] = hook_score(s[r][g][i], at);
                             }
                         }
                         if MASK_HOOK {
-                            let at = Element(params.first_batch + group.z, head[r], query[r], key_0);
+                            let at = Element(batch, head[r], query[r], key_0);
                             s[r][g] = select(vec4f(HIDDEN), s[r][g], hook_visible(at, here) | vec4<bool>(whole));
                         }
                         if ELEMENT_BITS {

@@ -41,13 +41,13 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     if NORMALISE {
         k_norms = key_norms_of(row.batch, kv_head(group));
     }
-    let keys = keys_seen(row.query);
+    let keys = keys_seen(row.batch, row.query);
     let visits = visits_of(place.list, keys, KV_BLOCK);
 
     var o: array<vec4f, VALUE_DIM / 4u>;
     var maximum = -1e30;
     var weight_sum = 0.0;
-    for (var at_key = 0u; at_key < visits.steps * KV_BLOCK; at_key += 1u) {
+    for (var at_key = visits.first_step * KV_BLOCK; at_key < visits.steps * KV_BLOCK; at_key += 1u) {
         let step = at_key / KV_BLOCK;
         let place_of_key = first_key(visits, step, KV_BLOCK) + at_key % KV_BLOCK;
         if place_of_key >= keys {

@@ -14,8 +14,10 @@ struct Params {
     // Query heads a key/value head serves, and how many of them share a workgroup (1 or all).
     group: u32,
     fold: u32,
-    // Query i sees the keys below i + visible, if there are that many.
+    // Query i sees the keys below i + visible, if there are that many; where lengths are tensors, and `from_end` is 1, as
+    // counted from the last ones.
     visible: i32,
+    from_end: i32,
     // Factor of the scores, where each head has none of its own: in base 2, or natural if a hook makes it so.
     scale: f32,
     negative_infinity: f32,
@@ -36,10 +38,18 @@ struct Params {
     order_at: u32, first_at: u32, partial_at: u32, count_at: u32, entries_at: u32, bits_of_at: u32, bits_at: u32,
     // Where the norms of k begin (see scale.wgsl).
     key_norms_at: u32,
+    // The keys that a segment visits, as they are counted along what there is to visit (see blocks.wgsl).
+    visit_from: u32, visit_end: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(5) var<storage, read_write> lse: array<f32>; // [B, H, Tq]
+
+// Whether each batch entry has as many queries, or keys, as a tensor says, of those that there is room for.
+const Q_LENGTHS: bool = false;
+const KV_LENGTHS: bool = false;
+@group(0) @binding(10) var<storage, read> q_lengths: array<i32>; // [B]
+@group(0) @binding(11) var<storage, read> kv_lengths: array<i32>; // [B]
 
 // Whether heads are folded together. Without it rows are queries, and no row needs a division.
 const FOLD: bool = false;
@@ -107,9 +117,63 @@ fn v_head_offset(group: vec3u) -> u32 {
     return params.v_base + (params.first_batch + group.z) * params.v_batch + kv_head(group) * params.v_head;
 }
 
-// How many keys, from the first, query i sees.
-fn keys_seen(query: u32) -> u32 {
+fn batch_of(group: vec3u) -> u32 {
+    return params.first_batch + group.z;
+}
+
+fn q_length(batch: u32) -> u32 {
+    if Q_LENGTHS {
+        return u32(clamp(q_lengths[batch], 0, i32(params.q_len)));
+    }
+    return params.q_len;
+}
+
+fn kv_length(batch: u32) -> u32 {
+    if KV_LENGTHS {
+        return u32(clamp(kv_lengths[batch], 0, i32(params.kv_len)));
+    }
+    return params.kv_len;
+}
+
+// The last key, which stands in for those beyond it: what lies there may not be a number.
+fn last_key(batch: u32) -> u32 {
+    if KV_LENGTHS {
+        return max(kv_length(batch), 1u) - 1u;
+    }
+    return params.kv_len - 1u;
+}
+
+// How many keys, from the first, query i sees: none if there is no such query.
+fn keys_seen(batch: u32, query: u32) -> u32 {
+    if Q_LENGTHS || KV_LENGTHS {
+        let queries = q_length(batch);
+        let keys = kv_length(batch);
+        let missing = i32(params.q_len) - i32(queries) - (i32(params.kv_len) - i32(keys));
+        let seen = clamp(i32(query) + params.visible + params.from_end * missing, 0, i32(keys));
+        return select(0u, u32(seen), query < queries);
+    }
     return u32(clamp(i32(query) + params.visible, 0, i32(params.kv_len)));
+}
+
+// Keys that some row of a tile sees, and keys that all of them see.
+struct TileKeys {
+    some: u32,
+    every: u32,
+}
+
+fn keys_of_tile(group: vec3u, first_row: u32, rows: u32) -> TileKeys {
+    let batch = batch_of(group);
+    // With heads folded together rows are not in query order: any tile may hold the last query.
+    if FOLD {
+        return TileKeys(keys_seen(batch, params.q_len - 1u), keys_seen(batch, 0u));
+    }
+    let last = min(first_row + rows, params.q_len) - 1u;
+    if Q_LENGTHS {
+        let inside = max(min(last + 1u, q_length(batch)), 1u) - 1u;
+        let some = keys_seen(batch, max(first_row, inside));
+        return TileKeys(some, min(keys_seen(batch, first_row), keys_seen(batch, last)));
+    }
+    return TileKeys(keys_seen(batch, last), keys_seen(batch, first_row));
 }
 
 fn put_lse(row: Row, value: f32) {

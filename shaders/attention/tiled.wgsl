@@ -12,7 +12,7 @@
 // q and k are staged transposed ([d][row], [d][key]): one vec4 load brings four rows or keys of the same d, and each pair
 // of loads feeds an outer product of 16 FMAs. The weights are staged as [key][row] for the same reason.
 
-import package::attention::problem::{FOLD, params, row_at, row_count, q_row, q_row_after, o_row, kv_head, k_head_offset, v_head_offset, keys_seen, put_lse};
+import package::attention::problem::{FOLD, params, row_at, row_count, q_row, q_row_after, o_row, kv_head, k_head_offset, v_head_offset, batch_of, last_key, keys_seen, keys_of_tile, put_lse};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
 import package::attention::hooks::{Element, hook_score, hook_visible};
@@ -69,8 +69,8 @@ fn stage_transposed(at: u32, step: u32, a: vec4f, b: vec4f, c: vec4f, d: vec4f) 
 }
 
 // The key in a place, or in the last.
-fn key_in(place: u32) -> u32 {
-    return position_of(min(place, params.kv_len - 1u));
+fn key_in(place: u32, group: vec3u) -> u32 {
+    return position_of(min(place, last_key(batch_of(group))));
 }
 
 @compute @workgroup_size(THREADS)
@@ -83,19 +83,10 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     let first_row = params.first_row + group.x * BLOCK_Q;
     let k_first = k_head_offset(group);
     let v_first = v_head_offset(group);
-    let k_last = k_first + (params.kv_len - 1u) * params.k_row;
-    let v_last = v_first + (params.kv_len - 1u) * params.v_row;
-
-    // With heads folded together rows are not in query order: any tile may hold the last query.
-    var last_query = params.q_len - 1u;
-    var first_query = 0u;
-    if !FOLD {
-        last_query = min(first_row + BLOCK_Q, params.q_len) - 1u;
-        first_query = first_row;
-    }
-    let keys = keys_seen(last_query);
-    // Keys below this are seen by every row of the tile.
-    let keys_all = keys_seen(first_query);
+    let last = last_key(batch_of(group));
+    let k_last = k_first + last * params.k_row;
+    let v_last = v_first + last * params.v_row;
+    let keys = keys_of_tile(group, first_row, BLOCK_Q);
 
     var o: array<array<vec4f, VALUE_VECTORS>, 4>;
     var maximum: array<f32, 4>;
@@ -112,11 +103,11 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     }
     var k_norms = 0u;
     if NORMALISE {
-        k_norms = key_norms_of(params.first_batch + group.z, kv_head(group));
+        k_norms = key_norms_of(batch_of(group), kv_head(group));
     }
 
-    let visits = visits_of(place.list, keys, BLOCK_K);
-    for (var step = 0u; step < visits.steps; step += 1u) {
+    let visits = visits_of(place.list, keys.some, BLOCK_K);
+    for (var step = visits.first_step; step < visits.steps; step += 1u) {
         let key_0 = first_key(visits, step, BLOCK_K);
         var s: array<vec4f, 4>;
         for (var slice = 0u; slice < HEAD_DIM; slice += SLICE) {
@@ -145,10 +136,10 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                     if ARRANGED {
                         if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
                             let from_place = key_0 + quad * 4u;
-                            stage_transposed(at, LANES, k4(k_first + key_in(from_place) * params.k_row, d),
-                                k4(k_first + key_in(from_place + 1u) * params.k_row, d),
-                                k4(k_first + key_in(from_place + 2u) * params.k_row, d),
-                                k4(k_first + key_in(from_place + 3u) * params.k_row, d));
+                            stage_transposed(at, LANES, k4(k_first + key_in(from_place, group) * params.k_row, d),
+                                k4(k_first + key_in(from_place + 1u, group) * params.k_row, d),
+                                k4(k_first + key_in(from_place + 2u, group) * params.k_row, d),
+                                k4(k_first + key_in(from_place + 3u, group) * params.k_row, d));
                         } else {
                             stage_transposed(at, LANES, vec4f(), vec4f(), vec4f(), vec4f());
                         }
@@ -185,10 +176,10 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             }
         }
         let key = key_0 + lane * 4u;
-        let places = min(vec4u(key, key + 1u, key + 2u, key + 3u), vec4u(params.kv_len - 1u));
+        let places = min(vec4u(key, key + 1u, key + 2u, key + 3u), vec4u(last));
         var these = places;
         if ARRANGED {
-            these = vec4u(key_in(places.x), key_in(places.y), key_in(places.z), key_in(places.w));
+            these = vec4u(key_in(places.x, group), key_in(places.y, group), key_in(places.z, group), key_in(places.w, group));
         }
         if NORMALISE {
             let norms = vec4f(inverse_norms[k_norms + these.x], inverse_norms[k_norms + these.y],
@@ -220,9 +211,9 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 }
             }
         }
-        if key_0 + BLOCK_K > keys_all {
+        if key_0 + BLOCK_K > keys.every {
             for (var r = 0u; r < 4u; r += 1u) {
-                let seen = keys_seen(row_at(first_row + row_lane * 4u + r, group).query);
+                let seen = keys_seen(batch_of(group), row_at(first_row + row_lane * 4u + r, group).query);
                 s[r] = select(vec4f(HIDDEN), s[r], vec4u(key, key + 1u, key + 2u, key + 3u) < vec4u(seen));
             }
         }
@@ -263,7 +254,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 let inside = KEY_SLICE * VALUE_LANES % THREADS == 0u || block < KEY_SLICE * VALUE_LANES;
                 if inside && (4u * VALUE_LANES == VALUE_DIM || column < VALUE_DIM) {
                     if ARRANGED {
-                        let from_key = v_first + key_in(key_0 + part + block / VALUE_LANES) * params.v_row;
+                        let from_key = v_first + key_in(key_0 + part + block / VALUE_LANES, group) * params.v_row;
                         stage[V_STAGE + block] = v4(from_key, column);
                     } else {
                         let from_key = v_first + (key_0 + part + block / VALUE_LANES) * params.v_row;

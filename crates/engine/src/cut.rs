@@ -30,7 +30,8 @@ impl Cut {
 
     /// At most `most` units, and as many of them as are to be had.
     pub(crate) fn fine(grid: [u32; 3], most: u32) -> Self {
-        let count = |axis: usize| grid[axis..].iter().fold(1u64, |n, &size| n.saturating_mul(u64::from(size)));
+        let count =
+            |axis: usize| grid[axis..].iter().fold(1u64, |n, &size| n.saturating_mul(u64::from(size)));
         let most = u64::from(most.max(1));
         for axis in 0..3 {
             // Units along this axis, one workgroup each, times the rows of them.

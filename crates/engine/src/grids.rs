@@ -67,7 +67,9 @@ impl Grids {
             let (binding, _) = binding_of(&pass.pipeline.interface)?;
             Some((binding, pass.pipeline.layouts.get(binding.group as usize)?.as_ref()?))
         });
-        let Some((declared, layout)) = declared else { return Ok(Self { passes: cuts, stride, group: None }) };
+        let Some((declared, layout)) = declared else {
+            return Ok(Self { passes: cuts, stride, group: None });
+        };
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let buffer = gpu.buffer("foveal.grid", bytes.len() as u64, usage, limits).await?;
         gpu.write(&buffer, 0, &bytes).await?;
@@ -118,7 +120,8 @@ fn put(bytes: &mut [u8], layout: &UniformLayout, name: &str, values: [u32; 3]) -
     let field = layout.fields.iter().find(|field| field.name == name && field.components == 3);
     let start = field.map(|field| field.offset_bytes as usize);
     let place = start.and_then(|start| bytes.get_mut(start..start + 12));
-    let place = place.ok_or_else(|| Error::internal(GRID, format!("the shader's field {name} is no vec3u")))?;
+    let place =
+        place.ok_or_else(|| Error::internal(GRID, format!("the shader's field {name} is no vec3u")))?;
     for (word, value) in place.chunks_exact_mut(4).zip(values) {
         word.copy_from_slice(&value.to_le_bytes());
     }

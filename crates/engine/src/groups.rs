@@ -111,18 +111,13 @@ impl<'a> Buffers<'a> {
 
 /// WebGPU forbids reading and writing one buffer in one dispatch, and writing one place through two bindings. wgpu
 /// would say so when the caller finishes the encoder, in terms that mean nothing to the caller.
-fn check_aliases(
-    kernel: &Inner,
-    slots: &[(&Binding, &Slot)],
-    ranges: &[Range<'_>],
-) -> Result<(), Error> {
+fn check_aliases(kernel: &Inner, slots: &[(&Binding, &Slot)], ranges: &[Range<'_>]) -> Result<(), Error> {
     let name = |slot: &Slot| match slot.source {
         SlotSource::Port(index) => kernel.plan.ports.get(index).map(|port| &*port.name),
         _ => None,
     };
     for (index, ((_, slot), (buffer, start, size))) in slots.iter().zip(ranges).enumerate() {
-        for ((_, other), (other_buffer, other_start, other_size)) in
-            slots.iter().zip(ranges).skip(index + 1)
+        for ((_, other), (other_buffer, other_start, other_size)) in slots.iter().zip(ranges).skip(index + 1)
         {
             let (Some(name), Some(other_name)) = (name(slot), name(other)) else { continue };
             if buffer != other_buffer || (slot.read_only && other.read_only) {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use foveal_kernels::{Pass, Plan, Port, PortRole, Rejected, Source};
+use foveal_kernels::{Constraints, Pass, Plan, Port, PortRole, Rejected, Source};
 
 use crate::binding::MAX_PORTS;
 use crate::cut::Cut;
@@ -45,7 +45,8 @@ impl Engine {
             };
             refused.push(Rejected { variant: plan.variant.clone(), reason: error.to_string() });
             // The engine remembers what it refuses, so the planner is told.
-            let replanned = self.plan(&*plan.problem);
+            let constraints = Constraints { variant: None, ..plan.constraints.clone() };
+            let replanned = self.plan_with(&*plan.problem, &constraints);
             next = match replanned {
                 Ok(plan) if refused.iter().all(|rejected| rejected.variant != plan.variant) => Some(plan),
                 Ok(plan) => return Err(none_left(plan.operator, &refused, "the planner has no other")),
@@ -171,7 +172,8 @@ impl Engine {
             None
         };
         let dispatches = self.dispatches(plan);
-        let whole = Grids::new(gpu, &passes, &profile.limits, |_, pass| Cut::fine(pass.workgroups, dispatches));
+        let whole =
+            Grids::new(gpu, &passes, &profile.limits, |_, pass| Cut::fine(pass.workgroups, dispatches));
         Ok(Kernel {
             inner: Arc::new(Inner {
                 grids: whole.await?,

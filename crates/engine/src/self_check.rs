@@ -53,7 +53,8 @@ impl Engine {
         let started = Instant::now();
         let problem = plan.problem.canonical();
         let internal = |message: String| Error::internal(format!("self-check of {}", plan.variant), message);
-        let canonical = problem.plan(&self.profile, &Constraints::variant(&plan.variant))?;
+        let constraints = Constraints { variant: Some(plan.variant.clone()), ..plan.constraints.clone() };
+        let canonical = problem.plan(&self.profile, &constraints)?;
         let pipelines = share(plan, &canonical, pipelines).ok_or_else(|| {
             internal(format!(
                 "the canonical case {} does not use the plan's shaders; plans have to be made for the profile of the \

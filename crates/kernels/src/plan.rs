@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use foveal_shaders::Request;
 
-use crate::{Dtype, Problem};
+use crate::{Constraints, Dtype, Problem};
 
 /// How a problem will run on an adapter: which variant, specialised how, dispatched over what, and why.
 ///
@@ -13,6 +13,8 @@ use crate::{Dtype, Problem};
 pub struct Plan {
     /// What is computed.
     pub problem: Arc<dyn Problem>,
+    /// What was asked for beyond the problem.
+    pub constraints: Constraints,
     /// The operator's name.
     pub operator: &'static str,
     /// The variant that was chosen.

@@ -50,8 +50,19 @@ pub(super) fn propose(
     let most_rows = (budget / (head_dim + value_dim)).max(1);
     let wanted = spec.rows_for_tiles().div_ceil(lanes.threads).max(1);
     let rows = (0..=4).rev().map(|power| 1usize << power).find(|&rows| rows <= most_rows).unwrap_or(1);
-    // Few queries are one tile, which need not be a power of two: 49 of them are 7 rows for each of 8 lanes.
-    let rows = rows.min(wanted);
+    // Few queries are one tile, which need not be a power of two: 49 of them are 7 rows for each of 8 lanes. Blocks that
+    // the device lists are made of whole tiles.
+    let rows = match &spec.listed {
+        None => rows.min(wanted),
+        Some(listed) if listed.q_block.is_multiple_of(lanes.threads) => {
+            let whole = |rows: &usize| listed.q_block.is_multiple_of(lanes.threads * rows);
+            (1..=rows).rev().find(whole).unwrap_or(1)
+        }
+        Some(listed) => {
+            let (block, threads) = (listed.q_block, lanes.threads);
+            return Err(format!("blocks of {block} queries are not made of whole tiles of {threads} rows"));
+        }
+    };
     let best = of_rows(spec, visibility, adapter, lanes, rows);
     if !rows.is_multiple_of(2) {
         return Ok(best);

@@ -72,6 +72,50 @@ const EXPRESSIONS: &[(&str, &str, &str)] = &[
         "2x2x300x128",
         r#"{"block_mask":{"q_block":128,"kv_block":128,"random":0.5,"seed":6,"batch":2}}"#,
     ),
+    ("lengths", "3x2x100x64", r#"{"q_len":"queries","kv_len":"keys"}"#),
+    ("lengths_causal", "4x4:2x70:200x32", r#"{"mask":"causal","q_len":"queries","kv_len":"keys"}"#),
+    ("lengths_folded", "3x8:2x1:300x64", r#"{"mask":"causal","kv_len":"keys"}"#),
+    (
+        "lengths_top_left",
+        "3x2x150x40",
+        r#"{"mask":"causal_top_left","q_len":"queries","sink_logits":"sinks"}"#,
+    ),
+    (
+        "lengths_window",
+        "3x2x200x64",
+        r#"{"mask":"causal & window(40, 0)","kv_len":"keys","q_len":"queries","dtype":"f16"}"#,
+    ),
+    (
+        "lengths_norms_bthd",
+        "3x2x90:130x33",
+        r#"{"qk_norm":"l2","scale":4.0,"kv_len":"keys","layout":"bthd","dtype":"bf16"}"#,
+    ),
+    (
+        "lengths_blocks",
+        "2x2x200x64",
+        r#"{"block_mask":{"q_block":32,"kv_block":32,"random":0.4,"seed":9},"kv_len":"keys","q_len":"queries"}"#,
+    ),
+    (
+        "listed",
+        "2x2x300x64",
+        r#"{"block_mask":{"q_block":64,"kv_block":64,"counts":"n","indices":"i","most":4,"batch":2,"heads":2}}"#,
+    ),
+    (
+        "listed_tested",
+        "1x4:2x300:500x32",
+        r#"{"block_mask":{"q_block":64,"kv_block":128,"counts":"n","indices":"i"},"mask":"k <= q + 100"}"#,
+    ),
+    (
+        "listed_wide_f16",
+        "1x2x200x192",
+        r#"{"block_mask":{"q_block":128,"kv_block":128,"counts":"n","indices":"i"},"dtype":"f16","kv_len":"keys"}"#,
+    ),
+    (
+        "listed_table",
+        "1x2x260x40",
+        r#"{"block_mask":{"q_block":64,"kv_block":64,"counts":"n","indices":"i","heads":2},"mask":"same(doc)",
+            "tables":{"doc":"i32[1,260]"},"q_len":"queries","sink_logits":"sinks"}"#,
+    ),
     (
         "blocks_grouped",
         "1x8:2x20:300x64",

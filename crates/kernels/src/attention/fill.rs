@@ -17,7 +17,9 @@ pub(super) fn random_inputs(spec: &Attention, seed: u64) -> Vec<(Name, HostTenso
             let shape = if dense { port.shape.clone() } else { vec![port.span] };
             let seed = seed.wrapping_mul(31).wrapping_add(stream);
             let table = spec.tables.iter().find(|input| input.table.name == port.name);
+            let own = spec.random_device_input(&port.name, &mut fastrand::Rng::with_seed(seed));
             let values = match table {
+                _ if own.is_some() => own.unwrap_or_default(),
                 Some(input) => table_values(spec, input, seed),
                 // A scale that is negative or zero would be an odd one.
                 None if spec.head_scale.as_deref() == Some(&*port.name) => {
@@ -94,6 +96,13 @@ impl Attention {
     /// That what tables hold, where it indexes another table as it is, is within that. The device would read the nearest
     /// element instead.
     pub(super) fn check_tables(&self, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
+        let given = |name: &String| inputs.iter().any(|(given, _)| given == name);
+        for (name, most) in [(&self.q_lengths, self.q_len), (&self.kv_lengths, self.kv_len)] {
+            self.lengths(inputs, name.as_ref().filter(|name| given(name)), most)?;
+        }
+        if self.listed.as_ref().is_some_and(|listed| given(&listed.counts) && given(&listed.indices)) {
+            self.listed_values(inputs)?;
+        }
         if self.tables.is_empty() {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Attention, arrangement::Arrangement, split::Piece, visibility::Visibility};
+use super::{Attention, ListedBlocks, arrangement::Arrangement, split::Piece, visibility::Visibility};
 use crate::{Limits, Scratch, block_mask::BlockMask, expr::Variable};
 
 /// Which blocks tiles visit, laid out in one buffer of words.
@@ -155,6 +155,44 @@ impl Lists {
             block_words,
         };
         Some(Self { layout, lengths: None, words: Vec::new(), device_words })
+    }
+
+    /// Room for lists of the caller's, cut for tiles of so many rows and blocks of so many keys.
+    pub(super) fn given(
+        spec: &Attention,
+        listed: &ListedBlocks,
+        tile_rows: usize,
+        kv_block: usize,
+    ) -> Option<Self> {
+        let tiles = spec.q_len.div_ceil(tile_rows);
+        let room = listed.most.checked_mul(listed.kv_block / kv_block)?;
+        let lists = tiles.checked_mul(listed.heads)?.checked_mul(listed.batch)?;
+        let entries_at = lists.checked_mul(5)?;
+        let device_words = entries_at.checked_add(lists.checked_mul(room)?)?;
+        let layout = Layout {
+            arranged: false,
+            positions_at: 0,
+            tiles,
+            heads: listed.heads,
+            batch: listed.batch,
+            kv_blocks: room,
+            order_at: 0,
+            first_at: lists,
+            partial_at: 2 * lists,
+            count_at: 3 * lists,
+            bits_of_at: 4 * lists,
+            classes_at: entries_at,
+            entries_at,
+            bits_at: device_words,
+            block_words: 0,
+        };
+        Some(Self { layout, lengths: None, words: Vec::new(), device_words })
+    }
+
+    /// The most entries that a list has, as far as is known.
+    pub(super) fn longest(&self) -> usize {
+        let longest = self.lengths.as_ref().and_then(|lengths| lengths.iter().max());
+        longest.map_or(self.layout.kv_blocks, |&longest| longest as usize)
     }
 
     /// The same without bits, if the other has none.

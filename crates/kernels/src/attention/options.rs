@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Attention, Layout, Mask, QkNorm, TableInput,
+    Attention, Layout, ListedBlocks, Mask, QkNorm, TableInput,
     mask::{describe_table, parse_table},
 };
 use crate::{
@@ -46,7 +46,18 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         name: "block_mask",
         value: "JSON",
         help: "blocks to visit: {\"q_block\":64,\"kv_block\":64,\"row_ptr\":NAME,\"index\":NAME[,\"partial\":NAME]}, or \
-               \"random\":DENSITY in place of the names",
+               \"random\":DENSITY in place of the names; lists read on the device: {\"q_block\":64,\"kv_block\":64,\"counts\":NAME,\
+               \"indices\":NAME[,\"most\":N,\"batch\":B,\"heads\":H]}",
+    },
+    OptionSpec {
+        name: "q_len",
+        value: "NAME",
+        help: "a tensor [B] of i32, read on the device: how many queries each batch entry has (default: Tq)",
+    },
+    OptionSpec {
+        name: "kv_len",
+        value: "NAME",
+        help: "a tensor [B] of i32, read on the device: how many keys each batch entry has (default: Tk)",
     },
     OptionSpec {
         name: "tables",
@@ -85,6 +96,8 @@ pub(super) fn with_options(
                     }
                 }
             }
+            ("q_len", _) => spec.q_lengths = text(options, "q_len")?.map(str::to_owned),
+            ("kv_len", _) => spec.kv_lengths = text(options, "kv_len")?.map(str::to_owned),
             ("sink_logits", _) => spec.sink_logits = text(options, "sink_logits")?.map(str::to_owned),
             ("lse", Value::Bool(wanted)) => spec.lse = *wanted,
             ("lse", other) => {
@@ -100,7 +113,10 @@ pub(super) fn with_options(
         }
     }
     spec.tables = tables(&spec, options, tensors)?;
-    if let Some(value) = options.get("block_mask").filter(|value| !value.is_null()) {
+    let on_device = |value: &Value| value.get("counts").is_some() || value.get("indices").is_some();
+    if let Some(value) = options.get("block_mask").filter(|value| on_device(value)) {
+        spec.listed = Some(listed(&spec, value, tensors)?);
+    } else if let Some(value) = options.get("block_mask").filter(|value| !value.is_null()) {
         spec.blocks = Some(Arc::new(blocks(&spec, value, tensors)?));
         spec.blocks_option = Some(value.clone());
     }
@@ -133,6 +149,18 @@ pub(super) fn options_of(spec: &Attention) -> Map<String, Value> {
     }
     if let Some(value) = &spec.blocks_option {
         put("block_mask", value.clone());
+    }
+    if let Some(ListedBlocks { q_block, kv_block, most, batch, heads, counts, indices }) = &spec.listed {
+        put(
+            "block_mask",
+            json!({ "q_block": q_block, "kv_block": kv_block, "counts": counts, "indices": indices,
+                "most": most, "batch": batch, "heads": heads }),
+        );
+    }
+    for (name, lengths) in [("q_len", &spec.q_lengths), ("kv_len", &spec.kv_lengths)] {
+        if let Some(lengths) = lengths {
+            put(name, json!(lengths));
+        }
     }
     if !spec.tables.is_empty() {
         let of = |input: &TableInput| (input.table.name.clone(), json!(describe_table(&input.table)));
@@ -269,6 +297,41 @@ fn blocks(
     };
     let listed = if spec.mask == Mask::None { Listed::Full } else { Listed::Tested };
     BlockMask::from_tensors(plain.per(batch, heads), row_ptr, partial, index, listed)
+}
+
+/// The lists on the device that the option `block_mask` describes: as the tensors are, or else as it says.
+fn listed(
+    spec: &Attention,
+    value: &Value,
+    tensors: Option<&[(String, HostTensor)]>,
+) -> Result<ListedBlocks, Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Fields {
+        q_block: usize,
+        kv_block: usize,
+        counts: String,
+        indices: String,
+        most: Option<usize>,
+        batch: Option<usize>,
+        heads: Option<usize>,
+    }
+    let wrong = |message: String| Error::invalid("block_mask", message);
+    let fields: Fields = serde_json::from_value(value.clone()).map_err(|error| wrong(error.to_string()))?;
+    let given = tensors.and_then(|tensors| tensors.iter().find(|(name, _)| *name == fields.indices));
+    let (batch, heads, most) = match given.map(|(_, tensor)| tensor.shape()) {
+        Some(&[batch, heads, _, most]) => (batch, heads, most),
+        Some(other) => {
+            let message = format!("expected the sizes of 4 dimensions, got {other:?}");
+            return Err(Error::invalid(fields.indices.as_str(), message));
+        }
+        None => {
+            let all = spec.kv_len.div_ceil(fields.kv_block.max(1));
+            (fields.batch.unwrap_or(1), fields.heads.unwrap_or(1), fields.most.unwrap_or(all))
+        }
+    };
+    let Fields { q_block, kv_block, counts, indices, .. } = fields;
+    Ok(ListedBlocks { q_block, kv_block, most, batch, heads, counts, indices })
 }
 
 /// The lists with all blocks partial, if there is an expression that says what they hide.

@@ -41,6 +41,8 @@ impl Attention {
             ("bits_of_at", listed(|layout| layout.bits_of_at)),
             ("bits_at", listed(|layout| layout.bits_at)),
             ("key_norms_at", self.batch * self.q_heads * self.q_len),
+            ("visit_from", 0),
+            ("visit_end", 0),
         ] {
             let x = u32_of(name, x)?;
             if x > EVERYTHING.unsigned_abs() {
@@ -53,6 +55,7 @@ impl Attention {
         }
         params.extend([
             ("visible".into(), ParamValue::I32(visible)),
+            ("from_end".into(), ParamValue::I32(i32::from(self.mask == Mask::Causal))),
             ("scale".into(), ParamValue::F32(self.device_scale())),
             ("negative_infinity".into(), ParamValue::F32(f32::NEG_INFINITY)),
         ]);

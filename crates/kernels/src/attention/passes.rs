@@ -1,6 +1,6 @@
 //! The passes of a plan: norms and lists where they are needed, then the kernel, over as many dispatches as limits ask for.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use foveal_shaders::Request;
 
@@ -9,16 +9,14 @@ use super::{
     hooks::Evaluates,
     lists::{Lists, Run},
     params::{row_field, set, stride_fields},
+    segments::Segments,
     split::Piece,
     variants::Candidate,
     visibility::{ListsFrom, Visibility},
 };
 use crate::{
-    AdapterProfile, Error, Limits, Name, ParamValue, Pass, PassBinding, Scratch, Source,
-    block_mask::Test,
-    cost::small,
-    expr::emit,
-    ranges::{ranges, u32_of},
+    AdapterProfile, Error, Limits, Name, ParamValue, Pass, PassBinding, Scratch, Source, block_mask::Test,
+    cost::small, expr::emit, ranges::u32_of,
 };
 
 /// What a plan dispatches.
@@ -32,25 +30,26 @@ pub(super) struct Dispatches {
 
 /// Where scratch lies, as passes refer to it.
 #[derive(Clone, Copy, Debug, Default)]
-struct ScratchAt {
-    lists: Option<usize>,
-    norms: Option<usize>,
+pub(super) struct ScratchAt {
+    pub(super) lists: Option<usize>,
+    pub(super) norms: Option<usize>,
 }
 
 /// What all passes of a plan have in common.
-struct Maker<'a> {
-    spec: &'a Attention,
-    visibility: &'a Visibility<'a>,
-    taken: &'a Candidate,
-    limits: &'a Limits,
-    lists: Option<Lists>,
-    at: ScratchAt,
-    passes: Vec<Pass>,
-    scratch: Vec<Scratch>,
+pub(super) struct Maker<'a> {
+    pub(super) spec: &'a Attention,
+    pub(super) visibility: &'a Visibility<'a>,
+    pub(super) taken: &'a Candidate,
+    pub(super) limits: &'a Limits,
+    pub(super) lists: Option<Lists>,
+    pub(super) at: ScratchAt,
+    /// The keys are split, and each part's results merged.
+    pub(super) segments: Option<Segments>,
+    /// What a workgroup should take at most.
+    pub(super) workgroup_time: Option<Duration>,
+    pub(super) passes: Vec<Pass>,
+    pub(super) scratch: Vec<Scratch>,
 }
-
-/// Threads of a workgroup of the passes that prepare.
-const THREADS: usize = 64;
 
 impl Attention {
     pub(super) fn dispatches(
@@ -58,15 +57,18 @@ impl Attention {
         taken: &Candidate,
         visibility: &Visibility<'_>,
         adapter: &AdapterProfile,
+        workgroup_time: Option<Duration>,
     ) -> Result<Dispatches, Error> {
         let limits = &adapter.limits;
         let lists = self.choose_lists(taken, visibility, limits)?;
-        let made = self.dispatches_with(lists, taken, visibility, limits)?;
+        let made = self.dispatches_with(lists, taken, visibility, adapter, workgroup_time)?;
         let largest = limits.max_storage_buffer_binding_size;
         // How long the orders of work are shows only when the pieces are cut.
         match made.scratch.iter().find(|scratch| scratch.bytes > largest) {
             None => Ok(made),
-            Some(_) if self.blocks.is_none() => self.dispatches_with(None, taken, visibility, limits),
+            Some(_) if self.blocks.is_none() && self.listed.is_none() => {
+                self.dispatches_with(None, taken, visibility, adapter, workgroup_time)
+            }
             Some(scratch) => Err(Error::limit(
                 "max_storage_buffer_binding_size",
                 format!("{} needs {} bytes, the adapter allows {largest}", scratch.name, scratch.bytes),
@@ -79,8 +81,10 @@ impl Attention {
         lists: Option<Lists>,
         taken: &Candidate,
         visibility: &Visibility<'_>,
-        limits: &Limits,
+        adapter: &AdapterProfile,
+        workgroup_time: Option<Duration>,
     ) -> Result<Dispatches, Error> {
+        let limits = &adapter.limits;
         let mut maker = Maker {
             spec: self,
             visibility,
@@ -88,6 +92,8 @@ impl Attention {
             limits,
             lists,
             at: ScratchAt::default(),
+            segments: None,
+            workgroup_time,
             passes: Vec::new(),
             scratch: Vec::new(),
         };
@@ -99,11 +105,17 @@ impl Attention {
             maker.at.lists = Some(maker.scratch.len());
             maker.scratch.push(Scratch { name: "foveal.attention.lists", bytes: 0, contents: None });
         }
-        if maker.lists.as_ref().is_some_and(Lists::made_by_device) {
-            maker.make_lists()?;
+        match &self.listed {
+            Some(listed) if maker.lists.is_some() => maker.cut_lists(listed)?,
+            _ if maker.lists.as_ref().is_some_and(Lists::made_by_device) => maker.make_lists()?,
+            _ => {}
         }
+        maker.segments = maker.choose_segments(adapter)?;
         maker.kernel(&pieces)?;
         let mut notes = Vec::new();
+        if let Some(segments) = &maker.segments {
+            notes.push(("segments of keys".to_owned(), segments.count.to_string()));
+        }
         if let (Some(lists), Some(at)) = (maker.lists.take(), maker.at.lists) {
             notes.push(("lists of blocks".to_owned(), lists.describe()));
             maker.scratch[at] = lists.into_scratch();
@@ -126,6 +138,9 @@ impl Attention {
                 self.needs_bits(rows, keys),
                 visibility.arrangement(),
             )),
+            ListsFrom::Given => {
+                self.listed.as_ref().and_then(|listed| Lists::given(self, listed, rows, keys))
+            }
             ListsFrom::Device => {
                 // A problem that stands in for another does what that one does.
                 let model = Lists::on_device(self.sized(), visibility, rows, keys, limits);
@@ -135,7 +150,7 @@ impl Attention {
         };
         let largest = limits.max_storage_buffer_binding_size;
         let Some(lists) = lists.filter(|lists| lists.size_bytes() <= largest) else {
-            return if self.blocks.is_none() {
+            return if self.blocks.is_none() && self.listed.is_none() {
                 // Every element is tested instead.
                 Ok(None)
             } else {
@@ -145,12 +160,13 @@ impl Attention {
         };
         let groups = limits.max_compute_workgroups_per_dimension as usize;
         let too_many = lists.layout.kv_blocks > groups || lists.layout.count().div_ceil(groups) > groups;
-        if lists.made_by_device() && too_many {
+        let optional = self.blocks.is_none() && self.listed.is_none();
+        if lists.made_by_device() && too_many && optional {
             return Ok(None);
         }
         let evaluates = self.evaluates(Some(&lists));
         let bindings = self.storage_bindings(visibility, evaluates) + 1;
-        if bindings > limits.max_storage_buffers_per_shader_stage as usize && self.blocks.is_none() {
+        if bindings > limits.max_storage_buffers_per_shader_stage as usize && optional {
             return Ok(None);
         }
         Ok(Some(lists))
@@ -167,7 +183,7 @@ impl Attention {
     }
 
     /// Which expressions the kernel itself evaluates.
-    fn evaluates(&self, lists: Option<&Lists>) -> Evaluates {
+    pub(super) fn evaluates(&self, lists: Option<&Lists>) -> Evaluates {
         let in_bits = lists.is_some_and(|lists| lists.made_by_device() && lists.layout.block_words > 0);
         // Bits of the caller's have the last word.
         let decided = self.blocks.as_ref().is_some_and(|blocks| blocks.test() == Test::Bits);
@@ -181,111 +197,13 @@ impl Attention {
             + usize::from(self.head_scale.is_some())
             + usize::from(self.sink_logits.is_some())
             + usize::from(self.qk_norm.is_some())
+            + usize::from(self.q_lengths.is_some())
+            + usize::from(self.kv_lengths.is_some())
             + visibility.tables_of(evaluates).len()
     }
 }
 
 impl Maker<'_> {
-    /// One over the norms of all rows of q and k.
-    fn norms(&mut self, pieces: &[Piece]) -> Result<(), Error> {
-        let spec = self.spec;
-        let rows = spec.batch * (spec.q_heads * spec.q_len + spec.kv_heads * spec.kv_len);
-        let at = self.scratch.len();
-        self.at.norms = Some(at);
-        let bytes = 4 * rows as u64;
-        if bytes > self.limits.max_storage_buffer_binding_size {
-            let allowed = self.limits.max_storage_buffer_binding_size;
-            let message = format!("the norms of q and k need {bytes} bytes, the adapter allows {allowed}");
-            return Err(Error::limit("max_storage_buffer_binding_size", message));
-        }
-        self.scratch.push(Scratch { name: "foveal.attention.norms", bytes, contents: None });
-        for of_keys in [false, true] {
-            let request = Arc::new(spec.norms_request(of_keys));
-            let mut done: Vec<Piece> = Vec::new();
-            for piece in pieces {
-                // Pieces in terms of rows of the tensor: folded heads come apart, and keys are shared by their group.
-                let fold = spec.fold();
-                let heads = (piece.heads.0 * fold, piece.heads.1 * fold);
-                let part = if of_keys {
-                    let heads = (heads.0 / spec.group(), (heads.1 - 1) / spec.group() + 1);
-                    Piece { batch: piece.batch, heads, rows: (0, spec.kv_len) }
-                } else {
-                    let rows = if fold > 1 { (0, spec.q_len) } else { piece.rows };
-                    Piece { batch: piece.batch, heads, rows }
-                };
-                if done.contains(&part) {
-                    continue;
-                }
-                done.push(part);
-                let name = if of_keys { "k" } else { "q" };
-                let most = self.limits.max_compute_workgroups_per_dimension as usize;
-                for heads in ranges(part.heads, most) {
-                    for rows in ranges(part.rows, most * THREADS) {
-                        let mut bindings = Vec::new();
-                        let mut params = self.params([piece.batch.0, heads.0, rows.0])?;
-                        params.extend(spec.width_params()?);
-                        self.bind_tensors(piece, &mut bindings, &mut params)?;
-                        bindings.retain(|binding| binding.name == name);
-                        bindings.push(self.whole("norms", at));
-                        let groups = (rows.1 - rows.0).div_ceil(THREADS);
-                        let workgroups = [groups, heads.1 - heads.0, part.batch.1 - part.batch.0];
-                        self.push("norms", &request, bindings, params, workgroups)?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The passes that make lists of a mask that reads tables.
-    fn make_lists(&mut self) -> Result<(), Error> {
-        let (Some(lists), Some(at)) = (&self.lists, self.at.lists) else { return Ok(()) };
-        let layout = lists.layout;
-        let evaluates = Evaluates { mask: true, score: false };
-        let tables = self.spec.table_list();
-        let most = self.limits.max_compute_workgroups_per_dimension as usize;
-        let (y, z) = (layout.count().min(most), layout.count().div_ceil(most));
-        let piece =
-            Piece { batch: (0, self.spec.batch), heads: (0, self.spec.q_heads), rows: (0, self.spec.q_len) };
-        for (pass, wide, asks) in [("classify", true, true), ("compact", false, false), ("bits", true, true)]
-        {
-            if pass == "bits" && layout.block_words == 0 {
-                continue;
-            }
-            let mut request = Request::new(format!("attention/{pass}"));
-            if asks {
-                request = request
-                    .tunable("TILE", small(self.taken.tile_rows))
-                    .tunable("KV_BLOCK", small(self.taken.kv_block));
-                request = self.visibility.with_hooks(request, &tables, evaluates);
-            }
-            let mut params = self.params([0, 0, 0])?;
-            self.bind_tensors(&piece, &mut Vec::new(), &mut params)?;
-            for (name, value) in [
-                ("lists", layout.count()),
-                ("kv_blocks", layout.kv_blocks),
-                ("classes_at", layout.classes_at),
-            ] {
-                params.push((name.into(), ParamValue::U32(u32_of(name, value)?)));
-            }
-            let mut bindings = Vec::new();
-            if asks {
-                self.bind_tables(evaluates, &mut bindings, &mut params)?;
-            }
-            let bytes =
-                4 * (layout.bits_at + (layout.count() * layout.kv_blocks + 1) * layout.block_words) as u64;
-            bindings.push(PassBinding {
-                name: "made".into(),
-                source: Source::Scratch(at),
-                offset_bytes: 0,
-                size_bytes: bytes,
-            });
-            let x = if wide { layout.kv_blocks } else { 1 };
-            self.push(pass, &Arc::new(request), bindings, params, [x, y, z])?;
-        }
-        Ok(())
-    }
-
     /// The kernel, piece by piece.
     fn kernel(&mut self, pieces: &[Piece]) -> Result<(), Error> {
         let (spec, taken) = (self.spec, self.taken);
@@ -302,6 +220,7 @@ impl Maker<'_> {
             .tunable("TILE", small(taken.tile_rows))
             .tunable("MASK_HOOK", evaluates.mask)
             .tunable("SCORE_HOOK", evaluates.score);
+        let request = if self.segments.is_some() { spec.of_segments(request) } else { request };
         let request = Arc::new(self.visibility.with_hooks(request, &tables, evaluates));
         let count = spec.storage_bindings(self.visibility, evaluates) + usize::from(self.lists.is_some());
         let most = self.limits.max_compute_workgroups_per_dimension;
@@ -321,7 +240,8 @@ impl Maker<'_> {
             let Some(lists) = &mut self.lists else {
                 let tiles = (piece.rows.1 - piece.rows.0).div_ceil(taken.tile_rows);
                 let firsts = (piece.batch.0, piece.heads.0 * fold, piece.rows.0);
-                self.main_pass(&request, piece, evaluates, firsts, None, [tiles, heads, batches])?;
+                self.main_passes(&request, piece, evaluates, firsts, None, [tiles, heads, batches])?;
+                self.merge(piece)?;
                 continue;
             };
             let layout = lists.layout;
@@ -330,7 +250,7 @@ impl Maker<'_> {
             let (first_head, heads) = if layout.heads > 1 { (0, 1) } else { (piece.heads.0 * fold, heads) };
             for run in lists.runs(piece, taken.tile_rows, most as usize) {
                 let workgroups = [run.count, heads, batches];
-                self.main_pass(
+                self.main_passes(
                     &request,
                     piece,
                     evaluates,
@@ -339,6 +259,7 @@ impl Maker<'_> {
                     workgroups,
                 )?;
             }
+            self.merge(piece)?;
         }
         let Some(at) = self.at.lists else { return Ok(()) };
         // Only now is it known how long the orders of work are.
@@ -350,6 +271,23 @@ impl Maker<'_> {
         Ok(())
     }
 
+    /// The kernel over a piece: at once, or a dispatch for each segment of the keys.
+    fn main_passes(
+        &mut self,
+        request: &Arc<Request>,
+        piece: &Piece,
+        evaluates: Evaluates,
+        firsts: (usize, usize, usize),
+        run: Option<Run>,
+        workgroups: [usize; 3],
+    ) -> Result<(), Error> {
+        let count = self.segments.map_or(1, |segments| segments.count);
+        (0..count).try_for_each(|segment| {
+            self.main_pass(request, piece, evaluates, firsts, run, segment, workgroups)
+        })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a dispatch is made of")]
     fn main_pass(
         &mut self,
         request: &Arc<Request>,
@@ -357,6 +295,7 @@ impl Maker<'_> {
         evaluates: Evaluates,
         (first_batch, first_head, first_row): (usize, usize, usize),
         run: Option<Run>,
+        segment: usize,
         workgroups: [usize; 3],
     ) -> Result<(), Error> {
         let spec = self.spec;
@@ -373,7 +312,18 @@ impl Maker<'_> {
         if let Some(at) = self.at.norms {
             bindings.push(self.whole("inverse_norms", at));
         }
-        for (variable, tensor) in [("head_scale", &spec.head_scale), ("sink_logits", &spec.sink_logits)] {
+        if let Some(segments) = &self.segments {
+            segments.bind(segment, &mut bindings, &mut params)?;
+        }
+        // What enters the denominators once is left to merging.
+        let sinks = spec.sink_logits.as_ref().filter(|_| self.segments.is_none());
+        let tensors = [
+            ("head_scale", spec.head_scale.as_ref()),
+            ("sink_logits", sinks),
+            ("q_lengths", spec.q_lengths.as_ref()),
+            ("kv_lengths", spec.kv_lengths.as_ref()),
+        ];
+        for (variable, tensor) in tensors {
             if let Some(tensor) = tensor {
                 bindings.push(self.port(variable.into(), tensor)?);
             }
@@ -383,7 +333,7 @@ impl Maker<'_> {
     }
 
     /// The bindings of the tables that an expression reads, and the parameters that say their sizes.
-    fn bind_tables(
+    pub(super) fn bind_tables(
         &self,
         evaluates: Evaluates,
         bindings: &mut Vec<PassBinding>,
@@ -399,7 +349,7 @@ impl Maker<'_> {
     }
 
     /// A tensor, whole.
-    fn port(&self, variable: Name, tensor: &str) -> Result<PassBinding, Error> {
+    pub(super) fn port(&self, variable: Name, tensor: &str) -> Result<PassBinding, Error> {
         let ports = self.spec.all_ports();
         let index = ports.iter().position(|port| port.name == tensor);
         let index = index.ok_or_else(|| Error::internal("plan", format!("there is no tensor `{tensor}`")))?;
@@ -413,13 +363,13 @@ impl Maker<'_> {
     }
 
     /// A scratch buffer, whole.
-    fn whole(&self, variable: &'static str, at: usize) -> PassBinding {
+    pub(super) fn whole(&self, variable: &'static str, at: usize) -> PassBinding {
         let size_bytes = self.scratch[at].bytes;
         PassBinding { name: variable.into(), source: Source::Scratch(at), offset_bytes: 0, size_bytes }
     }
 
     /// The ranges of q, k, v, o and lse that a piece touches, and their strides.
-    fn bind_tensors(
+    pub(super) fn bind_tensors(
         &self,
         piece: &Piece,
         bindings: &mut Vec<PassBinding>,
@@ -454,11 +404,11 @@ impl Maker<'_> {
         Ok(())
     }
 
-    fn params(&self, first: [usize; 3]) -> Result<Vec<(Name, ParamValue)>, Error> {
+    pub(super) fn params(&self, first: [usize; 3]) -> Result<Vec<(Name, ParamValue)>, Error> {
         self.spec.params(self.lists.as_ref().map(|lists| &lists.layout), first)
     }
 
-    fn push(
+    pub(super) fn push(
         &mut self,
         name: &str,
         request: &Arc<Request>,

@@ -13,8 +13,10 @@ use crate::{
     choose::{Choice, Proposal, choose},
 };
 
-/// Threads and bytes of workgroup memory of the passes that come before the kernel, by shader.
-const PREPARING: [(&str, u32, u32); 4] = [
+/// Threads and bytes of workgroup memory of the passes that come before the kernel or after it, by shader.
+const PREPARING: [(&str, u32, u32); 6] = [
+    ("attention/listed", 64, 0),
+    ("attention/merge", 64, 0),
     ("attention/norms", 64, 0),
     ("attention/classify", 64, 32),
     ("attention/compact", 64, 512),
@@ -37,7 +39,7 @@ impl Attention {
         let Choice { taken, reason, rejected } = choose(&names, propose, adapter, constraints)?;
         let mut dispatches = Dispatches::default();
         if self.q_len > 0 {
-            dispatches = self.dispatches(&taken, &visibility, adapter)?;
+            dispatches = self.dispatches(&taken, &visibility, adapter, constraints.workgroup_time)?;
         }
         let (mut threads, mut workgroup_bytes) = (taken.threads, taken.workgroup_bytes);
         for (module, its_threads, its_bytes) in PREPARING {
@@ -50,6 +52,7 @@ impl Attention {
         tiles.extend(dispatches.notes);
         Ok(Plan {
             problem: Arc::new(self.clone()),
+            constraints: constraints.clone(),
             operator: self.operator(),
             variant: taken.variant.to_owned(),
             reason,

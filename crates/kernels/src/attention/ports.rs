@@ -36,6 +36,7 @@ impl Attention {
             let table = &input.table;
             ports.push(dense(&table.name, PortRole::Input, table.element, table.shape.clone(), None));
         }
+        ports.extend(self.device_ports());
         ports.push(main(Tensor::O));
         if self.lse {
             let shape = vec![self.batch, self.q_heads, self.q_len];

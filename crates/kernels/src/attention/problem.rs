@@ -23,6 +23,12 @@ impl Problem for Attention {
         if let Some(blocks) = &self.blocks {
             words.push(format!("blocks {}x{}", blocks.q_block(), blocks.kv_block()));
         }
+        if let Some(listed) = &self.listed {
+            words.push(format!("blocks {}x{} listed on the device", listed.q_block, listed.kv_block));
+        }
+        for (name, lengths) in [("queries", &self.q_lengths), ("keys", &self.kv_lengths)] {
+            words.extend(lengths.iter().map(|_| format!("{name} counted on the device")));
+        }
         words.extend(self.score.iter().map(|score| format!("score {score}")));
         if self.head_scale.is_some() {
             words.push("a scale a head".into());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Attention, Fill, Layout, Mask, QkNorm, TableInput};
+use super::{Attention, Fill, Layout, ListedBlocks, Mask, QkNorm, TableInput};
 use crate::{
     Case, Dtype, Problem,
     block_mask::{BlockGrid, BlockMask},
@@ -63,6 +63,18 @@ pub(super) fn random_case(seed: u64) -> Case {
             BlockGrid::new(q_len, kv_len, q_block, kv_block).per(lists.0, lists.1),
             &spec,
         );
+    }
+    if random.u8(..6) == 0 {
+        spec.kv_lengths = Some("keys".into());
+    }
+    if random.u8(..8) == 0 {
+        spec.q_lengths = Some("queries".into());
+    }
+    if !structural && spec.blocks.is_none() && random.u8(..8) == 0 {
+        let (q_block, kv_block) = (one(&mut random, &[64, 64, 128]), one(&mut random, &[64, 128, 192]));
+        let most = 1 + random.usize(..kv_len.div_ceil(kv_block) + 1);
+        let lists = (one(&mut random, &[1, spec.batch]), one(&mut random, &[1, spec.q_heads]));
+        spec.listed = Some(ListedBlocks::new(q_block, kv_block, most).per(lists.0, lists.1));
     }
     let names: Vec<&str> =
         spec.mask.expression().into_iter().chain(&spec.score).flat_map(Expr::table_names).collect();

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Attention, QkNorm, Strides, layout::Tensor, visibility::Visibility};
+use super::{Attention, Mask, QkNorm, Strides, layout::Tensor, listed, visibility::Visibility};
 use crate::{
     Error, Expected, HostTensor, PortRole, Rows, TensorData,
     expr::{Evaluator, Scratch},
@@ -83,6 +83,10 @@ struct Definition<'a> {
     /// One a head.
     scale: Vec<f64>,
     sinks: Option<Vec<f64>>,
+    /// Of each batch entry.
+    q_lengths: Option<Vec<usize>>,
+    kv_lengths: Option<Vec<usize>>,
+    listed: Option<listed::Values>,
     mask: Option<Evaluator<'a>>,
     score: Option<Evaluator<'a>>,
 }
@@ -110,11 +114,32 @@ impl Definition<'_> {
             }),
             _ => true,
         };
+        if let (Some(listed), Some(values)) = (&self.spec.listed, &self.listed)
+            && !listed.shows(values, [batch, head, query, key])
+        {
+            return Ok(false);
+        }
         let visible = match &self.spec.blocks {
             Some(blocks) => blocks.is_visible(batch, head, query, key, |_, _, _, _| element()),
             None => element(),
         };
         failure.map_or(Ok(visible), Err)
+    }
+
+    /// How many keys, from the first, a query may see.
+    fn keys_seen(&self, batch: usize, query: usize) -> usize {
+        let of =
+            |lengths: &Option<Vec<usize>>, all: usize| lengths.as_ref().map_or(all, |lengths| lengths[batch]);
+        let spec = self.spec;
+        let (q_len, kv_len) = (of(&self.q_lengths, spec.q_len), of(&self.kv_lengths, spec.kv_len));
+        if query >= q_len {
+            return 0;
+        }
+        match spec.mask {
+            Mask::None | Mask::Expression(_) => kv_len,
+            Mask::Causal => (query + kv_len + 1).saturating_sub(q_len).min(kv_len),
+            Mask::CausalTopLeft => (query + 1).min(kv_len),
+        }
     }
 
     /// `(lse, o)` of one row.
@@ -139,7 +164,7 @@ impl Definition<'_> {
             }
         }
         let mut scores: Vec<(usize, f64)> = Vec::new();
-        for key in 0..spec.keys_seen(query) {
+        for key in 0..self.keys_seen(batch, query) {
             if !self.visible(room, [batch, head, query, key])? {
                 continue;
             }
@@ -198,6 +223,9 @@ pub(super) fn reference(
         v: Values::of(spec, inputs, Tensor::V)?,
         scale,
         sinks: spec.sink_logits.as_ref().map(|name| of_heads(spec, inputs, name)).transpose()?,
+        q_lengths: spec.lengths(inputs, spec.q_lengths.as_ref(), spec.q_len)?,
+        kv_lengths: spec.lengths(inputs, spec.kv_lengths.as_ref(), spec.kv_len)?,
+        listed: spec.listed_values(inputs)?,
         mask: visibility.mask.as_ref().map(evaluator).transpose()?,
         score: visibility.score.as_ref().map(evaluator).transpose()?,
     };

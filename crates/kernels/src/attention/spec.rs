@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Layout, Mask, QkNorm, Strides, TableInput, layout::Tensor};
+use super::{Layout, ListedBlocks, Mask, QkNorm, Strides, TableInput, layout::Tensor};
 use crate::{Dtype, Error, block_mask::BlockMask, expr::Expr};
 
 /// An attention problem: shapes in elements, storage, mask and scale.
@@ -45,6 +45,14 @@ pub struct Attention {
     /// The blocks that are visited; the rest is hidden. The mask's expression says what is visible within those that the
     /// lists call partial. Only with [`Mask::None`] or [`Mask::Expression`].
     pub blocks: Option<Arc<BlockMask>>,
+    /// The name of a tensor `[B]` of i32 that says how many of the `q_len` queries each batch entry has. Read on the device, by
+    /// every run; queries beyond see no key. `Tq` in [`Mask::Causal`] is then this.
+    pub q_lengths: Option<String>,
+    /// The name of a tensor `[B]` of i32 that says how many of the `kv_len` keys each batch entry has. Keys beyond are hidden,
+    /// whatever lies there. `Tk` in [`Mask::Causal`] is then this; in expressions `nk` stays `kv_len`.
+    pub kv_lengths: Option<String>,
+    /// Blocks to visit whose lists lie on the device, and are read there by every run. As `blocks`, and not beside them.
+    pub listed: Option<ListedBlocks>,
     /// Storage of q, k, v and o. Arithmetic is f32, and `lse` is stored as f32.
     pub dtype: Dtype,
     /// Whether `lse` is computed too.
@@ -88,6 +96,9 @@ impl Attention {
             tables: Vec::new(),
             blocks: None,
             blocks_option: None,
+            q_lengths: None,
+            kv_lengths: None,
+            listed: None,
             dtype: Dtype::F32,
             lse: false,
             q_strides: None,
@@ -131,6 +142,27 @@ impl Attention {
     pub fn blocks(mut self, blocks: impl Into<Arc<BlockMask>>) -> Self {
         self.blocks = Some(blocks.into());
         self.blocks_option = None;
+        self
+    }
+
+    /// Visiting the blocks that are listed on the device.
+    #[must_use]
+    pub fn listed(mut self, listed: ListedBlocks) -> Self {
+        self.listed = Some(listed);
+        self
+    }
+
+    /// With as many keys in each batch entry as the tensor `name` says.
+    #[must_use]
+    pub fn kv_lengths(mut self, name: impl Into<String>) -> Self {
+        self.kv_lengths = Some(name.into());
+        self
+    }
+
+    /// With as many queries in each batch entry as the tensor `name` says.
+    #[must_use]
+    pub fn q_lengths(mut self, name: impl Into<String>) -> Self {
+        self.q_lengths = Some(name.into());
         self
     }
 

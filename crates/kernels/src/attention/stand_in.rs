@@ -49,6 +49,12 @@ impl Attention {
             debug_assert!(!small.aligned(), "{:?}", small.strides(Tensor::Q));
         }
         small.tables = small.tables_at(self)?;
+        if let Some(listed) = &self.listed {
+            let heads = if listed.heads > 1 { small.q_heads } else { 1 };
+            let blocks = kv_len.div_ceil(listed.kv_block).max(1);
+            small.listed = Some(listed.clone().per(1, heads));
+            small.listed.iter_mut().for_each(|listed| listed.most = listed.most.min(blocks));
+        }
         if let Some(blocks) = &self.blocks {
             small.blocks = Some(Arc::new(small.blocks_like(blocks)?));
         }

@@ -63,12 +63,9 @@ const FOLD_BELOW: usize = 33;
 impl Attention {
     /// How many heads share a workgroup's rows: 1 or the whole group.
     pub(super) fn fold(&self) -> usize {
-        // Lists of the caller's are lists of single heads.
-        if self.group() > 1 && self.sized().q_len < FOLD_BELOW && self.blocks.is_none() {
-            self.group()
-        } else {
-            1
-        }
+        // Lists of the caller's are lists of single heads, and lengths count queries.
+        let apart = self.blocks.is_some() || self.listed.is_some() || self.q_lengths.is_some();
+        if self.group() > 1 && self.sized().q_len < FOLD_BELOW && !apart { self.group() } else { 1 }
     }
 
     /// Rows that share a key/value head's workgroups.
@@ -106,6 +103,8 @@ impl Attention {
             .tunable("HEAD_SCALE", self.head_scale.is_some())
             .tunable("NORMALISE", self.qk_norm.is_some())
             .tunable("SINKS", self.sink_logits.is_some())
+            .tunable("Q_LENGTHS", self.q_lengths.is_some())
+            .tunable("KV_LENGTHS", self.kv_lengths.is_some())
     }
 
     /// What the pass that computes norms runs.
@@ -203,6 +202,9 @@ fn tiled(
     };
     let threads = lanes * row_lanes;
     let (block_q, block_k) = (4 * row_lanes, 4 * lanes);
+    if let Some(listed) = spec.listed.as_ref().filter(|listed| !listed.kv_block.is_multiple_of(block_k)) {
+        return Err(format!("visits {block_k} keys at a time, the lists have blocks of {}", listed.kv_block));
+    }
     // A CPU gains nothing from long unrolled stages and pays for compiling them.
     let longest = if adapter.kind == AdapterKind::Cpu { 8 } else { 32 };
     let slice = best_slice(head_dim, (STAGE_VECTORS / (row_lanes + lanes)).min(longest));

@@ -33,6 +33,8 @@ pub(super) enum ListsFrom {
     Host,
     /// From lists that the device makes, since only tables know.
     Device,
+    /// From lists of the caller's, on the device.
+    Given,
 }
 
 /// From so many (query, key) pairs of a head on it pays to make lists on the device.
@@ -66,7 +68,10 @@ impl Attention {
     /// Checks of mask, score, tables and lists.
     pub(super) fn validate_visibility(&self) -> Result<(), Error> {
         let mut names: Vec<&str> = vec!["q", "k", "v", "o", "lse"];
-        let own = self.head_scale.iter().chain(&self.sink_logits);
+        let listed = self.listed.iter().flat_map(|listed| [&listed.counts, &listed.indices]);
+        let own =
+            self.head_scale.iter().chain(&self.sink_logits).chain(&self.q_lengths).chain(&self.kv_lengths);
+        let own = own.chain(listed);
         for name in own.chain(self.tables.iter().map(|input| &input.table.name)) {
             if names.contains(&name.as_str()) {
                 return Err(Error::invalid(name.as_str(), "two tensors have this name"));
@@ -85,13 +90,15 @@ impl Attention {
                 ));
             }
         }
+        self.validate_listed()?;
+        let with_blocks = self.blocks.is_some() || self.listed.is_some();
+        if with_blocks && matches!(self.mask, Mask::Causal | Mask::CausalTopLeft) {
+            return Err(Error::invalid(
+                "block_mask",
+                format!("beside the mask `{0}`: write it as an expression, `({0}) | false`", self.mask),
+            ));
+        }
         if let Some(blocks) = &self.blocks {
-            if matches!(self.mask, Mask::Causal | Mask::CausalTopLeft) {
-                return Err(Error::invalid(
-                    "block_mask",
-                    format!("beside the mask `{0}`: write it as an expression, `({0}) | false`", self.mask),
-                ));
-            }
             blocks.grid().fits(&self.expr_sizes())?;
         }
         Visibility::new(self).map(|_| ())
@@ -135,6 +142,9 @@ impl<'a> Visibility<'a> {
     /// How tiles learn what to visit.
     pub(super) fn lists_from(&self) -> ListsFrom {
         let sized = self.spec.sized();
+        if sized.listed.is_some() {
+            return ListsFrom::Given;
+        }
         if sized.blocks.is_some() {
             return ListsFrom::Host;
         }
@@ -210,6 +220,10 @@ impl<'a> Visibility<'a> {
         if self.lists_from() != ListsFrom::Host || spec.blocks.is_some() || spec.fold() > 1 {
             return None;
         }
+        // Lengths count positions, not places.
+        if spec.q_lengths.is_some() || spec.kv_lengths.is_some() {
+            return None;
+        }
         let share = |arrangement: Option<&Arrangement>| {
             self.coarse(64, 64, arrangement).map_or(1.0, |coarse| coarse.density())
         };
@@ -225,6 +239,11 @@ impl<'a> Visibility<'a> {
         let spec = self.spec;
         if let Some(blocks) = &spec.blocks {
             return blocks.visited_by(tile_rows, kv_block);
+        }
+        if let Some(listed) = &spec.listed {
+            // Nobody knows how full the lists will be.
+            let most = crate::cost::float(listed.most * listed.kv_block) / crate::cost::float(spec.kv_len);
+            return most.min(1.0);
         }
         if self.mask.is_none() || self.mask_reads_tables() || spec.q_len == 0 {
             return 1.0;
@@ -265,7 +284,7 @@ impl<'a> Visibility<'a> {
     pub(super) fn visible_share(&self) -> f64 {
         let spec = self.spec;
         if spec.q_len == 0 || (self.mask.is_none() && spec.blocks.is_none()) {
-            return 1.0;
+            return if spec.listed.is_some() { self.visited_share(1, 1) } else { 1.0 };
         }
         let reads_tables = self.mask_reads_tables();
         let lists = match &spec.blocks {

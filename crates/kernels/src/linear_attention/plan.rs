@@ -55,6 +55,7 @@ impl LinearAttention {
         tiles.extend(maker.notes(&taken.schedule));
         Ok(Plan {
             problem: Arc::new(self.clone()),
+            constraints: constraints.clone(),
             operator: self.operator(),
             variant: taken.variant.to_owned(),
             reason,

@@ -1,0 +1,151 @@
+//! The passes that come before the kernel: norms, and lists that the device makes or cuts.
+
+use std::sync::Arc;
+
+use foveal_shaders::Request;
+
+use super::{ListedBlocks, hooks::Evaluates, lists::Layout, passes::Maker, split::Piece};
+use crate::{
+    Error, Name, ParamValue, PassBinding, Scratch, Source,
+    cost::small,
+    ranges::{ranges, u32_of},
+};
+
+/// Threads of a workgroup.
+const THREADS: usize = 64;
+
+impl Maker<'_> {
+    /// One over the norms of all rows of q and k.
+    pub(super) fn norms(&mut self, pieces: &[Piece]) -> Result<(), Error> {
+        let spec = self.spec;
+        let rows = spec.batch * (spec.q_heads * spec.q_len + spec.kv_heads * spec.kv_len);
+        let at = self.scratch.len();
+        self.at.norms = Some(at);
+        let bytes = 4 * rows as u64;
+        if bytes > self.limits.max_storage_buffer_binding_size {
+            let allowed = self.limits.max_storage_buffer_binding_size;
+            let message = format!("the norms of q and k need {bytes} bytes, the adapter allows {allowed}");
+            return Err(Error::limit("max_storage_buffer_binding_size", message));
+        }
+        self.scratch.push(Scratch { name: "foveal.attention.norms", bytes, contents: None });
+        for of_keys in [false, true] {
+            let request = Arc::new(spec.norms_request(of_keys));
+            let mut done: Vec<Piece> = Vec::new();
+            for piece in pieces {
+                // Pieces in terms of rows of the tensor: folded heads come apart, and keys are shared by their group.
+                let fold = spec.fold();
+                let heads = (piece.heads.0 * fold, piece.heads.1 * fold);
+                let part = if of_keys {
+                    let heads = (heads.0 / spec.group(), (heads.1 - 1) / spec.group() + 1);
+                    Piece { batch: piece.batch, heads, rows: (0, spec.kv_len) }
+                } else {
+                    let rows = if fold > 1 { (0, spec.q_len) } else { piece.rows };
+                    Piece { batch: piece.batch, heads, rows }
+                };
+                if done.contains(&part) {
+                    continue;
+                }
+                done.push(part);
+                let name = if of_keys { "k" } else { "q" };
+                let most = self.limits.max_compute_workgroups_per_dimension as usize;
+                for heads in ranges(part.heads, most) {
+                    for rows in ranges(part.rows, most * THREADS) {
+                        let mut bindings = Vec::new();
+                        let mut params = self.params([piece.batch.0, heads.0, rows.0])?;
+                        params.extend(spec.width_params()?);
+                        self.bind_tensors(piece, &mut bindings, &mut params)?;
+                        bindings.retain(|binding| binding.name == name);
+                        bindings.push(self.whole("norms", at));
+                        let groups = (rows.1 - rows.0).div_ceil(THREADS);
+                        let workgroups = [groups, heads.1 - heads.0, part.batch.1 - part.batch.0];
+                        self.push("norms", &request, bindings, params, workgroups)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The pass that cuts the caller's lists for the kernel's tiles.
+    pub(super) fn cut_lists(&mut self, listed: &ListedBlocks) -> Result<(), Error> {
+        let (Some(lists), Some(at)) = (&self.lists, self.at.lists) else { return Ok(()) };
+        let layout = lists.layout;
+        let (rows, keys) = (self.taken.tile_rows, self.taken.kv_block);
+        let tested = self.spec.evaluates(Some(lists)).mask;
+        let request = Arc::new(Request::new("attention/listed").tunable("TESTED", tested));
+        let mut params = self.list_params(&layout)?;
+        for (name, value) in [
+            ("most", listed.most),
+            ("tiles", listed.q_block / rows),
+            ("blocks", listed.kv_block / keys),
+            ("q_blocks", self.spec.q_len.div_ceil(listed.q_block)),
+            ("given_kv_blocks", self.spec.kv_len.div_ceil(listed.kv_block)),
+        ] {
+            params.push((name.into(), ParamValue::U32(u32_of(name, value)?)));
+        }
+        let size_bytes = lists.size_bytes();
+        let made =
+            PassBinding { name: "made".into(), source: Source::Scratch(at), offset_bytes: 0, size_bytes };
+        let bindings = vec![
+            made,
+            self.port("counts".into(), &listed.counts)?,
+            self.port("indices".into(), &listed.indices)?,
+        ];
+        let most = self.limits.max_compute_workgroups_per_dimension as usize;
+        let groups = [1, layout.count().min(most), layout.count().div_ceil(most)];
+        self.push("listed", &request, bindings, params, groups)
+    }
+
+    /// The parameters of passes that make lists.
+    fn list_params(&self, layout: &Layout) -> Result<Vec<(Name, ParamValue)>, Error> {
+        let mut params = self.params([0, 0, 0])?;
+        let piece =
+            Piece { batch: (0, self.spec.batch), heads: (0, self.spec.q_heads), rows: (0, self.spec.q_len) };
+        self.bind_tensors(&piece, &mut Vec::new(), &mut params)?;
+        for (name, value) in
+            [("lists", layout.count()), ("kv_blocks", layout.kv_blocks), ("classes_at", layout.classes_at)]
+        {
+            params.push((name.into(), ParamValue::U32(u32_of(name, value)?)));
+        }
+        Ok(params)
+    }
+
+    /// The passes that make lists of a mask that reads tables.
+    pub(super) fn make_lists(&mut self) -> Result<(), Error> {
+        let (Some(lists), Some(at)) = (&self.lists, self.at.lists) else { return Ok(()) };
+        let layout = lists.layout;
+        let evaluates = Evaluates { mask: true, score: false };
+        let tables = self.spec.table_list();
+        let most = self.limits.max_compute_workgroups_per_dimension as usize;
+        let (y, z) = (layout.count().min(most), layout.count().div_ceil(most));
+        for (pass, wide, asks) in [("classify", true, true), ("compact", false, false), ("bits", true, true)]
+        {
+            if pass == "bits" && layout.block_words == 0 {
+                continue;
+            }
+            let mut request = Request::new(format!("attention/{pass}"));
+            if asks {
+                request = request
+                    .tunable("TILE", small(self.taken.tile_rows))
+                    .tunable("KV_BLOCK", small(self.taken.kv_block));
+                request = self.visibility.with_hooks(request, &tables, evaluates);
+            }
+            let mut params = self.list_params(&layout)?;
+            let mut bindings = Vec::new();
+            if asks {
+                self.bind_tables(evaluates, &mut bindings, &mut params)?;
+            }
+            let bytes =
+                4 * (layout.bits_at + (layout.count() * layout.kv_blocks + 1) * layout.block_words) as u64;
+            bindings.push(PassBinding {
+                name: "made".into(),
+                source: Source::Scratch(at),
+                offset_bytes: 0,
+                size_bytes: bytes,
+            });
+            let x = if wide { layout.kv_blocks } else { 1 };
+            self.push(pass, &Arc::new(request), bindings, params, [x, y, z])?;
+        }
+        Ok(())
+    }
+}

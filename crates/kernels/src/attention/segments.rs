@@ -1,0 +1,178 @@
+//! Splitting a tile's keys among several workgroups, and merging what they find.
+
+use std::sync::Arc;
+
+use foveal_shaders::Request;
+
+use super::{
+    Attention,
+    lists::Lists,
+    params::{row_field, set, stride_fields},
+    passes::Maker,
+    split::Piece,
+};
+use crate::{
+    AdapterProfile, Error, Name, ParamValue, PassBinding, Scratch, Source,
+    cost::{self, float, small},
+    ranges::{ranges, u32_of},
+    storage::storage_module,
+};
+
+/// Segments of the keys, and where their results go: `[segment, B, H, Tq]` rows of o, padded to multiples of four, and lse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Segments {
+    pub(super) count: usize,
+    /// Keys that a segment visits: whole blocks.
+    keys: usize,
+    /// Queries and heads of a batch entry, the rows of a segment, and their width.
+    q_len: usize,
+    rows_of_batch: usize,
+    rows: usize,
+    width: usize,
+    /// The scratch buffers.
+    parts: usize,
+    lse: usize,
+}
+
+/// More segments than this cost more to merge than they save.
+const MOST_SEGMENTS: usize = 256;
+
+const THREADS: usize = 64;
+
+impl Attention {
+    /// What the kernel's request becomes: it writes o and lse in f32, and leaves sinks to merging.
+    pub(super) fn of_segments(&self, request: Request) -> Request {
+        request
+            .replace("shared/output", "shared/output_f32x4")
+            .tunable("SEGMENTS", true)
+            .tunable("WRITE_LSE", true)
+            .tunable("SINKS", false)
+    }
+}
+
+impl Segments {
+    /// Binds a segment's results in place of o and lse, and says which keys it visits.
+    pub(super) fn bind(
+        &self,
+        segment: usize,
+        bindings: &mut Vec<PassBinding>,
+        params: &mut Vec<(Name, ParamValue)>,
+    ) -> Result<(), Error> {
+        bindings.retain(|binding| binding.name != "o" && binding.name != "lse");
+        bindings.push(self.parts("o"));
+        bindings.push(self.lse("lse"));
+        let first = segment * self.rows;
+        let strides = [
+            ("o", [first * self.width, self.rows_of_batch * self.width, self.q_len * self.width]),
+            ("lse", [first, self.rows_of_batch, self.q_len]),
+        ];
+        for (tensor, values) in strides {
+            for (field, value) in stride_fields(tensor).into_iter().zip(values) {
+                set(params, field, value)?;
+            }
+            if let Some(field) = row_field(tensor) {
+                set(params, field, self.width)?;
+            }
+        }
+        let end = if segment + 1 == self.count { 1 << 30 } else { (segment + 1) * self.keys };
+        set(params, "visit_from", segment * self.keys)?;
+        set(params, "visit_end", end)
+    }
+
+    fn parts(&self, name: &'static str) -> PassBinding {
+        let size_bytes = 4 * (self.count * self.rows * self.width) as u64;
+        PassBinding { name: name.into(), source: Source::Scratch(self.parts), offset_bytes: 0, size_bytes }
+    }
+
+    fn lse(&self, name: &'static str) -> PassBinding {
+        let size_bytes = 4 * (self.count * self.rows) as u64;
+        PassBinding { name: name.into(), source: Source::Scratch(self.lse), offset_bytes: 0, size_bytes }
+    }
+}
+
+impl Maker<'_> {
+    /// As many segments as make a workgroup's time what the caller asked for, by the estimate.
+    pub(super) fn choose_segments(&mut self, adapter: &AdapterProfile) -> Result<Option<Segments>, Error> {
+        let (spec, taken) = (self.spec, self.taken);
+        // Whether there are segments is part of the shaders, and so a matter of the problem that tiles are chosen for.
+        let sized = spec.sized();
+        let Some(longest) = self.workgroup_time else { return Ok(None) };
+        let groups =
+            float(sized.rows().div_ceil(taken.tile_rows) * sized.batch * sized.q_heads / sized.fold());
+        let of_one = taken.cost.time.as_secs_f64() * cost::parallel(groups, adapter) / groups.max(1.0);
+        let wanted = (of_one / longest.as_secs_f64().max(1e-9)).ceil();
+        if wanted <= 1.0 {
+            return Ok(None);
+        }
+        let blocks = self.lists.as_ref().map_or(spec.kv_len.div_ceil(taken.kv_block), Lists::longest);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and bounded")]
+        let wanted = wanted.min(MOST_SEGMENTS as f64) as usize;
+        // One that stands in for a large problem has segments too.
+        let blocks_of_each = blocks.div_ceil(wanted).max(1);
+        let count = blocks.div_ceil(blocks_of_each).max(1);
+        let width = spec.padded_dims().1;
+        let rows_of_batch = spec.q_heads * spec.q_len;
+        let rows = spec.batch * rows_of_batch;
+        let at = self.scratch.len();
+        let segments = Segments {
+            count,
+            keys: blocks_of_each * taken.kv_block,
+            q_len: spec.q_len,
+            rows_of_batch,
+            rows,
+            width,
+            parts: at,
+            lse: at + 1,
+        };
+        let bytes = segments.parts("o").size_bytes;
+        let allowed = self.limits.max_storage_buffer_binding_size.min(4 * u64::from(u32::MAX));
+        if bytes > allowed {
+            let message = format!(
+                "{count} segments of keys need {bytes} bytes for their results, {allowed} are allowed: give workgroups more time"
+            );
+            return Err(Error::limit("max_storage_buffer_binding_size", message));
+        }
+        for (name, bytes) in
+            [("foveal.attention.parts", bytes), ("foveal.attention.part_lse", segments.lse("lse").size_bytes)]
+        {
+            self.scratch.push(Scratch { name, bytes, contents: None });
+        }
+        Ok(Some(segments))
+    }
+
+    /// The passes that merge a piece's segments.
+    pub(super) fn merge(&mut self, piece: &Piece) -> Result<(), Error> {
+        let Some(segments) = self.segments else { return Ok(()) };
+        let (spec, fold) = (self.spec, self.spec.fold());
+        let request = Request::new("attention/merge")
+            .replace("shared/output", storage_module("output", spec.dtype, spec.aligned()))
+            .tunable("VALUE_DIM", small(segments.width))
+            .tunable("WRITE_LSE", spec.lse)
+            .tunable("SINKS", spec.sink_logits.is_some());
+        let request = Arc::new(request);
+        let heads = (piece.heads.0 * fold, piece.heads.1 * fold);
+        let rows = if fold > 1 { (0, spec.q_len) } else { piece.rows };
+        let most = self.limits.max_compute_workgroups_per_dimension as usize;
+        for heads in ranges(heads, most) {
+            for rows in ranges(rows, most * THREADS) {
+                let mut bindings = Vec::new();
+                let mut params = self.params([piece.batch.0, heads.0, rows.0])?;
+                params.extend(spec.width_params()?);
+                self.bind_tensors(piece, &mut bindings, &mut params)?;
+                bindings.retain(|binding| binding.name == "o" || binding.name == "lse");
+                bindings.push(segments.parts("parts"));
+                bindings.push(segments.lse("part_lse"));
+                if let Some(sinks) = &spec.sink_logits {
+                    bindings.push(self.port("sink_logits".into(), sinks)?);
+                }
+                for (name, value) in [("segments", segments.count), ("rows", segments.rows)] {
+                    params.push((name.into(), ParamValue::U32(u32_of(name, value)?)));
+                }
+                let groups =
+                    [(rows.1 - rows.0).div_ceil(THREADS), heads.1 - heads.0, piece.batch.1 - piece.batch.0];
+                self.push("merge", &request, bindings, params, groups)?;
+            }
+        }
+        Ok(())
+    }
+}
