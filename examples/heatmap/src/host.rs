@@ -81,7 +81,8 @@ async fn choose() -> Result<wgpu::Adapter, Failure> {
     match names.iter().position(|name| name_matches(name, &wanted)) {
         Some(index) => Ok(adapters.swap_remove(index)),
         None if names.is_empty() => Err(Failure::Usage(
-            "no adapter was found that can compute; Mesa's software driver will do (mesa-vulkan-drivers)".into(),
+            "no adapter was found that can compute; Mesa's software driver will do (mesa-vulkan-drivers)"
+                .into(),
         )),
         None => Err(Failure::Usage(format!(
             "environment variable FOVEAL_ADAPTER: no adapter's name contains `{wanted}`; there are: {}",

@@ -7,7 +7,7 @@ pub(crate) const MARGIN: f64 = 56.0;
 /// Title and subtitle, down to where the panels begin.
 const HEAD: f64 = 128.0;
 /// The footer, below the panels.
-const FOOT: f64 = 64.0;
+const FOOT: f64 = 84.0;
 /// Side of an enlarged weight.
 pub(crate) const CELL: f64 = 18.0;
 /// Room for the tokens along an axis.
@@ -20,6 +20,8 @@ pub(crate) const HEADING: f64 = 34.0;
 const GAP: Size = Size::new(44.0, 52.0);
 /// Between the column of whole maps and the panels.
 const GUTTER: f64 = 64.0;
+/// Below the colour scale, for its numbers and the notes.
+const NOTES: f64 = 150.0;
 /// Heading of a whole map.
 const MAP_HEADING: f64 = 26.0;
 /// Panels side by side.
@@ -67,7 +69,7 @@ impl Layout {
         let end = panels.iter().fold(Rect::ZERO, |all, panel| all.union(panel.frame));
         // The whole maps end where the panels end, and are spread over the height that the scale leaves.
         let bar = Rect::from_origin_size((MARGIN, MARGIN + HEAD + HEADING), (whole, 16.0));
-        let top = bar.y1 + 150.0;
+        let top = bar.y1 + NOTES;
         let pitch = (end.y1 - top) / heads.max(1) as f64;
         let pitch = pitch.max(whole + MAP_HEADING);
         let maps: Vec<Rect> = (1..=heads)
@@ -114,7 +116,8 @@ mod tests {
 
     #[test]
     fn nothing_overlaps_or_leaves_the_picture() {
-        for (heads, length, passage) in [(4, 240, 28), (1, 240, 28), (6, 240, 28), (3, 100, 40), (4, 300, 4)] {
+        for (heads, length, passage) in [(4, 240, 28), (1, 240, 28), (6, 240, 28), (3, 100, 40), (4, 300, 4)]
+        {
             let layout = Layout::new(heads, length, passage);
             let page = layout.size.to_rect().inset(-MARGIN);
             let parts = parts(&layout);

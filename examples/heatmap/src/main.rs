@@ -41,7 +41,7 @@ const PASSAGE: Range<usize> = 0..28;
 /// Draws the attention of a sentence model: computed by Foveal, drawn by vello, on one device.
 ///
 /// The environment variable `FOVEAL_ADAPTER` chooses the adapter by a part of its name, `WGPU_BACKEND` the API. Exit codes:
-/// 0 the picture is written and its weights are right, 1 they are wrong or a step failed, 2 usage or no device.
+/// 0 the picture is written and right, 1 it is wrong or a step failed, 2 usage or no device.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -66,8 +66,9 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let sample = Sample::load()?;
 
     let host = Host::open().await?;
-    let wgpu::AdapterInfo { name, backend, driver_info, .. } = &host.info;
-    say(format_args!("adapter     {name} ({backend}, {driver_info})"));
+    let wgpu::AdapterInfo { name, backend, driver, driver_info, .. } = &host.info;
+    let driver = [backend.to_str(), driver.trim(), driver_info].into_iter().filter(|part| !part.is_empty());
+    say(format_args!("adapter     {name} ({})", driver.collect::<Vec<_>>().join(", ")));
 
     // Clones of a device are the same device.
     let engine = Engine::from_device(host.device.clone(), host.queue.clone())?;
@@ -76,7 +77,7 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
     say(format_args!("attention   {}, variant {}", plan.problem.describe(), plan.variant));
     say(format_args!("self-check  {}", told(weights.kernel.self_check())));
     for refused in weights.kernel.refused() {
-        say(format_args!("refused     {refused:?}"));
+        say(format_args!("refused     {}: {}", refused.variant, refused.reason));
     }
     let mut painter = Painter::new(&host)?;
 
@@ -125,6 +126,11 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let scene = scene::draw(&layout, &content, &Fonts::load()?, painter.image(&tint.tiles));
     let picture = painter.paint(&host, &engine, &scene, layout.pixels(), scene::paper()).await?;
     let painted_in = start.elapsed();
+    if let Some((head, row, column, weight)) = scene::misplaced(&picture, &layout, &content).first() {
+        let message =
+            format!("head {head}, row {row}, column {column} does not have the colour of {weight:.3}");
+        return Err(Failure::failed("the picture is WRONG", message));
+    }
 
     let start = Instant::now();
     let bytes = picture.write(place)?;

@@ -8,6 +8,7 @@ use foveal::{Dtype, Engine, TensorData, wgpu};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use tempfile::NamedTempFile;
+use vello::kurbo::Point;
 use vello::peniko::{Color, ImageData};
 use vello::{AaConfig, AaSupport, RenderParams, Renderer, RendererOptions, Scene};
 
@@ -15,7 +16,7 @@ use crate::failure::Failure;
 use crate::host::Host;
 
 /// Bytes of a pixel on the device.
-const TEXEL: usize = 4;
+const TEXEL: u32 = 4;
 
 /// vello on the host's device.
 pub(crate) struct Painter {
@@ -40,7 +41,8 @@ impl Painter {
             ..RendererOptions::default()
         };
         // Sharing a device takes one wgpu: were vello's another than Foveal's, this would not compile.
-        let renderer = Renderer::new(&host.device, options).map_err(|error| Failure::failed("vello", error))?;
+        let renderer =
+            Renderer::new(&host.device, options).map_err(|error| Failure::failed("vello", error))?;
         host.check("vello")?;
         Ok(Self { renderer, ready_in: start.elapsed() })
     }
@@ -76,8 +78,7 @@ impl Painter {
             view_formats: &[],
         });
         let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
-        let params =
-            RenderParams { base_color: paper, width, height, antialiasing_method: AaConfig::Area };
+        let params = RenderParams { base_color: paper, width, height, antialiasing_method: AaConfig::Area };
         self.renderer
             .render_to_texture(&host.device, &host.queue, scene, &view, &params)
             .map_err(|error| Failure::failed("vello", error))?;
@@ -90,7 +91,7 @@ impl Painter {
 /// A texture's pixels, without their alpha.
 async fn read(host: &Host, engine: &Engine, texture: &wgpu::Texture) -> Result<Vec<u8>, Failure> {
     // Rows in buffers begin at multiples of 256 bytes.
-    let row = texture.width() * TEXEL as u32;
+    let row = texture.width() * TEXEL;
     let padded = row.next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);
     let buffer = host.device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("pixels"),
@@ -99,8 +100,7 @@ async fn read(host: &Host, engine: &Engine, texture: &wgpu::Texture) -> Result<V
         mapped_at_creation: false,
     });
     let mut encoder = host.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    let layout =
-        wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(padded), rows_per_image: None };
+    let layout = wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(padded), rows_per_image: None };
     encoder.copy_texture_to_buffer(
         texture.as_image_copy(),
         wgpu::TexelCopyBufferInfo { buffer: &buffer, layout },
@@ -114,11 +114,19 @@ async fn read(host: &Host, engine: &Engine, texture: &wgpu::Texture) -> Result<V
         return Err(Failure::failed("the picture's pixels", "bytes are expected"));
     };
     let rows = bytes.chunks_exact(padded as usize);
-    let texels = rows.flat_map(|padded| padded[..row as usize].as_chunks::<TEXEL>().0);
+    let texels = rows.flat_map(|padded| padded[..row as usize].as_chunks::<{ TEXEL as usize }>().0);
     Ok(texels.flat_map(|&[r, g, b, _]| [r, g, b]).collect())
 }
 
 impl Picture {
+    /// Red, green and blue at a point within the picture.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    pub(crate) fn colour_at(&self, at: Point) -> Option<[u8; 3]> {
+        let (x, y) = (at.x as usize, at.y as usize);
+        let (pixels, _) = self.rgb.as_chunks::<3>();
+        pixels.chunks(self.width as usize).nth(y)?.get(x).copied()
+    }
+
     /// Writes the picture as PNG into `place` and gives that its name. Returns the bytes written.
     pub(crate) fn write(&self, place: Place) -> Result<usize, Failure> {
         let Place { path, mut file } = place;
@@ -146,10 +154,20 @@ impl Place {
             return Err(Failure::usage(path.display(), "is a directory, expected a file"));
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
-        let file = file.map_err(|error| Failure::usage(path.display(), error))?;
+        let file = temporary().tempfile_in(folder.unwrap_or(Path::new("."))).map_err(|error| {
+            Failure::usage(path.display(), format!("its folder cannot be written to: {}", error.kind()))
+        })?;
         Ok(Self { path: path.to_owned(), file })
     }
+}
+
+/// Temporary files are private; what gets a name of the user's is as other files are there.
+fn temporary() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".heatmap-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder
 }
 
 #[cfg(test)]
@@ -163,6 +181,8 @@ mod tests {
         let place = Place::find(&path).unwrap();
         assert!(!path.exists());
         let picture = Picture { width: 2, height: 1, rgb: vec![255, 0, 0, 0, 0, 255] };
+        assert_eq!(picture.colour_at(Point::new(1.5, 0.5)), Some([0, 0, 255]));
+        assert_eq!(picture.colour_at(Point::new(2.0, 0.5)), None);
         picture.write(place).unwrap();
         let read = image::open(&path).unwrap().into_rgb8();
         assert_eq!((read.width(), read.height(), read.into_raw()), (2, 1, vec![255, 0, 0, 0, 0, 255]));

@@ -14,8 +14,8 @@ const STOPS: [[f32; 3]; 6] = [
     [0.250, 0.015, -0.090],
 ];
 
-/// Steps of the ramp on the device.
-const STEPS: u16 = 256;
+/// Steps of the ramp on the device: one is a tenth more weight, about, which nobody sees.
+const STEPS: u16 = 64;
 
 /// The colour of a tone from 0 to 1.
 pub(crate) fn colour(tone: f64) -> Color {
@@ -47,6 +47,20 @@ pub(crate) fn tone(weight: f64, keys: usize) -> f64 {
     ((weight * keys).max(1.0).ln() / keys.ln()).clamp(0.0, 1.0)
 }
 
+/// Whether a pixel of the picture has the colour of this weight, give or take a step of the ramp.
+pub(crate) fn is_colour_of(pixel: [u8; 3], weight: f64, keys: usize) -> bool {
+    let (tone, step) = (tone(weight, keys), 1.0 / f64::from(STEPS - 1));
+    let [below, above] = [tone - step, tone + step].map(|tone| {
+        let colour = colour(tone).to_rgba8();
+        [colour.r, colour.g, colour.b]
+    });
+    // A channel may turn within the step, so that its ends do not bound it to the last unit.
+    let near = |(part, (a, b)): (u8, (u8, u8))| {
+        (a.min(b).saturating_sub(3)..=a.max(b).saturating_add(3)).contains(&part)
+    };
+    pixel.into_iter().zip(below.into_iter().zip(above)).all(near)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,9 +71,8 @@ mod tests {
 
     #[test]
     fn the_ramp_is_even() {
-        let length = |a: [f32; 3], b: [f32; 3]| {
-            a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt()
-        };
+        let length =
+            |a: [f32; 3], b: [f32; 3]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
         let lengths: Vec<f32> = steps().windows(2).map(|pair| length(pair[0], pair[1])).collect();
         let mean = lengths.iter().sum::<f32>() / lengths.len() as f32;
         assert!(lengths.iter().all(|length| (length / mean - 1.0).abs() < 0.1), "{lengths:?}");
@@ -83,6 +96,17 @@ mod tests {
         let [r, _, _, a] = words()[0].to_le_bytes();
         assert_eq!((r, a), (colour(0.0).to_rgba8().r, 255));
         assert_eq!(words().len(), usize::from(STEPS));
+    }
+
+    #[test]
+    fn colours_are_told_apart() {
+        for percent in 1..=100 {
+            let weight = f64::from(percent) / 100.0;
+            let seen = colour(tone(weight, 240)).to_rgba8();
+            let seen = [seen.r, seen.g, seen.b];
+            assert!(is_colour_of(seen, weight, 240), "{weight}");
+            assert!(!is_colour_of(seen, weight * 1.5, 240) || weight > 0.6, "{weight}");
+        }
     }
 
     #[test]

@@ -39,7 +39,8 @@ impl Sample {
             let value = header.metadata().as_ref().and_then(|metadata| metadata.get(key).cloned());
             value.ok_or_else(|| wrong(&format!("its header has no `{key}`")))
         };
-        let tensor = |name: &str| file.tensor(name).map_err(|error| wrong(&error)).and_then(|view| f32s(&view));
+        let tensor =
+            |name: &str| file.tensor(name).map_err(|error| wrong(&error)).and_then(|view| f32s(&view));
         let options: Value = serde_json::from_str(&text("foveal")?).map_err(|error| wrong(&error))?;
         let sample = Self {
             q: tensor("q")?,

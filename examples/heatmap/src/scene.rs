@@ -4,10 +4,11 @@ use std::f64::consts::FRAC_PI_2;
 use std::ops::Range;
 
 use vello::Scene;
-use vello::kurbo::{Affine, BezPath, Circle, Line, Point, Rect, Shape, Stroke};
+use vello::kurbo::{Affine, BezPath, Circle, Line, Point, Rect, Shape, Stroke, Vec2};
 use vello::peniko::{Color, Fill, Gradient, ImageBrush, ImageData, ImageQuality};
 
 use crate::layout::{ARCS, CELL, HEADING, LABELS, Layout, MARGIN, Panel};
+use crate::picture::Picture;
 use crate::ramp;
 use crate::text::{Anchor, Face, Fonts, Style};
 
@@ -26,6 +27,15 @@ const NAME: Style = Style { face: Face::Bold, size: 18.0, colour: INK };
 const LABEL: Style = Style { face: Face::Regular, size: 14.0, colour: INK };
 const NOTE: Style = Style { face: Face::Regular, size: 14.0, colour: GREY };
 const AXIS: Style = Style { face: Face::Italic, size: 13.0, colour: GREY };
+
+/// How to read the maps, below the colour scale.
+const NOTES: [&str; 5] = [
+    "Less than an even share is blank.",
+    "A row is a token that asks, a",
+    "column one that is asked. Ticks",
+    "are ends of sentences, and the",
+    "square is what is enlarged.",
+];
 
 /// What the picture shows.
 pub(crate) struct Content<'a> {
@@ -64,6 +74,27 @@ pub(crate) fn draw(layout: &Layout, content: &Content<'_>, fonts: &Fonts, tiles:
     page.line((MARGIN, y), (layout.size.width - MARGIN, y), RULE);
     page.text((layout.foot.x, layout.foot.y), content.foot, NOTE, Anchor::Start);
     page.scene
+}
+
+/// Which enlarged weights have another colour in the picture than theirs: by head, row and column, with the weight. What
+/// went through a texture and an atlas of images may have ended up elsewhere.
+pub(crate) fn misplaced(
+    picture: &Picture,
+    layout: &Layout,
+    content: &Content<'_>,
+) -> Vec<(usize, usize, usize, f64)> {
+    let (keys, passage) = (content.tokens.len(), &content.passage);
+    let mut wrong = Vec::new();
+    for (at, &weight) in content.weights.iter().enumerate() {
+        let (head, row, key) = (at / keys / passage.len(), at / keys % passage.len(), at % keys);
+        let Some(panel) = layout.panels.get(head).filter(|_| passage.contains(&key)) else { continue };
+        let column = key - passage.start;
+        let middle = panel.map.origin() + Vec2::new(Panel::middle(column), Panel::middle(row));
+        if !picture.colour_at(middle).is_some_and(|colour| ramp::is_colour_of(colour, weight, keys)) {
+            wrong.push((head, row, column, weight));
+        }
+    }
+    wrong
 }
 
 /// A token's strongest tie to another one of the passage.
@@ -113,8 +144,10 @@ impl Page<'_> {
         self.scene.stroke(&Stroke::new(width), Affine::IDENTITY, colour, None, shape);
     }
 
+    /// A rule, level or upright, through the middle of pixels: between two rows of them it would be a grey smear on both.
     fn line(&mut self, from: impl Into<Point>, to: impl Into<Point>, colour: Color) {
-        self.stroke(&Line::new(from, to), colour, 1.0);
+        let middle = |at: Point| at.floor() + Vec2::new(0.5, 0.5);
+        self.stroke(&Line::new(middle(from.into()), middle(to.into())), colour, 1.0);
     }
 
     /// Draws the weights of `head` into `place`, from those at `first` (row and column) on.
@@ -128,13 +161,13 @@ impl Page<'_> {
 
     /// The colour scale, with the weights it stands for.
     fn scale(&mut self, bar: Rect, keys: usize) {
-        self.text((bar.x0, bar.y0 - 14.0), "Share of the attention", NAME, Anchor::Start);
+        self.text((bar.x0, bar.y0 - 18.0), "Share of the attention", NAME, Anchor::Start);
         let stops: Vec<Color> = (0..=32).map(|stop| ramp::colour(f64::from(stop) / 32.0)).collect();
         let gradient = Gradient::new_linear((bar.x0, 0.0), (bar.x1, 0.0)).with_stops(stops.as_slice());
         self.scene.fill(Fill::NonZero, Affine::IDENTITY, &gradient, None, &bar);
-        self.stroke(&bar, RULE, 1.0);
+        self.stroke(&bar.inset(0.5), RULE, 1.0);
         let even = format!("1/{keys}");
-        let ticks = [(1.0 / keys as f64, even.as_str()), (0.01, "1 %"), (0.1, "10 %"), (1.0, "100 %")];
+        let ticks = [(1.0 / keys as f64, even.as_str()), (0.03, "3 %"), (0.1, "10 %"), (1.0, "100 %")];
         for (weight, text) in ticks {
             let tone = ramp::tone(weight, keys);
             let x = bar.x0 + tone * bar.width();
@@ -146,10 +179,8 @@ impl Page<'_> {
             };
             self.text((x, bar.y1 + 21.0), text, NOTE, anchor);
         }
-        let notes =
-            ["Less than an even share is blank.", "A row is a token that asks,", "a column one that is asked."];
-        for (line, y) in notes.into_iter().zip([50.0, 70.0, 90.0]) {
-            self.text((bar.x0, bar.y1 + y), line, NOTE, Anchor::Start);
+        for (line, text) in NOTES.into_iter().enumerate() {
+            self.text((bar.x0, bar.y1 + 52.0 + 20.0 * line as f64), text, NOTE, Anchor::Start);
         }
     }
 
@@ -165,7 +196,7 @@ impl Page<'_> {
         }
         let [from, to] = [content.passage.start as f64, content.passage.end as f64];
         let passage = Rect::new(map.x0 + from, map.y0 + from, map.x0 + to, map.y0 + to);
-        self.stroke(&passage, INK, 1.5);
+        self.stroke(&passage.inset(0.5), INK, 1.0);
     }
 
     /// A head's weights within the passage, enlarged, with its tokens along both axes and curves above them.
@@ -187,6 +218,9 @@ impl Page<'_> {
             let middle = Panel::middle(index);
             self.text((map.x0 - 8.0, map.y0 + middle + drop), token, LABEL, Anchor::End);
             self.text_up((map.x0 + middle + drop, map.y0 - 8.0), token, LABEL, Anchor::Start);
+            // Up to where its curves begin.
+            let above = map.y0 - 8.0 - self.fonts.width(token, LABEL) - 4.0;
+            self.line(panel.above(index), (map.x0 + middle, above), RULE);
         }
         self.text((panel.frame.x0, map.y0 - 10.0), "asks", AXIS, Anchor::Start);
         self.text_up((map.x0 - 10.0, map.y0 - LABELS + 2.0), "asked", AXIS, Anchor::End);
@@ -207,8 +241,8 @@ impl Page<'_> {
         curve.move_to(from);
         curve.curve_to(Point::new(from.x, top), Point::new(to.x, top), to);
         let tone = ramp::tone(tie.weight, keys);
-        let colour = ramp::colour(0.25 + 0.75 * tone);
-        self.stroke(&curve, colour, 1.0 + 4.0 * tone);
+        let colour = ramp::colour(tone);
+        self.stroke(&curve, colour, 1.0 + 3.0 * tone);
         self.fill(&Circle::new(to, 2.0 + 2.0 * tone), colour);
     }
 }
@@ -234,6 +268,14 @@ mod tests {
         let rows = [0.0, 0.1, 0.9, 0.0, 0.0, 0.8, 0.2, 0.0];
         let expected = [Tie { from: 1, to: 0, weight: 0.8 }, Tie { from: 0, to: 1, weight: 0.9 }];
         assert_eq!(ties(&rows, 4, &(1..3)), expected);
+    }
+
+    #[test]
+    fn labels_of_the_passage_fit() {
+        let (fonts, sample) = (Fonts::load().unwrap(), crate::sample::Sample::load().unwrap());
+        for token in &sample.tokens[crate::PASSAGE] {
+            assert!(fonts.width(token, LABEL) + 12.0 < LABELS, "{token}");
+        }
     }
 
     #[test]

@@ -103,8 +103,9 @@ fn problem(sample: &Sample, queries: usize) -> Attention {
     };
     let [batch, heads, _, width] = shape(&sample.q);
     let [.., length, _] = shape(&sample.k);
-    let mut problem =
-        Attention::new([batch, heads, queries, width], shape(&sample.k)).value_dim(length).scale(sample.scale);
+    let mut problem = Attention::new([batch, heads, queries, width], shape(&sample.k))
+        .value_dim(length)
+        .scale(sample.scale);
     // All heads read one identity: a stride of 0 takes them to the same rows.
     problem.v_strides = Some(Strides { batch: 0, head: 0, position: length });
     problem
