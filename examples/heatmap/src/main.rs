@@ -40,8 +40,8 @@ const PASSAGE: Range<usize> = 0..28;
 
 /// Draws the attention of a sentence model: computed by Foveal, drawn by vello, on one device.
 ///
-/// The environment variable `FOVEAL_ADAPTER` chooses the adapter by a part of its name, `WGPU_BACKEND` the API. Exit codes:
-/// 0 the picture is written and right, 1 it is wrong or a step failed, 2 usage or no device.
+/// The environment variable `FOVEAL_ADAPTER` chooses the adapter by a part of its name, `WGPU_BACKEND` the API. Exit
+/// codes: 0 the picture is written and right, 1 it is wrong or a step failed, 2 usage or no device.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {

@@ -3,8 +3,8 @@
 use vello::peniko::Color;
 use vello::peniko::color::{ColorSpace, Oklab, OpaqueColor, Srgb};
 
-/// Colours that the ramp passes through, `[L, a, b]` in Oklab: from paper through apricot, rose and violet to ink. L falls
-/// in equal steps, so that equal steps of tone look equal; the printed grey of the picture reads the same.
+/// Colours that the ramp passes through, `[L, a, b]` in Oklab: from paper through apricot, rose and violet to ink. L
+/// falls in equal steps, so that equal steps of tone look equal, in print without colours too.
 const STOPS: [[f32; 3]; 6] = [
     [0.975, 0.000, 0.012],
     [0.830, 0.050, 0.075],
