@@ -7,7 +7,7 @@
 
 import package::attention::problem::{params};
 import package::attention::lists::{sizes, made};
-import package::shared::grid::{grid, workgroup_of};
+import package::shared::grid::{workgroup_of};
 
 const THREADS: u32 = 64u;
 
@@ -20,7 +20,7 @@ fn main(
     @builtin(local_invocation_index) thread: u32,
 ) {
     let workgroup = workgroup_of(dispatched);
-    let list = workgroup.y + workgroup.z * grid.size.y;
+    let list = workgroup.y + workgroup.z * sizes.row;
     if list >= sizes.lists {
         return;
     }

@@ -8,7 +8,7 @@
 
 import package::attention::problem::{params};
 import package::attention::lists::{sizes, made};
-import package::shared::grid::{grid, workgroup_of};
+import package::shared::grid::{workgroup_of};
 
 const THREADS: u32 = 64u;
 // Whether an expression says what is hidden within the blocks: then all of them may have hidden elements.
@@ -31,7 +31,7 @@ struct Given {
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
     let workgroup = workgroup_of(dispatched);
-    let list = workgroup.y + workgroup.z * grid.size.y;
+    let list = workgroup.y + workgroup.z * sizes.row;
     if list >= sizes.lists {
         return;
     }

@@ -7,8 +7,9 @@ import package::attention::blocks::{TILE};
 import package::attention::hooks::{Element, hook_visible};
 
 struct Lists {
-    // How many there are, and how many blocks of keys.
+    // How many there are, how many of them lie along y, and how many blocks of keys.
     lists: u32,
+    row: u32,
     kv_blocks: u32,
     // [list][block of keys] 0 if no element is visible, 1 if some are, 2 if all are.
     classes_at: u32,

@@ -1,9 +1,8 @@
 // Which workgroup of a pass this is: the pass may be cut into several dispatches.
 
 struct Grid {
-    // The first workgroup of the dispatch, and how many the whole pass has.
+    // The first workgroup of the dispatch.
     origin: vec3u,
-    size: vec3u,
 }
 
 @group(1) @binding(0) var<uniform> grid: Grid;

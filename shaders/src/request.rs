@@ -49,6 +49,14 @@ impl Request {
         self
     }
 
+    /// Forgets what was said of these tunables and modules, so that it can be said anew: saying it twice is an error.
+    #[must_use]
+    pub fn without(mut self, names: &[&str]) -> Self {
+        self.tunables.retain(|(name, _)| !names.contains(&name.as_str()));
+        self.replace.retain(|(module, _)| !names.contains(&module.as_str()));
+        self
+    }
+
     /// Imports `with` wherever a module imports `module`. This is how storage formats are swapped: `with` must offer
     /// every item that is imported from `module`.
     #[must_use]

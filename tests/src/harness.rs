@@ -77,6 +77,27 @@ impl<'p> Placed<'p> {
 /// # Errors
 /// Whatever the engine returns; a guard word that changed, an input that changed.
 pub fn run(engine: &Engine, kernel: &Kernel, inputs: &[(&str, Vec<u8>)]) -> Result<Vec<Output>> {
+    run_by(engine, kernel, inputs, |tensors| {
+        let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        kernel.encode(&mut encoder, tensors)?;
+        engine.queue().submit([encoder.finish()]);
+        Ok(())
+    })
+}
+
+/// Tensors by name, each somewhere in a buffer.
+pub type Bound<'b> = [(&'b str, wgpu::BufferSlice<'b>)];
+
+/// As [`run`], but `record` records and submits the work.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_by(
+    engine: &Engine,
+    kernel: &Kernel,
+    inputs: &[(&str, Vec<u8>)],
+    record: impl FnOnce(&Bound<'_>) -> Result<()>,
+) -> Result<Vec<Output>> {
     let plan = kernel.plan();
     let mut tensors = Vec::new();
     for port in &plan.ports {
@@ -91,9 +112,7 @@ pub fn run(engine: &Engine, kernel: &Kernel, inputs: &[(&str, Vec<u8>)]) -> Resu
     }
     let bound: Vec<(&str, wgpu::BufferSlice<'_>)> =
         tensors.iter().filter(|t| t.size > 0).map(|tensor| (&*tensor.port.name, tensor.slice())).collect();
-    let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    kernel.encode(&mut encoder, &bound)?;
-    engine.queue().submit([encoder.finish()]);
+    record(&bound)?;
     let mut outputs = Vec::new();
     for tensor in &tensors {
         let bytes = tensor.read(engine)?;

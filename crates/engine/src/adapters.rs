@@ -158,7 +158,7 @@ async fn choose(choice: &AdapterChoice) -> Result<Found, Error> {
 }
 
 /// Features that kernels, timing or caches can use.
-fn useful() -> wgpu::Features {
+pub(crate) fn useful() -> wgpu::Features {
     wgpu::Features::SUBGROUP
         | wgpu::Features::SUBGROUP_BARRIER
         | wgpu::Features::SHADER_F16

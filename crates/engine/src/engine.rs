@@ -32,6 +32,8 @@ impl fmt::Debug for Engine {
 /// What all clones of an engine and all of its kernels have in common.
 pub(crate) struct Shared {
     pub(crate) gpu: Gpu,
+    /// Whether the engine opened the device.
+    own: bool,
     pub(crate) profile: AdapterProfile,
     pub(crate) options: Options,
     pub(crate) pipelines: Pipelines,
@@ -56,8 +58,9 @@ impl Engine {
 
     /// An engine on a device of the host's, with default options.
     ///
-    /// The engine uses the features and limits that the device was opened with. For speed, ask for
-    /// `SUBGROUP` and `SHADER_F16` where the adapter has them, and for the adapter's limits. No handler is installed on
+    /// The engine keeps to the features and limits that the device was opened with: what is missing costs speed, or sizes
+    /// that are refused, never correctness. [`Engine::desired_features`] and [`Engine::desired_limits`] tell what to ask for.
+    /// No handler is installed on
     /// the device. [`Engine::prepare`], [`Engine::run`] and whatever else is `async` here submit to `queue` and poll
     /// the device, which may run the host's callbacks; [`Kernel::encode`](crate::Kernel::encode) does neither.
     ///
@@ -81,6 +84,69 @@ impl Engine {
         Ok(Self::with_gpu(gpu, options, false))
     }
 
+    /// Features that make the engine faster, as far as the adapter has them. None is needed: a host adds them to its own
+    /// when it asks for a device.
+    ///
+    /// `SUBGROUP` and `SUBGROUP_BARRIER` are for drivers that run on the CPU, `TIMESTAMP_QUERY` for measuring and for
+    /// [`Slices::calibrate`](crate::Slices::calibrate); `SHADER_F16` and `PIPELINE_CACHE` cost nothing.
+    #[must_use]
+    pub fn desired_features(adapter: &wgpu::Adapter) -> wgpu::Features {
+        adapter.features() & adapters::useful()
+    }
+
+    /// Limits that let the engine serve all that the adapter can: WebGPU's default ones, with those that compute kernels and
+    /// large tensors run into raised to the adapter's. A host takes the better of these and its own.
+    #[must_use]
+    pub fn desired_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
+        let most = adapter.limits();
+        wgpu::Limits {
+            max_buffer_size: most.max_buffer_size,
+            max_storage_buffer_binding_size: most.max_storage_buffer_binding_size,
+            max_storage_buffers_per_shader_stage: most.max_storage_buffers_per_shader_stage,
+            max_compute_workgroup_storage_size: most.max_compute_workgroup_storage_size,
+            max_compute_invocations_per_workgroup: most.max_compute_invocations_per_workgroup,
+            max_compute_workgroup_size_x: most.max_compute_workgroup_size_x,
+            max_compute_workgroups_per_dimension: most.max_compute_workgroups_per_dimension,
+            min_storage_buffer_offset_alignment: most.min_storage_buffer_offset_alignment,
+            min_uniform_buffer_offset_alignment: most.min_uniform_buffer_offset_alignment,
+            ..wgpu::Limits::default().or_worse_values_from(&most)
+        }
+    }
+
+    /// An engine in place of one whose device was lost: opens an adapter anew, as [`Engine::new`] did with the same options.
+    ///
+    /// Nothing of the old device can be used with it: tensors have to be uploaded and kernels prepared again
+    /// (`engine.prepare(old.plan())`). Where it is the same adapter, variants that were refused stay refused, and measured
+    /// rates stay.
+    ///
+    /// # Errors
+    /// As [`Engine::new`]; [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an engine on a device of the host's, which is
+    /// to use [`Engine::recreate_on`].
+    pub async fn recreate(&self) -> Result<Self, Error> {
+        if !self.shared.own {
+            let message = "its device is the host's: open another and call `recreate_on`";
+            return Err(Error::usage("engine", message));
+        }
+        Ok(Self::new(self.shared.options.clone()).await?.heir_of(self))
+    }
+
+    /// As [`Engine::recreate`], on a new device of the host's.
+    ///
+    /// # Errors
+    /// As [`Engine::from_device`].
+    pub fn recreate_on(&self, device: wgpu::Device, queue: wgpu::Queue) -> Result<Self, Error> {
+        Ok(Self::from_device_with(device, queue, self.shared.options.clone())?.heir_of(self))
+    }
+
+    /// With what another engine has learnt of the same adapter.
+    fn heir_of(self, other: &Self) -> Self {
+        if self.profile.key() != other.profile.key() {
+            return self;
+        }
+        lock(&self.shared.refused).extend(lock(&other.shared.refused).clone());
+        if other.profile.rates.measured { self.with_rates(other.profile.rates) } else { self }
+    }
+
     fn with_gpu(gpu: Gpu, options: Options, own: bool) -> Self {
         let info = gpu.device.adapter_info();
         let mut profile = profile(&info, gpu.device.features(), &gpu.device.limits());
@@ -95,6 +161,7 @@ impl Engine {
         let passed = PassedChecks::new(options.cache_dir.as_deref(), &profile);
         let shared = Shared {
             gpu,
+            own,
             profile: profile.clone(),
             options,
             pipelines: Pipelines::default(),

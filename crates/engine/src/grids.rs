@@ -59,7 +59,6 @@ impl Grids {
                 let start = bytes.len();
                 bytes.resize(start + stride as usize, 0);
                 put(&mut bytes[start..], layout, "origin", cut.origin(unit))?;
-                put(&mut bytes[start..], layout, "size", pass.workgroups)?;
             }
             cuts.push((cut, Some(at)));
         }

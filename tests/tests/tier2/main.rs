@@ -7,13 +7,16 @@ mod adversarial;
 mod cases;
 mod deterministic;
 mod golden;
+mod lengths;
 mod linear;
 mod linear_isolation;
 mod lists;
 mod lost;
 mod pieces;
 mod rolled;
+mod segments;
 mod self_check;
+mod slices;
 mod strided;
 mod visibility;
 

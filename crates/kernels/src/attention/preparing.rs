@@ -102,9 +102,12 @@ impl Maker<'_> {
         let piece =
             Piece { batch: (0, self.spec.batch), heads: (0, self.spec.q_heads), rows: (0, self.spec.q_len) };
         self.bind_tensors(&piece, &mut Vec::new(), &mut params)?;
-        for (name, value) in
-            [("lists", layout.count()), ("kv_blocks", layout.kv_blocks), ("classes_at", layout.classes_at)]
-        {
+        for (name, value) in [
+            ("lists", layout.count()),
+            ("row", layout.count().min(self.limits.max_compute_workgroups_per_dimension as usize)),
+            ("kv_blocks", layout.kv_blocks),
+            ("classes_at", layout.classes_at),
+        ] {
             params.push((name.into(), ParamValue::U32(u32_of(name, value)?)));
         }
         Ok(params)

@@ -43,6 +43,7 @@ impl Attention {
     /// What the kernel's request becomes: it writes o and lse in f32, and leaves sinks to merging.
     pub(super) fn of_segments(&self, request: Request) -> Request {
         request
+            .without(&["shared/output", "WRITE_LSE", "SINKS"])
             .replace("shared/output", "shared/output_f32x4")
             .tunable("SEGMENTS", true)
             .tunable("WRITE_LSE", true)
