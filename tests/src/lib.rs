@@ -8,6 +8,7 @@ pub mod device;
 pub mod files;
 pub mod golden;
 pub mod harness;
+pub mod host;
 pub mod linear;
 pub mod parallel;
 pub mod planned;

@@ -65,7 +65,9 @@ impl Engine {
     /// the device, which may run the host's callbacks; [`Kernel::encode`](crate::Kernel::encode) does neither.
     ///
     /// # Errors
-    /// [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost) if the device is lost already.
+    /// [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost) if the device is lost already;
+    /// [`ErrorKind::Limit`](crate::ErrorKind::Limit) if it was opened with fewer bind groups or uniform buffers than WebGPU
+    /// guarantees, and than kernels have.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self, Error> {
         Self::from_device_with(device, queue, Options::default())
     }
@@ -79,6 +81,7 @@ impl Engine {
         queue: wgpu::Queue,
         options: Options,
     ) -> Result<Self, Error> {
+        check_layouts(&device.limits())?;
         let gpu = Gpu::borrowed(device, queue, options.wait_limit);
         gpu.probe_now()?;
         Ok(Self::with_gpu(gpu, options, false))
@@ -229,6 +232,13 @@ impl Engine {
         self.shared.gpu.lost().await
     }
 
+    /// Tells the engine that the device is lost: a host's own callback knows first, and from then on everything that needs
+    /// the device returns [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost), [`Kernel::encode`](crate::Kernel::encode)
+    /// of buffers it remembers included, which otherwise asks nobody.
+    pub fn mark_lost(&self, reason: &str) {
+        self.shared.gpu.mark_lost(reason.to_owned());
+    }
+
     /// Bytes of GPU memory that the engine holds for later use.
     #[must_use]
     pub fn idle_bytes(&self) -> u64 {
@@ -238,6 +248,25 @@ impl Engine {
     /// Gives memory that is held for later use back to the driver.
     pub fn trim(&self) {
         self.shared.pool.clear();
+    }
+}
+
+/// What every kernel's pipeline layout takes, which no plan can do anything about.
+fn check_layouts(limits: &wgpu::Limits) -> Result<(), Error> {
+    let needed = [
+        ("max_bind_groups", limits.max_bind_groups, 2),
+        (
+            "max_dynamic_uniform_buffers_per_pipeline_layout",
+            limits.max_dynamic_uniform_buffers_per_pipeline_layout,
+            1,
+        ),
+        ("max_uniform_buffers_per_shader_stage", limits.max_uniform_buffers_per_shader_stage, 4),
+    ];
+    match needed.into_iter().find(|(_, allowed, least)| allowed < least) {
+        None => Ok(()),
+        Some((limit, allowed, least)) => {
+            Err(Error::limit(limit, format!("kernels need {least}, the device allows {allowed}")))
+        }
     }
 }
 

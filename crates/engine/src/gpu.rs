@@ -51,6 +51,11 @@ impl Gpu {
         self.lost.reason.get().map_or(Ok(()), |reason| Err(lost_error(reason)))
     }
 
+    /// From now on the device counts as lost.
+    pub(crate) fn mark_lost(&self, reason: String) {
+        self.lost.set(reason);
+    }
+
     /// Waits until the device is known to be lost.
     pub(crate) async fn lost(&self) -> Error {
         lost_error(&self.lost.wait().await)

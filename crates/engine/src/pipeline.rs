@@ -152,6 +152,19 @@ impl Compiler<'_> {
             let allowed = limits.max_compute_invocations_per_workgroup;
             return over("max_compute_invocations_per_workgroup", threads, allowed.into());
         }
+        let wide = interface.workgroup_size[0];
+        if wide > limits.max_compute_workgroup_size_x {
+            let allowed = limits.max_compute_workgroup_size_x;
+            return over("max_compute_workgroup_size_x", wide.into(), allowed.into());
+        }
+        let uniforms = interface.bindings.iter().filter_map(|binding| match &binding.kind {
+            BindingKind::Uniform(layout) => Some(u64::from(layout.size_bytes)),
+            BindingKind::Storage { .. } => None,
+        });
+        if let Some(bytes) = uniforms.max().filter(|&n| n > limits.max_uniform_buffer_binding_size) {
+            let allowed = limits.max_uniform_buffer_binding_size;
+            return over("max_uniform_buffer_binding_size", bytes, allowed);
+        }
         if interface.workgroup_bytes > limits.max_compute_workgroup_storage_size {
             let allowed = limits.max_compute_workgroup_storage_size;
             return over(

@@ -25,7 +25,14 @@ pub(crate) fn profile(
             max_compute_workgroup_storage_size: limits.max_compute_workgroup_storage_size,
             max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
             max_compute_workgroup_size_x: limits.max_compute_workgroup_size_x,
-            max_compute_workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
+            // Without threads along any axis there are no workgroups either.
+            max_compute_workgroups_per_dimension: if limits.max_compute_workgroup_size_y == 0
+                || limits.max_compute_workgroup_size_z == 0
+            {
+                0
+            } else {
+                limits.max_compute_workgroups_per_dimension
+            },
         },
         features: Features {
             subgroups: features

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
+
 /// What an adapter can do, and how fast.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdapterProfile {
@@ -131,6 +133,17 @@ impl AdapterProfile {
             features: Features::default(),
             rates: Rates::assumed(AdapterKind::Other),
         }
+    }
+
+    /// That the device computes at all: a host may have opened it for drawing only.
+    pub(crate) fn check_compute(&self) -> Result<(), Error> {
+        if self.limits.max_compute_workgroups_per_dimension > 0 {
+            return Ok(());
+        }
+        Err(Error::limit(
+            "max_compute_workgroups_per_dimension",
+            "it is 0: the device was opened without compute shaders",
+        ))
     }
 
     /// A key that changes when results or timings might: adapter, driver and API.

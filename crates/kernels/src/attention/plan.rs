@@ -26,6 +26,7 @@ const PREPARING: [(&str, u32, u32); 6] = [
 impl Attention {
     pub(super) fn plan_on(&self, adapter: &AdapterProfile, constraints: &Constraints) -> Result<Plan, Error> {
         self.validate()?;
+        adapter.check_compute()?;
         let ports = self.all_ports();
         self.check_buffers(adapter)?;
         let visibility = Visibility::new(self)?;

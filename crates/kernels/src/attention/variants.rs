@@ -159,6 +159,7 @@ fn naive(
     adapter: &AdapterProfile,
 ) -> Result<Candidate, String> {
     let threads = if adapter.kind == AdapterKind::Cpu { 8 } else { 64 };
+    check_workgroup(adapter, threads, 0)?;
     let (head_dim, value_dim) = spec.padded_dims();
     let (rows, pairs) = spec.visited(visibility, threads, 1, KV_BLOCK);
     let cost = Cost {

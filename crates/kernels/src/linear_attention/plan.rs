@@ -26,6 +26,7 @@ impl Proposal for Candidate {
 impl LinearAttention {
     pub(super) fn plan_on(&self, adapter: &AdapterProfile, constraints: &Constraints) -> Result<Plan, Error> {
         self.validate()?;
+        adapter.check_compute()?;
         let ports = self.all_ports();
         for port in &ports {
             if port.size_bytes() > adapter.limits.max_buffer_size {
