@@ -155,6 +155,25 @@ impl Device {
         Ok(pollster::block_on(self.engine.run(kernel, inputs))?)
     }
 
+    /// As [`Device::run`], with a progress bar where the work is so long that it is cut.
+    pub(crate) fn run_with(
+        &self,
+        kernel: &Kernel,
+        inputs: &[(&str, &HostTensor)],
+        ui: Ui,
+    ) -> Result<Vec<(Name, HostTensor)>> {
+        let mut bar = None;
+        let outputs = pollster::block_on(self.engine.run_with(kernel, inputs, |share| {
+            let bar = bar.get_or_insert_with(|| ui.progress(100, "computing"));
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a percentage")]
+            bar.set_position((100.0 * share) as u64);
+        }));
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        Ok(outputs?)
+    }
+
     /// Measures the kernel alone, as often as `limit` allows within `repeats`.
     pub(crate) fn time_within(
         &self,

@@ -182,9 +182,12 @@ fn plans_agree_with_their_kernels() -> Result<()> {
             let mut bound: Vec<&str> = pass.bindings.iter().map(|binding| &*binding.name).collect();
             let mut params: Vec<&str> = pass.params.iter().map(|(name, _)| &**name).collect();
             let (mut storage, mut fields) = (Vec::new(), Vec::new());
+            let mut cuttable = false;
             for binding in &interface.bindings {
                 match &binding.kind {
                     foveal_shaders::BindingKind::Storage { .. } => storage.push(binding.name.as_str()),
+                    // Where a dispatch begins is the engine's to say.
+                    foveal_shaders::BindingKind::Uniform(_) if binding.name == "grid" => cuttable = true,
                     foveal_shaders::BindingKind::Uniform(layout) => {
                         fields.extend(layout.fields.iter().map(|field| field.name.as_str()));
                     }
@@ -194,6 +197,7 @@ fn plans_agree_with_their_kernels() -> Result<()> {
                 names.sort_unstable();
             }
             ensure!(bound == storage, "{name} binds {bound:?}, the shader uses {storage:?}");
+            ensure!(cuttable, "{name} does not ask which workgroup it is (shared/grid.wgsl)");
             ensure!(params == fields, "{name} gives {params:?}, the uniform has {fields:?}");
         }
         if !plan.passes.is_empty() {

@@ -7,6 +7,7 @@ pub(crate) mod info;
 pub(crate) mod list;
 pub(crate) mod mask;
 pub(crate) mod plan;
+mod plan_data;
 pub(crate) mod run;
 
 /// How a command ended, errors aside.

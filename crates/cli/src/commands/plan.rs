@@ -7,11 +7,11 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::ArgMatches;
 use foveal_kernels::{AdapterProfile, Constraints, Dtype, Operator, Plan, Problem};
-use foveal_shaders::Library;
 use serde_json::{Value, json};
 
 use crate::args;
 use crate::commands::Verdict;
+use crate::commands::plan_data::{self, Kernels};
 use crate::device::{Choice, Device};
 use crate::failure::usage;
 use crate::io;
@@ -28,15 +28,15 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     let start = Instant::now();
     let plan = problem.plan(&profile, &constraints)?;
     let took = start.elapsed();
-    let texts = if matches.get_flag("wgsl") { texts(&plan)? } else { Vec::new() };
+    let kernels = if matches.get_flag("wgsl") { plan_data::kernels(&plan)? } else { Vec::new() };
 
     ui.line(plan.to_string().trim_end());
     ui.line(format!("  for       {} ({})", profile.name, profile.backend));
     ui.line(format!("  planned   in {}", ui::time(took)));
-    for (module, text) in &texts {
-        ui.line(format!("\n// {module}, specialised\n{}", text.trim_end()));
+    for (request, kernel) in &kernels {
+        ui.line(format!("\n// {}, specialised\n{}", request.module, kernel.text.trim_end()));
     }
-    ui.document(&document(&plan, &profile, took.as_secs_f64() * 1e6, &texts));
+    ui.document(&document(&plan, &profile, took.as_secs_f64() * 1e6, &kernels));
     Ok(Verdict::Passed)
 }
 
@@ -92,38 +92,7 @@ fn profile(matches: &ArgMatches, ui: Ui) -> Result<AdapterProfile> {
     }
 }
 
-/// The text of each distinct shader, by module.
-fn texts(plan: &Plan) -> Result<Vec<(String, String)>> {
-    plan.requests()
-        .into_iter()
-        .map(|request| {
-            let specialised = Library::builtin().specialise(request)?;
-            Ok((request.module.clone(), specialised.text.to_string()))
-        })
-        .collect()
-}
-
-fn document(plan: &Plan, profile: &AdapterProfile, micros: f64, texts: &[(String, String)]) -> Value {
-    let passes: Vec<Value> = plan
-        .passes
-        .iter()
-        .map(|pass| {
-            let tunables: serde_json::Map<String, Value> = pass
-                .request
-                .tunables
-                .iter()
-                .map(|(name, value)| (name.clone(), value.to_string().into()))
-                .collect();
-            let bindings: Vec<&str> = pass.bindings.iter().map(|binding| &*binding.name).collect();
-            json!({
-                "label": pass.label,
-                "module": pass.request.module,
-                "tunables": tunables,
-                "bindings": bindings,
-                "workgroups": pass.workgroups,
-            })
-        })
-        .collect();
+fn document(plan: &Plan, profile: &AdapterProfile, micros: f64, kernels: &Kernels<'_>) -> Value {
     let ports: Vec<Value> = plan
         .ports
         .iter()
@@ -139,8 +108,6 @@ fn document(plan: &Plan, profile: &AdapterProfile, micros: f64, texts: &[(String
         plan.rejected.iter().map(|other| json!({"variant": other.variant, "reason": other.reason})).collect();
     let tiles: serde_json::Map<String, Value> =
         plan.tiles.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-    let wgsl: Vec<Value> =
-        texts.iter().map(|(module, text)| json!({"module": module, "text": text})).collect();
     let cost = &plan.cost;
     json!({
         "adapter": profile.name,
@@ -155,7 +122,8 @@ fn document(plan: &Plan, profile: &AdapterProfile, micros: f64, texts: &[(String
         "threads": plan.threads,
         "workgroup_bytes": plan.workgroup_bytes,
         "scratch_bytes": plan.scratch_bytes(),
-        "passes": passes,
+        "passes": plan_data::passes(plan, kernels),
+        "scratch": plan_data::scratch(plan, !kernels.is_empty()),
         "cost": {
             "estimated_ms": cost.time.as_secs_f64() * 1e3, "fma": cost.fma, "storage_loads": cost.storage_loads,
             "workgroup_loads": cost.workgroup_loads, "broadcasts": cost.broadcasts, "exp2": cost.exp2,
@@ -163,6 +131,6 @@ fn document(plan: &Plan, profile: &AdapterProfile, micros: f64, texts: &[(String
         },
         "rejected": rejected,
         "planned_in_us": micros,
-        "wgsl": wgsl,
+        "wgsl": plan_data::texts(kernels),
     })
 }

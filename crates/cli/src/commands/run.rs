@@ -42,7 +42,7 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
         .filter_map(|(name, tensor)| verify::non_finite(tensor).map(|what| format!("{name} holds {what}")))
         .collect();
     let done = match Device::open(&Choice::of(matches), ui)? {
-        Some(device) => on_device(&device, &job, &inputs, variant)?,
+        Some(device) => on_device(ui, &device, &job, &inputs, variant)?,
         None => on_cpu(&job, &inputs, variant)?,
     };
     let checked = if matches.get_flag("check") { Some(check(&job, &inputs, &done)?) } else { None };
@@ -55,6 +55,7 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
 }
 
 fn on_device(
+    ui: Ui,
     device: &Device,
     job: &Job,
     inputs: &[(&str, &HostTensor)],
@@ -63,7 +64,7 @@ fn on_device(
     let plan = device.plan(&*job.problem, variant)?;
     let kernel = device.prepare(&plan, variant.is_some())?;
     let start = Instant::now();
-    let outputs = device.run(&kernel, inputs)?;
+    let outputs = device.run_with(&kernel, inputs, ui)?;
     Ok(Done {
         adapter: device.name(),
         variant: kernel.plan().variant.clone(),

@@ -114,7 +114,7 @@ const EXPRESSIONS: &[(&str, &str, &str)] = &[
         "listed_table",
         "1x2x260x40",
         r#"{"block_mask":{"q_block":64,"kv_block":64,"counts":"n","indices":"i","heads":2},"mask":"same(doc)",
-            "tables":{"doc":"i32[1,260]"},"q_len":"queries","sink_logits":"sinks"}"#,
+            "tables":{"doc":"i32[1,260]"},"q_len":"queries"}"#,
     ),
     (
         "blocks_grouped",

@@ -164,6 +164,13 @@ impl Attention {
         if lists.made_by_device() && too_many && optional {
             return Ok(None);
         }
+        if lists.made_by_device() && lists.layout.count().div_ceil(groups) > groups {
+            let message = format!(
+                "{} lists of blocks, the adapter allows {groups} workgroups along an axis",
+                lists.layout.count()
+            );
+            return Err(Error::limit("max_compute_workgroups_per_dimension", message));
+        }
         let evaluates = self.evaluates(Some(&lists));
         let bindings = self.storage_bindings(visibility, evaluates) + 1;
         if bindings > limits.max_storage_buffers_per_shader_stage as usize && optional {
