@@ -127,6 +127,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::cast_possible_truncation, reason = "a few hundred workgroups")]
     fn every_workgroup_is_dispatched_once_however_a_pass_is_cut() {
         for grid in [[1, 1, 1], [7, 1, 1], [7, 3, 2], [1, 5, 4], [64, 2, 1], [3, 1, 9], [1, 1, 13]] {
             let all: u32 = grid.iter().product();

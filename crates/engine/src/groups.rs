@@ -13,6 +13,8 @@ use crate::kernel::{Inner, KernelPass, Slot, SlotSource};
 #[derive(Debug)]
 pub(crate) struct Groups {
     passes: Vec<Vec<(u32, wgpu::BindGroup)>>,
+    /// Where the workgroups of a pass are counted on the device.
+    indirect: Vec<Option<wgpu::Buffer>>,
 }
 
 /// A slot's buffer and the range of it.
@@ -29,7 +31,13 @@ impl Groups {
     ) -> Result<Self, Error> {
         let buffers = Buffers { kernel, scratch, bound, slack_bytes };
         let passes = kernel.passes.iter().map(|pass| Self::of(device, &buffers, pass));
-        Ok(Self { passes: passes.collect::<Result<_, _>>()? })
+        let indirect = kernel.passes.iter().map(|pass| scratch.get(pass.indirect?).cloned());
+        Ok(Self { passes: passes.collect::<Result<_, _>>()?, indirect: indirect.collect() })
+    }
+
+    /// The buffer at whose beginning the workgroups of a pass are counted.
+    pub(crate) fn indirect(&self, index: usize) -> Option<&wgpu::Buffer> {
+        self.indirect.get(index)?.as_ref()
     }
 
     /// The bind groups of a pass with their numbers.

@@ -83,6 +83,8 @@ pub(crate) struct KernelPass {
     /// What to bind, in the order of the shader's bindings.
     pub(crate) slots: Vec<Slot>,
     pub(crate) workgroups: [u32; 3],
+    /// The scratch buffer in which the workgroups are counted.
+    pub(crate) indirect: Option<usize>,
 }
 
 /// What a binding of a shader is bound to.
@@ -146,7 +148,8 @@ impl Kernel {
     /// Records the kernel into the caller's encoder, in a compute pass of its own. Nothing is submitted; what was
     /// recorded before is seen, and what is recorded later sees the outputs.
     ///
-    /// `tensors` are the plan's ports by name, as whole buffers or slices; an empty tensor may be left out. Recording
+    /// `tensors` are the plan's ports by name, as whole buffers or slices, or as [`Binding`]s where some are one and some the
+    /// other; an empty tensor may be left out. Recording
     /// again with buffers that were used lately allocates nothing. The kernel remembers some sets of buffers, and so
     /// keeps them alive, until [`Kernel::forget_buffers`] or its end.
     ///
@@ -328,8 +331,16 @@ impl Kernel {
                 if let Some((group, bind_group, offset)) = grids.at(index, unit) {
                     pass.set_bind_group(group, bind_group, &[offset]);
                 }
-                let [x, y, z] = block.size;
-                pass.dispatch_workgroups(x, y, z);
+                match groups.indirect(index) {
+                    // Workgroups beyond have nothing to do, so that parts need not know.
+                    Some(counted) if block.size == step.workgroups => {
+                        pass.dispatch_workgroups_indirect(counted, 0);
+                    }
+                    _ => {
+                        let [x, y, z] = block.size;
+                        pass.dispatch_workgroups(x, y, z);
+                    }
+                }
             }
         }
     }

@@ -23,7 +23,7 @@ impl Engine {
         label: &str,
         kernel: &Kernel,
         groups: &Groups,
-        mut progress: impl FnMut(f64),
+        mut progress: Option<&mut (dyn FnMut(f64) + Send)>,
     ) -> Result<wgpu::SubmissionIndex, Error> {
         let gpu = &self.shared.gpu;
         let Some(pace) = self.long(kernel).await? else {
@@ -65,7 +65,9 @@ impl Engine {
                 factor = last / expected;
             }
             at = next;
-            progress(if total > 0.0 { (predicted / total).min(1.0) } else { 0.0 });
+            if let Some(progress) = &mut progress {
+                progress(if total > 0.0 { (predicted / total).min(1.0) } else { 0.0 });
+            }
         }
     }
 

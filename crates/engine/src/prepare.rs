@@ -20,6 +20,9 @@ const EMPTY_BYTES: u64 = 256;
 pub(crate) const STORAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
 
+/// Passes may also leave counts of workgroups.
+pub(crate) const SCRATCH: wgpu::BufferUsages = STORAGE.union(wgpu::BufferUsages::INDIRECT);
+
 impl Engine {
     /// Compiles a plan's shaders and, unless that has happened before, runs a small case of its variant and compares
     /// the result with the reference. A variant that does not compile here, or that computes wrong results, is refused
@@ -144,7 +147,7 @@ impl Engine {
         for wanted in &plan.scratch {
             scratch.push(match &wanted.contents {
                 None => Scratch::Pooled(
-                    pool.take(gpu, wanted.name, wanted.bytes, STORAGE, &profile.limits).await?,
+                    pool.take(gpu, wanted.name, wanted.bytes, SCRATCH, &profile.limits).await?,
                 ),
                 Some(contents) => {
                     let buffer = gpu.buffer(wanted.name, wanted.bytes, STORAGE, &profile.limits).await?;
@@ -259,7 +262,11 @@ impl Engine {
             let message = format!("{} dispatches {count} workgroups in a dimension", pass.label);
             return Err(Error::limit("max_compute_workgroups_per_dimension", message));
         }
-        Ok(KernelPass { pipeline, slots, workgroups: pass.workgroups })
+        if pass.indirect.is_some_and(|index| plan.scratch.get(index).is_none_or(|scratch| scratch.bytes < 12))
+        {
+            return internal("its workgroups are counted in a buffer that is not there".to_owned());
+        }
+        Ok(KernelPass { pipeline, slots, workgroups: pass.workgroups, indirect: pass.indirect })
     }
 
     fn storage_slot(&self, plan: &Plan, pass: &Pass, name: &str, read_only: bool) -> Result<Slot, Error> {

@@ -40,7 +40,7 @@ impl Engine {
         &self,
         kernel: &Kernel,
         inputs: &[(&str, &HostTensor)],
-        progress: impl FnMut(f64),
+        mut progress: impl FnMut(f64) + Send,
     ) -> Result<Vec<(Name, HostTensor)>, Error> {
         kernel.belongs_to(&self.shared)?;
         kernel.plan().problem.check_inputs(inputs)?;
@@ -48,7 +48,7 @@ impl Engine {
             let tensors = self.upload_all(kernel, inputs).await?;
             let bindings = bindings(&tensors);
             let groups = kernel.make_groups(&kernel.resolve(&bindings)?)?;
-            self.execute("foveal.run", kernel, &groups, progress).await?;
+            self.execute("foveal.run", kernel, &groups, Some(&mut progress)).await?;
             let mut outputs = Vec::new();
             for port in kernel.plan().ports.iter().filter(|port| port.role == PortRole::Output) {
                 let Some((_, binding)) = bindings.iter().find(|(name, _)| *name == port.name) else {

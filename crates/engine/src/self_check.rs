@@ -100,7 +100,7 @@ impl Engine {
         let groups = kernel.make_groups_with_slack(&kernel.resolve(&tensors)?, slack)?;
 
         let submitted = Instant::now();
-        let index = self.execute("foveal.self_check", kernel, &groups, |_| ()).await?;
+        let index = self.execute("foveal.self_check", kernel, &groups, None).await?;
         self.shared.gpu.wait(&index).await?;
         let dispatch = submitted.elapsed();
 

@@ -8,7 +8,7 @@ use crate::engine::Shared;
 use crate::groups::{GroupCache, Groups};
 use crate::kernel::Scratch;
 use crate::pace::{Cursor, Pace, duration};
-use crate::prepare::STORAGE;
+use crate::prepare::SCRATCH;
 use crate::{Error, Kernel};
 
 /// A kernel cut into slices of about a wished time on the device each, to be spread over frames or submissions.
@@ -128,7 +128,7 @@ impl Slices {
                     // between.
                     Scratch::Pooled(pooled) => {
                         let size = pooled.buffer().size();
-                        gpu.buffer("foveal.job", size, STORAGE, &profile.limits).await?
+                        gpu.buffer("foveal.job", size, SCRATCH, &profile.limits).await?
                     }
                 });
             }

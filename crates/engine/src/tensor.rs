@@ -140,7 +140,7 @@ impl Engine {
             }
             bindings.extend(outputs.iter().map(|(name, tensor)| (&**name, tensor.binding())));
             let groups = kernel.make_groups(&kernel.resolve(&bindings)?)?;
-            self.execute("foveal.compute", kernel, &groups, |_| ()).await?;
+            self.execute("foveal.compute", kernel, &groups, None).await?;
             Ok(outputs)
         };
         gpu.explained(compute.await).await

@@ -194,7 +194,7 @@ impl Engine {
         let gpu = &self.shared.gpu;
         if runs == 1 {
             let started = Instant::now();
-            let index = self.execute("foveal.time", kernel, groups, |_| ()).await?;
+            let index = self.execute("foveal.time", kernel, groups, None).await?;
             gpu.wait(&index).await?;
             return Ok(started.elapsed());
         }

@@ -34,6 +34,7 @@ fn cases() -> Vec<(foveal_kernels::Case, &'static str)> {
         ("attention", "mask_table_on_device", "tiled"),
         ("attention", "normalised", "tiled"),
         ("attention", "listed", "naive"),
+        ("attention", "lengths", "naive"),
         ("attention", "grouped_8_1_5", "naive"),
         ("linear", "padded_delta", "chunked"),
         ("linear", "padded_delta", "recurrent"),

@@ -56,6 +56,7 @@ pub(crate) fn passes(plan: &Plan, kernels: &Kernels<'_>) -> Vec<Value> {
             "uniforms": kernel.map(|index| uniforms(pass, &kernels[index].1)),
             "wgsl": kernel,
             "workgroups": pass.workgroups,
+            "indirect": pass.indirect.map(|scratch| json!({ "scratch": scratch })),
         })
     };
     plan.passes.iter().map(pass).collect()

@@ -97,6 +97,7 @@ impl Scale {
                 ("shift".into(), ParamValue::I32(0)),
                 ("row".into(), ParamValue::U32(columns * self.threads)),
             ],
+            indirect: None,
             workgroups: [columns, groups.div_ceil(columns.max(1)), 1],
         }
     }

@@ -24,6 +24,7 @@
 mod arrangement;
 mod broadcast;
 mod cases;
+mod extent;
 mod fill;
 mod hooks;
 mod layout;

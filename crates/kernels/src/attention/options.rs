@@ -305,32 +305,37 @@ fn listed(
     value: &Value,
     tensors: Option<&[(String, HostTensor)]>,
 ) -> Result<ListedBlocks, Error> {
-    #[derive(serde::Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Fields {
-        q_block: usize,
-        kv_block: usize,
-        counts: String,
-        indices: String,
-        most: Option<usize>,
-        batch: Option<usize>,
-        heads: Option<usize>,
-    }
+    const KNOWN: [&str; 7] = ["q_block", "kv_block", "counts", "indices", "most", "batch", "heads"];
     let wrong = |message: String| Error::invalid("block_mask", message);
-    let fields: Fields = serde_json::from_value(value.clone()).map_err(|error| wrong(error.to_string()))?;
-    let given = tensors.and_then(|tensors| tensors.iter().find(|(name, _)| *name == fields.indices));
+    let fields = value.as_object().cloned().unwrap_or_default();
+    if let Some(unknown) = fields.keys().find(|name| !KNOWN.contains(&name.as_str())) {
+        return Err(wrong(format!("`{unknown}` is none of {}", KNOWN.join(", "))));
+    }
+    let count = |name: &str, default: Option<usize>| {
+        let whole = fields.get(name).map(|value| value.as_u64().and_then(|x| usize::try_from(x).ok()));
+        whole
+            .unwrap_or(default)
+            .ok_or_else(|| wrong(format!("expected a whole number as `{name}`, got {:?}", fields.get(name))))
+    };
+    let name = |name: &str| {
+        let given = fields.get(name).and_then(Value::as_str).map(str::to_owned);
+        given
+            .ok_or_else(|| wrong(format!("expected a tensor's name as `{name}`, got {:?}", fields.get(name))))
+    };
+    let (counts, indices) = (name("counts")?, name("indices")?);
+    let (q_block, kv_block) = (count("q_block", None)?, count("kv_block", None)?);
+    let given = tensors.and_then(|tensors| tensors.iter().find(|(name, _)| *name == indices));
     let (batch, heads, most) = match given.map(|(_, tensor)| tensor.shape()) {
         Some(&[batch, heads, _, most]) => (batch, heads, most),
         Some(other) => {
             let message = format!("expected the sizes of 4 dimensions, got {other:?}");
-            return Err(Error::invalid(fields.indices.as_str(), message));
+            return Err(Error::invalid(indices.as_str(), message));
         }
         None => {
-            let all = spec.kv_len.div_ceil(fields.kv_block.max(1));
-            (fields.batch.unwrap_or(1), fields.heads.unwrap_or(1), fields.most.unwrap_or(all))
+            let all = spec.kv_len.div_ceil(kv_block.max(1));
+            (count("batch", Some(1))?, count("heads", Some(1))?, count("most", Some(all))?)
         }
     };
-    let Fields { q_block, kv_block, counts, indices, .. } = fields;
     Ok(ListedBlocks { q_block, kv_block, most, batch, heads, counts, indices })
 }
 

@@ -241,14 +241,20 @@ impl Maker<'_> {
                 ),
             ));
         }
+        let extent = self.count_workgroups(pieces)?;
         for piece in pieces {
             let fold = spec.fold();
             let (batches, heads) = (piece.batch.1 - piece.batch.0, piece.heads.1 - piece.heads.0);
             let Some(lists) = &mut self.lists else {
                 let tiles = (piece.rows.1 - piece.rows.0).div_ceil(taken.tile_rows);
                 let firsts = (piece.batch.0, piece.heads.0 * fold, piece.rows.0);
+                let first = self.passes.len();
                 self.main_passes(&request, piece, evaluates, firsts, None, [tiles, heads, batches])?;
+                self.passes[first..].iter_mut().for_each(|pass| pass.indirect = extent);
                 self.merge(piece)?;
+                if let Some(at) = extent {
+                    self.fill_absent(at, piece)?;
+                }
                 continue;
             };
             let layout = lists.layout;
@@ -429,6 +435,7 @@ impl Maker<'_> {
             request: Arc::clone(request),
             bindings,
             params,
+            indirect: None,
             workgroups: [u32_of("row tiles", x)?, u32_of("heads", y)?, u32_of("batch", z)?],
         });
         Ok(())

@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// Threads and bytes of workgroup memory of the passes that come before the kernel or after it, by shader.
-const PREPARING: [(&str, u32, u32); 6] = [
+const PREPARING: [(&str, u32, u32); 7] = [
+    ("attention/absent", 64, 0),
     ("attention/listed", 64, 0),
     ("attention/merge", 64, 0),
     ("attention/norms", 64, 0),

@@ -398,6 +398,7 @@ impl<'a> Maker<'a> {
                     request: Arc::clone(&request),
                     bindings: bindings.clone(),
                     params,
+                    indirect: None,
                     workgroups: [small(x), small(heads.1 - heads.0), small(z)],
                 });
             }

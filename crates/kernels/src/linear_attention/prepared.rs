@@ -273,6 +273,7 @@ impl<'a> Maker<'a> {
                     request: Arc::clone(&request),
                     bindings: bindings.clone(),
                     params,
+                    indirect: None,
                     workgroups: [small(groups), small(heads.1 - heads.0), small(batch.1 - batch.0)],
                 });
             }

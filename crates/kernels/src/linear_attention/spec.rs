@@ -179,6 +179,13 @@ impl LinearAttention {
         self
     }
 
+    /// With this factor of the outputs.
+    #[must_use]
+    pub fn scale(mut self, scale: f64) -> Self {
+        self.scale = Some(scale);
+        self
+    }
+
     /// Stored as `dtype`.
     #[must_use]
     pub fn dtype(mut self, dtype: Dtype) -> Self {

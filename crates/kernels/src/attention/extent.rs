@@ -1,0 +1,63 @@
+//! Dispatching no more than there are queries, where only the device knows how many.
+
+use std::sync::Arc;
+
+use foveal_shaders::Request;
+
+use super::{passes::Maker, split::Piece};
+use crate::{
+    Error, ParamValue, PassBinding, Scratch, Source, cost::small, ranges::u32_of, storage::storage_module,
+};
+
+/// Bytes of an indirect dispatch's arguments: three words.
+const BYTES: u64 = 12;
+
+const THREADS: usize = 64;
+
+impl Maker<'_> {
+    /// The pass that counts the workgroups of a kernel over the whole problem, and the scratch buffer it leaves them in.
+    /// `None` where the plan knows how many there are, or where they follow lists.
+    pub(super) fn count_workgroups(&mut self, pieces: &[Piece]) -> Result<Option<usize>, Error> {
+        let spec = self.spec;
+        let (Some(lengths), None, [_]) = (&spec.q_lengths, &self.lists, pieces) else { return Ok(None) };
+        let at = self.scratch.len();
+        self.scratch.push(Scratch { name: "foveal.attention.extent", bytes: BYTES, contents: None });
+        let request = Request::new("attention/extent")
+            .tunable("TILE", small(self.taken.tile_rows))
+            .tunable("Q_LENGTHS", true);
+        let mut params = self.params([0, 0, 0])?;
+        self.bind_tensors(&pieces[0], &mut Vec::new(), &mut params)?;
+        for (name, value) in [("heads", spec.q_heads), ("batches", spec.batch)] {
+            params.push((name.into(), ParamValue::U32(u32_of(name, value)?)));
+        }
+        let bindings = vec![extent(at), self.port("q_lengths".into(), lengths)?];
+        self.push("extent", &Arc::new(request), bindings, params, [1, 1, 1])?;
+        Ok(Some(at))
+    }
+
+    /// The pass that fills in the rows which no workgroup of the kernel has.
+    pub(super) fn fill_absent(&mut self, at: usize, piece: &Piece) -> Result<(), Error> {
+        let spec = self.spec;
+        let request = Request::new("attention/absent")
+            .replace("shared/output", storage_module("output", spec.dtype, spec.aligned()))
+            .tunable("VALUE_DIM", small(spec.padded_dims().1))
+            .tunable("TILE", small(self.taken.tile_rows))
+            .tunable("WRITE_LSE", spec.lse)
+            .tunable("SINKS", spec.sink_logits.is_some());
+        let mut bindings = Vec::new();
+        let mut params = self.params([0, 0, 0])?;
+        params.extend(spec.width_params()?);
+        self.bind_tensors(piece, &mut bindings, &mut params)?;
+        bindings.retain(|binding| binding.name == "o" || binding.name == "lse");
+        bindings.push(extent(at));
+        if let Some(sinks) = spec.sink_logits.as_ref().filter(|_| spec.lse) {
+            bindings.push(self.port("sink_logits".into(), sinks)?);
+        }
+        let groups = [spec.q_len.div_ceil(THREADS), spec.q_heads, spec.batch];
+        self.push("absent", &Arc::new(request), bindings, params, groups)
+    }
+}
+
+fn extent(at: usize) -> PassBinding {
+    PassBinding { name: "extent".into(), source: Source::Scratch(at), offset_bytes: 0, size_bytes: BYTES }
+}
