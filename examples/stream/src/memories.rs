@@ -14,7 +14,7 @@ use foveal::{Binding, Dtype, Engine, HostTensor, Kernel, Problem, TensorData, wg
 use crate::failure::Failure;
 use crate::host::{Host, Pass};
 use crate::melody::{FEATURES, Note};
-use crate::model::{HEADS, Model, WIDTH};
+use crate::model::{HEADS, HEADS_32, Model, WIDTH};
 
 /// Factor of the cosines that softmax sees.
 const SHARPNESS: f64 = 8.0;
@@ -155,7 +155,7 @@ impl Memories {
         let [before, after] = if odd { [1, 0] } else { [0, 1] };
         let row = |from: u64, size: u64| Binding::from(self.rows.slice(from..from + size));
         let (q, k, v) = (row(Q, bytes(ROW)), row(K, bytes(ROW)), row(V, bytes(ROW)));
-        self.arrive.encode(encoder, HEADS as u32);
+        self.arrive.encode(encoder, HEADS_32);
         self.windowed.encode(
             encoder,
             &[

@@ -8,6 +8,9 @@ use crate::melody::{BEATS, BELL, FEATURES, LOUDNESS, Note, ONE, Random};
 
 /// Heads of both memories.
 pub(crate) const HEADS: usize = 8;
+/// The same, for dispatches and pictures.
+pub(crate) const HEADS_32: u32 = 8;
+const _: () = assert!(HEADS == HEADS_32 as usize);
 /// Channels of a head's queries, keys and values.
 pub(crate) const WIDTH: usize = 64;
 /// The channel of keys and values that is the bell's alone: what is in it of an output is what is left of the bell.
@@ -50,7 +53,7 @@ impl Model {
                 std::array::from_fn(|at| (key[at] + other[at]) * std::f32::consts::FRAC_1_SQRT_2)
             });
             // Every query asks for the bell too.
-            let queries = with_bell_channel(queries.collect(), only(ONE, 1.6));
+            let queries = with_bell_channel(queries.collect(), only(ONE, 2.2));
             rows.extend(queries);
             rows.extend(with_bell_channel(keys, only(BELL, 2.0)));
             let values = (0..WIDTH).map(|_| music(&mut random, 0.5)).collect();

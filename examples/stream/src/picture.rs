@@ -11,29 +11,31 @@ use tempfile::NamedTempFile;
 use crate::canvas::{Align, BODY, Canvas, Font, HEADING, SMALL, TITLE, blend, width_of};
 use crate::failure::Failure;
 use crate::melody::{Note, bells};
-use crate::model::{BELL_CHANNEL, HEADS, WIDTH, half_life};
+use crate::model::{BELL_CHANNEL, HEADS, HEADS_32, WIDTH, half_life};
 
 const BACKGROUND: Rgb<u8> = Rgb([0x12, 0x12, 0x18]);
 const BRIGHT: Rgb<u8> = Rgb([0xf2, 0xef, 0xe6]);
 const DIM: Rgb<u8> = Rgb([0xa4, 0xa2, 0xae]);
-const LINE: Rgb<u8> = Rgb([0x3a, 0x39, 0x46]);
+const SILENT: Rgb<u8> = Rgb([0x24, 0x23, 0x2e]);
 const BELL: Rgb<u8> = Rgb([0xfc, 0xc5, 0x4a]);
 const NOTE: Rgb<u8> = Rgb([0x7d, 0x9b, 0xd8]);
 
 const WIDTH_IN_ALL: u32 = 1280;
-const HEIGHT_IN_ALL: u32 = 940;
+const HEIGHT_IN_ALL: u32 = 966;
 /// The plots' left edge and width.
 const LEFT: u32 = 156;
 const PLOT: u32 = 1000;
 /// Tops of the plots, and height of the first.
-const NOTES: [u32; 2] = [186, 130];
-const WINDOWED: u32 = 392;
-const LINEAR: u32 = 652;
+const NOTES: [u32; 2] = [212, 130];
+const WINDOWED: u32 = 418;
+const LINEAR: u32 = 678;
 /// A head's row.
 const BAND: u32 = 24;
-const BANDS: u32 = BAND * HEADS as u32;
+const BANDS: u32 = BAND * HEADS_32;
 /// Colours span so many powers of ten.
 const DECADES: f64 = 2.0;
+/// Steps between them: nobody tells more apart, and fewer colours make smaller files.
+const TONES: f64 = 100.0;
 
 /// What is drawn.
 pub(crate) struct Content<'a> {
@@ -61,10 +63,12 @@ pub(crate) fn draw(content: &Content<'_>) -> RgbImage {
     canvas.text(40, 28, "What is left of a bell", TITLE, Align::Left, BRIGHT);
     let lines = [
         format!(
-            "{} notes arrive one by one at two memories on one GPU. Twice a bell rings with",
+            "{} notes arrive one by one at two memories on one GPU. Twice a bell rings with a note; bright",
             thousands(count)
         ),
-        "a note. Bright is how much of it each head still hears, note after note.".to_owned(),
+        "is how much of it each head still hears. The ring hears it until its place is overwritten; the"
+            .to_owned(),
+        "state lets it fade, sooner in some heads and later in others.".to_owned(),
     ];
     for (line, y) in lines.iter().zip((76..).step_by(26)) {
         canvas.text(40, y, line, BODY, Align::Left, DIM);
@@ -76,20 +80,19 @@ pub(crate) fn draw(content: &Content<'_>) -> RgbImage {
         format!("attention to a ring of the last {} keys and values: {ring}", thousands(content.window)),
         format!("linear attention, a state of {WIDTH} x {WIDTH} a head: {state}"),
     ];
-    let last = bells(count);
     for ((top, heading), output) in [WINDOWED, LINEAR].into_iter().zip(headings).zip(content.outputs) {
         canvas.text(LEFT, top - 30, &heading, HEADING, Align::Left, BRIGHT);
         strip(&mut canvas, top, &heard(output), &axis);
     }
-    for head in 0..HEADS {
-        let y = BAND * head as u32 + (BAND - 16) / 2;
+    for (head, row) in (0..HEADS).zip(0..) {
+        let y = BAND * row + (BAND - 16) / 2;
         canvas.text(LEFT - 12, WINDOWED + y, &format!("head {head}"), SMALL, Align::Right, DIM);
         let beats = format!("{} beats", half_life(head));
         canvas.text(LEFT - 12, LINEAR + y, &beats, SMALL, Align::Right, DIM);
     }
-    canvas.text(LEFT - 12, LINEAR - 26, "half gone in", SMALL, Align::Right, DIM);
+    canvas.text(LEFT - 12, LINEAR + BANDS + 11, "half-life", SMALL, Align::Right, DIM);
     // Where the ring overwrites a bell.
-    for gone in last.map(|bell| bell + content.window).into_iter().filter(|&gone| gone < count) {
+    for gone in bells(count).map(|bell| bell + content.window).into_iter().filter(|&gone| gone < count) {
         let x = axis.pixel(gone);
         canvas.dashes(x, WINDOWED, BANDS, BRIGHT);
         let text = "overwritten";
@@ -122,7 +125,7 @@ fn roll(canvas: &mut Canvas, notes: &[Note], axis: &Axis) {
         let x = axis.pixel(at);
         let width = (axis.pixel(at + 1) - x).max(2);
         let y = top + pixels(f64::from(high - note.pitch) / span * f64::from(height - thick));
-        let level = (255.0 * note.loudness).clamp(0.0, 255.0);
+        let level = (255.0 * (0.3 + 0.7 * note.loudness)).clamp(0.0, 255.0);
         let colour = blend(BACKGROUND, NOTE, u8::try_from(pixels(level)).unwrap_or(u8::MAX));
         canvas.fill([x, y, width, thick], colour);
     }
@@ -140,10 +143,10 @@ fn strip(canvas: &mut Canvas, top: u32, heard: &[[f64; HEADS]], axis: &Axis) {
     let most = heard.iter().flatten().fold(1e-30f64, |most, &x| most.max(x));
     for column in 0..PLOT {
         let range = axis.positions(column);
-        for head in 0..HEADS {
+        for (head, row) in (0..HEADS).zip(0..) {
             let loudest = heard.get(range.clone()).unwrap_or_default();
             let loudest = loudest.iter().map(|heads| heads[head]).fold(0.0, f64::max);
-            let y = top + BAND * head as u32;
+            let y = top + BAND * row;
             canvas.fill([LEFT + column, y, 1, BAND - 2], colour(tone(loudest / most)));
         }
     }
@@ -151,13 +154,15 @@ fn strip(canvas: &mut Canvas, top: u32, heard: &[[f64; HEADS]], axis: &Axis) {
 
 /// Where a share of the loudest lies on the scale, which is logarithmic.
 fn tone(share: f64) -> f64 {
-    (1.0 + share.max(1e-9).log10() / DECADES).clamp(0.0, 1.0)
+    let tone = (1.0 + share.max(1e-9).log10() / DECADES).clamp(0.0, 1.0);
+    (tone * TONES).round() / TONES
 }
 
 fn colour(tone: f64) -> Rgb<u8> {
     let colour = colorous::INFERNO.eval_continuous(tone);
-    // What is nothing has to be told from the background.
-    blend(Rgb([colour.r, colour.g, colour.b]), LINE, if tone < 0.02 { 90 } else { 0 })
+    // The map begins in black, but a row that hears nothing has to be told from the background.
+    let cover = u8::try_from(pixels(255.0 * (4.0 * tone).min(1.0))).unwrap_or(u8::MAX);
+    blend(SILENT, Rgb([colour.r, colour.g, colour.b]), cover)
 }
 
 /// The colour scale, with what its colours stand for.
@@ -167,7 +172,7 @@ fn scale(canvas: &mut Canvas) {
         let tone = 1.0 - f64::from(row) / f64::from(height - 1);
         canvas.fill([x, top + row, 14, 1], colour(tone));
     }
-    for (share, text) in [(1.0, "all"), (0.1, "1/10"), (0.01, "1/100")] {
+    for (share, text) in [(1.0, "loudest"), (0.1, "1/10"), (0.01, "1/100")] {
         let at = top + pixels((1.0 - tone(share)) * f64::from(height - 1));
         canvas.fill([x + 14, at, 5, 1], DIM);
         canvas.text(x + 24, at.saturating_sub(8), text, SMALL, Align::Left, DIM);
@@ -280,7 +285,7 @@ impl Place {
     pub(crate) fn write(mut self, picture: &RgbImage) -> Result<(), Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::usage(self.path.display(), error);
         let mut bytes = Vec::new();
-        let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Best, FilterType::Up);
+        let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Best, FilterType::NoFilter);
         picture.write_with_encoder(encoder).map_err(|error| failed(&error))?;
         self.file.write_all(&bytes).map_err(|error| failed(&error))?;
         self.file.persist(&self.path).map_err(|error| failed(&error.error))?;

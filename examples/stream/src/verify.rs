@@ -35,3 +35,36 @@ fn check(
     let expected = expected.ok_or_else(|| Failure::failed("the reference", "it has no output `o`"))?;
     Ok(compare(expected, got, problem.tolerance("o"))?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::melody::compose;
+
+    /// What the definitions give for so many notes.
+    fn defined(notes: &[Note], window: usize) -> [HostTensor; 2] {
+        let Projected { q, k, v, g, beta } = Model::new().project(notes).unwrap();
+        let o = |problem: &dyn Problem, inputs: &[(&str, &HostTensor)]| {
+            let outputs = problem.reference(inputs, Rows::All).unwrap();
+            outputs.iter().find(|output| output.name == "o").unwrap().to_tensor().unwrap()
+        };
+        [
+            o(&windowed(notes.len(), window).unwrap(), &[("q", &q), ("k", &k), ("v", &v)]),
+            o(&linear(notes.len()), &[("q", &q), ("k", &k), ("v", &v), ("g", &g), ("beta", &beta)]),
+        ]
+    }
+
+    #[test]
+    fn a_window_that_is_one_off_is_noticed_and_so_is_a_note() {
+        let notes = compose(40);
+        let outputs = defined(&notes, 9);
+        let passed = |notes: &[Note], window| {
+            compare_both(notes, window, &outputs).unwrap().map(|comparison| comparison.passed)
+        };
+        assert_eq!(passed(&notes, 9), [true, true]);
+        assert_eq!(passed(&notes, 8), [false, true]);
+        let mut other = notes.clone();
+        other[20].pitch += 1;
+        assert_eq!(passed(&other, 9), [false, false]);
+    }
+}
