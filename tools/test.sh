@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 LAVAPIPE_ICD=/usr/share/vulkan/icd.d/lvp_icd.x86_64.json
 PACKAGES=(mesa-vulkan-drivers libvulkan1 chromium spirv-tools)
 # Random cases an operator and driver. Each may compile ten kernels, and compiling is what takes the time.
-RANDOM_CASES=${FOVEAL_RANDOM_CASES:-40}
+RANDOM_CASES=${FOVEAL_RANDOM_CASES:-24}
 
 started=$SECONDS
 scratch=$(mktemp -d) || exit 2
@@ -100,10 +100,29 @@ rustdoc() { RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace; }
 
 # One set of packages in every call: another set would mean other features of shared dependencies, and building them again.
 all_tests() { cargo test --workspace --no-fail-fast; }
-device_tier() { cargo test --workspace --no-fail-fast --test tier2; }
+device_tier() { cargo test --workspace --no-fail-fast --test tier2 --test embedding; }
+examples() { cargo build --workspace --bins; }
 
-# The command, as `cargo test` built it.
+# The command, as `cargo test` built it, and examples, which check their results themselves and leave pictures.
 foveal() { "${CARGO_TARGET_DIR:-target}/debug/foveal" "$@"; }
+example() { "${CARGO_TARGET_DIR:-target}/debug/foveal-$1" "${@:2}"; }
+
+# examples_on NAME: all of them, on the driver that the environment names. Pictures stay in target/examples-NAME.
+examples_on() {
+  local name=$1 pictures="${CARGO_TARGET_DIR:-target}/pictures-$1"
+  mkdir -p "$pictures"
+  step "example embed on $name" in_folder "$pictures" embed
+  step "example stream on $name" example stream --tokens 400 --output "$pictures/stream.png"
+  step "example crowd on $name" example crowd --frames 24 --output "$pictures/crowd.png"
+  step "example heatmap on $name" example heatmap --output "$pictures/heatmap.png"
+  step "example of a Vulkan host on $name" example vulkan-host
+}
+
+# in_folder FOLDER NAME: an example that takes no arguments.
+in_folder() {
+  local binary
+  binary=$(realpath "${CARGO_TARGET_DIR:-target}/debug/foveal-$2") && (cd "$1" && "$binary")
+}
 
 check_golden() { if [ -d "$1" ]; then foveal check --golden "$1"; else echo "no $1"; fi; }
 
@@ -123,6 +142,7 @@ tests_on() {
     skip "larger golden set on $name" 'there is no ../shared/golden beside the repository'
   fi
   step "$RANDOM_CASES random cases on $name" foveal check --random "$RANDOM_CASES" --seed 1
+  examples_on "$name"
   unset VK_ICD_FILENAMES VK_DRIVER_FILES WGPU_BACKEND FOVEAL_ADAPTER FOVEAL_REQUIRE_GPU
 }
 
@@ -130,7 +150,8 @@ install
 step 'format' cargo fmt --all --check
 step 'clippy' cargo clippy --workspace --all-targets -- -D warnings
 step 'documentation' rustdoc
-# All tests run on the first driver; those of tier 2 again on the second, whose subgroups are half as wide.
+step 'building the examples' examples
+# All tests run on the first driver; those that need a device again on the second, whose subgroups are half as wide.
 tests_on lavapipe "$LAVAPIPE_ICD" llvmpipe all_tests || step 'tests without a device' all_tests
 tests_on SwiftShader "$(swiftshader_icd)" SwiftShader device_tier
 

@@ -1,8 +1,9 @@
 //! The figures of the README, measured on one adapter in one run: `cargo run --release -p foveal-benches`.
 //!
 //! Ratios only: a share of the FMA peak that is measured in the same run, or one time over another. `--json` prints them as
-//! one document; `attention`, `masks`, `linear` choose some of them. The process times need the `foveal` command beside this one: `cargo build --release` makes it.
+//! one document; `attention`, `masks`, `linear`, `embedding` choose some of them. The process times need the `foveal` command beside this one: `cargo build --release` makes it.
 
+mod embedding;
 mod linear;
 mod masks;
 mod process;
@@ -43,7 +44,7 @@ fn main() -> Result<()> {
     let (flags, wanted): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
     for given in flags.iter().chain(&wanted) {
-        let known = ["--json", "attention", "masks", "linear"];
+        let known = ["--json", "attention", "masks", "linear", "embedding"];
         anyhow::ensure!(
             known.contains(&given.as_str()),
             "expected some of {}, got `{given}`",
@@ -97,6 +98,9 @@ async fn measure(wanted: &[String]) -> Result<Report> {
     }
     if wants("linear") {
         figures.extend(linear::measure(&engine, !four_wide).await?);
+    }
+    if wants("embedding") {
+        figures.extend(embedding::measure(&engine, !four_wide).await?);
     }
     Ok(Report { adapter: engine.profile().name.clone(), peak_gflops: peak, figures })
 }

@@ -1,0 +1,169 @@
+//! Figures of a guest in somebody's frame: what recording costs, and how well slices keep to their budget.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use foveal::{Constraints, Engine, Kernel, PortRole, wgpu};
+use foveal_kernels::Problem;
+use foveal_kernels::linear_attention::{Gate, LinearAttention, Rule};
+
+use crate::{Figure, dense};
+
+/// What a slice should take.
+const BUDGET: Duration = Duration::from_millis(4);
+/// Turns of the sliced job and of the whole kernel, side by side.
+const TURNS: usize = 7;
+
+pub(crate) async fn measure(engine: &Engine, bars: bool) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    let mut figure = |what: String, value: f64, unit: &'static str, bar: Option<f64>| {
+        figures.push(Figure { what, value, unit, bar: bar.filter(|_| bars), more: false });
+    };
+    let chunked = LinearAttention::new([1, 8, 4096, 64], 8, 64).rule(Rule::Delta).gate(Gate::Scalar);
+    for (name, spec, variant) in [
+        ("attention, one pass", &dense(512, 64) as &dyn Problem, None),
+        ("chunked delta rule, five passes", &chunked, Some("chunked")),
+    ] {
+        let kernel = prepare(engine, spec, variant).await?;
+        let [recorded, finished] = recording(engine, &kernel).await?;
+        figure(format!("recording a kernel: {name}"), micros(recorded), "us", Some(20.0));
+        figure(
+            format!("the same with its share of finishing the encoder: {name}"),
+            micros(finished),
+            "us",
+            None,
+        );
+    }
+    for (name, spec, variant) in [
+        ("dense T=4096", &dense(4096, 64) as &dyn Problem, None),
+        ("causal T=4096", &dense(4096, 64).causal(), None),
+        (
+            "chunked delta rule",
+            &LinearAttention::new([1, 8, 16_384, 64], 8, 64).rule(Rule::Delta).gate(Gate::Scalar),
+            Some("chunked"),
+        ),
+    ] {
+        let kernel = prepare(engine, spec, variant).await?;
+        let sliced = slices(engine, &kernel).await?;
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        figure(format!("slices of 4 ms: the whole job, {name}"), ms(sliced.whole), "ms", None);
+        figure(format!("slices of 4 ms: median, {name}"), ms(sliced.median), "ms", None);
+        figure(format!("slices of 4 ms: 95th percentile, {name}"), ms(sliced.p95), "ms", Some(6.0));
+        figure(format!("slices of 4 ms: all of them over the whole, {name}"), sliced.ratio, "", Some(1.1));
+    }
+    Ok(figures)
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+async fn prepare(engine: &Engine, spec: &dyn Problem, variant: Option<&str>) -> Result<Kernel> {
+    let constraints = variant.map_or_else(Constraints::default, Constraints::variant);
+    Ok(engine.prepare_exact(&engine.plan_with(spec, &constraints)?).await?)
+}
+
+/// Buffers for all of a kernel's tensors, the inputs random.
+async fn tensors(engine: &Engine, kernel: &Kernel) -> Result<Vec<(String, wgpu::Buffer)>> {
+    let inputs = kernel.plan().problem.random_inputs(1);
+    let mut tensors = Vec::new();
+    for port in &kernel.plan().ports {
+        let buffer = match inputs.iter().find(|(name, _)| *name == port.name) {
+            Some((_, tensor)) if port.role == PortRole::Input => {
+                engine.upload(&port.name, tensor, port.dtype).await?
+            }
+            _ => engine.buffer(&port.name, port.size_bytes()).await?,
+        };
+        tensors.push((port.name.to_string(), buffer));
+    }
+    Ok(tensors)
+}
+
+fn bound(tensors: &[(String, wgpu::Buffer)]) -> Vec<(&str, &wgpu::Buffer)> {
+    tensors.iter().map(|(name, buffer)| (name.as_str(), buffer)).collect()
+}
+
+fn encoder(engine: &Engine) -> wgpu::CommandEncoder {
+    engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+}
+
+/// The medians of what a kernel takes to record, and to record and finish.
+async fn recording(engine: &Engine, kernel: &Kernel) -> Result<[Duration; 2]> {
+    const RUNS: u32 = 20;
+    let tensors = tensors(engine, kernel).await?;
+    let bound = bound(&tensors);
+    kernel.encode(&mut encoder(engine), &bound)?;
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..100 {
+        let mut encoder = encoder(engine);
+        let started = Instant::now();
+        for _ in 0..RUNS {
+            kernel.encode(&mut encoder, &bound)?;
+        }
+        times[0].push(started.elapsed() / RUNS);
+        drop(encoder.finish());
+        times[1].push(started.elapsed() / RUNS);
+    }
+    Ok(times.map(|mut times| quantile(&mut times, 0.5)))
+}
+
+struct Sliced {
+    whole: Duration,
+    median: Duration,
+    p95: Duration,
+    ratio: f64,
+}
+
+async fn slices(engine: &Engine, kernel: &Kernel) -> Result<Sliced> {
+    let tensors = tensors(engine, kernel).await?;
+    let bound = bound(&tensors);
+    let run = |mut record: Box<dyn FnMut(&mut wgpu::CommandEncoder) -> Result<bool, foveal::Error> + '_>| {
+        let mut encoder = encoder(engine);
+        let started = Instant::now();
+        let more = record(&mut encoder)?;
+        engine.queue().submit([encoder.finish()]);
+        engine.device().poll(wgpu::PollType::wait_indefinitely())?;
+        anyhow::Ok((started.elapsed(), more))
+    };
+    let mut slices = kernel.slices(BUDGET).await?;
+    slices.calibrate(&bound).await?;
+    let mut job = slices.start().await?;
+    let (mut each, mut ratios, mut wholes) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        let (whole, _) = run(Box::new(|encoder| kernel.encode(encoder, &bound).map(|()| false)))?;
+        let mut all = Duration::ZERO;
+        job.restart();
+        loop {
+            let (took, more) = run(Box::new(|encoder| Ok(!job.encode(encoder, &bound)?.finished)))?;
+            // As a host tells that measures its frames.
+            job.took(took);
+            all += took;
+            each.push(took);
+            if !more {
+                break;
+            }
+        }
+        wholes.push(whole);
+        ratios.push(all.as_secs_f64() / whole.as_secs_f64());
+    }
+    ratios.sort_by(f64::total_cmp);
+    ensure!(each.len() > TURNS, "the job was not cut");
+    Ok(Sliced {
+        whole: quantile(&mut wholes, 0.5),
+        median: quantile(&mut each, 0.5),
+        p95: quantile(&mut each, 0.95),
+        ratio: ratios[ratios.len() / 2],
+    })
+}
+
+fn quantile(times: &mut [Duration], q: f64) -> Duration {
+    times.sort_unstable();
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index"
+    )]
+    let index = (q * times.len().saturating_sub(1) as f64).round() as usize;
+    times.get(index).copied().unwrap_or_default()
+}
