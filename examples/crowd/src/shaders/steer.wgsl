@@ -38,10 +38,10 @@ fn away(position: vec2f) -> vec2f {
     var push = -sign(position) * pow(clamp(1.0 - room / BERTH, vec2f(0.0), vec2f(1.5)), vec2f(2.0));
     for (var index = 0u; index < world.obstacles; index += 1u) {
         let obstacle = world.obstacle[index];
-        let from = position - obstacle.xy;
-        let distance = max(length(from), 1e-3);
+        let off = position - obstacle.xy;
+        let distance = max(length(off), 1e-3);
         let near = clamp(1.0 - (distance - obstacle.z) / BERTH, 0.0, 1.5);
-        push += from / distance * near * near;
+        push += off / distance * near * near;
     }
     return push;
 }
