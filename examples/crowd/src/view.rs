@@ -12,8 +12,8 @@ pub(crate) const COLUMNS: u32 = 3;
 pub(crate) const ROWS: u32 = 2;
 
 /// What remains of the light from one frame to the next.
-const REMAINS: f64 = 0.9;
-/// Light is added up beyond what a screen can show, in linear numbers.
+const REMAINS: f64 = 0.88;
+/// Light is linear, and what remains of it goes on to fade below what eight bits can tell.
 const LIGHT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba16Float;
 const PICTURE: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8Unorm;
 
@@ -47,7 +47,8 @@ pub(crate) struct View {
     develop_group: wgpu::BindGroup,
     /// Width and height of one picture.
     pub(crate) size: [u32; 2],
-    count: u32,
+    /// Three an agent.
+    vertices: u32,
 }
 
 impl View {
@@ -69,9 +70,13 @@ impl View {
         };
         let both = |component| Some(wgpu::BlendState { color: component, alpha: component });
         let fading = both(factors(wgpu::BlendFactor::Zero, wgpu::BlendFactor::Constant));
-        let adding = both(factors(wgpu::BlendFactor::One, wgpu::BlendFactor::One));
+        // The brighter one remains: where many cross, nothing burns out.
+        let brighter = both(wgpu::BlendComponent {
+            operation: wgpu::BlendOperation::Max,
+            ..factors(wgpu::BlendFactor::One, wgpu::BlendFactor::One)
+        });
         let fade = pipeline(device, &drawing, ["all", "fade"], LIGHT, fading);
-        let agents = pipeline(device, &drawing, ["corner", "light"], LIGHT, adding);
+        let agents = pipeline(device, &drawing, ["corner", "light"], LIGHT, brighter);
         let develop = pipeline(device, &developing, ["all", "develop"], PICTURE, None);
         let group = |pipeline: &wgpu::RenderPipeline, second| {
             let entries = [
@@ -84,8 +89,8 @@ impl View {
         };
         let agents_group = group(&agents, buffers.agents.as_entire_binding());
         let develop_group = group(&develop, wgpu::BindingResource::TextureView(&light));
-        let count = u32::try_from(world.agents()).unwrap_or(u32::MAX);
-        Self { light, sheet, sheet_view, fade, agents, agents_group, develop, develop_group, size, count }
+        let vertices = u32::try_from(3 * world.agents()).unwrap_or(u32::MAX);
+        Self { light, sheet, sheet_view, fade, agents, agents_group, develop, develop_group, size, vertices }
     }
 
     /// Records a frame: what was there fades, the agents shine.
@@ -96,7 +101,7 @@ impl View {
         pass.draw(0..3, 0..1);
         pass.set_pipeline(&self.agents);
         pass.set_bind_group(0, &self.agents_group, &[]);
-        pass.draw(0..4, 0..self.count);
+        pass.draw(0..self.vertices, 0..1);
     }
 
     /// Records a picture of the frame, the sheet's `index`th.
@@ -161,10 +166,6 @@ fn pipeline(
     format: wgpu::TextureFormat,
     blend: Option<wgpu::BlendState>,
 ) -> wgpu::RenderPipeline {
-    let topology = match vertex {
-        "corner" => wgpu::PrimitiveTopology::TriangleStrip,
-        _ => wgpu::PrimitiveTopology::TriangleList,
-    };
     device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
         label: Some(fragment),
         layout: None,
@@ -174,7 +175,7 @@ fn pipeline(
             compilation_options: wgpu::PipelineCompilationOptions::default(),
             buffers: &[],
         },
-        primitive: wgpu::PrimitiveState { topology, ..wgpu::PrimitiveState::default() },
+        primitive: wgpu::PrimitiveState::default(),
         depth_stencil: None,
         multisample: wgpu::MultisampleState::default(),
         fragment: Some(wgpu::FragmentState {

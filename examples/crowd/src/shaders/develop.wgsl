@@ -1,9 +1,8 @@
-// Makes a picture for eyes of the light that was added up, with the plane and its obstacles below it.
+// Makes a picture for eyes of the light, with the plane and its obstacles below it.
 
 @group(0) @binding(0) var<uniform> world: World;
 @group(0) @binding(1) var lights: texture_2d<f32>;
 
-const EXPOSURE: f32 = 1.5;
 const GROUND: vec3f = vec3f(0.0042, 0.0058, 0.0105);
 const STONE: vec3f = vec3f(0.018, 0.023, 0.036);
 const RIM: vec3f = vec3f(0.09, 0.115, 0.17);
@@ -40,5 +39,5 @@ fn develop(corner: Corner) -> @location(0) vec4f {
         ground += RIM * clamp(1.3 - abs(out + 0.8), 0.0, 1.0);
     }
     let light = textureLoad(lights, texel, 0).rgb;
-    return vec4f(srgb(ground + (1.0 - ground) * (1.0 - exp(-EXPOSURE * light))), 1.0);
+    return vec4f(srgb(min(ground + light, vec3f(1.0))), 1.0);
 }
