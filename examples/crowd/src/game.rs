@@ -16,7 +16,7 @@ const CUT: u32 = 80;
 /// Frames in slices are no fewer, as one step alone takes many.
 const FEWEST: usize = 24;
 /// How often a part is measured by itself.
-const REPEATS: usize = 10;
+const REPEATS: usize = 5;
 /// The dense step is as slow as it is to show.
 const DENSE_REPEATS: usize = 3;
 
@@ -105,13 +105,24 @@ pub(crate) async fn play_in_slices(
     let mut job = slices.start().await?;
     let mut sliced = Sliced { budget, slices: Times::default(), frames: Times::default(), steps: 0, kept: 0 };
     let least = frames.max(FEWEST);
-    while sliced.frames.len() < least || !job.progress().finished {
+    let mut encoder = new_encoder(host);
+    crowd.encode_before(&mut encoder);
+    host.submit(encoder, "sorting")?;
+    let mut finished = false;
+    while sliced.frames.len() < least || !finished {
         let start = Instant::now();
-        let progress = job.progress();
-        if progress.finished {
-            job.restart();
+        let mut encoder = new_encoder(host);
+        let progress = job.encode(&mut encoder, &crowd.tensors())?;
+        let submitted = Instant::now();
+        host.submit(encoder, "a slice")?;
+        let took = submitted.elapsed();
+        if std::env::var_os("TOOK").is_some() {
+            job.took(took);
         }
-        let begins = progress.finished || progress.slices == 0;
+        sliced.slices.push(took);
+
+        finished = progress.finished;
+        sliced.steps += usize::from(finished);
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
@@ -120,28 +131,18 @@ pub(crate) async fn play_in_slices(
         crowd.set_time(
             &host.queue,
             (played + sliced.steps) as f32,
-            if begins { 0.0 } else { progress.done as f32 },
+            if finished { 0.0 } else { progress.done as f32 },
         );
-        if begins {
-            let mut encoder = new_encoder(host);
-            crowd.encode_before(&mut encoder);
-            host.submit(encoder, "sorting")?;
-        }
-
         let mut encoder = new_encoder(host);
-        let progress = job.encode(&mut encoder, &crowd.tensors())?;
-        let submitted = Instant::now();
-        host.submit(encoder, "a slice")?;
-        let took = submitted.elapsed();
-        job.took(took);
-        sliced.slices.push(took);
-
-        let mut encoder = new_encoder(host);
-        if progress.finished {
+        if finished {
             crowd.encode_after(&mut encoder);
-            sliced.steps += 1;
         }
         view.encode(&mut encoder);
+        if finished && sliced.frames.len() + 1 < least {
+            // The next step, of which the next frame has the first slice.
+            crowd.encode_before(&mut encoder);
+            job.restart();
+        }
         host.submit(encoder, "a frame")?;
         sliced.frames.push(start.elapsed());
     }

@@ -12,7 +12,7 @@ pub(crate) const COLUMNS: u32 = 3;
 pub(crate) const ROWS: u32 = 2;
 
 /// What remains of the light from one frame to the next.
-const REMAINS: f64 = 0.88;
+const REMAINS: f64 = 0.84;
 /// Light is linear, and what remains of it goes on to fade below what eight bits can tell.
 const LIGHT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba16Float;
 const PICTURE: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8Unorm;

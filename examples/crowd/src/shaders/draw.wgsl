@@ -4,8 +4,8 @@
 @group(0) @binding(1) var<storage, read> agents: array<Agent>;
 
 // From an agent's middle to its tip, and half of its width, in units; in pixels they are never less than LEAST.
-const SIZE: vec2f = vec2f(0.75, 0.3);
-const LEAST: vec2f = vec2f(1.6, 0.8);
+const SIZE: vec2f = vec2f(0.8, 0.24);
+const LEAST: vec2f = vec2f(1.8, 0.75);
 
 struct Corner {
     @builtin(position) place: vec4f,
@@ -16,11 +16,11 @@ struct Corner {
 
 // Hue by heading at one lightness and one chroma, in linear light. Ottosson 2020, Oklab.
 fn hue(heading: vec2f) -> vec3f {
-    let chroma = 0.125 * heading;
+    let chroma = 0.13 * heading;
     let roots = vec3f(
-        0.74 + dot(chroma, vec2f(0.3963377774, 0.2158037573)),
-        0.74 - dot(chroma, vec2f(0.1055613458, 0.0638541728)),
-        0.74 - dot(chroma, vec2f(0.0894841775, 1.291485548)),
+        0.78 + dot(chroma, vec2f(0.3963377774, 0.2158037573)),
+        0.78 - dot(chroma, vec2f(0.1055613458, 0.0638541728)),
+        0.78 - dot(chroma, vec2f(0.0894841775, 1.291485548)),
     );
     let cubes = roots * roots * roots;
     return max(vec3f(0.0), vec3f(
@@ -50,7 +50,7 @@ fn light(corner: Corner) -> @location(0) vec4f {
     let across = corner.at.y * corner.at.y;
     let off = corner.at.x - 0.72;
     let cover = max(0.0, 1.0 - 1.9 * across - 12.0 * max(off, 0.0) * off) * corner.at.x;
-    return vec4f(corner.colour * min(1.25 * cover, 1.0), 0.0);
+    return vec4f(corner.colour * min(1.6 * cover, 1.0), 0.0);
 }
 
 // One triangle over all of the picture.
