@@ -12,7 +12,7 @@ use crate::view::{COLUMNS, ROWS, View};
 use crate::world::{HEADS, World};
 
 /// Slices are cut for so many parts of a hundred of the budget, so that most stay within it.
-const CUT: u32 = 80;
+const CUT: u32 = 70;
 /// Frames in slices are no fewer, as one step alone takes many.
 const FEWEST: usize = 24;
 /// How often a part is measured by itself.
