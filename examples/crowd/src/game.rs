@@ -15,10 +15,8 @@ use crate::world::{HEADS, World};
 const CUT: u32 = 70;
 /// Frames in slices are no fewer, as one step alone takes many.
 const FEWEST: usize = 24;
-/// How often a part is measured by itself.
-const REPEATS: usize = 5;
-/// The dense step is as slow as it is to show.
-const DENSE_REPEATS: usize = 3;
+/// How often a part is measured by itself, after a first time that warms up.
+const TURNS: usize = 5;
 
 /// Which frames are on the sheet, the first being frame 1: as far apart as can be.
 pub(crate) fn shown(frames: usize) -> Vec<usize> {
@@ -46,34 +44,36 @@ pub(crate) fn play(host: &Host, crowd: &mut Crowd, view: &View, frames: usize) -
     Ok(times)
 }
 
-/// What parts of a step take, each measured by itself.
+/// What parts of a frame take, each measured by itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
-    /// All of it, without drawing.
-    pub(crate) step: Duration,
     pub(crate) attention: Duration,
     /// Sorting and listing.
     pub(crate) before: Duration,
-    /// Drawing a frame.
     pub(crate) drawing: Duration,
 }
 
 pub(crate) fn parts(host: &Host, crowd: &Crowd, view: &View) -> Result<Parts, Failure> {
-    let median = |record: &dyn Fn(&mut wgpu::CommandEncoder) -> Result<(), Failure>| {
-        measure(host, REPEATS, record).map(|times| times.median())
-    };
-    Ok(Parts {
-        attention: median(&|encoder| crowd.encode_attention(encoder))?,
-        before: median(&|encoder| {
-            crowd.encode_before(encoder);
-            Ok(())
-        })?,
-        drawing: median(&|encoder| {
-            view.encode(encoder);
-            Ok(())
-        })?,
-        step: median(&|encoder| crowd.encode_step(encoder))?,
-    })
+    let mut times: [Times; 3] = Default::default();
+    for turn in 0..=TURNS {
+        let [attention, before, drawing] = &mut times;
+        let taken = [
+            measure(host, |encoder| crowd.encode_attention(encoder))?,
+            measure(host, |encoder| {
+                crowd.encode_before(encoder);
+                Ok(())
+            })?,
+            measure(host, |encoder| {
+                view.encode(encoder);
+                Ok(())
+            })?,
+        ];
+        for (times, time) in [attention, before, drawing].into_iter().zip(taken).filter(|_| turn > 0) {
+            times.push(time);
+        }
+    }
+    let [attention, before, drawing] = times.map(|times| times.median());
+    Ok(Parts { attention, before, drawing })
 }
 
 /// How frames went that had room for a slice of attention each.
@@ -173,20 +173,32 @@ pub(crate) struct Dense {
     pub(crate) attention: Duration,
     /// What the step would take with all agents: attention by their square, the rest by their number.
     pub(crate) scaled: Duration,
+    /// What it takes with all of them and with lists.
+    pub(crate) listed: Duration,
 }
 
-pub(crate) async fn dense(host: &Host, engine: &Engine, all: usize) -> Result<Dense, Failure> {
-    let agents = all / 4;
-    let crowd = {
-        let count = u32::try_from(agents).unwrap_or(u32::MAX);
-        Crowd::new(engine, World::new(count, 1, 1), Sight::Everybody).await?
-    };
-    let step = measure(host, DENSE_REPEATS, |encoder| crowd.encode_step(encoder))?.median();
-    let attention = measure(host, DENSE_REPEATS, |encoder| crowd.encode_attention(encoder))?.median();
+pub(crate) async fn dense(host: &Host, engine: &Engine, all: &Crowd) -> Result<Dense, Failure> {
+    let agents = all.world.agents() / 4;
+    let count = u32::try_from(agents).unwrap_or(u32::MAX);
+    let crowd = Crowd::new(engine, World::new(count, 1, 1), Sight::Everybody).await?;
+    let mut times: [Times; 3] = Default::default();
+    // In turns, so that what else the machine does slows all of them down.
+    for turn in 0..=TURNS {
+        let [step, attention, listed] = &mut times;
+        let taken = [
+            measure(host, |encoder| crowd.encode_step(encoder))?,
+            measure(host, |encoder| crowd.encode_attention(encoder))?,
+            measure(host, |encoder| all.encode_step(encoder))?,
+        ];
+        for (times, time) in [step, attention, listed].into_iter().zip(taken).filter(|_| turn > 0) {
+            times.push(time);
+        }
+    }
+    let [step, attention, listed] = times.map(|times| times.median());
     #[expect(clippy::cast_precision_loss, reason = "agents")]
-    let times = all as f64 / agents as f64;
-    let scaled = attention.mul_f64(times * times) + step.saturating_sub(attention).mul_f64(times);
-    Ok(Dense { agents, step, attention, scaled })
+    let more = all.world.agents() as f64 / agents as f64;
+    let scaled = attention.mul_f64(more * more) + step.saturating_sub(attention).mul_f64(more);
+    Ok(Dense { agents, step, attention, scaled, listed })
 }
 
 fn new_encoder(host: &Host) -> wgpu::CommandEncoder {

@@ -108,8 +108,8 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
     game::same_as_whole(&host, &engine, &crowd).await?;
     report.sliced(&sliced);
 
-    let dense = game::dense(&host, &engine, world.agents()).await?;
-    report.compared(&dense, &parts);
+    let dense = game::dense(&host, &engine, &crowd).await?;
+    report.compared(&dense);
 
     let captions = Captions {
         title: format!("{} agents, each attends to its neighbours", report::grouped(world.agents())),

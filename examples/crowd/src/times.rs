@@ -42,24 +42,16 @@ impl Times {
     }
 }
 
-/// Records, submits and waits so many times, by the host's clock: those of drivers that run on the CPU cannot be believed.
+/// Records, submits and waits, by the host's clock: those of drivers that run on the CPU cannot be believed.
 pub(crate) fn measure(
     host: &Host,
-    repeats: usize,
-    mut record: impl FnMut(&mut wgpu::CommandEncoder) -> Result<(), Failure>,
-) -> Result<Times, Failure> {
-    let mut times = Times::default();
-    // The first one warms up.
-    for turn in 0..=repeats {
-        let start = Instant::now();
-        let mut encoder = host.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        record(&mut encoder)?;
-        host.submit(encoder, "measuring")?;
-        if turn > 0 {
-            times.push(start.elapsed());
-        }
-    }
-    Ok(times)
+    record: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<(), Failure>,
+) -> Result<Duration, Failure> {
+    let start = Instant::now();
+    let mut encoder = host.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    record(&mut encoder)?;
+    host.submit(encoder, "measuring")?;
+    Ok(start.elapsed())
 }
 
 /// In milliseconds.
