@@ -62,7 +62,8 @@ impl Engine {
         for round in 0..ROUNDS {
             let (mut at, end) = (Cursor::default(), pace.end());
             while at < end {
-                let next = pace.advance(at, slices.budget().as_secs_f64() / factor);
+                // Not beyond a pass: units of different passes have nothing in common.
+                let next = pace.advance(at, slices.budget().as_secs_f64() / factor).min(at.next_pass());
                 let sample = self.sample_range(kernel, groups, &pace, at..next, queries.as_ref()).await?;
                 let took = sample.host.saturating_sub(overhead).as_secs_f64();
                 Pace::fill(&mut by_host, at..next, took);

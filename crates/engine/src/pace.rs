@@ -18,6 +18,13 @@ pub(crate) struct Cursor {
     pub(crate) unit: u32,
 }
 
+impl Cursor {
+    /// Where the next pass begins.
+    pub(crate) fn next_pass(self) -> Self {
+        Self { pass: self.pass + 1, unit: 0 }
+    }
+}
+
 /// How a kernel is cut into parts that are short enough to stop after any, and how long each takes.
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {

@@ -144,7 +144,7 @@ impl Slices {
             at: Cursor::default(),
             count: 0,
             expected: 0.0,
-            factor: 1.0,
+            factors: [1.0; REMEMBERED],
         })
     }
 }
@@ -164,8 +164,8 @@ pub struct Job {
     count: u32,
     /// Seconds that the last slice was meant to take.
     expected: f64,
-    /// What a second of the prediction takes.
-    factor: f64,
+    /// What a second of the prediction took, lately.
+    factors: [f64; REMEMBERED],
 }
 
 /// How far a job has come.
@@ -182,10 +182,8 @@ pub struct Progress {
     pub expected: Duration,
 }
 
-/// One measurement moves a prediction by no more than this.
-const MOST_CORRECTION: f64 = 4.0;
-/// How much of the last measurement enters the prediction.
-const TRUST: f64 = 0.5;
+/// Measurements that a prediction is corrected by: their median, so that one interruption does not count.
+const REMEMBERED: usize = 7;
 
 impl Job {
     /// Records the next slice into the caller's encoder, in a compute pass of its own; nothing if the job is finished.
@@ -239,9 +237,16 @@ impl Job {
     /// passes knows, and clocks change.
     pub fn took(&mut self, time: Duration) {
         if self.expected > 0.0 {
-            let error = (time.as_secs_f64() / self.expected).clamp(1.0 / MOST_CORRECTION, MOST_CORRECTION);
-            self.factor *= error.powf(TRUST);
+            self.factors.rotate_left(1);
+            self.factors[REMEMBERED - 1] = self.factor() * time.as_secs_f64() / self.expected;
         }
+    }
+
+    /// What a second of the prediction takes.
+    fn factor(&self) -> f64 {
+        let mut sorted = self.factors;
+        sorted.sort_unstable_by(f64::total_cmp);
+        sorted[REMEMBERED / 2].max(1e-3)
     }
 
     /// Begins again from the first slice, with other tensors if need be, in the same memory.
@@ -257,9 +262,10 @@ impl Job {
         if self.at >= pace.end() {
             return;
         }
-        let next = pace.advance(self.at, self.slices.budget.as_secs_f64() / self.factor);
+        let factor = self.factor();
+        let next = pace.advance(self.at, self.slices.budget.as_secs_f64() / factor);
         self.slices.kernel.dispatch_range(pass, groups, &pace.grids, self.at..next);
-        self.expected = pace.seconds(self.at..next) * self.factor;
+        self.expected = pace.seconds(self.at..next) * factor;
         self.at = next;
         self.count += 1;
     }

@@ -1,0 +1,214 @@
+//! The contact sheet: pictures read back once, with captions, as PNG.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use foveal::{Dtype, Engine, TensorData, wgpu};
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder, Rgb, RgbImage, imageops};
+use noto_sans_mono_bitmap::{FontWeight, RasterHeight, RasterizedChar, get_raster, get_raster_width};
+use tempfile::NamedTempFile;
+
+use crate::failure::Failure;
+use crate::host::Host;
+use crate::view::{COLUMNS, ROWS};
+
+/// Bytes of a pixel on the device.
+const TEXEL: u32 = 4;
+/// Around everything, and between pictures.
+const MARGIN: u32 = 20;
+const GAP: u32 = 8;
+/// Room for the title.
+const HEAD: u32 = 40;
+/// Room for a caption below its picture.
+const CAPTION: u32 = 24;
+
+const PAPER: Rgb<u8> = Rgb([7, 9, 13]);
+const INK: Rgb<u8> = Rgb([222, 226, 235]);
+const FAINT: Rgb<u8> = Rgb([128, 136, 154]);
+
+#[derive(Clone, Copy)]
+struct Font(FontWeight, RasterHeight);
+
+const TITLE: Font = Font(FontWeight::Bold, RasterHeight::Size24);
+const BODY: Font = Font(FontWeight::Regular, RasterHeight::Size16);
+
+/// What is written on the sheet.
+pub(crate) struct Captions {
+    pub(crate) title: String,
+    pub(crate) note: String,
+    /// Of each picture, in the order of the sheet.
+    pub(crate) pictures: Vec<String>,
+}
+
+/// Reads the pictures, which lie in `texture` without gaps, and puts captions to them.
+pub(crate) async fn make(
+    host: &Host,
+    engine: &Engine,
+    texture: &wgpu::Texture,
+    captions: &Captions,
+) -> Result<RgbImage, Failure> {
+    Ok(lay_out(&read(host, engine, texture).await?, captions))
+}
+
+/// A texture's pixels, without their alpha.
+async fn read(host: &Host, engine: &Engine, texture: &wgpu::Texture) -> Result<RgbImage, Failure> {
+    // Rows in buffers begin at multiples of 256 bytes.
+    let (width, height) = (texture.width(), texture.height());
+    let padded = (width * TEXEL).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);
+    let buffer = host.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("pixels"),
+        size: u64::from(padded) * u64::from(height),
+        usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+        mapped_at_creation: false,
+    });
+    let mut encoder = host.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    let layout = wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(padded), rows_per_image: None };
+    encoder.copy_texture_to_buffer(
+        texture.as_image_copy(),
+        wgpu::TexelCopyBufferInfo { buffer: &buffer, layout },
+        texture.size(),
+    );
+    host.submit(encoder, "the sheet's pixels")?;
+    // The engine reads any buffer of its device back, and it has the buffer for that already.
+    let pixels = engine.read_back(&buffer, &[height as usize, padded as usize], Dtype::U8).await?;
+    let wrong = || Failure::failed("the sheet's pixels", "bytes are expected");
+    let TensorData::U8(bytes) = pixels.data() else { return Err(wrong()) };
+    let rows = bytes.chunks_exact(padded as usize);
+    let texels = rows.flat_map(|row| row[..(width * TEXEL) as usize].as_chunks::<{ TEXEL as usize }>().0);
+    let rgb = texels.flat_map(|&[r, g, b, _]| [r, g, b]).collect();
+    RgbImage::from_raw(width, height, rgb).ok_or_else(wrong)
+}
+
+/// The sheet of these pictures.
+fn lay_out(pictures: &RgbImage, captions: &Captions) -> RgbImage {
+    let (width, height) = (pictures.width() / COLUMNS, pictures.height() / ROWS);
+    let sheet_width = 2 * MARGIN + COLUMNS * width + (COLUMNS - 1) * GAP;
+    let sheet_height = 2 * MARGIN + HEAD + ROWS * (height + CAPTION) + (ROWS - 1) * GAP;
+    let mut sheet = RgbImage::from_pixel(sheet_width, sheet_height, PAPER);
+    write(&mut sheet, [MARGIN, MARGIN], &captions.title, TITLE, INK);
+    let note = sheet_width.saturating_sub(MARGIN + width_of(&captions.note, BODY));
+    if note > 2 * MARGIN + width_of(&captions.title, TITLE) {
+        write(&mut sheet, [note, MARGIN + 6], &captions.note, BODY, FAINT);
+    }
+    for index in 0..COLUMNS * ROWS {
+        let (column, row) = (index % COLUMNS, index / COLUMNS);
+        let (x, y) = (MARGIN + column * (width + GAP), MARGIN + HEAD + row * (height + CAPTION + GAP));
+        let picture = imageops::crop_imm(pictures, column * width, row * height, width, height);
+        imageops::replace(&mut sheet, &*picture, i64::from(x), i64::from(y));
+        if let Some(caption) = captions.pictures.get(index as usize) {
+            write(&mut sheet, [x, y + height + 4], caption, BODY, FAINT);
+        }
+    }
+    sheet
+}
+
+/// Pixels that a text is wide.
+fn width_of(text: &str, Font(weight, height): Font) -> u32 {
+    let letters = text.chars().count() * get_raster_width(weight, height);
+    u32::try_from(letters).unwrap_or(u32::MAX)
+}
+
+/// Text with its upper left at a point.
+fn write(image: &mut RgbImage, [x, y]: [u32; 2], text: &str, font: Font, ink: Rgb<u8>) {
+    let mut start = x;
+    for character in text.chars() {
+        let glyph = get_raster(character, font.0, font.1).or_else(|| get_raster('?', font.0, font.1));
+        for (down, row) in (0..).zip(glyph.iter().flat_map(RasterizedChar::raster)) {
+            for (along, &cover) in (0..).zip(row.iter()) {
+                if let Some(pixel) = image.get_pixel_mut_checked(start + along, y + down) {
+                    for (below, above) in pixel.0.iter_mut().zip(ink.0) {
+                        let (a, b, cover) = (u16::from(*below), u16::from(above), u16::from(cover));
+                        *below = u8::try_from((a * (255 - cover) + b * cover) / 255).unwrap_or(u8::MAX);
+                    }
+                }
+            }
+        }
+        start += width_of("x", font);
+    }
+}
+
+/// Writes the sheet as PNG into `place` and gives that its name. Returns the bytes written.
+pub(crate) fn save(sheet: &RgbImage, place: Place) -> Result<usize, Failure> {
+    let Place { path, mut file } = place;
+    let failed = |error: &dyn std::fmt::Display| Failure::usage(path.display(), error);
+    let mut bytes = Vec::new();
+    PngEncoder::new_with_quality(&mut bytes, CompressionType::Best, FilterType::Adaptive)
+        .write_image(sheet, sheet.width(), sheet.height(), ExtendedColorType::Rgb8)
+        .map_err(|error| failed(&error))?;
+    file.write_all(&bytes).map_err(|error| failed(&error))?;
+    file.persist(&path).map_err(|error| failed(&error.error))?;
+    Ok(bytes.len())
+}
+
+/// A file to be, beside the name that it gets once it is whole.
+pub(crate) struct Place {
+    path: PathBuf,
+    file: NamedTempFile,
+}
+
+impl Place {
+    /// Found before anything is computed: a path that cannot be written to is not worth the wait.
+    pub(crate) fn find(path: &Path) -> Result<Self, Failure> {
+        if path.is_dir() {
+            return Err(Failure::usage(path.display(), "is a directory, expected a file"));
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let file = temporary().tempfile_in(folder.unwrap_or(Path::new("."))).map_err(|error| {
+            Failure::usage(path.display(), format!("its folder cannot be written to: {}", error.kind()))
+        })?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+}
+
+/// Temporary files are private; what gets a name of the user's is as other files are there.
+fn temporary() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".crowd-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn captions() -> Captions {
+        Captions { title: "title".into(), note: "note".into(), pictures: vec!["caption".into(); 6] }
+    }
+
+    #[test]
+    fn pictures_lie_in_order_and_captions_beside_them() {
+        let (width, height) = (200, 50);
+        let shade = |x: u32, y: u32| u8::try_from(100 + y / height * COLUMNS + x / width).unwrap();
+        let pictures = RgbImage::from_fn(COLUMNS * width, ROWS * height, |x, y| Rgb([shade(x, y); 3]));
+        let sheet = lay_out(&pictures, &captions());
+        for index in 0..6 {
+            let (column, row) = (index % COLUMNS, index / COLUMNS);
+            let (x, y) = (MARGIN + column * (width + GAP), MARGIN + HEAD + row * (height + CAPTION + GAP));
+            let mut inside = (0..height).flat_map(|down| (0..width).map(move |along| (x + along, y + down)));
+            assert!(inside.all(|(x, y)| sheet.get_pixel(x, y).0 == [100 + u8::try_from(index).unwrap(); 3]));
+            assert_eq!(*sheet.get_pixel(x - 1, y - 1), PAPER);
+        }
+    }
+
+    #[test]
+    fn a_sheet_appears_under_its_name_when_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sheet.png");
+        let place = Place::find(&path).unwrap();
+        assert!(!path.exists());
+        let sheet = lay_out(&RgbImage::new(30, 20), &captions());
+        save(&sheet, place).unwrap();
+        assert_eq!(image::open(&path).unwrap().into_rgb8(), sheet);
+    }
+
+    #[test]
+    fn places_that_cannot_be_are_usage_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [folder.path().to_owned(), folder.path().join("none/sheet.png")] {
+            assert!(matches!(Place::find(&path), Err(Failure::Usage(_))));
+        }
+    }
+}
