@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use foveal::{Constraints, Engine, Kernel, PortRole, wgpu};
 use foveal_kernels::Problem;
+use foveal_kernels::attention::Attention;
 use foveal_kernels::linear_attention::{Gate, LinearAttention, Rule};
 
 use crate::{Figure, dense};
@@ -19,12 +20,12 @@ pub(crate) async fn measure(engine: &Engine, bars: bool) -> Result<Vec<Figure>> 
     let mut figure = |what: String, value: f64, unit: &'static str, bar: Option<f64>| {
         figures.push(Figure { what, value, unit, bar: bar.filter(|_| bars), more: false });
     };
-    let chunked = LinearAttention::new([1, 8, 4096, 64], 8, 64).rule(Rule::Delta).gate(Gate::Scalar);
+    let chunked = chunked_of(4096);
     for (name, spec, variant) in [
         ("attention, one pass", &dense(512, 64) as &dyn Problem, None),
         ("chunked delta rule, five passes", &chunked, Some("chunked")),
     ] {
-        let kernel = prepare(engine, spec, variant).await?;
+        let kernel = prepare(engine, spec, variant, None).await?;
         let [recorded, finished] = recording(engine, &kernel).await?;
         figure(format!("recording a kernel: {name}"), micros(recorded), "us", Some(20.0));
         figure(
@@ -34,16 +35,16 @@ pub(crate) async fn measure(engine: &Engine, bars: bool) -> Result<Vec<Figure>> 
             None,
         );
     }
-    for (name, spec, variant) in [
-        ("dense T=4096", &dense(4096, 64) as &dyn Problem, None),
-        ("causal T=4096", &dense(4096, 64).causal(), None),
-        (
-            "chunked delta rule",
-            &LinearAttention::new([1, 8, 16_384, 64], 8, 64).rule(Rule::Delta).gate(Gate::Scalar),
-            Some("chunked"),
-        ),
+    let many = || Attention::new([1, 64, 1024, 64], [1, 64, 1024, 64]);
+    for (name, spec, variant, workgroup) in [
+        ("64 heads, T=1024", &many() as &dyn Problem, None, None),
+        ("64 heads, T=1024, causal", &many().causal(), None, None),
+        ("8 heads, T=4096", &dense(4096, 64), None, None),
+        ("8 heads, T=4096, keys split", &dense(4096, 64), None, Some(BUDGET / 8)),
+        ("8 heads, T=4096, causal", &dense(4096, 64).causal(), None, None),
+        ("delta rule by chunks, 8 heads, T=8192", &chunked_of(8192), Some("chunked"), None),
     ] {
-        let kernel = prepare(engine, spec, variant).await?;
+        let kernel = prepare(engine, spec, variant, workgroup).await?;
         let sliced = slices(engine, &kernel).await?;
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         figure(format!("slices of 4 ms: the whole job, {name}"), ms(sliced.whole), "ms", None);
@@ -58,8 +59,18 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-async fn prepare(engine: &Engine, spec: &dyn Problem, variant: Option<&str>) -> Result<Kernel> {
+fn chunked_of(len: usize) -> LinearAttention {
+    LinearAttention::new([1, 8, len, 64], 8, 64).rule(Rule::Delta).gate(Gate::Scalar)
+}
+
+async fn prepare(
+    engine: &Engine,
+    spec: &dyn Problem,
+    variant: Option<&str>,
+    workgroup_time: Option<Duration>,
+) -> Result<Kernel> {
     let constraints = variant.map_or_else(Constraints::default, Constraints::variant);
+    let constraints = Constraints { workgroup_time, ..constraints };
     Ok(engine.prepare_exact(&engine.plan_with(spec, &constraints)?).await?)
 }
 

@@ -1,5 +1,6 @@
 //! Measuring how long the parts of a kernel take.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,37 @@ use crate::pace::{Cursor, Pace};
 use crate::timing::{Sample, credible};
 use crate::{Engine, Error, Slices};
 
-/// Runs that are measured, as long as they take less than this together: the shortest time of each part counts, for what
-/// else the machine does only adds to it.
-const ROUNDS: usize = 3;
-const ENOUGH: Duration = Duration::from_secs(1);
+/// Runs whose parts are cut by what the one before found, unless they take longer than this together.
+const ROUNDS: usize = 2;
+const REPEATS: usize = 3;
+const ENOUGH: Duration = Duration::from_secs(2);
+
+/// What was measured of a part. Its shortest time counts: what else the machine does only adds to it.
+struct Part {
+    range: Range<Cursor>,
+    /// Without what submitting takes.
+    host: Duration,
+    sample: Sample,
+}
+
+impl Part {
+    fn again(&mut self, sample: Sample, overhead: Duration) {
+        self.host = self.host.min(sample.host.saturating_sub(overhead));
+        let device = self.sample.device.into_iter().chain(sample.device).min();
+        self.sample.device = device;
+    }
+}
+
+/// The seconds of each unit: by the device's timestamps, if they can be true.
+fn times(pace: &Pace, parts: &[Part]) -> Vec<Vec<f32>> {
+    let by_device = credible(parts.iter().map(|part| &part.sample)).is_some();
+    let mut times = pace.blank();
+    for part in parts {
+        let device = part.sample.device.filter(|_| by_device);
+        Pace::fill(&mut times, part.range.clone(), device.unwrap_or(part.host).as_secs_f64());
+    }
+    times
+}
 
 /// Submissions without work that are timed to know what submitting takes.
 const EMPTY: usize = 5;
@@ -54,31 +82,39 @@ impl Engine {
             overhead = overhead.min(sample.host);
         }
         let mut pace = Arc::clone(&slices.pace);
-        // An estimate may be far off; what was measured is not.
+        // An estimate may be far off, so that parts are to be corrected while they are measured.
         let mut factor = if pace.measured { 1.0 } else { 8.0 };
-        let (mut by_host, mut by_device) = (pace.blank(), pace.blank());
-        let mut samples: Vec<Sample> = Vec::new();
+        let budget = slices.budget().as_secs_f64();
+        let end = pace.end();
         let started = Instant::now();
         for round in 0..ROUNDS {
-            let (mut at, end) = (Cursor::default(), pace.end());
+            let mut parts: Vec<Part> = Vec::new();
+            let mut at = Cursor::default();
             while at < end {
                 // Not beyond a pass: units of different passes have nothing in common.
-                let next = pace.advance(at, slices.budget().as_secs_f64() / factor).min(at.next_pass());
+                let next = pace.advance(at, budget / factor).min(at.next_pass());
                 let sample = self.sample_range(kernel, groups, &pace, at..next, queries.as_ref()).await?;
-                let took = sample.host.saturating_sub(overhead).as_secs_f64();
-                Pace::fill(&mut by_host, at..next, took);
-                if let Some(device) = sample.device {
-                    Pace::fill(&mut by_device, at..next, device.as_secs_f64());
-                }
+                let host = sample.host.saturating_sub(overhead);
                 if round == 0 && !pace.measured {
                     let expected = pace.seconds(at..next);
-                    factor = if expected > 0.0 { took / expected } else { factor }.clamp(1e-3, 1e3);
+                    factor =
+                        if expected > 0.0 { host.as_secs_f64() / expected } else { factor }.clamp(1e-3, 1e3);
                 }
-                samples.push(sample);
+                parts.push(Part { range: at..next, host, sample });
                 at = next;
             }
-            let times = if credible(&samples).is_some() { by_device.clone() } else { by_host.clone() };
-            pace = Arc::new(pace.measured(times));
+            // The same parts again, if that does not take long.
+            for _ in 1..REPEATS {
+                if round == 0 || started.elapsed() >= ENOUGH {
+                    break;
+                }
+                for part in &mut parts {
+                    let range = part.range.clone();
+                    let sample = self.sample_range(kernel, groups, &pace, range, queries.as_ref()).await?;
+                    part.again(sample, overhead);
+                }
+            }
+            pace = Arc::new(pace.measured(times(&pace, &parts)));
             factor = 1.0;
             if started.elapsed() >= ENOUGH {
                 break;

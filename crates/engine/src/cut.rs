@@ -59,6 +59,11 @@ impl Cut {
         self.counts().iter().fold(1u32, |n, &count| n.saturating_mul(count.max(1)))
     }
 
+    /// How many units there are in a row, which one dispatch can take together with the next ones.
+    pub(crate) fn row(&self) -> u32 {
+        self.counts()[self.axis]
+    }
+
     /// The workgroup with which a unit begins.
     pub(crate) fn origin(&self, unit: u32) -> [u32; 3] {
         let mut origin = self.place(unit);

@@ -29,14 +29,19 @@ impl Cursor {
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
     pub(crate) grids: Arc<Grids>,
-    /// Seconds of each unit of each pass.
+    /// Seconds of each unit of each pass, when enough of them run together to keep the device busy.
     seconds: Vec<Vec<f32>>,
+    /// Units of each pass that run at the same time: as many take as long as one.
+    together: Vec<u32>,
     /// Whether that was measured.
     pub(crate) measured: bool,
 }
 
 /// Units of all passes together, about: each has a uniform of 256 bytes.
 const MOST_UNITS: u32 = 8192;
+
+/// The share of a slice's time that is enough to end it at the end of a row.
+const ENOUGH_OF_A_SLICE: f64 = 0.6;
 
 impl Kernel {
     /// The cut, and how long its parts take as far as that is known.
@@ -50,7 +55,8 @@ impl Kernel {
         let limits = &inner.shared.profile.limits;
         let cut = |_, pass: &crate::kernel::KernelPass| Cut::fine(pass.workgroups, most);
         let grids = Grids::new(&inner.shared.gpu, &inner.passes, limits, cut).await?;
-        let pace = Arc::new(Pace::estimated(&inner.plan, Arc::new(grids)));
+        let at_once = inner.shared.profile.workgroups_at_once();
+        let pace = Arc::new(Pace::estimated(&inner.plan, Arc::new(grids), at_once));
         // Another thread may have been quicker; both are the same.
         Ok(Arc::clone(lock(&inner.pace).get_or_insert(pace)))
     }
@@ -62,7 +68,7 @@ impl Kernel {
 
 impl Pace {
     /// By the plan's estimate, as if all workgroups took equally long.
-    fn estimated(plan: &Plan, grids: Arc<Grids>) -> Self {
+    fn estimated(plan: &Plan, grids: Arc<Grids>, at_once: f64) -> Self {
         let groups = |pass: usize| -> f64 {
             plan.passes.get(pass).map_or(0.0, |pass| pass.workgroups.iter().map(|&n| f64::from(n)).product())
         };
@@ -73,12 +79,17 @@ impl Pace {
             let unit = (each * groups(pass) / f64::from(units.max(1))) as f32;
             vec![unit; units as usize]
         });
-        Self { seconds: seconds.collect(), grids, measured: false }
+        let together = grids.units().enumerate().map(|(pass, units)| {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a hundred at most")]
+            let together = (at_once * f64::from(units) / groups(pass).max(1.0)).ceil() as u32;
+            together.max(1)
+        });
+        Self { seconds: seconds.collect(), together: together.collect(), grids, measured: false }
     }
 
     /// The same kernel, with the time of every unit as it was measured.
     pub(crate) fn measured(&self, seconds: Vec<Vec<f32>>) -> Self {
-        Self { grids: Arc::clone(&self.grids), seconds, measured: true }
+        Self { seconds, measured: true, ..self.clone() }
     }
 
     /// The same kernel, all of it slower by a factor.
@@ -86,12 +97,12 @@ impl Pace {
         #[expect(clippy::cast_possible_truncation, reason = "an estimate")]
         let of = |seconds: &f32| (f64::from(*seconds) * factor) as f32;
         let seconds = self.seconds.iter().map(|pass| pass.iter().map(of).collect()).collect();
-        Self { grids: Arc::clone(&self.grids), seconds, measured: true }
+        Self { seconds, measured: true, ..self.clone() }
     }
 
-    /// Unknown times, to be filled in.
+    /// Times to be filled in.
     pub(crate) fn blank(&self) -> Vec<Vec<f32>> {
-        self.seconds.iter().map(|pass| vec![f32::INFINITY; pass.len()]).collect()
+        self.seconds.iter().map(|pass| vec![0.0; pass.len()]).collect()
     }
 
     pub(crate) fn end(&self) -> Cursor {
@@ -109,38 +120,65 @@ impl Pace {
         units.map(|&seconds| f64::from(seconds)).sum()
     }
 
-    /// Seconds of the longest unit.
+    /// Seconds of the longest part that cannot be cut: units that run together.
     pub(crate) fn longest(&self) -> f64 {
-        self.seconds.iter().flatten().fold(0.0, |longest, &seconds| f64::from(seconds).max(longest))
+        let of_pass = |(units, together): (&Vec<f32>, &u32)| {
+            let unit = units.iter().fold(0.0, |longest, &seconds| f64::from(seconds).max(longest));
+            unit * f64::from(*together).min(units.len() as f64)
+        };
+        self.seconds.iter().zip(&self.together).map(of_pass).fold(0.0, f64::max)
     }
 
     pub(crate) fn total(&self) -> Duration {
         duration(self.seconds(Cursor::default()..self.end()))
     }
 
-    /// How far one gets from `start` in so many seconds: a unit at least.
+    /// How far one gets from `start` in so many seconds: as far as workgroups run together, at least.
     pub(crate) fn advance(&self, start: Cursor, seconds: f64) -> Cursor {
         let mut at = start;
         let mut left = seconds;
+        let least = self.together.get(start.pass).map_or(0, |units| start.unit.saturating_add(*units));
         while let Some(units) = self.seconds.get(at.pass) {
             let Some(&unit) = units.get(at.unit as usize) else {
-                at = Cursor { pass: at.pass + 1, unit: 0 };
+                at = at.next_pass();
                 continue;
             };
             left -= f64::from(unit);
-            if left < 0.0 && at != start {
+            if left < 0.0 && (at.pass > start.pass || at.unit >= least) {
                 break;
             }
             at.unit += 1;
         }
+        if at.pass == start.pass {
+            at.unit = self.rounded(start, at.unit, seconds);
+        }
         // The end of a pass is the beginning of the next.
         if self.seconds.get(at.pass).is_some_and(|units| at.unit as usize >= units.len()) {
-            at = Cursor { pass: at.pass + 1, unit: 0 };
+            at = at.next_pass();
         }
         at
     }
 
-    /// Fills in what a range took, evenly, where less was not measured before.
+    /// A range's end, a little earlier where that leaves nothing idle: dispatches wait for each other, and what is no whole row
+    /// of units takes one more; workgroups that run alone leave the others' places empty.
+    fn rounded(&self, start: Cursor, end: u32, seconds: f64) -> u32 {
+        let (Some(units), Some(&together)) = (self.seconds.get(start.pass), self.together.get(start.pass))
+        else {
+            return end;
+        };
+        if end as usize >= units.len() {
+            return end;
+        }
+        let row_end = end - end % self.grids.cut(start.pass).row().max(1);
+        let to_row_end = start..Cursor { unit: row_end, ..start };
+        if row_end > start.unit && self.seconds(to_row_end) >= ENOUGH_OF_A_SLICE * seconds {
+            return row_end;
+        }
+        let taken = end - start.unit;
+        if taken > together { end - taken % together } else { end }
+    }
+
+    /// Fills in what a range took, evenly.
     pub(crate) fn fill(into: &mut [Vec<f32>], range: Range<Cursor>, seconds: f64) {
         let mut places: Vec<&mut f32> = Vec::new();
         for (pass, units) in into.iter_mut().enumerate() {
@@ -158,7 +196,7 @@ impl Pace {
         )]
         let each = (seconds / places.len().max(1) as f64) as f32;
         for place in places {
-            *place = place.min(each);
+            *place = each;
         }
     }
 }

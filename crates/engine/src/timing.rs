@@ -304,8 +304,8 @@ fn runs_within(duration: Duration, run: Duration) -> usize {
 
 /// The device's times, if they can be true: each present, none longer than the host waited, and for runs that take long
 /// enough most of what the host waited.
-pub(crate) fn credible(samples: &[Sample]) -> Option<Vec<Duration>> {
-    let mut times = Vec::with_capacity(samples.len());
+pub(crate) fn credible<'s>(samples: impl IntoIterator<Item = &'s Sample>) -> Option<Vec<Duration>> {
+    let mut times = Vec::new();
     let mut shares = Vec::new();
     for sample in samples {
         let device = sample.device.filter(|&device| !device.is_zero() && device <= sample.host)?;

@@ -146,6 +146,16 @@ impl AdapterProfile {
         ))
     }
 
+    /// About how many workgroups run at the same time: as many take hardly longer than one.
+    #[must_use]
+    pub fn workgroups_at_once(&self) -> f64 {
+        match self.kind {
+            AdapterKind::Cpu => 2.0,
+            AdapterKind::Discrete => 128.0,
+            AdapterKind::Integrated | AdapterKind::Virtual | AdapterKind::Other => 24.0,
+        }
+    }
+
     /// A key that changes when results or timings might: adapter, driver and API.
     #[must_use]
     pub fn key(&self) -> String {

@@ -19,21 +19,13 @@ pub(crate) fn tile(name: &str, value: usize) -> (String, String) {
 
 /// The share of an adapter that so many workgroups occupy: two threads of a CPU, or many workgroups of a GPU.
 pub(crate) fn occupancy(groups: f64, adapter: &AdapterProfile) -> f64 {
-    let wanted = at_once(adapter);
+    let wanted = adapter.workgroups_at_once();
     (groups / wanted).clamp(1.0 / wanted, 1.0)
 }
 
 /// How many of so many workgroups run at the same time.
 pub(crate) fn parallel(groups: f64, adapter: &AdapterProfile) -> f64 {
-    groups.clamp(1.0, at_once(adapter))
-}
-
-fn at_once(adapter: &AdapterProfile) -> f64 {
-    match adapter.kind {
-        AdapterKind::Cpu => 2.0,
-        AdapterKind::Discrete => 128.0,
-        _ => 24.0,
-    }
+    groups.clamp(1.0, adapter.workgroups_at_once())
 }
 
 /// Time of a cost: on a CPU everything shares the same ports, on a GPU the slowest pipe hides the others.
