@@ -26,7 +26,7 @@ struct Part {
 }
 
 impl Part {
-    fn again(&mut self, sample: Sample, overhead: Duration) {
+    fn again(&mut self, sample: &Sample, overhead: Duration) {
         self.host = self.host.min(sample.host.saturating_sub(overhead));
         let device = self.sample.device.into_iter().chain(sample.device).min();
         self.sample.device = device;
@@ -111,7 +111,7 @@ impl Engine {
                 for part in &mut parts {
                     let range = part.range.clone();
                     let sample = self.sample_range(kernel, groups, &pace, range, queries.as_ref()).await?;
-                    part.again(sample, overhead);
+                    part.again(&sample, overhead);
                 }
             }
             pace = Arc::new(pace.measured(times(&pace, &parts)));
