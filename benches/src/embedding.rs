@@ -125,10 +125,13 @@ struct Sliced {
     ratio: f64,
 }
 
+/// What records something, and says whether there is more to come.
+type Record<'r> = dyn FnMut(&mut wgpu::CommandEncoder) -> Result<bool, foveal::Error> + 'r;
+
 async fn slices(engine: &Engine, kernel: &Kernel) -> Result<Sliced> {
     let tensors = tensors(engine, kernel).await?;
     let bound = bound(&tensors);
-    let run = |mut record: Box<dyn FnMut(&mut wgpu::CommandEncoder) -> Result<bool, foveal::Error> + '_>| {
+    let run = |record: &mut Record<'_>| {
         let mut encoder = encoder(engine);
         let started = Instant::now();
         let more = record(&mut encoder)?;
@@ -141,11 +144,11 @@ async fn slices(engine: &Engine, kernel: &Kernel) -> Result<Sliced> {
     let mut job = slices.start().await?;
     let (mut each, mut ratios, mut wholes) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..TURNS {
-        let (whole, _) = run(Box::new(|encoder| kernel.encode(encoder, &bound).map(|()| false)))?;
+        let (whole, _) = run(&mut |encoder| kernel.encode(encoder, &bound).map(|()| false))?;
         let mut all = Duration::ZERO;
         job.restart();
         loop {
-            let (took, more) = run(Box::new(|encoder| Ok(!job.encode(encoder, &bound)?.finished)))?;
+            let (took, more) = run(&mut |encoder| Ok(!job.encode(encoder, &bound)?.finished))?;
             // As a host tells that measures its frames.
             job.took(took);
             all += took;
