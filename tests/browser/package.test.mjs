@@ -273,6 +273,31 @@ describe("the package", { skip, concurrency: 1 }, () => {
     assert.ok(error < 1e-5, `${error}`);
   });
 
+  test("lengths and lists of blocks may lie on the GPU", async () => {
+    const { differences, refused } = await inPage(async ({ foveal, engine, caught, largest }) => {
+      const values = (count) => Float32Array.from({ length: count }, (_, i) => Math.sin(i * 12.9898) * 2);
+      const [shape, lists] = [[2, 2, 130, 16], [1, 1, 3]];
+      const tensor = () => ({ data: values(2 * 2 * 130 * 16), shape });
+      const problem = {
+        q: tensor(), k: tensor(), v: tensor(),
+        keys: { data: Int32Array.of(130, 70), shape: [2] }, kv_len: "keys",
+        counts: { data: Int32Array.of(2, 1, 3), shape: lists },
+        indices: { data: Int32Array.of(0, 2, 9, 1, 9, 9, 2, 0, 1), shape: [...lists, 3] },
+        block_mask: { q_block: 64, kv_block: 64, counts: "counts", indices: "indices" },
+      };
+      const expected = await foveal.reference("attention", problem);
+      const resident = { keys: await engine.tensor(problem.keys), indices: await engine.tensor(problem.indices) };
+      const results = [await engine.attention(problem), await engine.attention({ ...problem, ...resident })];
+      const wrong = { ...problem, keys: { data: Int32Array.of(130, 131), shape: [2] } };
+      return {
+        differences: results.map(({ o }) => largest(o, expected.o)),
+        refused: await caught(() => engine.attention(wrong)),
+      };
+    });
+    for (const difference of differences) assert.ok(difference < 1e-4, `${difference}`);
+    assert.match(refused.message, /keys.*131, expected 0 to 130/);
+  });
+
   test("a trap ends all calls", async () => {
     const apart = await browser.page();
     const [pending, later] = await inPage(

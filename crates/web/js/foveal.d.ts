@@ -85,7 +85,19 @@ export interface AttentionOptions {
   qk_norm?: "l2";
   /** The name of a tensor `[H]` of logits that enter the denominator only. */
   sink_logits?: string;
-  block_mask?: BlockMask;
+  block_mask?: BlockMask | ListedBlocks;
+  /** The names of `i32` tensors `[B]` that say how many of the queries, and of the keys, each batch entry has; read on the GPU. */
+  q_len?: string;
+  kv_len?: string;
+}
+
+/** Visible blocks whose lists are tensors on the GPU, `i32`: counts `[B or 1, H or 1, query blocks]`, indices `[.., most]`. */
+export interface ListedBlocks {
+  /** Multiples of 64. */
+  q_block: number;
+  kv_block: number;
+  counts: string;
+  indices: string;
 }
 
 /** Lists of visible blocks, as compressed rows over (batch or 1, head or 1, query block): sizes, and the names of tensors. */
@@ -130,7 +142,7 @@ export interface CallOptions {
 }
 
 /** Tensors of a call by name: `q`, `k`, `v`, and whatever options and expressions name. One that nothing reads is an error. */
-export type Tensors<T> = { q: T; k: T; v: T } & { [name: string]: T | string | number | boolean | BlockMask | undefined };
+export type Tensors<T> = { q: T; k: T; v: T } & { [name: string]: T | string | number | boolean | BlockMask | ListedBlocks | undefined };
 
 /** The same of linear attention, which may make its keys of the gates. */
 export type LinearTensors<T> = { q: T; k?: T; v: T } & { [name: string]: T | string | number | boolean | undefined };

@@ -12,6 +12,8 @@ export async function attend(): Promise<Float32Array> {
   const next = await engine.linear({ q: o, k: o, v: o, rule: "delta", gate: "scalar", g: input(), beta: input() });
   const decays = await engine.linear({ q, v: q, gate: "vector", key: "decay", g: input() }, { resident: true });
   decays.o.free();
+  const lists = { q_block: 64, kv_block: 64, counts: "n", indices: "at" };
+  await engine.attention({ q, k: input(), v: input(), kv_len: "keys", keys: input(), block_mask: lists, n: input(), at: input() });
   const summary = await engine.check({ operator: "linear", onCase: ({ name, status }) => console.log(name, status) });
   console.log(summary.failed, (await engine.planShape("attention", "1x8x512x64")).explanation);
   const { data } = next.o;
