@@ -264,7 +264,8 @@ fn plans_need_no_adapter() {
         // All that another implementation of WebGPU needs.
         let pass = &document["passes"][0];
         let text = pass["wgsl"].as_u64().and_then(|index| document["wgsl"][index as usize]["text"].as_str());
-        let bindings = pass["bindings"].as_array().unwrap().iter().chain(pass["uniforms"].as_array().unwrap());
+        let bindings =
+            pass["bindings"].as_array().unwrap().iter().chain(pass["uniforms"].as_array().unwrap());
         let mut declared = 0;
         for binding in bindings {
             let at = format!("@group({}) @binding({})", binding["at"][0], binding["at"][1]);
@@ -273,7 +274,11 @@ fn plans_need_no_adapter() {
         }
         assert_eq!(text.map(|text| text.matches("@binding(").count()), Some(declared), "{pass}");
         let lengths = pass["uniforms"][0]["words"].as_array().unwrap();
-        assert_eq!((&lengths[0], &lengths[1]), (&1024.into(), &1024.into()), "q_len and kv_len come first: {pass}");
+        assert_eq!(
+            (&lengths[0], &lengths[1]),
+            (&1024.into(), &1024.into()),
+            "q_len and kv_len come first: {pass}"
+        );
     }
     let text = foveal(&["plan", "attention", "--shape", "1x8x1024x64"]);
     assert!(text.out.contains("variant tiled") && text.out.contains("planned"), "{text:?}");
