@@ -19,7 +19,8 @@
 //! # }
 //! ```
 //!
-//! To be part of a frame, use [`Kernel::encode`] with buffers of your own instead of [`Engine::run`].
+//! To be part of a frame, use [`Kernel::encode`] with buffers of your own instead of [`Engine::run`]; to be part of many,
+//! [`Kernel::slices`].
 //!
 //! Functions that are `async` do their waiting on the thread that polls them on native backends, so that any executor
 //! will do; in a browser the event loop waits.

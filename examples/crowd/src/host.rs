@@ -27,10 +27,10 @@ impl Host {
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("crowd"),
-            // Foveal uses these where they are; the host needs neither, and no limit beyond WebGPU's. Foveal cuts large
+            // What makes Foveal fast where it is there; the host needs none of it. Foveal cuts large
             // problems for the limits that it finds.
-            required_features: adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16),
-            required_limits: adapter.limits(),
+            required_features: foveal::Engine::desired_features(&adapter),
+            required_limits: foveal::Engine::desired_limits(&adapter),
             ..wgpu::DeviceDescriptor::default()
         };
         let opened = adapter.request_device(&descriptor).await;

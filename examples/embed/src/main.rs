@@ -29,12 +29,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// The host's own device. What Foveal uses where it is there: `SUBGROUP`, `SHADER_F16` and the adapter's limits.
+/// The host's own device, which asks for what makes Foveal fast where it is there; none of it is needed.
 async fn open() -> Result<(wgpu::Device, wgpu::Queue), Box<dyn Error>> {
     let adapter = host::adapter().await?;
     let descriptor = wgpu::DeviceDescriptor {
-        required_features: adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16),
-        required_limits: adapter.limits(),
+        required_features: Engine::desired_features(&adapter),
+        required_limits: Engine::desired_limits(&adapter),
         ..wgpu::DeviceDescriptor::default()
     };
     let (device, queue) = adapter.request_device(&descriptor).await?;

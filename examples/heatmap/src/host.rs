@@ -27,9 +27,9 @@ impl Host {
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("heatmap"),
-            // Foveal uses these where they are; vello needs neither. Limits: all that the adapter has, since vello's
+            // What makes Foveal fast where it is there; vello needs none of it. Limits: all that the adapter has, since vello's
             // stages bind more buffers than WebGPU promises.
-            required_features: adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16),
+            required_features: foveal::Engine::desired_features(&adapter),
             required_limits: adapter.limits(),
             ..wgpu::DeviceDescriptor::default()
         };

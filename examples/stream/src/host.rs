@@ -27,9 +27,9 @@ impl Host {
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("stream"),
-            // Foveal uses these where they are; the host's own passes are within WebGPU's default limits.
-            required_features: adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16),
-            required_limits: adapter.limits(),
+            // What makes Foveal fast where it is there; the host's own passes are within WebGPU's default limits.
+            required_features: foveal::Engine::desired_features(&adapter),
+            required_limits: foveal::Engine::desired_limits(&adapter),
             ..wgpu::DeviceDescriptor::default()
         };
         let opened = adapter.request_device(&descriptor).await;

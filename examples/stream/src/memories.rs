@@ -36,12 +36,11 @@ const ROWS_END: u64 = BETA + 256;
 
 /// Linear attention with the gated delta rule (Yang et al. 2024) over `tokens` tokens.
 pub(crate) fn linear(tokens: usize) -> LinearAttention {
-    let mut problem = LinearAttention::new([1, HEADS, tokens, WIDTH], HEADS, WIDTH)
+    LinearAttention::new([1, HEADS, tokens, WIDTH], HEADS, WIDTH)
         .rule(Rule::Delta)
         .gate(Gate::Scalar)
-        .layout(Layout::Bthd);
-    problem.scale = Some(1.0);
-    problem
+        .layout(Layout::Bthd)
+        .scale(1.0)
 }
 
 /// Attention of one query to the `keys` first slots of a ring, as many as the tensor `keys` says.

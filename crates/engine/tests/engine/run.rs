@@ -4,6 +4,7 @@ use crate::common::{Scale, engine, engine_with, options};
 use foveal::wgpu::{self, BufferUsages};
 use foveal::{Binding, Clock, Dtype, ErrorKind, HostTensor, SelfCheckReport, Timing};
 use pollster::block_on;
+use std::time::Duration;
 
 fn buffer(engine: &foveal::Engine, size: u64, usage: BufferUsages) -> wgpu::Buffer {
     engine.device().create_buffer(&wgpu::BufferDescriptor {
@@ -101,6 +102,26 @@ fn slices_of_the_callers_buffers_are_bound_by_name() {
     let tail = block_on(engine.read_back(y.slice(2048..), &[100], Dtype::F32)).unwrap();
     assert_eq!(tail, scale.output());
     kernel.forget_buffers();
+}
+
+#[test]
+fn kernels_that_do_not_ask_where_they_are_are_cut_between_passes_only() {
+    let Some(engine) = engine() else { return };
+    let scale = Scale::new(10_000, &["two_pass"]);
+    let kernel = block_on(engine.prepare(&engine.plan(&scale).unwrap())).unwrap();
+    let slices = block_on(kernel.slices(Duration::from_nanos(1))).unwrap();
+    assert_eq!(slices.count(), 2, "{slices:?}");
+    let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+    let (x, y) = (buffer(&engine, 40_000, usage), buffer(&engine, 40_000, usage));
+    engine.queue().write_buffer(&x, 0, &scale.input().to_bytes(Dtype::F32));
+    let mut job = block_on(slices.start()).unwrap();
+    for finished in [false, true, true] {
+        submit(&engine, |encoder| {
+            let progress = job.encode(encoder, &[("x", &x), ("y", &y)]).unwrap();
+            assert_eq!(progress.finished, finished, "{progress:?}");
+        });
+    }
+    assert_eq!(block_on(engine.read_back(&y, &[10_000], Dtype::F32)).unwrap(), scale.output());
 }
 
 #[test]
