@@ -216,6 +216,9 @@ impl Engine {
     pub fn plan_with(&self, problem: &dyn Problem, constraints: &Constraints) -> Result<Plan, Error> {
         let mut constraints = constraints.clone();
         constraints.refused.extend(self.refused(problem.operator()));
+        // No cut between workgroups would help where one of them takes too long.
+        let longest = self.shared.options.longest_submission;
+        constraints.workgroup_time = constraints.workgroup_time.or((!longest.is_zero()).then_some(longest));
         Ok(problem.plan(&self.profile, &constraints)?)
     }
 

@@ -169,7 +169,7 @@ pub struct Constraints {
     pub refused: BTreeSet<String>,
     /// What a single workgroup should take at most, by the estimate: attention then splits the keys of a tile among several
     /// workgroups, whose results are merged exactly. It costs memory for their results, and is no promise where nothing can
-    /// be split.
+    /// be split or there is no room for more. An engine asks for its `Options::longest_submission` unless told otherwise.
     pub workgroup_time: Option<Duration>,
 }
 

@@ -214,10 +214,10 @@ fn times_are_plausible_whatever_the_clock() {
     let all = started.elapsed();
     println!("{:?} by {:?}; {all:?} in all", timings.median(), timings.clock);
     assert_eq!(timings.samples.len(), 9);
-    assert!(timings.median() > std::time::Duration::from_micros(1));
+    assert!(timings.median() > Duration::from_micros(1));
     let runs =
         if let Clock::Host { runs_per_submission } = timings.clock { runs_per_submission as u32 } else { 1 };
-    assert!(timings.samples.iter().sum::<std::time::Duration>() * runs < all);
+    assert!(timings.samples.iter().sum::<Duration>() * runs < all);
 }
 
 #[test]

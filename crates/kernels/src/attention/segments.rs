@@ -105,9 +105,16 @@ impl Maker<'_> {
         if wanted <= 1.0 {
             return Ok(None);
         }
+        // As many as there is room for the results of, in the problem that tiles are chosen for.
+        let bytes_of_each = 4 * (sized.batch * sized.q_heads * sized.q_len * sized.padded_dims().1) as u64;
+        let room = self.limits.max_storage_buffer_binding_size.min(4 * u64::from(u32::MAX));
+        let room = usize::try_from(room / bytes_of_each.max(1)).unwrap_or(usize::MAX);
+        if room < 2 {
+            return Ok(None);
+        }
         let blocks = self.lists.as_ref().map_or(spec.kv_len.div_ceil(taken.kv_block), Lists::longest);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and bounded")]
-        let wanted = wanted.min(MOST_SEGMENTS as f64) as usize;
+        let wanted = (wanted.min(MOST_SEGMENTS as f64) as usize).min(room);
         // One that stands in for a large problem has segments too.
         let blocks_of_each = blocks.div_ceil(wanted).max(1);
         let count = blocks.div_ceil(blocks_of_each).max(1);
@@ -126,13 +133,6 @@ impl Maker<'_> {
             lse: at + 1,
         };
         let bytes = segments.parts("o").size_bytes;
-        let allowed = self.limits.max_storage_buffer_binding_size.min(4 * u64::from(u32::MAX));
-        if bytes > allowed {
-            let message = format!(
-                "{count} segments of keys need {bytes} bytes for their results, {allowed} are allowed: give workgroups more time"
-            );
-            return Err(Error::limit("max_storage_buffer_binding_size", message));
-        }
         for (name, bytes) in
             [("foveal.attention.parts", bytes), ("foveal.attention.part_lse", segments.lse("lse").size_bytes)]
         {
