@@ -102,7 +102,7 @@ type Storage = Vec<(&'static str, Vec<u8>)>;
 
 /// Kernels of one pass and of many.
 fn kernels(engine: &Engine) -> Result<Vec<(Kernel, Storage)>> {
-    let attention: Box<dyn Problem> = Box::new(Attention::new([1, 2, 100, 32], [1, 2, 100, 32]).causal());
+    let attention: Box<dyn Problem> = Box::new(Attention::new([1, 4, 300, 32], [1, 4, 300, 32]).causal());
     let options = serde_json::from_str(r#"{"rule":"delta","gate":"scalar"}"#)?;
     let linear = operator("linear")?.problem_of_shape("1x2x200x32", &options)?;
     let mut kernels = Vec::new();
