@@ -53,7 +53,10 @@ fn small_errors_are_caught() -> Result<()> {
 
 #[test]
 fn the_last_key_counts() -> Result<()> {
-    let Some(reason) = refusal("let keys = keys_seen(row.query);", "let keys = keys_seen(row.query) - 1u;")?
+    let Some(reason) = refusal(
+        "let keys = keys_seen(row.batch, row.query);",
+        "let keys = keys_seen(row.batch, row.query) - 1u;",
+    )?
     else {
         return Ok(());
     };
