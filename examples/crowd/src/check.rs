@@ -1,9 +1,9 @@
 //! Whether a step was right: what the device left is read back once and held against definitions.
 
 use foveal::{Comparison, Dtype, Engine, HostTensor, Problem, Rows, TensorData, compare, wgpu};
+use foveal_examples_common::Failure;
 
 use crate::crowd::{AGENT, Crowd, KEY, Sight, VALUE, problem};
-use crate::failure::Failure;
 use crate::world::{BLOCK, HEADS};
 
 /// Rows whose attention is computed again in f64.

@@ -2,8 +2,8 @@
 
 use foveal::kernels::attention::{Attention, ListedBlocks};
 use foveal::{Binding, Engine, Kernel, wgpu};
+use foveal_examples_common::Failure;
 
-use crate::failure::Failure;
 use crate::passes::{Pass, module};
 use crate::world::{BLOCK, HEADS, World};
 

@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use foveal::{Dtype, Engine, wgpu};
+use foveal_examples_common::{Failure, Host};
 
 use crate::crowd::{Crowd, Sight};
-use crate::failure::Failure;
-use crate::host::Host;
 use crate::times::{Times, measure};
 use crate::view::{COLUMNS, ROWS, View};
 use crate::world::{HEADS, World};

@@ -6,9 +6,7 @@
 
 mod check;
 mod crowd;
-mod failure;
 mod game;
-mod host;
 mod passes;
 mod report;
 mod sheet;
@@ -23,12 +21,11 @@ use std::time::Duration;
 
 use clap::Parser;
 use foveal::Engine;
+use foveal_examples_common::{Failure, Host, Place};
 
 use crate::crowd::{Crowd, Sight};
-use crate::failure::Failure;
-use crate::host::Host;
 use crate::report::Report;
-use crate::sheet::{Captions, Place};
+use crate::sheet::Captions;
 use crate::view::View;
 use crate::world::World;
 
@@ -85,7 +82,7 @@ fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let place = Place::find(&arguments.output)?;
-    let host = Host::open().await?;
+    let host = Host::open("crowd", Engine::desired_limits).await?;
     // Clones of a device are the same device.
     let engine = Engine::from_device(host.device.clone(), host.queue.clone())?;
     let world = World::new(arguments.agents, MOST, arguments.size);
@@ -117,7 +114,7 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
         pictures: game::shown(frames).iter().map(|frame| format!("frame {frame}")).collect(),
     };
     let sheet = sheet::make(&host, &engine, &view.sheet, &captions).await?;
-    let bytes = sheet::save(&sheet, place)?;
+    let bytes = place.write(&sheet, sheet.width(), sheet.height())?;
     report.written(&arguments.output, &sheet, bytes);
     report.end();
     Ok(())

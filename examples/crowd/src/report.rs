@@ -6,13 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use foveal::{SelfCheckReport, wgpu};
+use foveal_examples_common::Host;
 use image::RgbImage;
 use serde_json::{Map, Value, json};
 
 use crate::check::Checked;
 use crate::crowd::Crowd;
 use crate::game::{Dense, Parts, Sliced};
-use crate::host::Host;
 use crate::times::{Times, milliseconds};
 
 /// Collects figures, and prints lines unless JSON is asked for.

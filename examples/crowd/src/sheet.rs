@@ -1,16 +1,10 @@
 //! The contact sheet: pictures read back once, with captions, as PNG.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-
 use foveal::{Dtype, Engine, TensorData, wgpu};
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{ExtendedColorType, ImageEncoder, Rgb, RgbImage, imageops};
+use foveal_examples_common::{Failure, Host};
+use image::{Rgb, RgbImage, imageops};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, RasterizedChar, get_raster, get_raster_width};
-use tempfile::NamedTempFile;
 
-use crate::failure::Failure;
-use crate::host::Host;
 use crate::view::{COLUMNS, ROWS};
 
 /// Bytes of a pixel on the device.
@@ -128,48 +122,6 @@ fn write(image: &mut RgbImage, [x, y]: [u32; 2], text: &str, font: Font, ink: Rg
     }
 }
 
-/// Writes the sheet as PNG into `place` and gives that its name. Returns the bytes written.
-pub(crate) fn save(sheet: &RgbImage, place: Place) -> Result<usize, Failure> {
-    let Place { path, mut file } = place;
-    let failed = |error: &dyn std::fmt::Display| Failure::usage(path.display(), error);
-    let mut bytes = Vec::new();
-    PngEncoder::new_with_quality(&mut bytes, CompressionType::Best, FilterType::Adaptive)
-        .write_image(sheet, sheet.width(), sheet.height(), ExtendedColorType::Rgb8)
-        .map_err(|error| failed(&error))?;
-    file.write_all(&bytes).map_err(|error| failed(&error))?;
-    file.persist(&path).map_err(|error| failed(&error.error))?;
-    Ok(bytes.len())
-}
-
-/// A file to be, beside the name that it gets once it is whole.
-pub(crate) struct Place {
-    path: PathBuf,
-    file: NamedTempFile,
-}
-
-impl Place {
-    /// Found before anything is computed: a path that cannot be written to is not worth the wait.
-    pub(crate) fn find(path: &Path) -> Result<Self, Failure> {
-        if path.is_dir() {
-            return Err(Failure::usage(path.display(), "is a directory, expected a file"));
-        }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let file = temporary().tempfile_in(folder.unwrap_or(Path::new("."))).map_err(|error| {
-            Failure::usage(path.display(), format!("its folder cannot be written to: {}", error.kind()))
-        })?;
-        Ok(Self { path: path.to_owned(), file })
-    }
-}
-
-/// Temporary files are private; what gets a name of the user's is as other files are there.
-fn temporary() -> tempfile::Builder<'static, 'static> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".crowd-");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,25 +142,6 @@ mod tests {
             let mut inside = (0..height).flat_map(|down| (0..width).map(move |along| (x + along, y + down)));
             assert!(inside.all(|(x, y)| sheet.get_pixel(x, y).0 == [100 + u8::try_from(index).unwrap(); 3]));
             assert_eq!(*sheet.get_pixel(x - 1, y - 1), PAPER);
-        }
-    }
-
-    #[test]
-    fn a_sheet_appears_under_its_name_when_it_is_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sheet.png");
-        let place = Place::find(&path).unwrap();
-        assert!(!path.exists());
-        let sheet = lay_out(&RgbImage::new(30, 20), &captions());
-        save(&sheet, place).unwrap();
-        assert_eq!(image::open(&path).unwrap().into_rgb8(), sheet);
-    }
-
-    #[test]
-    fn places_that_cannot_be_are_usage_errors() {
-        let folder = tempfile::tempdir().unwrap();
-        for path in [folder.path().to_owned(), folder.path().join("none/sheet.png")] {
-            assert!(matches!(Place::find(&path), Err(Failure::Usage(_))));
         }
     }
 }

@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use foveal::wgpu;
-
-use crate::failure::Failure;
-use crate::host::Host;
+use foveal_examples_common::{Failure, Host};
 
 /// Durations of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

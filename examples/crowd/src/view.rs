@@ -1,9 +1,9 @@
 //! The host's own rendering: agents as light, straight from the simulation's buffer, and pictures of it for the sheet.
 
 use foveal::wgpu;
+use foveal_examples_common::Failure;
 
 use crate::crowd::Buffers;
-use crate::failure::Failure;
 use crate::passes::module;
 use crate::world::{ASPECT, World};
 

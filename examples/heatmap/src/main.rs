@@ -4,8 +4,6 @@
 //! host's turns them into colours, and vello draws the texture of colours in a scene of text and curves. The heat maps
 //! never leave the device; only the picture does, and the few rows of weights that are checked and that the curves need.
 
-mod failure;
-mod host;
 mod layout;
 mod picture;
 mod ramp;
@@ -24,11 +22,10 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use foveal::{Engine, SelfCheckReport, wgpu};
+use foveal_examples_common::{Failure, Host, Place};
 
-use crate::failure::Failure;
-use crate::host::Host;
 use crate::layout::Layout;
-use crate::picture::{Painter, Place};
+use crate::picture::Painter;
 use crate::sample::Sample;
 use crate::scene::Content;
 use crate::text::Fonts;
@@ -65,7 +62,7 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let place = Place::find(&arguments.output)?;
     let sample = Sample::load()?;
 
-    let host = Host::open().await?;
+    let host = Host::open("heatmap", wgpu::Adapter::limits).await?;
     let wgpu::AdapterInfo { name, backend, driver, driver_info, .. } = &host.info;
     let driver = [backend.to_str(), driver.trim(), driver_info].into_iter().filter(|part| !part.is_empty());
     say(format_args!("adapter     {name} ({})", driver.collect::<Vec<_>>().join(", ")));

@@ -1,19 +1,12 @@
 //! Scene to file: vello draws into a texture of the host's, which is read back and written as PNG.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use foveal::{Dtype, Engine, TensorData, wgpu};
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{ExtendedColorType, ImageEncoder};
-use tempfile::NamedTempFile;
+use foveal_examples_common::{Failure, Host, Place};
 use vello::kurbo::Point;
 use vello::peniko::{Color, ImageData};
 use vello::{AaConfig, AaSupport, RenderParams, Renderer, RendererOptions, Scene};
-
-use crate::failure::Failure;
-use crate::host::Host;
 
 /// Bytes of a pixel on the device.
 const TEXEL: u32 = 4;
@@ -129,45 +122,8 @@ impl Picture {
 
     /// Writes the picture as PNG into `place` and gives that its name. Returns the bytes written.
     pub(crate) fn write(&self, place: Place) -> Result<usize, Failure> {
-        let Place { path, mut file } = place;
-        let failed = |error: &dyn std::fmt::Display| Failure::usage(path.display(), error);
-        let mut bytes = Vec::new();
-        PngEncoder::new_with_quality(&mut bytes, CompressionType::Best, FilterType::NoFilter)
-            .write_image(&self.rgb, self.width, self.height, ExtendedColorType::Rgb8)
-            .map_err(|error| failed(&error))?;
-        file.write_all(&bytes).map_err(|error| failed(&error))?;
-        file.persist(&path).map_err(|error| failed(&error.error))?;
-        Ok(bytes.len())
+        place.write(&self.rgb, self.width, self.height)
     }
-}
-
-/// A file to be, beside the name that it gets once it is whole.
-pub(crate) struct Place {
-    path: PathBuf,
-    file: NamedTempFile,
-}
-
-impl Place {
-    /// Found before anything is computed: a path that cannot be written to is not worth the wait.
-    pub(crate) fn find(path: &Path) -> Result<Self, Failure> {
-        if path.is_dir() {
-            return Err(Failure::usage(path.display(), "is a directory, expected a file"));
-        }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let file = temporary().tempfile_in(folder.unwrap_or(Path::new("."))).map_err(|error| {
-            Failure::usage(path.display(), format!("its folder cannot be written to: {}", error.kind()))
-        })?;
-        Ok(Self { path: path.to_owned(), file })
-    }
-}
-
-/// Temporary files are private; what gets a name of the user's is as other files are there.
-fn temporary() -> tempfile::Builder<'static, 'static> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".heatmap-");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder
 }
 
 #[cfg(test)]
@@ -175,24 +131,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_appears_under_its_name_when_it_is_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("picture.png");
-        let place = Place::find(&path).unwrap();
-        assert!(!path.exists());
+    fn colours_are_those_of_the_pixel_that_a_point_lies_in() {
         let picture = Picture { width: 2, height: 1, rgb: vec![255, 0, 0, 0, 0, 255] };
         assert_eq!(picture.colour_at(Point::new(1.5, 0.5)), Some([0, 0, 255]));
         assert_eq!(picture.colour_at(Point::new(2.0, 0.5)), None);
-        picture.write(place).unwrap();
-        let read = image::open(&path).unwrap().into_rgb8();
-        assert_eq!((read.width(), read.height(), read.into_raw()), (2, 1, vec![255, 0, 0, 0, 0, 255]));
-    }
-
-    #[test]
-    fn places_that_cannot_be_are_usage_errors() {
-        let folder = tempfile::tempdir().unwrap();
-        for path in [folder.path().to_owned(), folder.path().join("none/picture.png")] {
-            assert!(matches!(Place::find(&path), Err(Failure::Usage(_))));
-        }
     }
 }

@@ -3,11 +3,10 @@
 use std::ops::Range;
 
 use foveal::{Dtype, HostTensor};
+use foveal_examples_common::Failure;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::Value;
-
-use crate::failure::Failure;
 
 /// `crates/cli/data/README.md` says where this comes from.
 const TENSORS: &[u8] = include_bytes!("../../../crates/cli/data/sample.safetensors");

@@ -1,12 +1,11 @@
 //! Text as vello draws it: glyphs and where they stand.
 
+use foveal_examples_common::Failure;
 use skrifa::instance::{LocationRef, Size};
 use skrifa::{FontRef, GlyphId, MetadataProvider};
 use vello::kurbo::{Affine, Point};
 use vello::peniko::{Blob, Color, Fill, FontData};
 use vello::{Glyph, Scene};
-
-use crate::failure::Failure;
 
 /// Which face.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

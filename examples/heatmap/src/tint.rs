@@ -1,8 +1,8 @@
 //! The host's own compute pass: weights in, a texture of colours out. The weights stay on the device.
 
 use foveal::wgpu;
+use foveal_examples_common::Failure;
 
-use crate::failure::Failure;
 use crate::ramp;
 
 /// Threads along each side of a workgroup of `tint.wgsl`.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use foveal::kernels::attention::{Attention, Strides};
 use foveal::{Comparison, Dtype, Engine, HostTensor, Kernel, Problem, Rows, TensorData, compare, wgpu};
+use foveal_examples_common::Failure;
 
-use crate::failure::Failure;
 use crate::sample::Sample;
 
 /// A kernel whose output is the weights, with the buffers it reads and writes.

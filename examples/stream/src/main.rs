@@ -5,11 +5,10 @@
 //! out is compared with the definitions over the whole sequence.
 
 mod canvas;
-mod failure;
-mod host;
 mod melody;
 mod memories;
 mod model;
+mod pass;
 mod picture;
 mod verify;
 
@@ -22,13 +21,12 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use foveal::{Comparison, Engine, Kernel, Timing, wgpu};
+use foveal_examples_common::{Failure, Host, Place};
 use serde_json::{Value, json};
 
-use crate::failure::Failure;
-use crate::host::Host;
 use crate::melody::Note;
 use crate::memories::{Memories, inputs_to_time};
-use crate::picture::{Content, Place, size, thousands};
+use crate::picture::{Content, size, thousands};
 
 /// Tokens that may be on their way: a host that never waits fills the driver's queue.
 const IN_FLIGHT: usize = 3;
@@ -82,7 +80,7 @@ struct Streamed {
 async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let &Arguments { tokens, window, ref output, json } = arguments;
     let place = Place::find(output)?;
-    let host = Host::open().await?;
+    let host = Host::open("stream", Engine::desired_limits).await?;
     // Clones of a device are the same device.
     let engine = Engine::from_device(host.device.clone(), host.queue.clone())?;
     let memories = Memories::new(&engine, &host, tokens, window).await?;
@@ -101,7 +99,8 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
         host.info.name, windowed.rel_rmse, linear.rel_rmse
     );
     let content = Content { notes: &notes, window, outputs: &outputs, kept: memories.kept(), foot: &foot };
-    place.write(&picture::draw(&content))?;
+    let picture = picture::draw(&content);
+    place.write(&picture, picture.width(), picture.height())?;
 
     let wgpu::AdapterInfo { name, backend, driver, driver_info, .. } = &host.info;
     if json {
@@ -179,11 +178,11 @@ fn stream(host: &Host, memories: &Memories, notes: &[Note]) -> Result<Streamed, 
         if in_flight.len() > IN_FLIGHT
             && let Some(oldest) = in_flight.pop_front()
         {
-            host.wait(oldest)?;
+            host.wait_for(Some(oldest), "the stream")?;
         }
     }
     if let Some(last) = in_flight.pop_back() {
-        host.wait(last)?;
+        host.wait_for(Some(last), "the stream")?;
     }
     let total = start.elapsed();
     samples.sort_unstable();

@@ -10,11 +10,11 @@ use foveal::kernels::attention::Attention;
 use foveal::kernels::linear_attention::{Gate, LinearAttention, Rule};
 use foveal::kernels::{Layout, attention::Mask};
 use foveal::{Binding, Dtype, Engine, HostTensor, Kernel, Problem, TensorData, wgpu};
+use foveal_examples_common::{Failure, Host};
 
-use crate::failure::Failure;
-use crate::host::{Host, Pass};
 use crate::melody::{FEATURES, Note};
 use crate::model::{HEADS, HEADS_32, Model, WIDTH};
+use crate::pass::{Pass, pass};
 
 /// Factor of the cosines that softmax sees.
 const SHARPNESS: f64 = 8.0;
@@ -111,14 +111,16 @@ impl Memories {
 
         let linear = engine.prepare(&engine.plan(&linear(1).with_states())?).await?;
         let windowed = engine.prepare(&engine.plan(&ring(window))?).await?;
-        let arrive = host.pass(
+        let arrive = pass(
+            host,
             wgpu::include_wgsl!("token.wgsl"),
             "arrive",
             #[expect(clippy::cast_precision_loss, reason = "what fits in a buffer is far below 2^53")]
             &[("WINDOW", window as f64)],
             &[&features, &weights, &clock, &rows, &ring_k, &ring_v],
         );
-        let append = host.pass(
+        let append = pass(
+            host,
             wgpu::include_wgsl!("append.wgsl"),
             "append",
             &[],

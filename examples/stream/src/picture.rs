@@ -1,15 +1,9 @@
 //! What each memory makes of the bell, as a picture: time goes to the right, a row a head.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-
 use foveal::HostTensor;
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{Rgb, RgbImage};
-use tempfile::NamedTempFile;
 
 use crate::canvas::{Align, BODY, Canvas, Font, HEADING, SMALL, TITLE, blend, width_of};
-use crate::failure::Failure;
 use crate::melody::{Note, bells};
 use crate::model::{BELL_CHANNEL, HEADS, HEADS_32, WIDTH, half_life};
 
@@ -262,46 +256,6 @@ fn pixels(at: f64) -> u32 {
     at.round() as u32
 }
 
-/// A file to be, beside the name that it gets once it is whole.
-pub(crate) struct Place {
-    path: PathBuf,
-    file: NamedTempFile,
-}
-
-impl Place {
-    /// Found before anything is computed: a path that cannot be written to is not worth the wait.
-    pub(crate) fn find(path: &Path) -> Result<Self, Failure> {
-        if path.is_dir() {
-            return Err(Failure::usage(path.display(), "is a directory, expected a file"));
-        }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let file = temporary().tempfile_in(folder.unwrap_or(Path::new("."))).map_err(|error| {
-            Failure::usage(path.display(), format!("its folder cannot be written to: {}", error.kind()))
-        })?;
-        Ok(Self { path: path.to_owned(), file })
-    }
-
-    /// Writes the picture as PNG and gives it its name.
-    pub(crate) fn write(mut self, picture: &RgbImage) -> Result<(), Failure> {
-        let failed = |error: &dyn std::fmt::Display| Failure::usage(self.path.display(), error);
-        let mut bytes = Vec::new();
-        let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Best, FilterType::NoFilter);
-        picture.write_with_encoder(encoder).map_err(|error| failed(&error))?;
-        self.file.write_all(&bytes).map_err(|error| failed(&error))?;
-        self.file.persist(&self.path).map_err(|error| failed(&error.error))?;
-        Ok(())
-    }
-}
-
-/// Temporary files are private; what gets a name of the user's is as other files are there.
-fn temporary() -> tempfile::Builder<'static, 'static> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".stream-");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder
-}
-
 #[cfg(test)]
 mod tests {
     use foveal::TensorData;
@@ -345,13 +299,5 @@ mod tests {
         assert_eq!([size(131_072), size(1 << 20)], ["128 KiB", "1.0 MiB"]);
         assert_eq!([round(1), round(3), round(11), round(500)], [1, 5, 20, 500]);
         assert!((tone(0.1) - 0.5).abs() < 1e-12 && tone(1.0) >= 1.0 && tone(0.0) <= 0.0);
-    }
-
-    #[test]
-    fn places_that_cannot_be_are_usage_errors() {
-        let folder = tempfile::tempdir().unwrap();
-        for path in [folder.path().to_owned(), folder.path().join("none/picture.png")] {
-            assert!(matches!(Place::find(&path), Err(Failure::Usage(_))));
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! Whether both memories gave out what their definitions say, over the whole sequence at once.
 
 use foveal::{Comparison, HostTensor, Problem, Rows, compare};
+use foveal_examples_common::Failure;
 
-use crate::failure::Failure;
 use crate::melody::Note;
 use crate::memories::{linear, windowed};
 use crate::model::{Model, Projected};

@@ -1,41 +1,47 @@
-//! The host's side: one device, which Foveal and vello share.
+//! The host's side: a device of its own, which Foveal is a guest on.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use foveal::wgpu;
 
-use crate::failure::Failure;
+use crate::Failure;
 
 /// A device that does not finish within this is taken for hung.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The device, opened by the host and shared by all that runs on it.
-pub(crate) struct Host {
-    pub(crate) device: wgpu::Device,
-    pub(crate) queue: wgpu::Queue,
-    pub(crate) info: wgpu::AdapterInfo,
+#[derive(Debug)]
+pub struct Host {
+    /// The device.
+    pub device: wgpu::Device,
+    /// Its queue.
+    pub queue: wgpu::Queue,
+    /// What the adapter says of itself.
+    pub info: wgpu::AdapterInfo,
     /// The first error that no error scope caught.
     error: Arc<Mutex<Option<String>>>,
 }
 
 impl Host {
     /// Opens the first adapter whose name contains the environment variable `FOVEAL_ADAPTER`, or the fastest kind that
-    /// there is. `WGPU_BACKEND` narrows the choice.
-    pub(crate) async fn open() -> Result<Self, Failure> {
+    /// there is. `WGPU_BACKEND` narrows the choice. `limits` says what the host needs; what makes Foveal fast is asked for where
+    /// it is there.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] if there is no such adapter, or it does not open.
+    pub async fn open(label: &str, limits: impl Fn(&wgpu::Adapter) -> wgpu::Limits) -> Result<Self, Failure> {
         let adapter = choose().await?;
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
-            label: Some("heatmap"),
-            // What makes Foveal fast where it is there; vello needs none of it. Limits: all that the adapter has, since vello's
-            // stages bind more buffers than WebGPU promises.
+            label: Some(label),
             required_features: foveal::Engine::desired_features(&adapter),
-            required_limits: adapter.limits(),
+            required_limits: limits(&adapter),
             ..wgpu::DeviceDescriptor::default()
         };
         let opened = adapter.request_device(&descriptor).await;
         let (device, queue) = opened.map_err(|error| Failure::usage(&info.name, error))?;
-        // wgpu panics on errors that nobody handles. Foveal handles its own; vello's and ours are kept here.
+        // wgpu panics on errors that nobody handles. Foveal handles its own; the host's are kept here.
         let error = Arc::new(Mutex::new(None));
         let first = Arc::clone(&error);
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
@@ -45,22 +51,39 @@ impl Host {
     }
 
     /// Submits, and waits until it is done.
-    pub(crate) fn submit(&self, encoder: wgpu::CommandEncoder, doing: &str) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// As [`Host::wait`].
+    pub fn submit(&self, encoder: wgpu::CommandEncoder, doing: &str) -> Result<(), Failure> {
         self.queue.submit([encoder.finish()]);
         self.wait(doing)
     }
 
     /// Waits for all that was submitted, and reports what went wrong meanwhile.
-    pub(crate) fn wait(&self, doing: &str) -> Result<(), Failure> {
-        let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(PATIENCE) };
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] if anything did, or the device does not answer.
+    pub fn wait(&self, doing: &str) -> Result<(), Failure> {
+        self.wait_for(None, doing)
+    }
+
+    /// As [`Host::wait`], for a submission and all before it.
+    ///
+    /// # Errors
+    /// As [`Host::wait`].
+    pub fn wait_for(&self, index: Option<wgpu::SubmissionIndex>, doing: &str) -> Result<(), Failure> {
+        let wait = wgpu::PollType::Wait { submission_index: index, timeout: Some(PATIENCE) };
         let waited = self.device.poll(wait);
         self.check(doing)?;
         waited.map_err(|error| Failure::failed(doing, error))?;
         Ok(())
     }
 
-    /// The first error that no error scope caught.
-    pub(crate) fn check(&self, doing: &str) -> Result<(), Failure> {
+    /// Reports the first error that no error scope caught.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] with that error.
+    pub fn check(&self, doing: &str) -> Result<(), Failure> {
         let error = self.error.lock().unwrap_or_else(PoisonError::into_inner).take();
         error.map_or(Ok(()), |error| Err(Failure::failed(doing, error)))
     }

@@ -7,23 +7,27 @@ use foveal::{Error, ErrorKind, kernels};
 
 /// Why there is no result, or none to be believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// A result is wrong, or a step failed that should not have.
+pub enum Failure {
+    /// The result is wrong, or a step failed that should not have.
     Failed(String),
     /// The command line, a path, or no device to run on.
     Usage(String),
 }
 
 impl Failure {
-    pub(crate) fn failed(doing: &str, error: impl fmt::Display) -> Self {
+    /// A step failed.
+    pub fn failed(doing: &str, error: impl fmt::Display) -> Self {
         Self::Failed(format!("{doing}: {error}"))
     }
 
-    pub(crate) fn usage(what: impl fmt::Display, error: impl fmt::Display) -> Self {
+    /// Something that was asked for cannot be.
+    pub fn usage(what: impl fmt::Display, error: impl fmt::Display) -> Self {
         Self::Usage(format!("{what}: {error}"))
     }
 
-    pub(crate) fn exit_code(&self) -> ExitCode {
+    /// 1 for what is wrong, 2 for usage.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
