@@ -1,6 +1,6 @@
 //! Lists of blocks that lie on the device.
 
-use super::Attention;
+use super::{Attention, reference::given};
 use crate::{Dtype, Error, HostTensor, Port, PortRole};
 
 /// Which blocks of keys each block of queries visits, as tensors that an earlier pass may have written: counts
@@ -114,7 +114,7 @@ impl Attention {
         most: usize,
     ) -> Result<Option<Vec<usize>>, Error> {
         let Some(name) = name else { return Ok(None) };
-        let tensor = find(inputs, name)?;
+        let tensor = given(inputs, name)?;
         if tensor.shape() != [self.batch] {
             let message = format!(
                 "expected one length for each of {} batch entries, got {:?}",
@@ -136,7 +136,7 @@ impl Attention {
     pub(super) fn listed_values(&self, inputs: &[(&str, &HostTensor)]) -> Result<Option<Values>, Error> {
         let Some(listed) = &self.listed else { return Ok(None) };
         let q_blocks = self.q_len.div_ceil(listed.q_block);
-        let (counts, indices) = (find(inputs, &listed.counts)?, find(inputs, &listed.indices)?);
+        let (counts, indices) = (given(inputs, &listed.counts)?, given(inputs, &listed.indices)?);
         let lists = listed.batch * listed.heads * q_blocks;
         for (name, tensor, expected) in
             [(&listed.counts, counts, lists), (&listed.indices, indices, lists * listed.most)]
@@ -201,11 +201,6 @@ impl Attention {
             (0..lists).flat_map(list).map(float).collect()
         })
     }
-}
-
-fn find<'a>(inputs: &[(&str, &'a HostTensor)], name: &str) -> Result<&'a HostTensor, Error> {
-    let found = inputs.iter().find_map(|(given, values)| (*given == name).then_some(*values));
-    found.ok_or_else(|| Error::invalid(name, "the tensor is missing"))
 }
 
 /// The integer that a float is.

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Attention, Mask, QkNorm, Strides, layout::Tensor, listed, visibility::Visibility};
+use super::{Attention, QkNorm, Strides, layout::Tensor, listed, visibility::Visibility};
 use crate::{
     Error, Expected, HostTensor, PortRole, Rows, TensorData,
     expr::{Evaluator, Scratch},
@@ -14,7 +14,8 @@ struct Values {
     dim: usize,
 }
 
-fn given<'a>(inputs: &[(&str, &'a HostTensor)], name: &str) -> Result<&'a HostTensor, Error> {
+/// The input of that name.
+pub(super) fn given<'a>(inputs: &[(&str, &'a HostTensor)], name: &str) -> Result<&'a HostTensor, Error> {
     let found = inputs.iter().find_map(|(given, values)| (*given == name).then_some(*values));
     found.ok_or_else(|| Error::invalid(name, "the tensor is missing"))
 }
@@ -132,14 +133,7 @@ impl Definition<'_> {
             |lengths: &Option<Vec<usize>>, all: usize| lengths.as_ref().map_or(all, |lengths| lengths[batch]);
         let spec = self.spec;
         let (q_len, kv_len) = (of(&self.q_lengths, spec.q_len), of(&self.kv_lengths, spec.kv_len));
-        if query >= q_len {
-            return 0;
-        }
-        match spec.mask {
-            Mask::None | Mask::Expression(_) => kv_len,
-            Mask::Causal => (query + kv_len + 1).saturating_sub(q_len).min(kv_len),
-            Mask::CausalTopLeft => (query + 1).min(kv_len),
-        }
+        if query < q_len { spec.keys_seen_of(query, q_len, kv_len) } else { 0 }
     }
 
     /// `(lse, o)` of one row.

@@ -216,10 +216,15 @@ impl Attention {
     /// How many keys, from the first, query `i` may see by the mask's structure.
     #[must_use]
     pub fn keys_seen(&self, query: usize) -> usize {
+        self.keys_seen_of(query, self.q_len, self.kv_len)
+    }
+
+    /// The same, of a batch entry with so many queries and keys.
+    pub(super) fn keys_seen_of(&self, query: usize, q_len: usize, kv_len: usize) -> usize {
         match self.mask {
-            Mask::None | Mask::Expression(_) => self.kv_len,
-            Mask::Causal => (query + self.kv_len + 1).saturating_sub(self.q_len).min(self.kv_len),
-            Mask::CausalTopLeft => (query + 1).min(self.kv_len),
+            Mask::None | Mask::Expression(_) => kv_len,
+            Mask::Causal => (query + kv_len + 1).saturating_sub(q_len).min(kv_len),
+            Mask::CausalTopLeft => (query + 1).min(kv_len),
         }
     }
 
