@@ -35,26 +35,26 @@ pub(crate) struct Grids {
 }
 
 impl Grids {
-    /// `cut` says how to cut a pass, by its number.
+    /// `cut` says how to cut a pass.
     pub(crate) async fn new(
         gpu: &Gpu,
         passes: &[KernelPass],
         limits: &foveal_kernels::Limits,
-        cut: impl Fn(usize, &KernelPass) -> Cut,
+        cut: impl Fn(&KernelPass) -> Cut,
     ) -> Result<Self, Error> {
         let size = passes.iter().filter_map(|pass| binding_of(&pass.pipeline.interface));
         let size = size.map(|(_, layout)| layout.size_bytes).max().unwrap_or(0);
         let stride = size.next_multiple_of(limits.min_uniform_buffer_offset_alignment.max(4));
         let mut bytes: Vec<u8> = Vec::new();
         let mut cuts = Vec::with_capacity(passes.len());
-        for (index, pass) in passes.iter().enumerate() {
+        for pass in passes {
             let at = u32::try_from(bytes.len()).map_err(|_| too_many())?;
             let Some((_, layout)) = binding_of(&pass.pipeline.interface) else {
                 // A kernel that does not ask where it is cannot be cut.
                 cuts.push((Cut::whole(pass.workgroups), None));
                 continue;
             };
-            let cut = cut(index, pass);
+            let cut = cut(pass);
             for unit in 0..cut.units() {
                 let start = bytes.len();
                 bytes.resize(start + stride as usize, 0);

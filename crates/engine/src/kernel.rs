@@ -13,7 +13,7 @@ use crate::engine::Shared;
 use crate::gpu::lock;
 use crate::grids::Grids;
 use crate::groups::{GroupCache, Groups};
-use crate::pace::{Cursor, Pace};
+use crate::pace::{Cursor, Pace, units_in};
 use crate::pipeline::Pipeline;
 use crate::pool::Pooled;
 use crate::scope::scoped;
@@ -312,9 +312,8 @@ impl Kernel {
         let mut current: Option<&Arc<Pipeline>> = None;
         for (index, step) in self.inner.passes.iter().enumerate().skip(range.start.pass) {
             let cut = grids.cut(index);
-            let first = if index == range.start.pass { range.start.unit } else { 0 };
-            let end = if index == range.end.pass { range.end.unit } else { cut.units() };
-            if index > range.end.pass || first >= end {
+            let units = units_in(&range, index, cut.units());
+            if units.is_empty() {
                 break;
             }
             if current.is_none_or(|pipeline| !Arc::ptr_eq(pipeline, &step.pipeline)) {
@@ -327,7 +326,7 @@ impl Kernel {
             if std::env::var("NODISP").is_ok_and(|n| n.split(',').any(|n| n == index.to_string())) {
                 continue;
             }
-            for (unit, block) in cut.blocks(first..end) {
+            for (unit, block) in cut.blocks(units) {
                 if let Some((group, bind_group, offset)) = grids.at(index, unit) {
                     pass.set_bind_group(group, bind_group, &[offset]);
                 }

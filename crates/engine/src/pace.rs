@@ -25,6 +25,16 @@ impl Cursor {
     }
 }
 
+/// Which of a pass's units lie in a range.
+pub(crate) fn units_in(range: &Range<Cursor>, pass: usize, units: u32) -> Range<u32> {
+    if pass < range.start.pass || pass > range.end.pass {
+        return 0..0;
+    }
+    let first = if pass == range.start.pass { range.start.unit } else { 0 };
+    let end = if pass == range.end.pass { range.end.unit } else { units };
+    first..end.max(first)
+}
+
 /// How a kernel is cut into parts that are short enough to stop after any, and how long each takes.
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
@@ -53,7 +63,7 @@ impl Kernel {
         let passes = u32::try_from(inner.passes.len()).unwrap_or(u32::MAX).max(1);
         let most = (MOST_UNITS / passes).max(1);
         let limits = &inner.shared.profile.limits;
-        let cut = |_, pass: &crate::kernel::KernelPass| Cut::fine(pass.workgroups, most);
+        let cut = |pass: &crate::kernel::KernelPass| Cut::fine(pass.workgroups, most);
         let grids = Grids::new(&inner.shared.gpu, &inner.passes, limits, cut).await?;
         let at_once = inner.shared.profile.workgroups_at_once();
         let pace = Arc::new(Pace::estimated(&inner.plan, Arc::new(grids), at_once));
@@ -112,12 +122,9 @@ impl Pace {
     /// Seconds that a range takes.
     pub(crate) fn seconds(&self, range: Range<Cursor>) -> f64 {
         let passes = self.seconds.iter().enumerate().skip(range.start.pass);
-        let units = passes.take_while(|(pass, _)| *pass <= range.end.pass).flat_map(|(pass, units)| {
-            let first = if pass == range.start.pass { range.start.unit as usize } else { 0 };
-            let end = if pass == range.end.pass { range.end.unit as usize } else { units.len() };
-            units.get(first..end.max(first)).unwrap_or_default()
-        });
-        units.map(|&seconds| f64::from(seconds)).sum()
+        let passes = passes.take_while(|(pass, _)| *pass <= range.end.pass);
+        let units = passes.filter_map(|(pass, units)| units.get(indices_in(&range, pass, units.len())));
+        units.flatten().map(|&seconds| f64::from(seconds)).sum()
     }
 
     /// Seconds of the longest part that cannot be cut: units that run together.
@@ -182,12 +189,8 @@ impl Pace {
     pub(crate) fn fill(into: &mut [Vec<f32>], range: Range<Cursor>, seconds: f64) {
         let mut places: Vec<&mut f32> = Vec::new();
         for (pass, units) in into.iter_mut().enumerate() {
-            if pass < range.start.pass || pass > range.end.pass {
-                continue;
-            }
-            let first = if pass == range.start.pass { range.start.unit as usize } else { 0 };
-            let end = if pass == range.end.pass { range.end.unit as usize } else { units.len() };
-            places.extend(units.get_mut(first..end.max(first)).unwrap_or_default());
+            let indices = indices_in(&range, pass, units.len());
+            places.extend(units.get_mut(indices).unwrap_or_default());
         }
         #[expect(
             clippy::cast_possible_truncation,
@@ -199,6 +202,12 @@ impl Pace {
             *place = each;
         }
     }
+}
+
+/// [`units_in`], as indices.
+fn indices_in(range: &Range<Cursor>, pass: usize, units: usize) -> Range<usize> {
+    let units = units_in(range, pass, u32::try_from(units).unwrap_or(u32::MAX));
+    units.start as usize..units.end as usize
 }
 
 /// Seconds that may be nonsense.

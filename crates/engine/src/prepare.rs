@@ -175,8 +175,7 @@ impl Engine {
             None
         };
         let dispatches = self.dispatches(plan);
-        let whole =
-            Grids::new(gpu, &passes, &profile.limits, |_, pass| Cut::fine(pass.workgroups, dispatches));
+        let whole = Grids::new(gpu, &passes, &profile.limits, |pass| Cut::fine(pass.workgroups, dispatches));
         Ok(Kernel {
             inner: Arc::new(Inner {
                 grids: whole.await?,

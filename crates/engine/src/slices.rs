@@ -142,6 +142,8 @@ impl Slices {
             cache: GroupCache::default(),
             groups: None,
             at: Cursor::default(),
+            all: self.pace.total().as_secs_f64().max(f64::MIN_POSITIVE),
+            done: 0.0,
             count: 0,
             expected: 0.0,
             factors: [1.0; REMEMBERED],
@@ -161,6 +163,9 @@ pub struct Job {
     /// The bind groups of the tensors that the job began with.
     groups: Option<Arc<Groups>>,
     at: Cursor,
+    /// Seconds of the whole, and of what is recorded, as predicted: frames are too short to add up thousands of parts.
+    all: f64,
+    done: f64,
     count: u32,
     /// Seconds that the last slice was meant to take.
     expected: f64,
@@ -222,11 +227,9 @@ impl Job {
     /// How far it has come.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        let pace = &self.slices.pace;
-        let finished = self.at >= pace.end();
-        let (done, all) = (pace.seconds(Cursor::default()..self.at), pace.total().as_secs_f64());
+        let finished = self.at >= self.slices.pace.end();
         Progress {
-            done: if finished { 1.0 } else { (done / all.max(f64::MIN_POSITIVE)).min(1.0) },
+            done: if finished { 1.0 } else { (self.done / self.all).min(1.0) },
             slices: self.count,
             finished,
             expected: duration(self.expected),
@@ -252,6 +255,7 @@ impl Job {
     /// Begins again from the first slice, with other tensors if need be, in the same memory.
     pub fn restart(&mut self) {
         self.at = Cursor::default();
+        self.done = 0.0;
         self.count = 0;
         self.expected = 0.0;
         self.groups = None;
@@ -265,7 +269,9 @@ impl Job {
         let factor = self.factor();
         let next = pace.advance(self.at, self.slices.budget.as_secs_f64() / factor);
         self.slices.kernel.dispatch_range(pass, groups, &pace.grids, self.at..next);
-        self.expected = pace.seconds(self.at..next) * factor;
+        let predicted = pace.seconds(self.at..next);
+        self.expected = predicted * factor;
+        self.done += predicted;
         self.at = next;
         self.count += 1;
     }
