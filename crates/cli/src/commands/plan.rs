@@ -24,7 +24,10 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     let variant = args::string(matches, "variant");
     check_variant(variant, &[operator])?;
     let profile = profile(matches, ui)?;
+    // As an engine plans it.
+    let workgroup_time = Some(foveal::Options::default().longest_submission);
     let constraints = variant.map_or_else(Constraints::default, Constraints::variant);
+    let constraints = Constraints { workgroup_time, ..constraints };
     let start = Instant::now();
     let plan = problem.plan(&profile, &constraints)?;
     let took = start.elapsed();
