@@ -28,6 +28,7 @@ pub mod expr;
 mod layout;
 pub mod linear_attention;
 mod operator;
+mod parallel;
 mod plan;
 mod random;
 mod ranges;

@@ -1,11 +1,10 @@
 //! The definition, in f64.
 
-use rayon::prelude::*;
-
 use super::{Attention, QkNorm, Strides, layout::Tensor, listed, visibility::Visibility};
 use crate::{
     Error, Expected, HostTensor, PortRole, Rows, TensorData,
     expr::{Evaluator, Scratch},
+    parallel,
 };
 
 struct Values {
@@ -235,16 +234,14 @@ pub(super) fn reference(
     };
     let place =
         |row: usize| (row / spec.q_len / spec.q_heads, row / spec.q_len % spec.q_heads, row % spec.q_len);
-    let computed: Vec<(f64, Vec<f64>)> = (0..chosen.as_ref().map_or(count, Vec::len))
-        .into_par_iter()
-        .map_init(
-            || definition.room(),
-            |room, index| {
-                let (batch, head, query) = place(chosen.as_ref().map_or(index, |chosen| chosen[index]));
-                definition.row(room, batch, head, query)
-            },
-        )
-        .collect::<Result<_, _>>()?;
+    let computed: Vec<(f64, Vec<f64>)> = parallel::try_map_with(
+        chosen.as_ref().map_or(count, Vec::len),
+        || definition.room(),
+        |room, index| {
+            let (batch, head, query) = place(chosen.as_ref().map_or(index, |chosen| chosen[index]));
+            definition.row(room, batch, head, query)
+        },
+    )?;
 
     let dense = Attention { o_strides: None, ..spec.clone() }.strides(Tensor::O);
     let mut outputs = Vec::new();

@@ -3,12 +3,11 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rayon::prelude::*;
-
 use super::bits::set;
 use super::{BlockGrid, BlockMask, ElementTest, MOST_BLOCKS, Row, Test, to_u32, too_many_blocks};
 use crate::Error;
 use crate::expr::Sizes;
+use crate::parallel;
 
 /// What is known of a rectangle of elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,8 +90,8 @@ impl BlockMask {
             walk.descend(blocks, 0..grid.kv_blocks(), &mut rows);
             rows
         };
-        let rows: Vec<Row> =
-            (0..grid.batch * grid.heads * bands).into_par_iter().flat_map_iter(band).collect();
+        let rows =
+            parallel::map(grid.batch * grid.heads * bands, band).into_iter().flatten().collect::<Vec<Row>>();
         // The walk stops at the limit, so what it found so far is no result.
         if listed.load(Ordering::Relaxed) > MOST_BLOCKS {
             return Err(too_many_blocks(&grid));
@@ -146,7 +145,7 @@ impl BlockMask {
             found.full = merged(full, &also_full);
             found
         };
-        let rows: Vec<Row> = (0..grid.rows()).into_par_iter().map(row).collect();
+        let rows = parallel::map(grid.rows(), row);
         Self::assemble(grid, &rows, None, Test::Element)
     }
 
@@ -180,7 +179,7 @@ impl BlockMask {
             found.full = merged(full, &also_full);
             (found, bits)
         };
-        let (rows, bits): (Vec<Row>, Vec<Vec<u32>>) = (0..grid.rows()).into_par_iter().map(row).unzip();
+        let (rows, bits): (Vec<Row>, Vec<Vec<u32>>) = parallel::map(grid.rows(), row).into_iter().unzip();
         let bits = if keep { Some(joined(&bits)?) } else { None };
         Self::assemble(grid, &rows, bits, if keep { Test::Bits } else { Test::Element })
     }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::{BlockClass, Classify};
 use crate::Error;
 use crate::expr::{Class, Classifier, Evaluator, Region, Scratch};
+use crate::parallel;
 
 impl Classify for Classifier {
     fn class(
@@ -27,7 +28,7 @@ impl Classify for Classifier {
 #[derive(Debug)]
 pub struct Elements<'a> {
     evaluator: &'a Evaluator<'a>,
-    /// One for each of rayon's threads, and a last one for all others.
+    /// One for each thread that can be told apart.
     rows: Vec<Mutex<CurrentRow>>,
     fault: Mutex<Option<Error>>,
 }
@@ -44,7 +45,7 @@ impl<'a> Elements<'a> {
     #[must_use]
     pub fn new(evaluator: &'a Evaluator<'a>) -> Self {
         let row = || Mutex::new(CurrentRow { scratch: evaluator.scratch(), at: None });
-        let rows = (0..=rayon::current_num_threads()).map(|_| row()).collect();
+        let rows = (0..parallel::threads()).map(|_| row()).collect();
         Self { evaluator, rows, fault: Mutex::new(None) }
     }
 
@@ -59,8 +60,8 @@ impl<'a> Elements<'a> {
     }
 
     fn try_visible(&self, at: (usize, usize, usize), k: usize) -> Result<bool, Error> {
-        let thread = rayon::current_thread_index().filter(|&thread| thread + 1 < self.rows.len());
-        let Some(row) = thread.map_or(self.rows.last(), |thread| self.rows.get(thread)) else {
+        // A thread of another pool may have a number beyond those that there were when the test was made.
+        let Some(row) = self.rows.get(parallel::thread()).or(self.rows.last()) else {
             return Err(Error::internal("block_mask", "no room for an element test's values"));
         };
         let mut row = row.lock().unwrap_or_else(PoisonError::into_inner);

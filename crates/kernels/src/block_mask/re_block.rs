@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::bits::{ones, or_range, set, set_range};
 use super::classes::joined;
 use super::{BlockGrid, BlockMask, ElementTest, Row, Test, to_u32};
 use crate::Error;
+use crate::parallel;
 
 impl BlockMask {
     /// The same visibility as lists of blocks of `q_block` x `kv_block`, any sizes.
@@ -33,7 +32,7 @@ impl BlockMask {
         let element = element.filter(|_| self.test != Test::Bits);
         let again = ReBlock { from: self, to: grid, element, decided };
         let (rows, bits): (Vec<Row>, Vec<Vec<u32>>) =
-            (0..grid.rows()).into_par_iter().map(|row| again.row(row)).unzip();
+            parallel::map(grid.rows(), |row| again.row(row)).into_iter().unzip();
         let bits = joined(&bits)?;
         if decided {
             return Self::assemble(grid, &rows, Some(bits), Test::Bits);

@@ -1,9 +1,7 @@
 //! The definition, token by token, in f64.
 
-use rayon::prelude::*;
-
 use super::{Direction, FeatureMap, Gate, Key, LinearAttention, Rule, StateLayout};
-use crate::{Error, Expected, HostTensor, PortRole, Rows, Strides};
+use crate::{Error, Expected, HostTensor, PortRole, Rows, Strides, parallel};
 
 /// Rows of one tensor, found by batch entry, head and position.
 struct Rowed {
@@ -60,7 +58,8 @@ pub(super) fn reference(
     spec.check_values(inputs)?;
     let given = Given::new(spec, inputs)?;
     let pairs = chosen(spec, rows);
-    let outcomes: Vec<Outcome> = pairs.par_iter().map(|&(s, h)| given.outcome(s, h)).collect();
+    let outcomes: Vec<Outcome> =
+        parallel::map(pairs.len(), |pair| given.outcome(pairs[pair].0, pairs[pair].1));
     let whole = pairs.len() == spec.states() * spec.value_heads;
     let outputs = spec.all_ports().into_iter().filter(|port| port.role == PortRole::Output);
     Ok(outputs

@@ -1,0 +1,78 @@
+//! Work spread over the machine's threads; in browsers, where there is one, done one after the other.
+//!
+//! Results come in the order of their indices either way.
+
+/// What `f` makes of each index below `count`.
+pub(crate) fn map<T: Send>(count: usize, f: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
+    each::map(count, f)
+}
+
+/// What `f` makes of each index below `count`, with values of its own to work in, which `room` makes and which are used
+/// for one index after the other; or an error of those met.
+pub(crate) fn try_map_with<W, T: Send, E: Send>(
+    count: usize,
+    room: impl Fn() -> W + Sync + Send,
+    f: impl Fn(&mut W, usize) -> Result<T, E> + Sync + Send,
+) -> Result<Vec<T>, E> {
+    each::try_map_with(count, room, f)
+}
+
+/// How many threads [`thread`] tells apart.
+pub(crate) fn threads() -> usize {
+    each::threads()
+}
+
+/// The number of the thread that asks, below [`threads`]; the last one is shared by all that were not started here.
+pub(crate) fn thread() -> usize {
+    each::thread()
+}
+
+#[cfg(not(target_family = "wasm"))]
+mod each {
+    use rayon::prelude::*;
+
+    pub(super) fn map<T: Send>(count: usize, f: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
+        (0..count).into_par_iter().map(f).collect()
+    }
+
+    pub(super) fn try_map_with<W, T: Send, E: Send>(
+        count: usize,
+        room: impl Fn() -> W + Sync + Send,
+        f: impl Fn(&mut W, usize) -> Result<T, E> + Sync + Send,
+    ) -> Result<Vec<T>, E> {
+        (0..count).into_par_iter().map_init(room, f).collect()
+    }
+
+    pub(super) fn threads() -> usize {
+        rayon::current_num_threads() + 1
+    }
+
+    pub(super) fn thread() -> usize {
+        rayon::current_thread_index().unwrap_or_else(rayon::current_num_threads)
+    }
+}
+
+// Rayon builds for browsers, where it does the same at the cost of 80 kB.
+#[cfg(target_family = "wasm")]
+mod each {
+    pub(super) fn map<T>(count: usize, f: impl Fn(usize) -> T) -> Vec<T> {
+        (0..count).map(f).collect()
+    }
+
+    pub(super) fn try_map_with<W, T, E>(
+        count: usize,
+        room: impl Fn() -> W,
+        f: impl Fn(&mut W, usize) -> Result<T, E>,
+    ) -> Result<Vec<T>, E> {
+        let mut room = room();
+        (0..count).map(|index| f(&mut room, index)).collect()
+    }
+
+    pub(super) fn threads() -> usize {
+        1
+    }
+
+    pub(super) fn thread() -> usize {
+        0
+    }
+}
