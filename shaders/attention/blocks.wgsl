@@ -6,6 +6,9 @@
 import package::attention::problem::{KV_LENGTHS, Q_LENGTHS, params};
 
 const LISTS: bool = false;
+// Without lists: whether the last tile follows the first, then come the second and the last but one, and so on. Where each
+// tile takes longer than the one before, every stretch of them then has its share of the work.
+const PAIRED: bool = false;
 // Whether rows and keys are taken in an order of its own, in which those that see each other lie close together: the lists
 // then count places in that order.
 const ARRANGED: bool = false;
@@ -48,6 +51,11 @@ fn place_of(workgroup: vec3u) -> Place {
         let group = vec3u(list % params.list_tiles, over_tiles % params.list_heads + workgroup.y,
             over_tiles / params.list_heads + workgroup.z);
         return Place(group, list);
+    }
+    if PAIRED {
+        let pair = workgroup.x / 2u;
+        let tile = select(pair, params.tiles - 1u - pair, workgroup.x % 2u == 1u);
+        return Place(vec3u(tile, workgroup.yz), 0u);
     }
     return Place(workgroup, 0u);
 }

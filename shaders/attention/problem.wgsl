@@ -25,6 +25,8 @@ struct Params {
     first_batch: u32,
     first_head: u32,
     first_row: u32,
+    // Tiles of a dispatch.
+    tiles: u32,
     // Where [0, 0, 0, 0] lies relative to the binding (modulo 2^32: a binding may begin later), then strides of batch,
     // head and position.
     q_base: u32, q_batch: u32, q_head: u32, q_row: u32,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Attention, ListedBlocks, arrangement::Arrangement, split::Piece, visibility::Visibility};
+use super::{
+    Attention, ListedBlocks, arrangement::Arrangement, order::Order, split::Piece, visibility::Visibility,
+};
 use crate::{Limits, Scratch, block_mask::BlockMask, expr::Variable};
 
 /// Which blocks tiles visit, laid out in one buffer of words.
@@ -224,9 +226,9 @@ impl Lists {
         self.lengths.is_none()
     }
 
-    /// The dispatches that work off the lists of a piece, each at most `most` of them; the longest first where lengths are
-    /// known, so that none starts when all others are done.
-    pub(super) fn runs(&mut self, piece: &Piece, tile_rows: usize, most: usize) -> Vec<Run> {
+    /// The dispatches that work off the lists of a piece, each at most `most` of them, in this order where lengths
+    /// are known.
+    pub(super) fn runs(&mut self, piece: &Piece, tile_rows: usize, most: usize, order: Order) -> Vec<Run> {
         let layout = self.layout;
         let range = |each: usize, (from, to): (usize, usize)| if each > 1 { from..to } else { 0..1 };
         let tiles = piece.rows.0 / tile_rows..piece.rows.1.div_ceil(tile_rows);
@@ -243,7 +245,7 @@ impl Lists {
             let longest = lists.iter().map(|&list| lengths[list]).max().unwrap_or(0).max(1);
             let eighths = |list: usize| (8 * u64::from(lengths[list])).div_ceil(u64::from(longest));
             lists.sort_by_key(|&list| (std::cmp::Reverse(eighths(list)), list));
-            for part in lists.chunks(most) {
+            for part in order.arrange(lists).chunks(most) {
                 runs.push(Run { order_at: self.words.len(), count: part.len() });
                 #[expect(clippy::cast_possible_truncation, reason = "block masks have fewer than 2^32 rows")]
                 self.words.extend(part.iter().map(|&list| list as u32));

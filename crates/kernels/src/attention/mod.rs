@@ -33,6 +33,7 @@ mod lists;
 mod mask;
 mod operator;
 mod options;
+mod order;
 mod params;
 mod passes;
 mod plan;

@@ -8,6 +8,7 @@ use super::{
     Attention,
     hooks::Evaluates,
     lists::{Lists, Run},
+    order::Order,
     params::{row_field, set, stride_fields},
     segments::Segments,
     split::Piece,
@@ -40,7 +41,7 @@ pub(super) struct Maker<'a> {
     pub(super) spec: &'a Attention,
     pub(super) visibility: &'a Visibility<'a>,
     pub(super) taken: &'a Candidate,
-    pub(super) limits: &'a Limits,
+    pub(super) adapter: &'a AdapterProfile,
     pub(super) lists: Option<Lists>,
     pub(super) at: ScratchAt,
     /// The keys are split, and each part's results merged.
@@ -84,12 +85,11 @@ impl Attention {
         adapter: &AdapterProfile,
         workgroup_time: Option<Duration>,
     ) -> Result<Dispatches, Error> {
-        let limits = &adapter.limits;
         let mut maker = Maker {
             spec: self,
             visibility,
             taken,
-            limits,
+            adapter,
             lists,
             at: ScratchAt::default(),
             segments: None,
@@ -97,7 +97,7 @@ impl Attention {
             passes: Vec::new(),
             scratch: Vec::new(),
         };
-        let pieces = self.pieces(taken.tile_rows, limits)?;
+        let pieces = self.pieces(taken.tile_rows, &adapter.limits)?;
         if self.qk_norm.is_some() {
             maker.norms(&pieces)?;
         }
@@ -110,7 +110,7 @@ impl Attention {
             _ if maker.lists.as_ref().is_some_and(Lists::made_by_device) => maker.make_lists()?,
             _ => {}
         }
-        maker.segments = maker.choose_segments(adapter)?;
+        maker.segments = maker.choose_segments()?;
         maker.kernel(&pieces)?;
         let mut notes = Vec::new();
         if let Some(segments) = &maker.segments {
@@ -217,10 +217,12 @@ impl Maker<'_> {
         let evaluates = spec.evaluates(self.lists.as_ref());
         let tables = spec.table_list();
         let bits = self.lists.as_ref().is_some_and(|lists| lists.layout.block_words > 0);
+        let order = Order::of(self.adapter.kind);
         let request = taken
             .request
             .clone()
             .tunable("LISTS", self.lists.is_some())
+            .tunable("PAIRED", self.lists.is_none() && order.pairs(spec))
             .tunable("ARRANGED", self.lists.as_ref().is_some_and(|lists| lists.layout.arranged))
             .tunable("ELEMENT_BITS", bits)
             .tunable("KV_BLOCK", small(taken.kv_block))
@@ -230,14 +232,14 @@ impl Maker<'_> {
         let request = if self.segments.is_some() { spec.of_segments(request) } else { request };
         let request = Arc::new(self.visibility.with_hooks(request, &tables, evaluates));
         let count = spec.storage_bindings(self.visibility, evaluates) + usize::from(self.lists.is_some());
-        let most = self.limits.max_compute_workgroups_per_dimension;
-        if count > self.limits.max_storage_buffers_per_shader_stage as usize {
+        let most = self.adapter.limits.max_compute_workgroups_per_dimension;
+        if count > self.adapter.limits.max_storage_buffers_per_shader_stage as usize {
             return Err(Error::limit(
                 "max_storage_buffers_per_shader_stage",
                 format!(
                     "{count} are needed ({} tables among them), the adapter allows {}",
                     self.visibility.tables_of(evaluates).len(),
-                    self.limits.max_storage_buffers_per_shader_stage
+                    self.adapter.limits.max_storage_buffers_per_shader_stage
                 ),
             ));
         }
@@ -261,7 +263,7 @@ impl Maker<'_> {
             // Lists of their own carry the batch entry, the head and the tile; shared ones are counted from the piece's.
             let (first_batch, batches) = if layout.batch > 1 { (0, 1) } else { (piece.batch.0, batches) };
             let (first_head, heads) = if layout.heads > 1 { (0, 1) } else { (piece.heads.0 * fold, heads) };
-            for run in lists.runs(piece, taken.tile_rows, most as usize) {
+            for run in lists.runs(piece, taken.tile_rows, most as usize, order) {
                 let workgroups = [run.count, heads, batches];
                 self.main_passes(
                     &request,
@@ -316,8 +318,9 @@ impl Maker<'_> {
         let mut params = self.params([first_batch, first_head, first_row])?;
         params.extend(spec.width_params()?);
         self.bind_tensors(piece, &mut bindings, &mut params)?;
-        if let Some(run) = run {
-            set(&mut params, "order_at", run.order_at)?;
+        match run {
+            Some(run) => set(&mut params, "order_at", run.order_at)?,
+            None => set(&mut params, "tiles", workgroups[0])?,
         }
         if let Some(at) = self.at.lists {
             bindings.push(self.whole("lists", at));
@@ -366,7 +369,8 @@ impl Maker<'_> {
         let ports = self.spec.all_ports();
         let index = ports.iter().position(|port| port.name == tensor);
         let index = index.ok_or_else(|| Error::internal("plan", format!("there is no tensor `{tensor}`")))?;
-        let (size_bytes, most) = (ports[index].size_bytes(), self.limits.max_storage_buffer_binding_size);
+        let (size_bytes, most) =
+            (ports[index].size_bytes(), self.adapter.limits.max_storage_buffer_binding_size);
         if size_bytes > most {
             let message =
                 format!("tensor {tensor} needs a binding of {size_bytes} bytes, the adapter allows {most}");
@@ -391,7 +395,7 @@ impl Maker<'_> {
         let spec = self.spec;
         let ports = spec.all_ports();
         for extent in spec.extents() {
-            let range = spec.range(&extent, piece, self.limits);
+            let range = spec.range(&extent, piece, &self.adapter.limits);
             let index = ports.iter().position(|port| port.name == extent.name);
             let missing = || Error::internal("plan", format!("there is no tensor `{}`", extent.name));
             bindings.push(PassBinding {

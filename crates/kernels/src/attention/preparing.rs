@@ -22,8 +22,8 @@ impl Maker<'_> {
         let at = self.scratch.len();
         self.at.norms = Some(at);
         let bytes = 4 * rows as u64;
-        if bytes > self.limits.max_storage_buffer_binding_size {
-            let allowed = self.limits.max_storage_buffer_binding_size;
+        if bytes > self.adapter.limits.max_storage_buffer_binding_size {
+            let allowed = self.adapter.limits.max_storage_buffer_binding_size;
             let message = format!("the norms of q and k need {bytes} bytes, the adapter allows {allowed}");
             return Err(Error::limit("max_storage_buffer_binding_size", message));
         }
@@ -47,7 +47,7 @@ impl Maker<'_> {
                 }
                 done.push(part);
                 let name = if of_keys { "k" } else { "q" };
-                let most = self.limits.max_compute_workgroups_per_dimension as usize;
+                let most = self.adapter.limits.max_compute_workgroups_per_dimension as usize;
                 for heads in ranges(part.heads, most) {
                     for rows in ranges(part.rows, most * THREADS) {
                         let mut bindings = Vec::new();
@@ -91,7 +91,7 @@ impl Maker<'_> {
             self.port("counts".into(), &listed.counts)?,
             self.port("indices".into(), &listed.indices)?,
         ];
-        let most = self.limits.max_compute_workgroups_per_dimension as usize;
+        let most = self.adapter.limits.max_compute_workgroups_per_dimension as usize;
         let groups = [1, layout.count().min(most), layout.count().div_ceil(most)];
         self.push("listed", &request, bindings, params, groups)
     }
@@ -104,7 +104,7 @@ impl Maker<'_> {
         self.bind_tensors(&piece, &mut Vec::new(), &mut params)?;
         for (name, value) in [
             ("lists", layout.count()),
-            ("row", layout.count().min(self.limits.max_compute_workgroups_per_dimension as usize)),
+            ("row", layout.count().min(self.adapter.limits.max_compute_workgroups_per_dimension as usize)),
             ("kv_blocks", layout.kv_blocks),
             ("classes_at", layout.classes_at),
         ] {
@@ -119,7 +119,7 @@ impl Maker<'_> {
         let layout = lists.layout;
         let evaluates = Evaluates { mask: true, score: false };
         let tables = self.spec.table_list();
-        let most = self.limits.max_compute_workgroups_per_dimension as usize;
+        let most = self.adapter.limits.max_compute_workgroups_per_dimension as usize;
         let (y, z) = (layout.count().min(most), layout.count().div_ceil(most));
         for (pass, wide, asks) in [("classify", true, true), ("compact", false, false), ("bits", true, true)]
         {

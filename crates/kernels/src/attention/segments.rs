@@ -12,7 +12,7 @@ use super::{
     split::Piece,
 };
 use crate::{
-    AdapterProfile, Error, Name, ParamValue, PassBinding, Scratch, Source,
+    Error, Name, ParamValue, PassBinding, Scratch, Source,
     cost::{self, float, small},
     ranges::{ranges, u32_of},
     storage::storage_module,
@@ -93,21 +93,21 @@ impl Segments {
 
 impl Maker<'_> {
     /// As many segments as make a workgroup's time what the caller asked for, by the estimate.
-    pub(super) fn choose_segments(&mut self, adapter: &AdapterProfile) -> Result<Option<Segments>, Error> {
+    pub(super) fn choose_segments(&mut self) -> Result<Option<Segments>, Error> {
         let (spec, taken) = (self.spec, self.taken);
         // Whether there are segments is part of the shaders, and so a matter of the problem that tiles are chosen for.
         let sized = spec.sized();
         let Some(longest) = self.workgroup_time else { return Ok(None) };
         let groups =
             float(sized.rows().div_ceil(taken.tile_rows) * sized.batch * sized.q_heads / sized.fold());
-        let of_one = taken.cost.time.as_secs_f64() * cost::parallel(groups, adapter) / groups.max(1.0);
+        let of_one = taken.cost.time.as_secs_f64() * cost::parallel(groups, self.adapter) / groups.max(1.0);
         let wanted = (of_one / longest.as_secs_f64().max(1e-9)).ceil();
         if wanted <= 1.0 {
             return Ok(None);
         }
         // As many as there is room for the results of, in the problem that tiles are chosen for.
         let bytes_of_each = 4 * (sized.batch * sized.q_heads * sized.q_len * sized.padded_dims().1) as u64;
-        let room = self.limits.max_storage_buffer_binding_size.min(4 * u64::from(u32::MAX));
+        let room = self.adapter.limits.max_storage_buffer_binding_size.min(4 * u64::from(u32::MAX));
         let room = usize::try_from(room / bytes_of_each.max(1)).unwrap_or(usize::MAX);
         if room < 2 {
             return Ok(None);
@@ -153,7 +153,7 @@ impl Maker<'_> {
         let request = Arc::new(request);
         let heads = (piece.heads.0 * fold, piece.heads.1 * fold);
         let rows = if fold > 1 { (0, spec.q_len) } else { piece.rows };
-        let most = self.limits.max_compute_workgroups_per_dimension as usize;
+        let most = self.adapter.limits.max_compute_workgroups_per_dimension as usize;
         for heads in ranges(heads, most) {
             for rows in ranges(rows, most * THREADS) {
                 let mut bindings = Vec::new();
