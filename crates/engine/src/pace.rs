@@ -41,7 +41,8 @@ pub(crate) struct Pace {
     pub(crate) grids: Arc<Grids>,
     /// Seconds of each unit of each pass, when enough of them run together to keep the device busy.
     seconds: Vec<Vec<f32>>,
-    /// Units of each pass that run at the same time: as many take as long as one.
+    /// Units of each pass that run at the same time, or in turn by a plan that has them shared out so: a part of them alone
+    /// leaves places empty.
     together: Vec<u32>,
     /// Whether that was measured.
     pub(crate) measured: bool,
@@ -92,7 +93,9 @@ impl Pace {
         let together = grids.units().enumerate().map(|(pass, units)| {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a hundred at most")]
             let together = (at_once * f64::from(units) / groups(pass).max(1.0)).ceil() as u32;
-            together.max(1)
+            // Two of them make a fair share of each place.
+            let alternating = plan.passes.get(pass).is_some_and(|pass| pass.alternating);
+            together.max(1) * if alternating { 2 } else { 1 }
         });
         Self { seconds: seconds.collect(), together: together.collect(), grids, measured: false }
     }

@@ -105,6 +105,8 @@ pub struct Pass {
     pub indirect: Option<usize>,
     /// Workgroups in each dimension.
     pub workgroups: [u32; 3],
+    /// Whether workgroups along x take long and short in turn, so that only an even number of them is a fair share.
+    pub alternating: bool,
 }
 
 /// What a storage binding is bound to: a byte range of a caller's tensor or of scratch.

@@ -217,12 +217,11 @@ impl Maker<'_> {
         let evaluates = spec.evaluates(self.lists.as_ref());
         let tables = spec.table_list();
         let bits = self.lists.as_ref().is_some_and(|lists| lists.layout.block_words > 0);
-        let order = Order::of(self.adapter.kind);
         let request = taken
             .request
             .clone()
             .tunable("LISTS", self.lists.is_some())
-            .tunable("PAIRED", self.lists.is_none() && order.pairs(spec))
+            .tunable("PAIRED", self.lists.is_none() && self.alternating())
             .tunable("ARRANGED", self.lists.as_ref().is_some_and(|lists| lists.layout.arranged))
             .tunable("ELEMENT_BITS", bits)
             .tunable("KV_BLOCK", small(taken.kv_block))
@@ -263,7 +262,7 @@ impl Maker<'_> {
             // Lists of their own carry the batch entry, the head and the tile; shared ones are counted from the piece's.
             let (first_batch, batches) = if layout.batch > 1 { (0, 1) } else { (piece.batch.0, batches) };
             let (first_head, heads) = if layout.heads > 1 { (0, 1) } else { (piece.heads.0 * fold, heads) };
-            for run in lists.runs(piece, taken.tile_rows, most as usize, order) {
+            for run in lists.runs(piece, taken.tile_rows, most as usize, Order::of(self.adapter.kind)) {
                 let workgroups = [run.count, heads, batches];
                 self.main_passes(
                     &request,
@@ -345,7 +344,19 @@ impl Maker<'_> {
             }
         }
         self.bind_tables(evaluates, &mut bindings, &mut params)?;
-        self.push(self.taken.variant, request, bindings, params, workgroups)
+        self.push(self.taken.variant, request, bindings, params, workgroups)?;
+        let alternating = self.alternating();
+        self.passes.last_mut().into_iter().for_each(|pass| pass.alternating = alternating);
+        Ok(())
+    }
+
+    /// Whether the kernel's tiles take long and short in turn.
+    fn alternating(&self) -> bool {
+        let order = Order::of(self.adapter.kind);
+        match &self.lists {
+            Some(lists) => order == Order::Even && !lists.made_by_device(),
+            None => order.pairs(self.spec),
+        }
     }
 
     /// The bindings of the tables that an expression reads, and the parameters that say their sizes.
@@ -440,6 +451,7 @@ impl Maker<'_> {
             bindings,
             params,
             indirect: None,
+            alternating: false,
             workgroups: [u32_of("row tiles", x)?, u32_of("heads", y)?, u32_of("batch", z)?],
         });
         Ok(())

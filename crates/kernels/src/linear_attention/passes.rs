@@ -399,6 +399,7 @@ impl<'a> Maker<'a> {
                     bindings: bindings.clone(),
                     params,
                     indirect: None,
+                    alternating: false,
                     workgroups: [small(x), small(heads.1 - heads.0), small(z)],
                 });
             }

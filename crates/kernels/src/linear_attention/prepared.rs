@@ -274,6 +274,7 @@ impl<'a> Maker<'a> {
                     bindings: bindings.clone(),
                     params,
                     indirect: None,
+                    alternating: false,
                     workgroups: [small(groups), small(heads.1 - heads.0), small(batch.1 - batch.0)],
                 });
             }
