@@ -23,7 +23,7 @@ const KV_BLOCK: u32 = 64u;
 const TILE: u32 = 64u;
 
 // All of them count from the beginning of `lists`:
-//   order_at     the lists in the order of work, the longest first
+//   order_at     the lists in the order of work
 //   first_at     [list] its first entry         entries_at   [entry] a block of keys
 //   partial_at   [list] how many of its entries are blocks with hidden elements      count_at   [list] how many there are
 //   positions_at [place] which query, and which key, is taken there
@@ -54,7 +54,7 @@ fn place_of(workgroup: vec3u) -> Place {
     }
     if PAIRED {
         let pair = workgroup.x / 2u;
-        let tile = select(pair, params.tiles - 1u - pair, workgroup.x % 2u == 1u);
+        let tile = select(pair, params.list_tiles - 1u - pair, workgroup.x % 2u == 1u);
         return Place(vec3u(tile, workgroup.yz), 0u);
     }
     return Place(workgroup, 0u);

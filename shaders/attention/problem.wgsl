@@ -25,8 +25,6 @@ struct Params {
     first_batch: u32,
     first_head: u32,
     first_row: u32,
-    // Tiles of a dispatch.
-    tiles: u32,
     // Where [0, 0, 0, 0] lies relative to the binding (modulo 2^32: a binding may begin later), then strides of batch,
     // head and position.
     q_base: u32, q_batch: u32, q_head: u32, q_row: u32,
@@ -34,7 +32,8 @@ struct Params {
     v_base: u32, v_batch: u32, v_head: u32, v_row: u32,
     o_base: u32, o_batch: u32, o_head: u32, o_row: u32,
     lse_base: u32, lse_batch: u32, lse_head: u32,
-    // Lists of blocks (see blocks.wgsl): tiles and heads that have one, and where their parts lie.
+    // Lists of blocks (see blocks.wgsl): tiles and heads that have one, and where their parts lie. Without lists, tiles are those
+    // of the dispatch.
     list_tiles: u32, list_heads: u32,
     positions_at: u32,
     order_at: u32, first_at: u32, partial_at: u32, count_at: u32, entries_at: u32, bits_of_at: u32, bits_at: u32,

@@ -30,7 +30,6 @@ impl Attention {
             ("first_batch", first_batch),
             ("first_head", first_head),
             ("first_row", first_row),
-            ("tiles", 0),
             ("list_tiles", listed(|layout| layout.tiles).max(1)),
             ("list_heads", listed(|layout| layout.heads).max(1)),
             ("positions_at", listed(|layout| layout.positions_at)),

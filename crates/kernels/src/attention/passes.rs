@@ -319,7 +319,7 @@ impl Maker<'_> {
         self.bind_tensors(piece, &mut bindings, &mut params)?;
         match run {
             Some(run) => set(&mut params, "order_at", run.order_at)?,
-            None => set(&mut params, "tiles", workgroups[0])?,
+            None => set(&mut params, "list_tiles", workgroups[0])?,
         }
         if let Some(at) = self.at.lists {
             bindings.push(self.whole("lists", at));
