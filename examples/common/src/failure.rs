@@ -1,6 +1,7 @@
 //! What can go wrong, and the exit code that says so.
 
 use std::fmt;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use foveal::{Error, ErrorKind, kernels};
@@ -32,6 +33,18 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
         })
+    }
+}
+
+/// Says what went wrong, if anything did.
+#[must_use]
+pub fn exit(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "error: {failure}");
+            failure.exit_code()
+        }
     }
 }
 

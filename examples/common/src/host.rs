@@ -50,6 +50,14 @@ impl Host {
         Ok(Self { device, queue, info, error })
     }
 
+    /// The API and the driver that the device is reached by.
+    #[must_use]
+    pub fn driver(&self) -> String {
+        let wgpu::AdapterInfo { backend, driver, driver_info, .. } = &self.info;
+        let parts = [backend.to_str(), driver.trim(), driver_info];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+    }
+
     /// Submits, and waits until it is done.
     ///
     /// # Errors

@@ -1,9 +1,14 @@
-//! What the larger examples have in common and is no matter of Foveal's: opening a device, exit codes, writing a picture.
+//! What the larger examples have in common and is no matter of Foveal's: opening a device, exit codes, what is printed, reading
+//! and writing a picture.
 
 mod failure;
 mod host;
+mod pixels;
 mod place;
+mod report;
 
-pub use failure::Failure;
+pub use failure::{Failure, exit};
 pub use host::Host;
+pub use pixels::pixels;
 pub use place::Place;
+pub use report::{say, self_check, thousands, time};

@@ -3,8 +3,8 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use image::RgbImage;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{ExtendedColorType, ImageEncoder as _};
 use tempfile::NamedTempFile;
 
 use crate::Failure;
@@ -32,16 +32,15 @@ impl Place {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Writes a picture, three bytes a pixel, as PNG and gives it its name. Returns the bytes written.
+    /// Writes a picture as PNG and gives it its name. Returns the bytes written.
     ///
     /// # Errors
     /// [`Failure::Usage`] naming the path.
-    pub fn write(mut self, rgb: &[u8], width: u32, height: u32) -> Result<usize, Failure> {
+    pub fn write(mut self, picture: &RgbImage) -> Result<usize, Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::usage(self.path.display(), error);
         let mut bytes = Vec::new();
-        PngEncoder::new_with_quality(&mut bytes, CompressionType::Best, FilterType::Adaptive)
-            .write_image(rgb, width, height, ExtendedColorType::Rgb8)
-            .map_err(|error| failed(&error))?;
+        let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Best, FilterType::Adaptive);
+        picture.write_with_encoder(encoder).map_err(|error| failed(&error))?;
         self.file.write_all(&bytes).map_err(|error| failed(&error))?;
         self.file.persist(&self.path).map_err(|error| failed(&error.error))?;
         Ok(bytes.len())
@@ -68,7 +67,7 @@ mod tests {
         let place = Place::find(&path).unwrap();
         assert!(!path.exists());
         let rgb = [255, 0, 0, 0, 0, 255];
-        place.write(&rgb, 2, 1).unwrap();
+        place.write(&RgbImage::from_raw(2, 1, rgb.to_vec()).unwrap()).unwrap();
         let read = image::open(&path).unwrap().into_rgb8();
         assert_eq!((read.width(), read.height(), read.into_raw()), (2, 1, rgb.to_vec()));
     }

@@ -14,14 +14,13 @@ mod times;
 mod view;
 mod world;
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use foveal::Engine;
-use foveal_examples_common::{Failure, Host, Place};
+use foveal_examples_common::{Failure, Host, Place, exit, thousands};
 
 use crate::crowd::{Crowd, Sight};
 use crate::report::Report;
@@ -70,14 +69,7 @@ fn budget(text: &str) -> Result<Duration, String> {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match pollster::block_on(run(&arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let _ = writeln!(io::stderr(), "error: {failure}");
-            failure.exit_code()
-        }
-    }
+    exit(pollster::block_on(run(&Arguments::parse())))
 }
 
 async fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -109,12 +101,12 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
     report.compared(&dense);
 
     let captions = Captions {
-        title: format!("{} agents, each attends to its neighbours", report::grouped(world.agents())),
+        title: format!("{} agents, each attends to its neighbours", thousands(world.agents())),
         note: "colour: heading".to_owned(),
         pictures: game::shown(frames).iter().map(|frame| format!("frame {frame}")).collect(),
     };
     let sheet = sheet::make(&host, &engine, &view.sheet, &captions).await?;
-    let bytes = place.write(&sheet, sheet.width(), sheet.height())?;
+    let bytes = place.write(&sheet)?;
     report.written(&arguments.output, &sheet, bytes);
     report.end();
     Ok(())

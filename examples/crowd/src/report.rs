@@ -1,12 +1,9 @@
 //! What is printed: lines as they become known, or JSON in the end.
 
 use std::fmt;
-use std::io::{self, Write};
 use std::path::Path;
-use std::time::Duration;
 
-use foveal::{SelfCheckReport, wgpu};
-use foveal_examples_common::Host;
+use foveal_examples_common::{Host, say, self_check, thousands, time};
 use image::RgbImage;
 use serde_json::{Map, Value, json};
 
@@ -26,15 +23,12 @@ impl Report {
     }
 
     pub(crate) fn begin(&mut self, host: &Host, crowd: &Crowd) {
-        let wgpu::AdapterInfo { name, backend, driver, driver_info, .. } = &host.info;
-        let driver =
-            [backend.to_str(), driver.trim(), driver_info].into_iter().filter(|part| !part.is_empty());
-        let driver = driver.collect::<Vec<_>>().join(", ");
+        let (name, driver) = (&host.info.name, host.driver());
         let plan = crowd.kernel.plan();
         let problem = plan.problem.describe();
         self.say(format_args!("adapter     {name} ({driver})"));
         self.say(format_args!("attention   {problem}, variant {}", plan.variant));
-        self.say(format_args!("self-check  {}", told(crowd.kernel.self_check())));
+        self.say(format_args!("self-check  {}", self_check(crowd.kernel.self_check())));
         for refused in crowd.kernel.refused() {
             self.say(format_args!("refused     {}: {}", refused.variant, refused.reason));
         }
@@ -130,7 +124,7 @@ impl Report {
         self.say(format_args!(
             "dense       a step of {} agents takes {} with a dense mask, so one of all would take {}; with lists it takes {}: \
              {faster:.1} times faster",
-            grouped(dense.agents),
+            thousands(dense.agents),
             time(dense.step),
             time(dense.scaled),
             time(dense.listed),
@@ -160,13 +154,13 @@ impl Report {
 
     pub(crate) fn end(self) {
         if let Some(figures) = self.json {
-            print(format_args!("{:#}", Value::Object(figures)));
+            say(format_args!("{:#}", Value::Object(figures)));
         }
     }
 
     fn say(&self, line: fmt::Arguments<'_>) {
         if self.json.is_none() {
-            print(line);
+            say(line);
         }
     }
 
@@ -177,51 +171,7 @@ impl Report {
     }
 }
 
-/// Prints a line. Nobody reading it is no reason to stop.
-fn print(line: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stdout(), "{line}");
-}
-
-fn told(report: SelfCheckReport) -> String {
-    match report {
-        SelfCheckReport::Passed { duration, .. } => format!("passed in {}", time(duration)),
-        SelfCheckReport::Remembered => "passed before, with these shaders on this driver".to_owned(),
-        SelfCheckReport::Off => "off".to_owned(),
-        other => format!("{other:?}"),
-    }
-}
-
-fn time(duration: Duration) -> String {
-    format!("{:.1} ms", milliseconds(duration))
-}
-
 #[expect(clippy::cast_precision_loss, reason = "counts")]
 fn ratio(a: usize, b: usize) -> f64 {
     a as f64 / b.max(1) as f64
-}
-
-/// A number with its thousands apart.
-pub(crate) fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_apart() {
-        assert_eq!(grouped(0), "0");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(grouped(20_000), "20,000");
-        assert_eq!(grouped(1_234_567), "1,234,567");
-    }
 }

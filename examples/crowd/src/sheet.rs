@@ -1,14 +1,12 @@
 //! The contact sheet: pictures read back once, with captions, as PNG.
 
-use foveal::{Dtype, Engine, TensorData, wgpu};
-use foveal_examples_common::{Failure, Host};
+use foveal::{Engine, wgpu};
+use foveal_examples_common::{Failure, Host, pixels};
 use image::{Rgb, RgbImage, imageops};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, RasterizedChar, get_raster, get_raster_width};
 
 use crate::view::{COLUMNS, ROWS};
 
-/// Bytes of a pixel on the device.
-const TEXEL: u32 = 4;
 /// Around everything, and between pictures.
 const MARGIN: u32 = 20;
 const GAP: u32 = 8;
@@ -42,36 +40,7 @@ pub(crate) async fn make(
     texture: &wgpu::Texture,
     captions: &Captions,
 ) -> Result<RgbImage, Failure> {
-    Ok(lay_out(&read(host, engine, texture).await?, captions))
-}
-
-/// A texture's pixels, without their alpha.
-async fn read(host: &Host, engine: &Engine, texture: &wgpu::Texture) -> Result<RgbImage, Failure> {
-    // Rows in buffers begin at multiples of 256 bytes.
-    let (width, height) = (texture.width(), texture.height());
-    let padded = (width * TEXEL).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);
-    let buffer = host.device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some("pixels"),
-        size: u64::from(padded) * u64::from(height),
-        usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
-        mapped_at_creation: false,
-    });
-    let mut encoder = host.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    let layout = wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(padded), rows_per_image: None };
-    encoder.copy_texture_to_buffer(
-        texture.as_image_copy(),
-        wgpu::TexelCopyBufferInfo { buffer: &buffer, layout },
-        texture.size(),
-    );
-    host.submit(encoder, "the sheet's pixels")?;
-    // The engine reads any buffer of its device back, and it has the buffer for that already.
-    let pixels = engine.read_back(&buffer, &[height as usize, padded as usize], Dtype::U8).await?;
-    let wrong = || Failure::failed("the sheet's pixels", "bytes are expected");
-    let TensorData::U8(bytes) = pixels.data() else { return Err(wrong()) };
-    let rows = bytes.chunks_exact(padded as usize);
-    let texels = rows.flat_map(|row| row[..(width * TEXEL) as usize].as_chunks::<{ TEXEL as usize }>().0);
-    let rgb = texels.flat_map(|&[r, g, b, _]| [r, g, b]).collect();
-    RgbImage::from_raw(width, height, rgb).ok_or_else(wrong)
+    Ok(lay_out(&pixels(host, engine, texture).await?, captions))
 }
 
 /// The sheet of these pictures.

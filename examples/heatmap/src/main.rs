@@ -13,16 +13,14 @@ mod text;
 mod tint;
 mod weights;
 
-use std::fmt;
-use std::io::{self, Write};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Parser;
-use foveal::{Engine, SelfCheckReport, wgpu};
-use foveal_examples_common::{Failure, Host, Place};
+use foveal::{Engine, wgpu};
+use foveal_examples_common::{Failure, Host, Place, exit, say, self_check, time};
 
 use crate::layout::Layout;
 use crate::picture::Painter;
@@ -48,14 +46,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match pollster::block_on(run(&arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let _ = writeln!(io::stderr(), "error: {failure}");
-            failure.exit_code()
-        }
-    }
+    exit(pollster::block_on(run(&Arguments::parse())))
 }
 
 async fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -63,16 +54,15 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let sample = Sample::load()?;
 
     let host = Host::open("heatmap", wgpu::Adapter::limits).await?;
-    let wgpu::AdapterInfo { name, backend, driver, driver_info, .. } = &host.info;
-    let driver = [backend.to_str(), driver.trim(), driver_info].into_iter().filter(|part| !part.is_empty());
-    say(format_args!("adapter     {name} ({})", driver.collect::<Vec<_>>().join(", ")));
+    let name = &host.info.name;
+    say(format_args!("adapter     {name} ({})", host.driver()));
 
     // Clones of a device are the same device.
     let engine = Engine::from_device(host.device.clone(), host.queue.clone())?;
     let weights = Weights::prepare(&engine, &sample).await?;
     let plan = weights.kernel.plan();
     say(format_args!("attention   {}, variant {}", plan.problem.describe(), plan.variant));
-    say(format_args!("self-check  {}", told(weights.kernel.self_check())));
+    say(format_args!("self-check  {}", self_check(weights.kernel.self_check())));
     for refused in weights.kernel.refused() {
         say(format_args!("refused     {}: {}", refused.variant, refused.reason));
     }
@@ -130,13 +120,13 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 
     let start = Instant::now();
-    let bytes = picture.write(place)?;
+    let bytes = place.write(&picture)?;
     let written_in = start.elapsed();
     say(format_args!(
         "picture     {}: {} x {}, {} kB",
         arguments.output.display(),
-        picture.width,
-        picture.height,
+        picture.width(),
+        picture.height(),
         bytes.div_ceil(1000)
     ));
     say(format_args!(
@@ -148,22 +138,4 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
         time(written_in)
     ));
     Ok(())
-}
-
-/// Prints a line. Nobody reading it is no reason to stop.
-fn say(line: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stdout(), "{line}");
-}
-
-fn told(report: SelfCheckReport) -> String {
-    match report {
-        SelfCheckReport::Passed { duration, .. } => format!("passed in {}", time(duration)),
-        SelfCheckReport::Remembered => "passed before, with these shaders on this driver".to_owned(),
-        SelfCheckReport::Off => "off".to_owned(),
-        other => format!("{other:?}"),
-    }
-}
-
-fn time(duration: Duration) -> String {
-    format!("{:.1} ms", duration.as_secs_f64() * 1e3)
 }

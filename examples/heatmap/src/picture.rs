@@ -1,28 +1,18 @@
-//! Scene to file: vello draws into a texture of the host's, which is read back and written as PNG.
+//! Scene to picture: vello draws into a texture of the host's, which is read back.
 
 use std::time::{Duration, Instant};
 
-use foveal::{Dtype, Engine, TensorData, wgpu};
-use foveal_examples_common::{Failure, Host, Place};
-use vello::kurbo::Point;
+use foveal::{Engine, wgpu};
+use foveal_examples_common::{Failure, Host, pixels};
+use image::RgbImage;
 use vello::peniko::{Color, ImageData};
 use vello::{AaConfig, AaSupport, RenderParams, Renderer, RendererOptions, Scene};
-
-/// Bytes of a pixel on the device.
-const TEXEL: u32 = 4;
 
 /// vello on the host's device.
 pub(crate) struct Painter {
     renderer: Renderer,
     /// Compiling vello's shaders.
     pub(crate) ready_in: Duration,
-}
-
-/// A picture in memory, three bytes a pixel.
-pub(crate) struct Picture {
-    pub(crate) width: u32,
-    pub(crate) height: u32,
-    rgb: Vec<u8>,
 }
 
 impl Painter {
@@ -53,7 +43,7 @@ impl Painter {
         scene: &Scene,
         (width, height): (u32, u32),
         paper: Color,
-    ) -> Result<Picture, Failure> {
+    ) -> Result<RgbImage, Failure> {
         let most = host.device.limits().max_texture_dimension_2d;
         if width.max(height) > most {
             let message = format!("{width} x {height} pixels, at most {most} are possible");
@@ -76,64 +66,6 @@ impl Painter {
             .render_to_texture(&host.device, &host.queue, scene, &view, &params)
             .map_err(|error| Failure::failed("vello", error))?;
         host.wait("vello")?;
-        let rgb = read(host, engine, &texture).await?;
-        Ok(Picture { width, height, rgb })
-    }
-}
-
-/// A texture's pixels, without their alpha.
-async fn read(host: &Host, engine: &Engine, texture: &wgpu::Texture) -> Result<Vec<u8>, Failure> {
-    // Rows in buffers begin at multiples of 256 bytes.
-    let row = texture.width() * TEXEL;
-    let padded = row.next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);
-    let buffer = host.device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some("pixels"),
-        size: u64::from(padded) * u64::from(texture.height()),
-        usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
-        mapped_at_creation: false,
-    });
-    let mut encoder = host.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    let layout = wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(padded), rows_per_image: None };
-    encoder.copy_texture_to_buffer(
-        texture.as_image_copy(),
-        wgpu::TexelCopyBufferInfo { buffer: &buffer, layout },
-        texture.size(),
-    );
-    host.submit(encoder, "the picture's pixels")?;
-    let shape = [texture.height() as usize, padded as usize];
-    // The engine reads any buffer of its device back, and it has the buffer for that already.
-    let pixels = engine.read_back(&buffer, &shape, Dtype::U8).await?;
-    let TensorData::U8(bytes) = pixels.data() else {
-        return Err(Failure::failed("the picture's pixels", "bytes are expected"));
-    };
-    let rows = bytes.chunks_exact(padded as usize);
-    let texels = rows.flat_map(|padded| padded[..row as usize].as_chunks::<{ TEXEL as usize }>().0);
-    Ok(texels.flat_map(|&[r, g, b, _]| [r, g, b]).collect())
-}
-
-impl Picture {
-    /// Red, green and blue at a point within the picture.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-    pub(crate) fn colour_at(&self, at: Point) -> Option<[u8; 3]> {
-        let (x, y) = (at.x as usize, at.y as usize);
-        let (pixels, _) = self.rgb.as_chunks::<3>();
-        pixels.chunks(self.width as usize).nth(y)?.get(x).copied()
-    }
-
-    /// Writes the picture as PNG into `place` and gives that its name. Returns the bytes written.
-    pub(crate) fn write(&self, place: Place) -> Result<usize, Failure> {
-        place.write(&self.rgb, self.width, self.height)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn colours_are_those_of_the_pixel_that_a_point_lies_in() {
-        let picture = Picture { width: 2, height: 1, rgb: vec![255, 0, 0, 0, 0, 255] };
-        assert_eq!(picture.colour_at(Point::new(1.5, 0.5)), Some([0, 0, 255]));
-        assert_eq!(picture.colour_at(Point::new(2.0, 0.5)), None);
+        pixels(host, engine, &texture).await
     }
 }

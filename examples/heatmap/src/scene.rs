@@ -3,12 +3,12 @@
 use std::f64::consts::FRAC_PI_2;
 use std::ops::Range;
 
+use image::RgbImage;
 use vello::Scene;
 use vello::kurbo::{Affine, BezPath, Circle, Line, Point, Rect, Shape, Stroke, Vec2};
 use vello::peniko::{Color, Fill, Gradient, ImageBrush, ImageData, ImageQuality};
 
 use crate::layout::{ARCS, CELL, HEADING, LABELS, Layout, MARGIN, Panel};
-use crate::picture::Picture;
 use crate::ramp;
 use crate::text::{Anchor, Face, Fonts, Style};
 
@@ -79,7 +79,7 @@ pub(crate) fn draw(layout: &Layout, content: &Content<'_>, fonts: &Fonts, tiles:
 /// Which enlarged weights have another colour in the picture than theirs: by head, row and column, with the weight. What
 /// went through a texture and an atlas of images may have ended up elsewhere.
 pub(crate) fn misplaced(
-    picture: &Picture,
+    picture: &RgbImage,
     layout: &Layout,
     content: &Content<'_>,
 ) -> Vec<(usize, usize, usize, f64)> {
@@ -90,7 +90,9 @@ pub(crate) fn misplaced(
         let Some(panel) = layout.panels.get(head).filter(|_| passage.contains(&key)) else { continue };
         let column = key - passage.start;
         let middle = panel.map.origin() + Vec2::new(Panel::middle(column), Panel::middle(row));
-        if !picture.colour_at(middle).is_some_and(|colour| ramp::is_colour_of(colour, weight, keys)) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        let pixel = picture.get_pixel_checked(middle.x as u32, middle.y as u32);
+        if !pixel.is_some_and(|colour| ramp::is_colour_of(colour.0, weight, keys)) {
             wrong.push((head, row, column, weight));
         }
     }

@@ -13,20 +13,18 @@ mod picture;
 mod verify;
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use foveal::{Comparison, Engine, Kernel, Timing, wgpu};
-use foveal_examples_common::{Failure, Host, Place};
+use foveal_examples_common::{Failure, Host, Place, exit, say, thousands};
 use serde_json::{Value, json};
 
 use crate::melody::Note;
 use crate::memories::{Memories, inputs_to_time};
-use crate::picture::{Content, size, thousands};
+use crate::picture::{Content, size};
 
 /// Tokens that may be on their way: a host that never waits fills the driver's queue.
 const IN_FLIGHT: usize = 3;
@@ -60,14 +58,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match pollster::block_on(run(&arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let _ = writeln!(io::stderr(), "error: {failure}");
-            failure.exit_code()
-        }
-    }
+    exit(pollster::block_on(run(&Arguments::parse())))
 }
 
 /// How long the stream took.
@@ -100,9 +91,9 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
     );
     let content = Content { notes: &notes, window, outputs: &outputs, kept: memories.kept(), foot: &foot };
     let picture = picture::draw(&content);
-    place.write(&picture, picture.width(), picture.height())?;
+    place.write(&picture)?;
 
-    let wgpu::AdapterInfo { name, backend, driver, driver_info, .. } = &host.info;
+    let wgpu::AdapterInfo { name, backend, .. } = &host.info;
     if json {
         let memory = |kernel: &Kernel, comparison: &Comparison, time: Duration, kept: u64| -> Value {
             json!({
@@ -128,9 +119,7 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
         });
         say(format_args!("{report:#}"));
     } else {
-        let driver =
-            [backend.to_str(), driver.trim(), driver_info].into_iter().filter(|part| !part.is_empty());
-        say(format_args!("adapter     {name} ({})", driver.collect::<Vec<_>>().join(", ")));
+        say(format_args!("adapter     {name} ({})", host.driver()));
         say(format_args!(
             "stream      {} tokens, {rate:.0} a second; recording one takes {:.1} us (median; p99 {:.1})",
             thousands(tokens),
@@ -194,11 +183,6 @@ async fn time(engine: &Engine, kernel: &Kernel, window: usize) -> Result<Duratio
     let inputs = inputs_to_time(&*kernel.plan().problem, window)?;
     let inputs: Vec<_> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     Ok(engine.time(kernel, &inputs, Timing::default()).await?.median())
-}
-
-/// Prints a line. Nobody reading it is no reason to stop.
-fn say(line: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// The sample below which such a share of ascending samples lies.

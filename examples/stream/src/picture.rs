@@ -1,6 +1,7 @@
 //! What each memory makes of the bell, as a picture: time goes to the right, a row a head.
 
 use foveal::HostTensor;
+use foveal_examples_common::thousands;
 use image::{Rgb, RgbImage};
 
 use crate::canvas::{Align, BODY, Canvas, Font, HEADING, SMALL, TITLE, blend, width_of};
@@ -222,19 +223,6 @@ fn round(step: usize) -> usize {
     }
 }
 
-/// A count with its thousands apart.
-pub(crate) fn thousands(count: usize) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// Bytes in words.
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
 pub(crate) fn size(bytes: u64) -> String {
@@ -295,7 +283,6 @@ mod tests {
 
     #[test]
     fn numbers_are_easy_to_read() {
-        assert_eq!([thousands(7), thousands(1000), thousands(1_234_567)], ["7", "1,000", "1,234,567"]);
         assert_eq!([size(131_072), size(1 << 20)], ["128 KiB", "1.0 MiB"]);
         assert_eq!([round(1), round(3), round(11), round(500)], [1, 5, 20, 500]);
         assert!((tone(0.1) - 0.5).abs() < 1e-12 && tone(1.0) >= 1.0 && tone(0.0) <= 0.0);
