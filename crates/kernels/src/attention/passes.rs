@@ -345,7 +345,7 @@ impl Maker<'_> {
         }
         self.bind_tables(evaluates, &mut bindings, &mut params)?;
         self.push(self.taken.variant, request, bindings, params, workgroups)?;
-        let alternating = self.alternating();
+        let alternating = self.alternating() && workgroups[0] > 1;
         self.passes.last_mut().into_iter().for_each(|pass| pass.alternating = alternating);
         Ok(())
     }
