@@ -4,7 +4,6 @@
 //! package beside it. `foveal-web-tool serve` shows the site on this machine.
 
 mod files;
-mod optimise;
 mod package;
 mod serve;
 mod toolchain;
@@ -24,11 +23,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Makes the package and the site.
-    Build {
-        /// Do not fetch wasm-opt from npm; what is installed is used.
-        #[arg(long)]
-        offline: bool,
-    },
+    Build,
     /// Runs clippy for browsers on the package's crate and what it needs.
     Lint,
     /// Serves the site on 127.0.0.1.
@@ -42,7 +37,7 @@ enum Command {
 fn main() -> Result<()> {
     let places = Places::find()?;
     match Arguments::parse().command {
-        Command::Build { offline } => package::build(&places, offline),
+        Command::Build => package::build(&places),
         Command::Lint => toolchain::lint(&places.root, &places.target),
         Command::Serve { port } => serve::serve(&places.site(), port),
     }
