@@ -323,9 +323,6 @@ impl Kernel {
             for (group, bind_group) in groups.of_pass(index) {
                 pass.set_bind_group(group, bind_group, &[]);
             }
-            if std::env::var("NODISP").is_ok_and(|n| n.split(',').any(|n| n == index.to_string())) {
-                continue;
-            }
             for (unit, block) in cut.blocks(units) {
                 if let Some((group, bind_group, offset)) = grids.at(index, unit) {
                     pass.set_bind_group(group, bind_group, &[offset]);

@@ -151,6 +151,22 @@ fn libraries_neither_block_nor_return_anyhow() -> Result<()> {
 }
 
 #[test]
+fn libraries_obey_one_environment_variable_that_is_documented() -> Result<()> {
+    for folder in ["crates/engine/src", "crates/kernels/src", "crates/web/src", "shaders/src"] {
+        let ours = sources(folder, &["rs"])?;
+        let ours = ours
+            .into_iter()
+            .filter(|(path, _)| !path.rsplit_once(folder).is_some_and(|(_, file)| file.contains("/tests/")));
+        for (path, text) in ours {
+            for call in code(&text).split("env::").skip(1) {
+                ensure!(call.starts_with("var(\"FOVEAL_ADAPTER\")"), "{path} asks the environment");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn the_engine_knows_no_operator_by_name() -> Result<()> {
     let names: Vec<&str> = operators().iter().map(|operator| operator.name()).collect();
     let engine = sources("crates/engine/src", &["rs"])?;
