@@ -2,40 +2,20 @@
 //!
 //! Results come in the order of their indices either way.
 
-/// What `f` makes of each index below `count`.
-pub(crate) fn map<T: Send>(count: usize, f: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
-    each::map(count, f)
-}
-
-/// What `f` makes of each index below `count`, with values of its own to work in, which `room` makes and which are used
-/// for one index after the other; or an error of those met.
-pub(crate) fn try_map_with<W, T: Send, E: Send>(
-    count: usize,
-    room: impl Fn() -> W + Sync + Send,
-    f: impl Fn(&mut W, usize) -> Result<T, E> + Sync + Send,
-) -> Result<Vec<T>, E> {
-    each::try_map_with(count, room, f)
-}
-
-/// How many threads [`thread`] tells apart.
-pub(crate) fn threads() -> usize {
-    each::threads()
-}
-
-/// The number of the thread that asks, below [`threads`]; the last one is shared by all that were not started here.
-pub(crate) fn thread() -> usize {
-    each::thread()
-}
+pub(crate) use each::{map, thread, threads, try_map_with};
 
 #[cfg(not(target_family = "wasm"))]
 mod each {
     use rayon::prelude::*;
 
-    pub(super) fn map<T: Send>(count: usize, f: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
+    /// What `f` makes of each index below `count`.
+    pub(crate) fn map<T: Send>(count: usize, f: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
         (0..count).into_par_iter().map(f).collect()
     }
 
-    pub(super) fn try_map_with<W, T: Send, E: Send>(
+    /// What `f` makes of each index below `count`, with values of its own to work in, which `room` makes and which are used
+    /// for one index after the other; or an error of those met.
+    pub(crate) fn try_map_with<W, T: Send, E: Send>(
         count: usize,
         room: impl Fn() -> W + Sync + Send,
         f: impl Fn(&mut W, usize) -> Result<T, E> + Sync + Send,
@@ -43,23 +23,25 @@ mod each {
         (0..count).into_par_iter().map_init(room, f).collect()
     }
 
-    pub(super) fn threads() -> usize {
+    /// How many threads [`thread`] tells apart.
+    pub(crate) fn threads() -> usize {
         rayon::current_num_threads() + 1
     }
 
-    pub(super) fn thread() -> usize {
+    /// The number of the thread that asks, below [`threads`]; the last one is shared by all that were not started here.
+    pub(crate) fn thread() -> usize {
         rayon::current_thread_index().unwrap_or_else(rayon::current_num_threads)
     }
 }
 
-// Rayon builds for browsers, where it does the same at the cost of 80 kB.
+// Rayon builds for browsers, where it does the same at the cost of 72 kB.
 #[cfg(target_family = "wasm")]
 mod each {
-    pub(super) fn map<T>(count: usize, f: impl Fn(usize) -> T) -> Vec<T> {
+    pub(crate) fn map<T>(count: usize, f: impl Fn(usize) -> T) -> Vec<T> {
         (0..count).map(f).collect()
     }
 
-    pub(super) fn try_map_with<W, T, E>(
+    pub(crate) fn try_map_with<W, T, E>(
         count: usize,
         room: impl Fn() -> W,
         f: impl Fn(&mut W, usize) -> Result<T, E>,
@@ -68,11 +50,11 @@ mod each {
         (0..count).map(|index| f(&mut room, index)).collect()
     }
 
-    pub(super) fn threads() -> usize {
+    pub(crate) fn threads() -> usize {
         1
     }
 
-    pub(super) fn thread() -> usize {
+    pub(crate) fn thread() -> usize {
         0
     }
 }

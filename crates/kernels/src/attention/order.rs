@@ -14,7 +14,7 @@ pub(super) enum Order {
 }
 
 impl Order {
-    /// The one for a kind of device. llvmpipe is what deals dispatches out beforehand; other drivers for the CPU lose nothing.
+    /// The one for a kind of device. llvmpipe is what deals dispatches out beforehand; SwiftShader is as fast either way.
     pub(super) fn of(kind: AdapterKind) -> Self {
         if kind == AdapterKind::Cpu { Self::Even } else { Self::LongestFirst }
     }

@@ -58,8 +58,10 @@ pub(super) fn reference(
     spec.check_values(inputs)?;
     let given = Given::new(spec, inputs)?;
     let pairs = chosen(spec, rows);
-    let outcomes: Vec<Outcome> =
-        parallel::map(pairs.len(), |pair| given.outcome(pairs[pair].0, pairs[pair].1));
+    let outcomes: Vec<Outcome> = parallel::map(pairs.len(), |index| {
+        let (s, h) = pairs[index];
+        given.outcome(s, h)
+    });
     let whole = pairs.len() == spec.states() * spec.value_heads;
     let outputs = spec.all_ports().into_iter().filter(|port| port.role == PortRole::Output);
     Ok(outputs
