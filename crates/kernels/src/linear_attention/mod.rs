@@ -42,6 +42,7 @@ mod random_case;
 mod recipes;
 mod recurrent;
 mod reference;
+mod rounding;
 mod spec;
 mod stand_in;
 mod states;

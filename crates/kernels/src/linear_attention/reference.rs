@@ -1,5 +1,6 @@
 //! The definition, token by token, in f64.
 
+use super::rounding::{add_magnitudes, allowances, with_infinities};
 use super::{Direction, FeatureMap, Gate, Key, LinearAttention, Rule, StateLayout};
 use crate::{Error, Expected, HostTensor, PortRole, Rows, Strides, parallel};
 
@@ -43,6 +44,8 @@ struct Outcome {
     head: usize,
     /// By position: o, `[len, Dv]`.
     o: Vec<f64>,
+    /// What each element of o may be off by in f32, if the head is ill-conditioned.
+    allowance: Vec<f64>,
     /// `[Dk, Dv]`.
     state: Vec<f64>,
     /// `[Dk]`.
@@ -71,11 +74,13 @@ pub(super) fn reference(
                 given.place(&port.name, outcome, &mut found);
             }
             found.sort_unstable_by_key(|&(at, _)| at);
-            let (elements, values) = found.into_iter().unzip();
+            let (elements, values): (Vec<usize>, Vec<f64>) = found.into_iter().unzip();
+            let allowance = given.allowance(&port.name, &outcomes);
             Expected {
                 name: port.name,
                 shape: port.shape,
                 elements: (!whole).then_some(elements),
+                allowance: with_infinities(&values, allowance),
                 values,
                 head_axis: port.head_axis,
             }
@@ -187,6 +192,8 @@ impl<'a> Given<'a> {
                 let mut sum = self.one_way(sequence, head, false);
                 let other = self.one_way(sequence, head, true);
                 sum.o.iter_mut().zip(&other.o).for_each(|(sum, other)| *sum += other);
+                sum.allowance.resize(sum.o.len(), 0.0);
+                sum.allowance.iter_mut().zip(&other.allowance).for_each(|(sum, other)| *sum += other);
                 sum
             }
         }
@@ -200,6 +207,7 @@ impl<'a> Given<'a> {
         let key_head = head / spec.group();
         let (mut state, mut z) = self.first_state(sequence, head);
         let mut o = vec![0.0; len * wide];
+        let mut magnitudes = vec![0.0; len * wide];
         let order = (0..len).map(|i| if reverse { len - 1 - i } else { i });
         for position in order.clone() {
             let token = start + position;
@@ -214,12 +222,17 @@ impl<'a> Given<'a> {
                 row.iter_mut().zip(v).for_each(|(o, v)| *o += own * v);
                 let scale = spec.resolved_scale();
                 o[position * wide..][..wide].iter_mut().zip(row).for_each(|(o, x)| *o = scale * x);
+                let sums = &mut magnitudes[position * wide..][..wide];
+                add_magnitudes(&state, q, sums);
+                sums.iter_mut().zip(v).for_each(|(sum, v)| *sum = scale.abs() * (*sum + (own * v).abs()));
             }
             if !hidden {
                 self.step(&mut state, &mut z, (batch, token), (key_head, head));
             }
             if spec.causal && self.bonus.is_none() {
-                self.read(&state, &z, self.q.row(batch, key_head, token), &mut o[position * wide..][..wide]);
+                let at = position * wide..(position + 1) * wide;
+                let q = self.q.row(batch, key_head, token);
+                self.read(&state, &z, q, (&mut o[at.clone()], &mut magnitudes[at]));
             }
         }
         if let Some(skip) = &self.skip {
@@ -232,11 +245,14 @@ impl<'a> Given<'a> {
         if !spec.causal {
             for position in order {
                 let q = self.q.row(batch, key_head, start + position);
-                self.read(&state, &z, q, &mut o[position * wide..][..wide]);
+                let at = position * wide..(position + 1) * wide;
+                self.read(&state, &z, q, (&mut o[at.clone()], &mut magnitudes[at]));
             }
         }
         debug_assert_eq!(state.len(), tall * wide);
-        Outcome { sequence, head, o, state, z }
+        let seen = |position| if !spec.causal || reverse { len } else { position + 1 };
+        let allowance = allowances(&o, magnitudes, wide, |position| spec.steps * seen(position));
+        Outcome { sequence, head, o, allowance, state, z }
     }
 
     fn first_state(&self, sequence: usize, head: usize) -> (Vec<f64>, Vec<f64>) {
@@ -300,7 +316,8 @@ impl<'a> Given<'a> {
         }
     }
 
-    fn read(&self, state: &[f64], z: &[f64], q: &[f64], o: &mut [f64]) {
+    /// Adds up o, and the magnitudes of what went into it.
+    fn read(&self, state: &[f64], z: &[f64], q: &[f64], (o, magnitudes): (&mut [f64], &mut [f64])) {
         let scale = self.spec.resolved_scale();
         let denominator = if self.spec.normalises() {
             scale * q.iter().zip(z).map(|(q, z)| q * z).sum::<f64>() + self.spec.eps
@@ -309,6 +326,32 @@ impl<'a> Given<'a> {
         };
         let row = times(state, q, o.len());
         o.iter_mut().zip(row).for_each(|(o, x)| *o = scale * x / denominator);
+        add_magnitudes(state, q, magnitudes);
+        // A denominator that cancels carries its error to the whole row.
+        let divided = if self.spec.normalises() {
+            scale.abs() * q.iter().zip(z).map(|(q, z)| (q * z).abs()).sum::<f64>() / denominator.abs()
+        } else {
+            0.0
+        };
+        let factor = (scale / denominator).abs();
+        magnitudes.iter_mut().zip(o).for_each(|(sum, o)| *sum = factor * *sum + divided * o.abs());
+    }
+
+    /// What the elements of an output may be off by, in the order of their places; none if that is nothing to speak of.
+    fn allowance(&self, name: &str, outcomes: &[Outcome]) -> Option<Vec<f64>> {
+        if name != "o" || outcomes.iter().all(|outcome| outcome.allowance.is_empty()) {
+            return None;
+        }
+        let mut found: Vec<(usize, f64)> = Vec::new();
+        for outcome in outcomes {
+            let mut o = outcome.allowance.clone();
+            o.resize(outcome.o.len(), 0.0);
+            let (sequence, head) = (outcome.sequence, outcome.head);
+            let bounds = Outcome { sequence, head, o, allowance: vec![], state: vec![], z: vec![] };
+            self.place(name, &bounds, &mut found);
+        }
+        found.sort_unstable_by_key(|&(at, _)| at);
+        Some(found.into_iter().map(|(_, allowance)| allowance).collect())
     }
 
     /// Adds an outcome's elements of the output `name`, with their places in it.
