@@ -38,6 +38,7 @@ mod plan;
 mod ports;
 mod prepared;
 mod problem;
+mod products;
 mod random_case;
 mod recipes;
 mod recurrent;
