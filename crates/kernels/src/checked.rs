@@ -55,7 +55,7 @@ impl Checked {
     /// The output that is furthest off, measured by what it is allowed.
     fn furthest(&self) -> Option<&Comparison> {
         let strain = |output: &Comparison| {
-            let share = output.rel_rmse / output.tolerance.rel_rmse.max(f64::MIN_POSITIVE);
+            let share = output.judged / output.tolerance.rel_rmse.max(f64::MIN_POSITIVE);
             (!output.passed, share)
         };
         self.outputs.iter().max_by(|a, b| {
@@ -72,14 +72,37 @@ impl Checked {
         Some(format!("{}{worst}", output.name))
     }
 
+    /// Values that are NaN on both sides, as the definition says.
+    #[must_use]
+    pub fn nan(&self) -> usize {
+        self.outputs.iter().map(|output| output.nan).sum()
+    }
+
+    /// The largest error that f32 arithmetic can leave in an output whose problem is ill-conditioned; nothing if the
+    /// outputs are as near to the reference as those of ordinary problems.
+    #[must_use]
+    pub fn ill_conditioned(&self) -> Option<f64> {
+        self.outputs.iter().filter_map(|output| output.ill_conditioned).reduce(f64::max)
+    }
+
+    /// [`Checked::ill_conditioned`] in words: `ill-conditioned: f32 can be off by 3.2e-5 here`.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        self.ill_conditioned().map(|bound| format!("ill-conditioned: f32 can be off by {bound:.1e} here"))
+    }
+
     /// What is wrong, in a few words; nothing if nothing is.
     #[must_use]
     pub fn complaint(&self) -> Option<String> {
         let output = self.furthest().filter(|output| !output.passed)?;
-        let allowed = format!("rel RMSE {:.1e}, allowed {:.1e}", output.rel_rmse, output.tolerance.rel_rmse);
+        let mut allowed =
+            format!("rel RMSE {:.1e}, allowed {:.1e}", output.rel_rmse, output.tolerance.rel_rmse);
+        if output.judged < output.rel_rmse {
+            allowed += &format!(", and {:.1e} are more than the rounding of f32 here", output.judged);
+        }
         let what = if output.non_finite > 0 {
             format!(
-                "{} of {} values are NaN or infinite where they must not be",
+                "{} of {} values are NaN or infinite where they must not be, or are not where they must be",
                 output.non_finite, output.compared
             )
         } else if let Some((head, error)) = worst_head(output) {
@@ -94,6 +117,5 @@ impl Checked {
 /// The head that is off while the whole hides it.
 fn worst_head(output: &Comparison) -> Option<(usize, f64)> {
     let (head, &error) = output.per_head.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
-    (error > output.tolerance.rel_rmse && output.rel_rmse <= output.tolerance.rel_rmse)
-        .then_some((head, error))
+    (error > output.tolerance.rel_rmse && output.judged <= output.tolerance.rel_rmse).then_some((head, error))
 }

@@ -1,6 +1,6 @@
 //! Comparing what a device computed with the reference.
 
-use crate::{Error, HostTensor, Name};
+use crate::{Error, HostTensor, Name, TensorData};
 
 /// The reference's values for an output, or for some of its elements.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +13,10 @@ pub struct Expected {
     pub elements: Option<Vec<usize>>,
     /// The values.
     pub values: Vec<f64>,
+    /// How far f32 may be from each value because the problem is ill-conditioned there, beyond what a [`Tolerance`] is
+    /// for; `None` where that is nowhere. At an infinite value, an infinite allowance says that infinite inputs made it,
+    /// and that NaN will do.
+    pub allowance: Option<Vec<f64>>,
     /// The axis of `shape` that counts heads, if there is one.
     pub head_axis: Option<usize>,
 }
@@ -26,7 +30,13 @@ impl Expected {
         if self.elements.is_some() {
             return Err(Error::internal("reference", "a sample of rows is not a whole tensor"));
         }
-        HostTensor::new(self.shape.clone(), crate::TensorData::F64(self.values.clone()))
+        HostTensor::new(self.shape.clone(), TensorData::F64(self.values.clone()))
+    }
+
+    fn allowed(&self, index: usize) -> f64 {
+        let allowance = self.allowance.as_ref().and_then(|allowance| allowance.get(index));
+        // No number is no licence.
+        allowance.copied().filter(|allowance| !allowance.is_nan()).unwrap_or(0.0)
     }
 
     fn position(&self, index: usize) -> usize {
@@ -60,16 +70,22 @@ pub struct Comparison {
     pub name: Name,
     /// Root mean square of the differences over that of the reference.
     pub rel_rmse: f64,
+    /// The same of what [`Expected::allowance`] leaves of the differences: what is judged.
+    pub judged: f64,
     /// The same for each head; empty where there is no head axis.
     pub per_head: Vec<f64>,
     /// The element that is furthest off.
     pub worst: Option<Worst>,
     /// Values that are NaN, or infinite where the reference is not (or the other way round).
     pub non_finite: usize,
+    /// Values that are NaN, as the reference says.
+    pub nan: usize,
     /// How many elements were compared.
     pub compared: usize,
     /// What was allowed.
     pub tolerance: Tolerance,
+    /// The largest allowance, if the output is right with the allowances only.
+    pub ill_conditioned: Option<f64>,
     /// Whether the output is right.
     pub passed: bool,
 }
@@ -116,7 +132,88 @@ impl Sums {
     }
 }
 
+/// The sums of all elements and of each head, and the element with the largest difference.
+struct Differences {
+    whole: Sums,
+    per_head: Vec<Sums>,
+    worst: Option<(f64, usize)>,
+}
+
+impl Differences {
+    fn new(heads: usize) -> Self {
+        Self { whole: Sums::default(), per_head: vec![Sums::default(); heads], worst: None }
+    }
+
+    fn add(&mut self, difference: f64, want: f64, index: usize, head: usize) {
+        self.whole.add(difference, want);
+        if let Some(sums) = self.per_head.get_mut(head) {
+            sums.add(difference, want);
+        }
+        self.see(difference.abs(), index);
+    }
+
+    fn see(&mut self, size: f64, index: usize) {
+        if size > self.worst.map_or(0.0, |(worst, _)| worst) {
+            self.worst = Some((size, index));
+        }
+    }
+
+    /// The relative errors of the whole and of each head, and whether all is within `tolerance`.
+    fn judge(&self, expected: &Expected, tolerance: Tolerance) -> (f64, Vec<f64>, bool) {
+        // Below this the values themselves are rounding noise, and a relative error of them says nothing.
+        let scale_floor = tolerance.floor / tolerance.rel_rmse.max(f64::MIN_POSITIVE);
+        let rel_rmse = self.whole.rel_rmse(scale_floor);
+        let per_head: Vec<f64> = self.per_head.iter().map(|sums| sums.rel_rmse(scale_floor)).collect();
+        let allowed = |want: f64| tolerance.worst * self.whole.rms().max(want.abs()) + tolerance.floor;
+        let passed = rel_rmse <= tolerance.rel_rmse
+            && per_head.iter().all(|&error| error <= tolerance.rel_rmse)
+            && self.worst.is_none_or(|(size, index)| size <= allowed(expected.values[index]));
+        (rel_rmse, per_head, passed)
+    }
+}
+
+/// How a value that is not finite, or should not be, compares.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Special {
+    /// Both are finite.
+    No,
+    /// Right: the same infinity, or NaN as the reference has it.
+    Right,
+    Wrong,
+}
+
+/// Magnitudes from here on round to infinity when they are stored.
+fn overflow(actual: &HostTensor) -> f64 {
+    match actual.data() {
+        TensorData::F16(_) => 65_520.0,
+        // Half a unit in the last place above the largest.
+        TensorData::Bf16(_) => 255.5 * 2f64.powi(120),
+        TensorData::F32(_) => (2.0 - 2f64.powi(-24)) * 2f64.powi(127),
+        _ => f64::INFINITY,
+    }
+}
+
+/// `slack` is how far a finite value may be off.
+fn special(value: f64, want: f64, allowance: f64, slack: f64, overflow: f64) -> Special {
+    let right = if want.is_nan() {
+        value.is_nan()
+    } else if want.is_infinite() {
+        value == want || value.is_nan() && allowance == f64::INFINITY
+    } else if value.is_infinite() {
+        value.signum() == want.signum() && want.abs() + slack >= overflow
+    } else if value.is_nan() || want.abs() - slack > overflow {
+        false
+    } else {
+        return Special::No;
+    };
+    if right { Special::Right } else { Special::Wrong }
+}
+
 /// Compares `actual` with the reference's values.
+///
+/// Where the reference is finite, `actual` must be; where it is NaN, `actual` must be NaN; where it is infinite, it must be
+/// the same infinity (see [`Expected::allowance`] for the one exception). A finite value beyond what `actual`'s type can
+/// hold counts as the infinity that it rounds to.
 ///
 /// # Errors
 /// If the shapes differ.
@@ -128,52 +225,39 @@ pub fn compare(expected: &Expected, actual: &HostTensor, tolerance: Tolerance) -
         ));
     }
     let got = actual.to_f64();
+    let overflow = overflow(actual);
     let heads = expected.head_axis.map_or(0, |axis| expected.shape[axis]);
-    let mut whole = Sums::default();
-    let mut per_head = vec![Sums::default(); heads];
-    let mut non_finite = 0;
-    let mut worst: Option<(f64, usize)> = None;
+    let (mut plain, mut judged) = (Differences::new(heads), Differences::new(heads));
+    let (mut non_finite, mut nan, mut largest) = (0, 0, 0.0f64);
     for (index, &want) in expected.values.iter().enumerate() {
         let value = got[expected.position(index)];
-        // Equal infinities are right (a row that sees nothing has lse = -inf) and carry no error to sum; where the
-        // definition gives NaN (non-finite inputs), NaN is right.
-        if value.is_nan() && want.is_nan() {
-            continue;
-        }
-        let difference = if value == want {
-            if !want.is_finite() {
-                continue;
+        let allowance = expected.allowed(index);
+        let slack = tolerance.worst * want.abs() + allowance;
+        nan += usize::from(value.is_nan() && want.is_nan());
+        match special(value, want, allowance, slack, overflow) {
+            // Carries no error to sum: a row that sees nothing has lse = -inf.
+            Special::Right => {}
+            Special::Wrong => {
+                non_finite += 1;
+                plain.see(f64::INFINITY, index);
+                judged.see(f64::INFINITY, index);
             }
-            0.0
-        } else {
-            value - want
-        };
-        if difference.is_finite() {
-            whole.add(difference, want);
-            if heads > 0 {
-                per_head[expected.head(index)].add(difference, want);
+            Special::No => {
+                let difference = value - want;
+                plain.add(difference, want, index, expected.head(index));
+                judged.add((difference.abs() - allowance).max(0.0), want, index, expected.head(index));
+                largest = largest.max(allowance);
             }
-        } else {
-            non_finite += 1;
-        }
-        let size = if difference.is_finite() { difference.abs() } else { f64::INFINITY };
-        if size > worst.map_or(0.0, |(w, _)| w) {
-            worst = Some((size, index));
         }
     }
-    // Below this the values themselves are rounding noise, and a relative error of them says nothing.
-    let scale_floor = tolerance.floor / tolerance.rel_rmse.max(f64::MIN_POSITIVE);
-    let rel_rmse = whole.rel_rmse(scale_floor);
-    let per_head: Vec<f64> = per_head.iter().map(|sums| sums.rel_rmse(scale_floor)).collect();
-    let worst_allowed = |want: f64| tolerance.worst * whole.rms().max(want.abs()) + tolerance.floor;
-    let worst_ok = worst.is_none_or(|(size, index)| size <= worst_allowed(expected.values[index]));
-    let passed = non_finite == 0
-        && rel_rmse <= tolerance.rel_rmse
-        && per_head.iter().all(|&error| error <= tolerance.rel_rmse)
-        && worst_ok;
+    let (rel_rmse, _, passes_plainly) = plain.judge(expected, tolerance);
+    let (beyond, per_head, passes) = judged.judge(expected, tolerance);
+    let passed = passes && non_finite == 0;
+    let worst = if passed { plain.worst } else { judged.worst };
     Ok(Comparison {
         name: expected.name.clone(),
         rel_rmse: if non_finite > 0 { f64::INFINITY } else { rel_rmse },
+        judged: if non_finite > 0 { f64::INFINITY } else { beyond },
         per_head,
         worst: worst.map(|(_, index)| {
             let position = expected.position(index);
@@ -184,8 +268,10 @@ pub fn compare(expected: &Expected, actual: &HostTensor, tolerance: Tolerance) -
             }
         }),
         non_finite,
+        nan,
         compared: expected.values.len(),
         tolerance,
+        ill_conditioned: (passed && !passes_plainly).then_some(largest),
         passed,
     })
 }

@@ -34,6 +34,7 @@ fn variants_of_linear_attention_agree_with_the_golden_files() -> Result<()> {
                     shape: port.shape,
                     elements: None,
                     values: tensor.to_f64(),
+                    allowance: None,
                     head_axis: port.head_axis,
                 })),
             }

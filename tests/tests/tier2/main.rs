@@ -5,6 +5,7 @@
 
 mod adversarial;
 mod cases;
+mod conditioning;
 mod deterministic;
 mod golden;
 mod lengths;

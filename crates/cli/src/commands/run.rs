@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::ArgMatches;
-use foveal_kernels::{Dtype, Expected, HostTensor, Name, PortRole, Rows};
+use foveal_kernels::{Dtype, HostTensor, Name, PortRole, Rows};
 use serde_json::{Value, json};
 
 use crate::args;
@@ -51,7 +51,7 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
         done.outputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     output.write(&written, &job.entry())?;
     report(ui, &job, &done, checked.as_ref(), &odd, path);
-    Ok(Verdict::of(checked.is_none_or(|(checked, _)| checked.passed())))
+    Ok(Verdict::of(checked.is_none_or(|checked| checked.passed())))
 }
 
 fn on_device(
@@ -86,22 +86,14 @@ fn on_cpu(job: &Job, inputs: &[(&str, &HostTensor)], variant: Option<&str>) -> R
     Ok(Done { adapter: "cpu".into(), variant: "reference (f64)".into(), time, outputs })
 }
 
-/// The comparison with the reference, and how many values could not be compared because the reference itself is NaN.
-fn check(job: &Job, inputs: &[(&str, &HostTensor)], done: &Done) -> Result<(Checked, usize)> {
+/// The comparison with the reference.
+fn check(job: &Job, inputs: &[(&str, &HostTensor)], done: &Done) -> Result<Checked> {
     let rows = Rows::affordable(&job.problem.work(), 0);
-    let mut expected: Vec<Expected> = job.problem.reference(inputs, rows)?;
-    let aside = verify::set_nan_aside(&mut expected);
-    Ok((Checked::new(&*job.problem, &expected, &done.outputs)?, aside))
+    let expected = job.problem.reference(inputs, rows)?;
+    Ok(Checked::new(&*job.problem, &expected, &done.outputs)?)
 }
 
-fn report(
-    ui: Ui,
-    job: &Job,
-    done: &Done,
-    checked: Option<&(Checked, usize)>,
-    odd: &[String],
-    path: &std::path::Path,
-) {
+fn report(ui: Ui, job: &Job, done: &Done, checked: Option<&Checked>, odd: &[String], path: &std::path::Path) {
     let problem = &job.problem;
     ui.line(format!("{} {}", job.operator.name(), problem.describe()));
     ui.line(format!("  on       {}", done.adapter));
@@ -111,22 +103,27 @@ fn report(
         ui.line(format!("  note     {what}"));
     }
     let mut check = Value::Null;
-    if let Some((checked, aside)) = checked {
+    if let Some(checked) = checked {
         let compared: usize = checked.outputs.iter().map(|output| output.compared).sum();
         let verdict = match checked.complaint() {
             None => format!("right: rel RMSE {:.1e} over {compared} values", checked.rel_rmse()),
             Some(complaint) => format!("WRONG: {complaint}"),
         };
         ui.line(format!("  check    {verdict}"));
-        if *aside > 0 {
-            ui.line(format!("           {aside} values are NaN in the reference too and were not compared"));
+        if let Some(note) = checked.note() {
+            ui.line(format!("           {note}"));
+        }
+        if checked.nan() > 0 {
+            ui.line(format!("           {} values are NaN, as the reference says", checked.nan()));
         }
         check = json!({
             "status": if checked.passed() { "passed" } else { "failed" },
             "rel_rmse": checked.rel_rmse(),
             "worst": checked.worst(),
             "compared": compared,
-            "nan_in_reference": aside,
+            "nan_in_reference": checked.nan(),
+            "ill_conditioned": checked.ill_conditioned(),
+            "reason": checked.complaint(),
         });
     }
     let outputs: Vec<String> =

@@ -169,6 +169,7 @@ impl Problem for Scale {
             shape: vec![self.count],
             elements: None,
             values,
+            allowance: None,
             head_axis: None,
         }])
     }

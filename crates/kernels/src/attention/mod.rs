@@ -43,6 +43,7 @@ mod problem;
 mod random_case;
 mod recipes;
 mod reference;
+mod rounding;
 mod segments;
 mod spec;
 mod split;

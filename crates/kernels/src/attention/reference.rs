@@ -1,6 +1,12 @@
 //! The definition, in f64.
 
-use super::{Attention, QkNorm, Strides, layout::Tensor, listed, visibility::Visibility};
+use super::{
+    Attention, QkNorm, Strides,
+    layout::Tensor,
+    listed,
+    rounding::{RowErrors, key_norms},
+    visibility::Visibility,
+};
 use crate::{
     Error, Expected, HostTensor, PortRole, Rows, TensorData,
     expr::{Evaluator, Scratch},
@@ -80,6 +86,8 @@ struct Definition<'a> {
     q: Values,
     k: Values,
     v: Values,
+    /// Of the rows of k.
+    key_norms: Vec<f64>,
     /// One a head.
     scale: Vec<f64>,
     sinks: Option<Vec<f64>>,
@@ -91,10 +99,19 @@ struct Definition<'a> {
     score: Option<Evaluator<'a>>,
 }
 
+/// What a query of a head comes to.
+struct Row {
+    lse: f64,
+    o: Vec<f64>,
+    /// Of lse and of each element of o, where the row is ill-conditioned.
+    allowance: Option<(f64, Vec<f64>)>,
+}
+
 /// A thread's room for evaluating.
 struct Room {
     mask: Option<Scratch>,
     score: Option<Scratch>,
+    errors: RowErrors,
 }
 
 impl Definition<'_> {
@@ -102,6 +119,7 @@ impl Definition<'_> {
         Room {
             mask: self.mask.as_ref().map(Evaluator::scratch),
             score: self.score.as_ref().map(Evaluator::scratch),
+            errors: RowErrors::default(),
         }
     }
 
@@ -156,6 +174,8 @@ impl Definition<'_> {
                 evaluator.row(scratch, batch, head, query)?;
             }
         }
+        room.errors.begin(spec, query_row, scale, self.score.as_ref().zip(room.score.as_ref()));
+        let norms = &self.key_norms[(batch * spec.kv_heads + kv_head) * spec.kv_len..];
         let mut scores: Vec<(usize, f64)> = Vec::new();
         for key in 0..self.keys_seen(batch, query) {
             if !self.visible(room, [batch, head, query, key])? {
@@ -163,12 +183,14 @@ impl Definition<'_> {
             }
             let key_row = self.k.row(batch, kv_head, key);
             let dot: f64 = query_row.iter().zip(key_row).map(|(a, b)| a * b).sum();
-            let mut score = scale * normalise(key_row) * dot;
+            let scaled = scale * normalise(key_row) * dot;
+            let mut score = scaled;
             if let (Some(evaluator), Some(scratch)) = (&self.score, &mut room.score) {
                 score = evaluator.score_at(scratch, key, score)?;
             }
             if score.is_nan() || score > HIDING {
                 scores.push((key, score));
+                room.errors.add(norms[key], scaled, score, self.score.as_ref().zip(room.score.as_ref()));
             }
         }
         let sink = self.sinks.as_ref().map(|sinks| sinks[head]);
@@ -190,6 +212,7 @@ impl Definition<'_> {
                 *sum += weight * value;
             }
         }
+        room.errors.end(&scores, sink, (lse, &output), |key| self.v.row(batch, kv_head, key));
         Ok((lse, output))
     }
 }
@@ -209,10 +232,12 @@ pub(super) fn reference(
         Some(name) => of_heads(spec, inputs, name)?,
         None => vec![spec.resolved_scale(); spec.q_heads],
     };
+    let k = Values::of(spec, inputs, Tensor::K)?;
     let definition = Definition {
         spec,
         q: Values::of(spec, inputs, Tensor::Q)?,
-        k: Values::of(spec, inputs, Tensor::K)?,
+        key_norms: key_norms(spec, |batch, head, key| k.row(batch, head, key)),
+        k,
         v: Values::of(spec, inputs, Tensor::V)?,
         scale,
         sinks: spec.sink_logits.as_ref().map(|name| of_heads(spec, inputs, name)).transpose()?,
@@ -234,12 +259,13 @@ pub(super) fn reference(
     };
     let place =
         |row: usize| (row / spec.q_len / spec.q_heads, row / spec.q_len % spec.q_heads, row % spec.q_len);
-    let computed: Vec<(f64, Vec<f64>)> = parallel::try_map_with(
+    let computed: Vec<Row> = parallel::try_map_with(
         chosen.as_ref().map_or(count, Vec::len),
         || definition.room(),
         |room, index| {
             let (batch, head, query) = place(chosen.as_ref().map_or(index, |chosen| chosen[index]));
-            definition.row(room, batch, head, query)
+            let (lse, o) = definition.row(room, batch, head, query)?;
+            Ok::<_, Error>(Row { lse, o, allowance: room.errors.take() })
         },
     )?;
 
@@ -253,25 +279,31 @@ pub(super) fn reference(
             let (batch, head, query) = place(row);
             if is_o { batch * dense.batch + head * dense.head + query * dense.position } else { row }
         };
-        let value = |(lse, o): &(f64, Vec<f64>), column: usize| if is_o { o[column] } else { *lse };
-        let (elements, values) = if let Some(chosen) = &chosen {
-            let elements = chosen.iter().flat_map(|&row| (0..width).map(move |c| at(row) + c)).collect();
-            let values = computed.iter().flat_map(|row| (0..width).map(move |c| value(row, c))).collect();
-            (Some(elements), values)
-        } else {
-            let mut values = vec![0.0; port.shape.iter().product()];
+        let value = |row: &Row, column: usize| if is_o { row.o[column] } else { row.lse };
+        let allowance = |row: &Row, column: usize| {
+            row.allowance.as_ref().map_or(0.0, |(lse, o)| if is_o { o[column] } else { *lse })
+        };
+        let elements: Option<Vec<usize>> = chosen
+            .as_ref()
+            .map(|chosen| chosen.iter().flat_map(|&row| (0..width).map(move |c| at(row) + c)).collect());
+        let count = port.shape.iter().product();
+        // In the order of storage where all rows are there, else row by row.
+        let placed = |of: &dyn Fn(&Row, usize) -> f64| {
+            let mut values = vec![0.0; if elements.is_some() { computed.len() * width } else { count }];
             for (index, row) in computed.iter().enumerate() {
+                let at = if elements.is_some() { index * width } else { at(index) };
                 for column in 0..width {
-                    values[at(index) + column] = value(row, column);
+                    values[at + column] = of(row, column);
                 }
             }
-            (None, values)
+            values
         };
         outputs.push(Expected {
             name: port.name,
+            values: placed(&value),
+            allowance: computed.iter().any(|row| row.allowance.is_some()).then(|| placed(&allowance)),
             shape: port.shape,
             elements,
-            values,
             head_axis: port.head_axis,
         });
     }

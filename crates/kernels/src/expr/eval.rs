@@ -1,8 +1,11 @@
 //! What an expression is worth at one element, in f64 and i64: the reference that everything else is held to.
 
 mod code;
+mod rounding;
 
 use half::{bf16, f16};
+
+pub(crate) use rounding::{StepErrors, UNIT};
 
 use code::{Code, Instruction, encode, on_floats, on_ints, own_level};
 

@@ -38,6 +38,7 @@ pub use bounds::{Complaint, check, index_needs_clamp};
 pub use classify::{Class, Classifier, Region};
 pub use error::ExprError;
 pub use eval::{Evaluator, Scratch};
+pub(crate) use eval::{StepErrors, UNIT};
 pub use expression::{Expr, ExprKind, Structural};
 pub use interval::ValueRange;
 pub(crate) use names::closest;

@@ -1,5 +1,7 @@
 //! The definition, token by token, in f64.
 
+use super::products::{add_outer, times};
+use super::rounding::{Variances, add_magnitudes, cancels, with_infinities};
 use super::{Direction, FeatureMap, Gate, Key, LinearAttention, Rule, StateLayout};
 use crate::{Error, Expected, HostTensor, PortRole, Rows, Strides, parallel};
 
@@ -43,6 +45,8 @@ struct Outcome {
     head: usize,
     /// By position: o, `[len, Dv]`.
     o: Vec<f64>,
+    /// What each element of o may be off by in f32; nothing unless the head is ill-conditioned.
+    allowance: Vec<f64>,
     /// `[Dk, Dv]`.
     state: Vec<f64>,
     /// `[Dk]`.
@@ -71,11 +75,13 @@ pub(super) fn reference(
                 given.place(&port.name, outcome, &mut found);
             }
             found.sort_unstable_by_key(|&(at, _)| at);
-            let (elements, values) = found.into_iter().unzip();
+            let (elements, values): (Vec<usize>, Vec<f64>) = found.into_iter().unzip();
+            let allowance = given.allowance(&port.name, &outcomes);
             Expected {
                 name: port.name,
                 shape: port.shape,
                 elements: (!whole).then_some(elements),
+                allowance: with_infinities(&values, allowance),
                 values,
                 head_axis: port.head_axis,
             }
@@ -187,19 +193,41 @@ impl<'a> Given<'a> {
                 let mut sum = self.one_way(sequence, head, false);
                 let other = self.one_way(sequence, head, true);
                 sum.o.iter_mut().zip(&other.o).for_each(|(sum, other)| *sum += other);
+                if !other.allowance.is_empty() {
+                    sum.allowance.resize(sum.o.len(), 0.0);
+                    sum.allowance.iter_mut().zip(&other.allowance).for_each(|(sum, other)| *sum += other);
+                }
                 sum
             }
         }
     }
 
-    /// The recurrence.
+    /// The recurrence, and again with the variances of its state where outputs cancel.
     fn one_way(&self, sequence: usize, head: usize, reverse: bool) -> Outcome {
+        let outcome = self.recurrence(sequence, head, reverse, None);
+        if cancels(&outcome.o, &outcome.allowance) {
+            let variances = Variances::new(&self.first_state(sequence, head).0);
+            self.recurrence(sequence, head, reverse, Some(variances))
+        } else {
+            Outcome { allowance: Vec::new(), ..outcome }
+        }
+    }
+
+    /// With variances, what each element of o may be off by; without, the magnitudes of what went into it.
+    fn recurrence(
+        &self,
+        sequence: usize,
+        head: usize,
+        reverse: bool,
+        mut variances: Option<Variances>,
+    ) -> Outcome {
         let spec = self.spec;
         let (batch, start, len) = self.sequence(sequence);
         let (tall, wide) = (spec.key_dim(), spec.value_dim);
         let key_head = head / spec.group();
         let (mut state, mut z) = self.first_state(sequence, head);
         let mut o = vec![0.0; len * wide];
+        let mut magnitudes = vec![0.0; len * wide];
         let order = (0..len).map(|i| if reverse { len - 1 - i } else { i });
         for position in order.clone() {
             let token = start + position;
@@ -214,12 +242,23 @@ impl<'a> Given<'a> {
                 row.iter_mut().zip(v).for_each(|(o, v)| *o += own * v);
                 let scale = spec.resolved_scale();
                 o[position * wide..][..wide].iter_mut().zip(row).for_each(|(o, x)| *o = scale * x);
+                let sums = &mut magnitudes[position * wide..][..wide];
+                add_magnitudes(&state, q, sums);
+                sums.iter_mut().zip(v).for_each(|(sum, v)| *sum = scale.abs() * (*sum + (own * v).abs()));
+                if let Some(variances) = &variances {
+                    variances.allow(q, scale, sums);
+                }
             }
             if !hidden {
                 self.step(&mut state, &mut z, (batch, token), (key_head, head));
+                if let Some(variances) = &mut variances {
+                    variances.step(&state, wide, spec.steps, |d| self.decay((batch, token), head, d));
+                }
             }
             if spec.causal && self.bonus.is_none() {
-                self.read(&state, &z, self.q.row(batch, key_head, token), &mut o[position * wide..][..wide]);
+                let at = position * wide..(position + 1) * wide;
+                let q = self.q.row(batch, key_head, token);
+                self.read(&state, &z, q, (&mut o[at.clone()], &mut magnitudes[at]), variances.as_ref());
             }
         }
         if let Some(skip) = &self.skip {
@@ -232,11 +271,12 @@ impl<'a> Given<'a> {
         if !spec.causal {
             for position in order {
                 let q = self.q.row(batch, key_head, start + position);
-                self.read(&state, &z, q, &mut o[position * wide..][..wide]);
+                let at = position * wide..(position + 1) * wide;
+                self.read(&state, &z, q, (&mut o[at.clone()], &mut magnitudes[at]), variances.as_ref());
             }
         }
         debug_assert_eq!(state.len(), tall * wide);
-        Outcome { sequence, head, o, state, z }
+        Outcome { sequence, head, o, allowance: magnitudes, state, z }
     }
 
     fn first_state(&self, sequence: usize, head: usize) -> (Vec<f64>, Vec<f64>) {
@@ -300,7 +340,24 @@ impl<'a> Given<'a> {
         }
     }
 
-    fn read(&self, state: &[f64], z: &[f64], q: &[f64], o: &mut [f64]) {
+    /// What a row of the state is multiplied with before a token.
+    fn decay(&self, (batch, token): (usize, usize), head: usize, d: usize) -> f64 {
+        let dt = self.dt.as_ref().map_or(1.0, |dt| dt.row(batch, head, token)[0]);
+        self.g.as_ref().map_or(1.0, |g| {
+            let g = g.row(batch, head, token);
+            (dt * g[d % g.len()]).exp()
+        })
+    }
+
+    /// Reads o, and the magnitudes of what goes into it or what f32 may make of them.
+    fn read(
+        &self,
+        state: &[f64],
+        z: &[f64],
+        q: &[f64],
+        (o, magnitudes): (&mut [f64], &mut [f64]),
+        variances: Option<&Variances>,
+    ) {
         let scale = self.spec.resolved_scale();
         let denominator = if self.spec.normalises() {
             scale * q.iter().zip(z).map(|(q, z)| q * z).sum::<f64>() + self.spec.eps
@@ -309,6 +366,36 @@ impl<'a> Given<'a> {
         };
         let row = times(state, q, o.len());
         o.iter_mut().zip(row).for_each(|(o, x)| *o = scale * x / denominator);
+        // How well-conditioned that is.
+        add_magnitudes(state, q, magnitudes);
+        // A denominator that cancels carries its error to the whole row.
+        let divided = if self.spec.normalises() {
+            scale.abs() * q.iter().zip(z).map(|(q, z)| (q * z).abs()).sum::<f64>() / denominator.abs()
+        } else {
+            0.0
+        };
+        let factor = (scale / denominator).abs();
+        magnitudes.iter_mut().zip(&*o).for_each(|(sum, o)| *sum = factor * *sum + divided * o.abs());
+        if let Some(variances) = variances {
+            variances.allow(q, factor, magnitudes);
+        }
+    }
+
+    /// What the elements of an output may be off by, in the order of their places; none if that is nothing to speak of.
+    fn allowance(&self, name: &str, outcomes: &[Outcome]) -> Option<Vec<f64>> {
+        if name != "o" || outcomes.iter().all(|outcome| outcome.allowance.is_empty()) {
+            return None;
+        }
+        let mut found: Vec<(usize, f64)> = Vec::new();
+        for outcome in outcomes {
+            let mut o = outcome.allowance.clone();
+            o.resize(outcome.o.len(), 0.0);
+            let (sequence, head) = (outcome.sequence, outcome.head);
+            let bounds = Outcome { sequence, head, o, allowance: vec![], state: vec![], z: vec![] };
+            self.place(name, &bounds, &mut found);
+        }
+        found.sort_unstable_by_key(|&(at, _)| at);
+        Some(found.into_iter().map(|(_, allowance)| allowance).collect())
     }
 
     /// Adds an outcome's elements of the output `name`, with their places in it.
@@ -338,22 +425,6 @@ impl<'a> Given<'a> {
             }
             _ => found.extend(outcome.z.iter().enumerate().map(|(d, &x)| (pair * tall + d, x))),
         }
-    }
-}
-
-/// `x^T S` for S `[Dk, Dv]`.
-fn times(state: &[f64], x: &[f64], wide: usize) -> Vec<f64> {
-    let mut product = vec![0.0; wide];
-    for (row, x) in state.chunks_exact(wide).zip(x) {
-        product.iter_mut().zip(row).for_each(|(sum, s)| *sum += x * s);
-    }
-    product
-}
-
-/// `S += x y^T`.
-fn add_outer(state: &mut [f64], x: &[f64], y: &[f64]) {
-    for (row, x) in state.chunks_exact_mut(y.len()).zip(x) {
-        row.iter_mut().zip(y).for_each(|(s, y)| *s += x * y);
     }
 }
 
