@@ -28,6 +28,15 @@ pub(crate) fn text<'o>(options: &'o Map<String, Value>, name: &str) -> Result<Op
     }
 }
 
+/// An option that is an expression, if it is given: text, or the bool or number that a text may be.
+pub(crate) fn expression(options: &Map<String, Value>, name: &str) -> Result<Option<String>, Error> {
+    match options.get(name) {
+        Some(Value::Bool(value)) => Ok(Some(value.to_string())),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        _ => Ok(text(options, name)?.map(str::to_owned)),
+    }
+}
+
 /// How a tensor of real numbers is stored.
 pub(crate) fn storage(name: &str, tensor: &HostTensor) -> Result<Dtype, Error> {
     tensor.dtype().filter(|dtype| dtype.is_float()).ok_or_else(|| {

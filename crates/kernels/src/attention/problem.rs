@@ -98,7 +98,8 @@ impl Problem for Attention {
     }
 
     fn check_inputs(&self, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
-        self.check_tables(inputs)
+        crate::tensor::check_integers(&self.all_ports(), inputs)?;
+        self.check_values(inputs)
     }
 
     fn work(&self) -> Work {

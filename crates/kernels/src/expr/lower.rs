@@ -83,7 +83,7 @@ fn primitive(steps: &mut Steps, builtin: Builtin, arguments: &[StepId]) -> StepI
         (Builtin::Softcap, &[c]) => {
             let s = steps.variable(Variable::Score);
             let scaled = steps.divide(s, c);
-            let bent = steps.tanh(scaled);
+            let bent = steps.real(Op::Tanh, scaled);
             steps.multiply(c, bent)
         }
         (Builtin::Alibi, _) => {
@@ -105,7 +105,7 @@ fn primitive(steps: &mut Steps, builtin: Builtin, arguments: &[StepId]) -> StepI
         (Builtin::Sqrt, &[x]) => steps.real(Op::Sqrt, x),
         (Builtin::Exp, &[x]) => steps.real(Op::Exp, x),
         (Builtin::Log, &[x]) => steps.real(Op::Log, x),
-        (Builtin::Tanh, &[x]) => steps.tanh(x),
+        (Builtin::Tanh, &[x]) => steps.real(Op::Tanh, x),
         // The parser counts arguments, and lowers `same` itself: it has tables, not values.
         _ => steps.bool(false),
     }
