@@ -263,9 +263,14 @@ fn blocks(
         }
     };
     let plain = BlockGrid::new(spec.q_len, spec.kv_len, count("q_block", None)?, count("kv_block", None)?);
+    // Made only once it is known that they fit.
+    let grid = |batch: usize, heads: usize| {
+        let grid = plain.per(batch, heads);
+        grid.fits(&spec.expr_sizes()).map(|()| grid)
+    };
     if let Some(density) = fields.get("random") {
         let density = density.as_f64().ok_or_else(|| wrong(format!("expected a density, got {density}")))?;
-        let grid = plain.per(count("batch", Some(1))?, count("heads", Some(spec.q_heads))?);
+        let grid = grid(count("batch", Some(1))?, count("heads", Some(spec.q_heads))?)?;
         return tested(spec, BlockMask::random(grid, density, count("seed", Some(0))? as u64)?);
     }
     if let Some(counts) = fields.get("big_bird") {
@@ -275,7 +280,7 @@ fn blocks(
                 "expected `big_bird` as numbers of blocks: [window, global, random]".to_owned(),
             ));
         };
-        let grid = plain.per(count("batch", Some(1))?, count("heads", Some(spec.q_heads))?);
+        let grid = grid(count("batch", Some(1))?, count("heads", Some(spec.q_heads))?)?;
         return tested(
             spec,
             BlockMask::big_bird(grid, window, global, random, count("seed", Some(0))? as u64)?,
@@ -303,7 +308,7 @@ fn blocks(
         _ => (count("batch", Some(1))?, count("heads", Some(1))?),
     };
     let listed = if spec.mask == Mask::None { Listed::Full } else { Listed::Tested };
-    BlockMask::from_tensors(plain.per(batch, heads), row_ptr, partial, index, listed)
+    BlockMask::from_tensors(grid(batch, heads)?, row_ptr, partial, index, listed)
 }
 
 /// The lists on the device that the option `block_mask` describes: as the tensors are, or else as it says.

@@ -22,6 +22,7 @@ mod linear;
 mod lower;
 mod names;
 mod nodes;
+mod notes;
 mod parser;
 mod plan;
 mod print;
