@@ -110,6 +110,11 @@ pub trait Problem: fmt::Debug + Send + Sync {
     /// Inputs drawn from `seed`, of the storage types of the ports, in their order.
     fn random_inputs(&self, seed: u64) -> Vec<(Name, HostTensor)>;
 
+    /// What is well-formed and probably not meant, to be shown beside results.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Checks what only the inputs' values can tell, such as indices that they hold.
     ///
     /// # Errors

@@ -95,11 +95,12 @@ fn check(job: &Job, inputs: &[(&str, &HostTensor)], done: &Done) -> Result<Check
 
 fn report(ui: Ui, job: &Job, done: &Done, checked: Option<&Checked>, odd: &[String], path: &std::path::Path) {
     let problem = &job.problem;
+    let odd: Vec<String> = odd.iter().cloned().chain(problem.notes()).collect();
     ui.line(format!("{} {}", job.operator.name(), problem.describe()));
     ui.line(format!("  on       {}", done.adapter));
     ui.line(format!("  variant  {}", done.variant));
     ui.line(format!("  time     {} (with transfers)", ui::time(done.time)));
-    for what in odd {
+    for what in &odd {
         ui.line(format!("  note     {what}"));
     }
     let mut check = Value::Null;

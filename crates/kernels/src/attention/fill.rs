@@ -2,12 +2,32 @@
 
 use super::{Attention, Fill, TableInput, visibility::Visibility};
 use crate::{
-    Dtype, Error, HostTensor, Name, PortRole,
-    expr::{Op, Program},
+    HostTensor, Name, PortRole, TensorData,
+    expr::{Op, OwnLengths, Program},
     random::normal,
 };
 
 pub(super) fn random_inputs(spec: &Attention, seed: u64) -> Vec<(Name, HostTensor)> {
+    let mut inputs = drawn(spec, seed);
+    let given: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+    // Lengths may move an index out of its table; entries that are full are checked with the plan.
+    if spec.own_lengths() != OwnLengths::default() && spec.check_values(&given).is_err() {
+        for (name, tensor) in &mut inputs {
+            let lengths = [(&spec.q_lengths, spec.q_len), (&spec.kv_lengths, spec.kv_len)];
+            let most = lengths.iter().filter(|(of, _)| of.as_deref() == Some(&**name)).map(|&(_, most)| most);
+            let full = most.min().and_then(|most| i32::try_from(most).ok());
+            let full = full.and_then(|full| {
+                HostTensor::new(vec![spec.batch], TensorData::I32(vec![full; spec.batch])).ok()
+            });
+            if let Some(full) = full {
+                *tensor = full;
+            }
+        }
+    }
+    inputs
+}
+
+fn drawn(spec: &Attention, seed: u64) -> Vec<(Name, HostTensor)> {
     let inputs = spec.all_ports().into_iter().filter(|port| port.role == PortRole::Input);
     inputs
         .zip(1..)
@@ -90,45 +110,4 @@ fn indexed_by<'p>(program: &'p Program, name: &'p str) -> impl Iterator<Item = (
         };
         indices.iter().enumerate().filter_map(of)
     })
-}
-
-impl Attention {
-    /// That what tables hold, where it indexes another table as it is, is within that. The device would read the nearest
-    /// element instead.
-    pub(super) fn check_tables(&self, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
-        let given = |name: &String| inputs.iter().any(|(given, _)| given == name);
-        for (name, most) in [(&self.q_lengths, self.q_len), (&self.kv_lengths, self.kv_len)] {
-            self.lengths(inputs, name.as_ref().filter(|name| given(name)), most)?;
-        }
-        if self.listed.as_ref().is_some_and(|listed| given(&listed.counts) && given(&listed.indices)) {
-            self.listed_values(inputs)?;
-        }
-        if self.tables.is_empty() {
-            return Ok(());
-        }
-        let visibility = Visibility::new(self)?;
-        for program in visibility.mask.iter().chain(&visibility.score) {
-            for (name, tensor) in inputs {
-                if tensor.dtype().is_none_or(Dtype::is_float) {
-                    continue;
-                }
-                for (table, dimension, size) in indexed_by(program, name) {
-                    #[expect(clippy::cast_precision_loss, reason = "sizes are below 2^53")]
-                    let outside =
-                        tensor.to_f64().into_iter().position(|value| value < 0.0 || value >= size as f64);
-                    if let Some(at) = outside {
-                        let value = tensor.to_f64()[at];
-                        let indexed = &program.tables[table].name;
-                        return Err(Error::invalid(
-                            *name,
-                            format!(
-                                "element {at} is {value}, but it indexes dimension {dimension} of `{indexed}`, whose size is {size}"
-                            ),
-                        ));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
 }

@@ -1,10 +1,11 @@
 //! Which keys a query sees, and the tables that expressions read.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use super::Attention;
 use crate::{
     Dtype, Error,
-    expr::{Expr, Structural, Table},
+    expr::{Expr, OwnLengths, Structural, Table},
 };
 
 /// Which keys a query sees.
@@ -38,13 +39,33 @@ impl Mask {
         Ok(Expr::parse_mask(text).map_err(|error| error.in_argument("mask"))?.into())
     }
 
-    /// Whether all that is known of it is its expression.
+    /// The expression, if that is all that is known of it.
     #[must_use]
     pub fn expression(&self) -> Option<&Expr> {
         match self {
             Self::Expression(expr) => Some(expr),
             _ => None,
         }
+    }
+}
+
+impl Attention {
+    /// The mask as kernels take it: beside lists of blocks, which say by themselves what is full, one that is known by
+    /// structure is an expression as any other.
+    pub(super) fn effective_mask(&self) -> Cow<'_, Mask> {
+        let known = matches!(self.mask, Mask::Causal | Mask::CausalTopLeft);
+        if known && (self.blocks.is_some() || self.listed.is_some()) {
+            let text = self.mask.to_string();
+            // The canonical name of a mask parses.
+            return Expr::parse_mask(&text)
+                .map_or(Cow::Borrowed(&self.mask), |expr| Cow::Owned(Mask::Expression(expr)));
+        }
+        Cow::Borrowed(&self.mask)
+    }
+
+    /// Which lengths batch entries have of their own.
+    pub(super) fn own_lengths(&self) -> OwnLengths {
+        OwnLengths { queries: self.q_lengths.is_some(), keys: self.kv_lengths.is_some() }
     }
 }
 

@@ -27,6 +27,7 @@ mod cases;
 mod extent;
 mod fill;
 mod hooks;
+mod inputs;
 mod layout;
 mod listed;
 mod lists;

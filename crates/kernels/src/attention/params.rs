@@ -10,7 +10,8 @@ impl Attention {
         layout: Option<&Layout>,
         [first_batch, first_head, first_row]: [usize; 3],
     ) -> Result<Vec<(Name, ParamValue)>, Error> {
-        let visible = match self.mask {
+        let mask = self.effective_mask();
+        let visible = match *mask {
             Mask::None | Mask::Expression(_) => i64::from(EVERYTHING),
             Mask::Causal => {
                 i64::try_from(self.kv_len).unwrap_or(i64::MAX) - i64::try_from(self.q_len).unwrap_or(0) + 1
@@ -55,7 +56,7 @@ impl Attention {
         }
         params.extend([
             ("visible".into(), ParamValue::I32(visible)),
-            ("from_end".into(), ParamValue::I32(i32::from(self.mask == Mask::Causal))),
+            ("from_end".into(), ParamValue::I32(i32::from(*mask == Mask::Causal))),
             ("scale".into(), ParamValue::F32(self.device_scale())),
             ("negative_infinity".into(), ParamValue::F32(f32::NEG_INFINITY)),
         ]);

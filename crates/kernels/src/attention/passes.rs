@@ -172,7 +172,12 @@ impl Attention {
             return Err(Error::limit("max_compute_workgroups_per_dimension", message));
         }
         let evaluates = self.evaluates(Some(&lists));
-        let bindings = self.storage_bindings(visibility, evaluates) + 1;
+        let mut bindings = self.storage_bindings(visibility, evaluates) + 1;
+        if optional && lists.made_by_device() {
+            // The passes that make lists bind what the mask reads.
+            let of_mask = visibility.tables_of(Evaluates { mask: true, score: false });
+            bindings = bindings.max(3 + of_mask.len());
+        }
         if bindings > limits.max_storage_buffers_per_shader_stage as usize && optional {
             return Ok(None);
         }
@@ -194,7 +199,7 @@ impl Attention {
         let in_bits = lists.is_some_and(|lists| lists.made_by_device() && lists.layout.block_words > 0);
         // Bits of the caller's have the last word.
         let decided = self.blocks.as_ref().is_some_and(|blocks| blocks.test() == Test::Bits);
-        let mask = self.mask.expression().is_some() && !in_bits && !decided;
+        let mask = self.effective_mask().expression().is_some() && !in_bits && !decided;
         Evaluates { mask, score: self.score.is_some() }
     }
 
@@ -332,17 +337,12 @@ impl Maker<'_> {
         }
         // What enters the denominators once is left to merging.
         let sinks = spec.sink_logits.as_ref().filter(|_| self.segments.is_none());
-        let tensors = [
-            ("head_scale", spec.head_scale.as_ref()),
-            ("sink_logits", sinks),
-            ("q_lengths", spec.q_lengths.as_ref()),
-            ("kv_lengths", spec.kv_lengths.as_ref()),
-        ];
-        for (variable, tensor) in tensors {
+        for (variable, tensor) in [("head_scale", spec.head_scale.as_ref()), ("sink_logits", sinks)] {
             if let Some(tensor) = tensor {
                 bindings.push(self.port(variable.into(), tensor)?);
             }
         }
+        self.bind_lengths(&mut bindings)?;
         self.bind_tables(evaluates, &mut bindings, &mut params)?;
         self.push(self.taken.variant, request, bindings, params, workgroups)?;
         let alternating = self.alternating() && workgroups[0] > 1;
@@ -357,6 +357,17 @@ impl Maker<'_> {
             Some(lists) => order == Order::Even && !lists.made_by_device(),
             None => order.pairs(self.spec),
         }
+    }
+
+    /// The bindings of the lengths that batch entries have of their own.
+    pub(super) fn bind_lengths(&self, bindings: &mut Vec<PassBinding>) -> Result<(), Error> {
+        for (variable, tensor) in [("q_lengths", &self.spec.q_lengths), ("kv_lengths", &self.spec.kv_lengths)]
+        {
+            if let Some(tensor) = tensor {
+                bindings.push(self.port(variable.into(), tensor)?);
+            }
+        }
+        Ok(())
     }
 
     /// The bindings of the tables that an expression reads, and the parameters that say their sizes.

@@ -113,11 +113,13 @@ impl Maker<'_> {
         Ok(params)
     }
 
-    /// The passes that make lists of a mask that reads tables.
+    /// The passes that make lists of a mask that only the device knows.
     pub(super) fn make_lists(&mut self) -> Result<(), Error> {
         let (Some(lists), Some(at)) = (&self.lists, self.at.lists) else { return Ok(()) };
         let layout = lists.layout;
         let evaluates = Evaluates { mask: true, score: false };
+        let visibility = self.visibility;
+        let of_lengths = visibility.mask.as_ref().is_some_and(|mask| mask.depends_on_lengths(visibility.own));
         let tables = self.spec.table_list();
         let most = self.adapter.limits.max_compute_workgroups_per_dimension as usize;
         let (y, z) = (layout.count().min(most), layout.count().div_ceil(most));
@@ -131,12 +133,20 @@ impl Maker<'_> {
                 request = request
                     .tunable("TILE", small(self.taken.tile_rows))
                     .tunable("KV_BLOCK", small(self.taken.kv_block));
+                if of_lengths {
+                    request = request
+                        .tunable("Q_LENGTHS", self.spec.q_lengths.is_some())
+                        .tunable("KV_LENGTHS", self.spec.kv_lengths.is_some());
+                }
                 request = self.visibility.with_hooks(request, &tables, evaluates);
             }
             let mut params = self.list_params(&layout)?;
             let mut bindings = Vec::new();
             if asks {
                 self.bind_tables(evaluates, &mut bindings, &mut params)?;
+                if of_lengths {
+                    self.bind_lengths(&mut bindings)?;
+                }
             }
             let bytes =
                 4 * (layout.bits_at + (layout.count() * layout.kv_blocks + 1) * layout.block_words) as u64;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{Attention, Layout, Mask, OPERATOR, fill, options, reference};
 use crate::{
     AdapterProfile, Constraints, Dtype, Error, Expected, HostTensor, Name, Operator, Plan, Port, Problem,
-    Rows, Tolerance, Work,
+    Rows, Tolerance, Work, expr::Expr,
 };
 
 impl Problem for Attention {
@@ -43,6 +43,11 @@ impl Problem for Attention {
             words.push(self.layout.to_string());
         }
         words.join(" ")
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let score = self.score.iter().flat_map(Expr::notes);
+        score.map(|note| format!("score: {note}")).collect()
     }
 
     fn options(&self) -> Map<String, Value> {
@@ -98,7 +103,8 @@ impl Problem for Attention {
     }
 
     fn check_inputs(&self, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
-        self.check_tables(inputs)
+        crate::tensor::check_integers(&self.all_ports(), inputs)?;
+        self.check_values(inputs)
     }
 
     fn work(&self) -> Work {

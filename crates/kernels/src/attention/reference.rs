@@ -1,15 +1,18 @@
 //! The definition, in f64.
 
+use std::borrow::Cow;
+
 use super::{
     Attention, QkNorm, Strides,
+    inputs::stored,
     layout::Tensor,
     listed,
     rounding::{RowErrors, key_norms},
     visibility::Visibility,
 };
 use crate::{
-    Error, Expected, HostTensor, PortRole, Rows, TensorData,
-    expr::{Evaluator, Scratch},
+    Error, Expected, HostTensor, PortRole, Rows,
+    expr::{EntryLengths, Evaluator, Scratch},
     parallel,
 };
 
@@ -58,22 +61,13 @@ fn of_heads(spec: &Attention, inputs: &[(&str, &HostTensor)], name: &str) -> Res
 }
 
 /// The tables' values, of the types they are declared to have.
-fn table_values(
-    spec: &Attention,
-    inputs: &[(&str, &HostTensor)],
-) -> Result<Vec<(String, HostTensor)>, Error> {
-    let value = |input: &super::TableInput| {
-        let table = &input.table;
-        let tensor = given(inputs, &table.name)?;
-        let tensor = match (tensor.dtype(), tensor.data()) {
-            (Some(dtype), _) if dtype == table.element => tensor.clone(),
-            (_, TensorData::F64(_) | TensorData::I64(_)) | (Some(_), _) => {
-                let bytes = tensor.to_bytes(table.element);
-                HostTensor::from_bytes(tensor.shape().to_vec(), &bytes, table.element)?
-            }
-            _ => return Err(Error::invalid(table.name.as_str(), "has elements of another type")),
-        };
-        Ok((table.name.clone(), tensor))
+fn table_values<'t>(
+    spec: &'t Attention,
+    inputs: &[(&str, &'t HostTensor)],
+) -> Result<Vec<(&'t str, Cow<'t, HostTensor>)>, Error> {
+    let value = |input: &'t super::TableInput| {
+        let name = input.table.name.as_str();
+        Ok((name, stored(given(inputs, name)?, name, input.table.element)?))
     };
     spec.tables.iter().map(value).collect()
 }
@@ -169,15 +163,20 @@ impl Definition<'_> {
         };
         let query_row = self.q.row(batch, head, query);
         let scale = self.scale[head] * normalise(query_row);
+        let keys_seen = self.keys_seen(batch, query);
         for (evaluator, scratch) in [(&self.mask, &mut room.mask), (&self.score, &mut room.score)] {
-            if let (Some(evaluator), Some(scratch)) = (evaluator, scratch) {
+            if keys_seen > 0
+                && let (Some(evaluator), Some(scratch)) = (evaluator, scratch)
+            {
                 evaluator.row(scratch, batch, head, query)?;
             }
         }
-        room.errors.begin(spec, query_row, scale, self.score.as_ref().zip(room.score.as_ref()));
+        // An evaluator that has not moved to a row knows no errors of its steps.
+        let score = self.score.as_ref().zip(room.score.as_ref()).filter(|_| keys_seen > 0);
+        room.errors.begin(spec, query_row, scale, score);
         let norms = &self.key_norms[(batch * spec.kv_heads + kv_head) * spec.kv_len..];
         let mut scores: Vec<(usize, f64)> = Vec::new();
-        for key in 0..self.keys_seen(batch, query) {
+        for key in 0..keys_seen {
             if !self.visible(room, [batch, head, query, key])? {
                 continue;
             }
@@ -223,11 +222,15 @@ pub(super) fn reference(
     rows: Rows,
 ) -> Result<Vec<Expected>, Error> {
     spec.validate()?;
+    spec.check_values(inputs)?;
     let visibility = Visibility::new(spec)?;
     let tables = table_values(spec, inputs)?;
-    let tables: Vec<(&str, &HostTensor)> =
-        tables.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    let evaluator = |program| Evaluator::new(program, spec.expr_sizes(), &tables);
+    let tables: Vec<(&str, &HostTensor)> = tables.iter().map(|(name, tensor)| (*name, &**tensor)).collect();
+    let lengths = EntryLengths {
+        queries: spec.lengths(inputs, spec.q_lengths.as_ref(), spec.q_len)?,
+        keys: spec.lengths(inputs, spec.kv_lengths.as_ref(), spec.kv_len)?,
+    };
+    let evaluator = |program| Evaluator::with_lengths(program, spec.expr_sizes(), lengths.clone(), &tables);
     let scale = match &spec.head_scale {
         Some(name) => of_heads(spec, inputs, name)?,
         None => vec![spec.resolved_scale(); spec.q_heads],
@@ -241,8 +244,8 @@ pub(super) fn reference(
         v: Values::of(spec, inputs, Tensor::V)?,
         scale,
         sinks: spec.sink_logits.as_ref().map(|name| of_heads(spec, inputs, name)).transpose()?,
-        q_lengths: spec.lengths(inputs, spec.q_lengths.as_ref(), spec.q_len)?,
-        kv_lengths: spec.lengths(inputs, spec.kv_lengths.as_ref(), spec.kv_len)?,
+        q_lengths: lengths.queries.clone(),
+        kv_lengths: lengths.keys.clone(),
         listed: spec.listed_values(inputs)?,
         mask: visibility.mask.as_ref().map(evaluator).transpose()?,
         score: visibility.score.as_ref().map(evaluator).transpose()?,

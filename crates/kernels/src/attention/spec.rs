@@ -43,13 +43,14 @@ pub struct Attention {
     /// The tables that mask and score read.
     pub tables: Vec<TableInput>,
     /// The blocks that are visited; the rest is hidden. The mask's expression says what is visible within those that the
-    /// lists call partial. Only with [`Mask::None`] or [`Mask::Expression`].
+    /// lists call partial.
     pub blocks: Option<Arc<BlockMask>>,
     /// The name of a tensor `[B]` of i32 that says how many of the `q_len` queries each batch entry has. Read on the device, by
-    /// every run; queries beyond see no key. `Tq` in [`Mask::Causal`] is then this.
+    /// every run; queries beyond see no key. `Tq` in [`Mask::Causal`] and `nq` in expressions are then this.
     pub q_lengths: Option<String>,
     /// The name of a tensor `[B]` of i32 that says how many of the `kv_len` keys each batch entry has. Keys beyond are hidden,
-    /// whatever lies there. `Tk` in [`Mask::Causal`] is then this; in expressions `nk` stays `kv_len`.
+    /// whatever lies there. `Tk` in [`Mask::Causal`] and `nk` in expressions are then this. May be the tensor of `q_lengths`,
+    /// and a table too.
     pub kv_lengths: Option<String>,
     /// Blocks to visit whose lists lie on the device, and are read there by every run. As `blocks`, and not beside them.
     pub listed: Option<ListedBlocks>,
@@ -221,7 +222,7 @@ impl Attention {
 
     /// The same, of a batch entry with so many queries and keys.
     pub(super) fn keys_seen_of(&self, query: usize, q_len: usize, kv_len: usize) -> usize {
-        match self.mask {
+        match *self.effective_mask() {
             Mask::None | Mask::Expression(_) => kv_len,
             Mask::Causal => (query + kv_len + 1).saturating_sub(q_len).min(kv_len),
             Mask::CausalTopLeft => (query + 1).min(kv_len),
@@ -264,6 +265,7 @@ impl Attention {
                 format!("expected a finite number, got {}", self.resolved_scale()),
             ));
         }
+        crate::read::fits_f32("scale", self.resolved_scale())?;
         for tensor in Tensor::ALL {
             self.span(tensor)
                 .ok_or_else(|| Error::invalid(tensor.name(), "has more elements than can be addressed"))?;

@@ -86,8 +86,9 @@ impl Attention {
         #[expect(clippy::cast_possible_truncation, reason = "a remainder by 3")]
         let class = |at: usize| ((at / width + at % width) % 3) as u8;
         // Full blocks hold only what an expression shows, so beside one all are partial.
-        let class =
-            |at: usize| if class(at) == 1 && self.mask.expression().is_some() { 2 } else { class(at) };
+        let class = |at: usize| {
+            if class(at) == 1 && self.effective_mask().expression().is_some() { 2 } else { class(at) }
+        };
         let map: Vec<u8> = (0..grid.rows() * width).map(class).collect();
         let lists = BlockMask::from_dense_blocks(grid, &map).ok()?;
         match blocks.test() {

@@ -214,13 +214,19 @@ impl<'a> Parser<'a> {
             Of::Lookup(name) => self.push(Form::Lookup(name, items), start, start),
             Of::Call(builtin) => {
                 let (given, expected) = (items.len(), builtin.parameters().len());
-                if given == expected {
+                if given > 0 && builtin.takes(given) {
                     return self.push(Form::Call(builtin, items), start, start);
                 }
+                let several = builtin.takes(expected + 1) || expected != 1;
+                let expected = match builtin {
+                    Builtin::Softcap => "1 or 2".into(),
+                    Builtin::Alibi => "no or 1".into(),
+                    _ => expected.to_string(),
+                };
                 let message = format!(
                     "`{}` takes {expected} argument{}, {given} {} given",
                     builtin.signature(),
-                    if expected == 1 { "" } else { "s" },
+                    if several && builtin != Builtin::Alibi { "s" } else { "" },
                     if given == 1 { "is" } else { "are" },
                 );
                 Err(ExprError::new(start, message))
@@ -326,6 +332,7 @@ impl<'a> Parser<'a> {
                     (true, _) => self.open(Of::Call(builtin), column),
                 };
             }
+            Name::Builtin(Builtin::Alibi) if called => return self.open(Of::Call(Builtin::Alibi), column),
             Name::Builtin(_) if called => {
                 return error(format!("`{name}` takes no arguments: write it without parentheses"));
             }

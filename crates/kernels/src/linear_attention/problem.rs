@@ -101,6 +101,7 @@ impl Problem for LinearAttention {
     }
 
     fn check_inputs(&self, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
+        crate::tensor::check_integers(&self.all_ports(), inputs)?;
         self.check_values(inputs)
     }
 
