@@ -72,6 +72,13 @@ const EXPRESSIONS: &[(&str, &str, &str)] = &[
         "2x2x300x128",
         r#"{"block_mask":{"q_block":128,"kv_block":128,"random":0.5,"seed":6,"batch":2}}"#,
     ),
+    ("no_keys", "2x4:2x70:0x33", r#"{"mask":"causal"}"#),
+    ("no_keys_folded", "1x4:2x5:0x64", r#"{"sink_logits":"sinks","dtype":"f16"}"#),
+    (
+        "no_keys_of_many",
+        "1x2x40:0x32",
+        r#"{"mask":"window(3, 0) & t[k] > 0","score":"s + bias[q, k]","tables":{"bias":"f32[40,0]","t":"u8[0]"},"kv_len":"keys"}"#,
+    ),
     ("lengths", "3x2x100x64", r#"{"q_len":"queries","kv_len":"keys"}"#),
     ("lengths_causal", "4x4:2x70:200x32", r#"{"mask":"causal","q_len":"queries","kv_len":"keys"}"#),
     ("lengths_folded", "3x8:2x1:300x64", r#"{"mask":"causal","kv_len":"keys"}"#),

@@ -66,7 +66,7 @@ impl Visibility<'_> {
 
 const HOOK_SCORE: &str = "
 fn hook_score(score: f32, at: Element) -> f32 {
-    return score_at(at, score) * 1.4426950408889634;
+    return score_at(at, score);
 }
 ";
 

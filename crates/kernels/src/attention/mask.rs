@@ -10,8 +10,8 @@ use crate::{
 
 /// Which keys a query sees.
 ///
-/// What is hidden gets the weight zero. A hidden key's value that is infinite or NaN can still turn a row into NaN, as
-/// zero times it is: keep hidden values finite.
+/// What is hidden does not matter: a hidden key, its value and its score may be NaN or infinite. What a query does see
+/// matters: a score that is NaN makes its row NaN, and a value that is NaN or infinite makes its column of the row NaN.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mask {

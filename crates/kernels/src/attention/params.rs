@@ -74,12 +74,17 @@ impl Attention {
             .collect()
     }
 
-    /// The factor of scores on the device: in base 2, unless a score expression takes them as they are; without the scale
-    /// where every head has its own.
+    /// Whether scores are in natural units on the device: a score expression takes them as they are, and what a sink's logit or
+    /// an expression makes may be too large in base 2.
+    pub(super) fn natural_scores(&self) -> bool {
+        self.score.is_some() || self.sink_logits.is_some()
+    }
+
+    /// The factor of scores on the device: in base 2, unless they are natural; without the scale where every head has its own.
     #[expect(clippy::cast_possible_truncation, reason = "f32 is what the device computes in")]
     fn device_scale(&self) -> f32 {
         let scale = if self.head_scale.is_some() { 1.0 } else { self.resolved_scale() };
-        let base = if self.score.is_some() { 1.0 } else { std::f64::consts::LOG2_E };
+        let base = if self.natural_scores() { 1.0 } else { std::f64::consts::LOG2_E };
         (scale * base) as f32
     }
 }

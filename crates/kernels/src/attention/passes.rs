@@ -77,6 +77,31 @@ impl Attention {
         }
     }
 
+    /// What there is to do without keys: rows that see nothing are filled in.
+    pub(super) fn dispatches_without_keys(
+        &self,
+        taken: &Candidate,
+        visibility: &Visibility<'_>,
+        adapter: &AdapterProfile,
+    ) -> Result<Dispatches, Error> {
+        let mut maker = Maker {
+            spec: self,
+            visibility,
+            taken,
+            adapter,
+            lists: None,
+            at: ScratchAt::default(),
+            segments: None,
+            workgroup_time: None,
+            passes: Vec::new(),
+            scratch: Vec::new(),
+        };
+        for piece in self.pieces(taken.tile_rows, &adapter.limits)? {
+            maker.fill_absent(None, &piece)?;
+        }
+        Ok(Dispatches { passes: maker.passes, ..Dispatches::default() })
+    }
+
     fn dispatches_with(
         &self,
         lists: Option<Lists>,
@@ -259,7 +284,7 @@ impl Maker<'_> {
                 self.passes[first..].iter_mut().for_each(|pass| pass.indirect = extent);
                 self.merge(piece)?;
                 if let Some(at) = extent {
-                    self.fill_absent(at, piece)?;
+                    self.fill_absent(Some(at), piece)?;
                 }
                 continue;
             };

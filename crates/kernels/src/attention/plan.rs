@@ -40,7 +40,9 @@ impl Attention {
         let propose = |index: usize| (known[index].propose)(sized, tiles_for, adapter);
         let Choice { taken, reason, rejected } = choose(&names, propose, adapter, constraints)?;
         let mut dispatches = Dispatches::default();
-        if self.q_len > 0 {
+        if self.q_len > 0 && self.kv_len == 0 {
+            dispatches = self.dispatches_without_keys(&taken, &visibility, adapter)?;
+        } else if self.q_len > 0 {
             dispatches = self.dispatches(&taken, &visibility, adapter, constraints.workgroup_time)?;
         }
         let (mut threads, mut workgroup_bytes) = (taken.threads, taken.workgroup_bytes);

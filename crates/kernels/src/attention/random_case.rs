@@ -79,6 +79,7 @@ pub(super) fn random_case(seed: u64) -> Case {
     let names: Vec<&str> =
         spec.mask.expression().into_iter().chain(&spec.score).flat_map(Expr::table_names).collect();
     spec.tables = tables.iter().filter(|input| names.contains(&input.table.name.as_str())).cloned().collect();
+    spec.odd_values = random.u8(..3) == 0;
     Case { name: format!("random_{seed}"), problem: Arc::new(spec) as Arc<dyn Problem>, seed }
 }
 

@@ -1,6 +1,6 @@
 //! The definition, in f64.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, f64::consts::LOG2_E};
 
 use super::{
     Attention, QkNorm, Strides,
@@ -72,8 +72,12 @@ fn table_values<'t>(
     spec.tables.iter().map(value).collect()
 }
 
-/// Scores below this hide their keys: the device has no smaller finite ones to tell from -inf.
-const HIDING: f64 = -6.9e29;
+/// What f32 makes of a score: beyond its range, infinity. The device scales it by `base` first.
+#[expect(clippy::cast_possible_truncation, reason = "that is the question")]
+fn as_device_has_it(score: f64, base: f64) -> f64 {
+    let held = (score * base) as f32;
+    if held.is_infinite() { f64::from(held) } else { score }
+}
 
 struct Definition<'a> {
     spec: &'a Attention,
@@ -187,7 +191,8 @@ impl Definition<'_> {
             if let (Some(evaluator), Some(scratch)) = (&self.score, &mut room.score) {
                 score = evaluator.score_at(scratch, key, score)?;
             }
-            if score.is_nan() || score > HIDING {
+            score = as_device_has_it(score, if spec.natural_scores() { 1.0 } else { LOG2_E });
+            if score != f64::NEG_INFINITY {
                 scores.push((key, score));
                 room.errors.add(norms[key], scaled, score, self.score.as_ref().zip(room.score.as_ref()));
             }
@@ -202,28 +207,61 @@ impl Definition<'_> {
         if maximum == f64::NEG_INFINITY {
             return Ok((f64::NEG_INFINITY, vec![0.0; self.v.dim]));
         }
-        let sum: f64 = all.map(|score| (score - maximum).exp()).sum();
-        let lse = maximum + sum.ln();
+        let total: f64 = all.map(|score| (score - maximum).exp()).sum();
         let mut output = vec![0.0; self.v.dim];
         for &(key, score) in &scores {
-            let weight = (score - lse).exp();
-            for (sum, value) in output.iter_mut().zip(self.v.row(batch, kv_head, key)) {
-                *sum += weight * value;
+            let weight = (score - maximum).exp() / total;
+            for (sum, &value) in output.iter_mut().zip(self.v.row(batch, kv_head, key)) {
+                // What is not finite makes NaN of its column, however small its weight.
+                *sum += if value.is_finite() { weight * value } else { f64::NAN };
             }
         }
+        let lse = maximum + total.ln();
         room.errors.end(&scores, sink, (lse, &output), |key| self.v.row(batch, kv_head, key));
         Ok((lse, output))
     }
+
+    /// How many rows see each key: `[B, G, Tk]`.
+    fn seen(&self) -> Result<Vec<usize>, Error> {
+        let spec = self.spec;
+        let mut room = self.room();
+        let mut seen = vec![0; spec.batch * spec.kv_heads * spec.kv_len];
+        for (batch, head, query) in (0..spec.batch * spec.q_heads * spec.q_len).map(|row| spec.place(row)) {
+            let keys_seen = self.keys_seen(batch, query);
+            if keys_seen == 0 {
+                continue;
+            }
+            if let (Some(mask), Some(scratch)) = (&self.mask, &mut room.mask) {
+                mask.row(scratch, batch, head, query)?;
+            }
+            let first = (batch * spec.kv_heads + head / spec.group()) * spec.kv_len;
+            for key in 0..keys_seen {
+                seen[first + key] += usize::from(self.visible(&mut room, [batch, head, query, key])?);
+            }
+        }
+        Ok(seen)
+    }
 }
 
-pub(super) fn reference(
+impl Attention {
+    /// Batch entry, head and query of a row.
+    fn place(&self, row: usize) -> (usize, usize, usize) {
+        (row / self.q_len / self.q_heads, row / self.q_len % self.q_heads, row % self.q_len)
+    }
+}
+
+/// How many rows see each key by mask, lists and lengths: `[B, G, Tk]`.
+pub(super) fn seen(spec: &Attention, inputs: &[(&str, &HostTensor)]) -> Result<Vec<usize>, Error> {
+    define(spec, inputs, &Visibility::new(spec)?, |definition| definition.seen())
+}
+
+/// Does something with the definition.
+fn define<T>(
     spec: &Attention,
     inputs: &[(&str, &HostTensor)],
-    rows: Rows,
-) -> Result<Vec<Expected>, Error> {
-    spec.validate()?;
-    spec.check_values(inputs)?;
-    let visibility = Visibility::new(spec)?;
+    visibility: &Visibility<'_>,
+    and: impl FnOnce(&Definition<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
     let tables = table_values(spec, inputs)?;
     let tables: Vec<(&str, &HostTensor)> = tables.iter().map(|(name, tensor)| (*name, &**tensor)).collect();
     let lengths = EntryLengths {
@@ -236,7 +274,7 @@ pub(super) fn reference(
         None => vec![spec.resolved_scale(); spec.q_heads],
     };
     let k = Values::of(spec, inputs, Tensor::K)?;
-    let definition = Definition {
+    and(&Definition {
         spec,
         q: Values::of(spec, inputs, Tensor::Q)?,
         key_norms: key_norms(spec, |batch, head, key| k.row(batch, head, key)),
@@ -249,7 +287,21 @@ pub(super) fn reference(
         listed: spec.listed_values(inputs)?,
         mask: visibility.mask.as_ref().map(evaluator).transpose()?,
         score: visibility.score.as_ref().map(evaluator).transpose()?,
-    };
+    })
+}
+
+pub(super) fn reference(
+    spec: &Attention,
+    inputs: &[(&str, &HostTensor)],
+    rows: Rows,
+) -> Result<Vec<Expected>, Error> {
+    spec.validate()?;
+    spec.check_values(inputs)?;
+    define(spec, inputs, &Visibility::new(spec)?, |definition| expected(definition, rows))
+}
+
+fn expected(definition: &Definition<'_>, rows: Rows) -> Result<Vec<Expected>, Error> {
+    let spec = definition.spec;
     let count = spec.batch * spec.q_heads * spec.q_len;
     let chosen: Option<Vec<usize>> = match rows {
         Rows::Sample { count: wanted, seed } if wanted < count => {
@@ -260,8 +312,7 @@ pub(super) fn reference(
         }
         _ => None,
     };
-    let place =
-        |row: usize| (row / spec.q_len / spec.q_heads, row / spec.q_len % spec.q_heads, row % spec.q_len);
+    let place = |row: usize| spec.place(row);
     let computed: Vec<Row> = parallel::try_map_with(
         chosen.as_ref().map_or(count, Vec::len),
         || definition.room(),

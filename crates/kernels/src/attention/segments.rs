@@ -148,6 +148,7 @@ impl Maker<'_> {
         let request = Request::new("attention/merge")
             .replace("shared/output", storage_module("output", spec.dtype, spec.aligned()))
             .tunable("VALUE_DIM", small(segments.width))
+            .tunable("NATURAL", true)
             .tunable("WRITE_LSE", spec.lse)
             .tunable("SINKS", spec.sink_logits.is_some());
         let request = Arc::new(request);

@@ -2,7 +2,7 @@
 
 use foveal_shaders::Request;
 
-use super::{Attention, Strides, layout::Tensor, visibility::Visibility};
+use super::{Attention, Mask, Strides, layout::Tensor, visibility::Visibility};
 use crate::{
     AdapterKind, AdapterProfile, Cost, VariantInfo,
     cost::{check_workgroup, float, small, tile, timed},
@@ -103,8 +103,17 @@ impl Attention {
             .tunable("HEAD_SCALE", self.head_scale.is_some())
             .tunable("NORMALISE", self.qk_norm.is_some())
             .tunable("SINKS", self.sink_logits.is_some())
+            .tunable("NATURAL", self.natural_scores())
+            .tunable("HIDES", self.may_hide())
             .tunable("Q_LENGTHS", self.q_lengths.is_some())
             .tunable("KV_LENGTHS", self.kv_lengths.is_some())
+    }
+
+    /// Whether some keys may be hidden from some queries.
+    fn may_hide(&self) -> bool {
+        let lengths = self.q_lengths.is_some() || self.kv_lengths.is_some();
+        let blocks = self.blocks.is_some() || self.listed.is_some();
+        self.mask != Mask::None || self.score.is_some() || lengths || blocks
     }
 
     /// What the pass that computes norms runs.
@@ -216,7 +225,7 @@ fn tiled(
         .find(|keys| block_k % keys == 0 && keys * (row_lanes + value_lanes) <= STAGE_VECTORS)
         .filter(|keys| *keys >= 4)
         .ok_or("no slice of the values fits in 16 KiB of workgroup memory")?;
-    let vectors = (slice * (row_lanes + lanes)).max(key_slice * (row_lanes + value_lanes)).max(threads);
+    let vectors = (slice * (row_lanes + lanes)).max(key_slice * (row_lanes + value_lanes)).max(threads + 1);
     let workgroup_bytes = small(vectors * 16);
     check_workgroup(adapter, threads, workgroup_bytes)?;
     let (rows, pairs) = spec.visited(visibility, block_q, block_k, block_k);

@@ -75,7 +75,9 @@ impl Attention {
         }
         for input in &self.tables {
             let count = input.table.shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
-            if count.is_none_or(|count| count == 0 || count > i32::MAX as usize) {
+            // Where there are no keys, there is nothing to say of them.
+            let least = usize::from(self.kv_len > 0);
+            if count.is_none_or(|count| count < least || count > i32::MAX as usize) {
                 return Err(Error::invalid(
                     input.table.name.as_str(),
                     format!("expected 1 to 2^31 elements, got the sizes {:?}", input.table.shape),
@@ -100,7 +102,7 @@ impl<'a> Visibility<'a> {
         let bind = |name: &str, text: Option<&expr::Expr>| {
             let Some(text) = text else { return Ok::<_, Error>(None) };
             let program = text.bind(&tables).map_err(|error| error.in_argument(name))?;
-            if spec.q_len > 0 {
+            if spec.q_len > 0 && spec.kv_len > 0 {
                 expr::check_lengths(&program, spec.expr_sizes(), own, &[])
                     .map_err(|complaint| complaint.in_argument(name, text.source()))?;
             }
@@ -202,7 +204,7 @@ impl<'a> Visibility<'a> {
 
     fn best_arrangement(&self) -> Option<Arrangement> {
         let spec = self.spec;
-        let mask = self.mask.as_ref()?;
+        let mask = self.mask.as_ref().filter(|_| spec.kv_len > 0)?;
         if let Some(other) = &spec.tiles_for {
             // What stands in for another takes positions as that one does.
             let other = Visibility::new(other).ok()?;
@@ -229,6 +231,9 @@ impl<'a> Visibility<'a> {
     /// The share of all pairs that lies in the blocks which tiles of so many rows visit; an estimate for large problems.
     pub(super) fn visited_share(&self, tile_rows: usize, kv_block: usize) -> f64 {
         let spec = self.spec;
+        if spec.kv_len == 0 {
+            return 0.0;
+        }
         if let Some(blocks) = &spec.blocks {
             return blocks.visited_by(tile_rows, kv_block);
         }
@@ -276,6 +281,9 @@ impl<'a> Visibility<'a> {
     /// The share of all pairs that is visible, as far as it can be told without the contents of tables.
     pub(super) fn visible_share(&self) -> f64 {
         let spec = self.spec;
+        if spec.kv_len == 0 {
+            return 0.0;
+        }
         if spec.q_len == 0 || (self.mask.is_none() && spec.blocks.is_none()) {
             return if spec.listed.is_some() { self.visited_share(1, 1) } else { 1.0 };
         }
