@@ -47,6 +47,7 @@ mod segments;
 mod spec;
 mod split;
 mod stand_in;
+mod unseeing;
 mod variants;
 mod visibility;
 

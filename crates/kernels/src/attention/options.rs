@@ -256,10 +256,15 @@ fn blocks(
         }
     };
     let plain = BlockGrid::new(spec.q_len, spec.kv_len, count("q_block", None)?, count("kv_block", None)?);
+    // Before lists are made: for sizes that are not the problem's they would be made in vain, and may be any number.
+    let made_up = || {
+        let grid = plain.per(count("batch", Some(1))?, count("heads", Some(spec.q_heads))?);
+        grid.fits(&spec.expr_sizes()).map(|()| grid)
+    };
     if let Some(density) = fields.get("random") {
         let density = density.as_f64().ok_or_else(|| wrong(format!("expected a density, got {density}")))?;
-        let grid = plain.per(count("batch", Some(1))?, count("heads", Some(spec.q_heads))?);
-        return tested(spec, BlockMask::random(grid, density, count("seed", Some(0))? as u64)?);
+        let (grid, seed) = (made_up()?, count("seed", Some(0))? as u64);
+        return Ok(tested(spec, BlockMask::random(grid, density, seed)?));
     }
     if let Some(counts) = fields.get("big_bird") {
         let counts: Option<Vec<usize>> = serde_json::from_value(counts.clone()).ok();
@@ -268,11 +273,8 @@ fn blocks(
                 "expected `big_bird` as numbers of blocks: [window, global, random]".to_owned(),
             ));
         };
-        let grid = plain.per(count("batch", Some(1))?, count("heads", Some(spec.q_heads))?);
-        return tested(
-            spec,
-            BlockMask::big_bird(grid, window, global, random, count("seed", Some(0))? as u64)?,
-        );
+        let (grid, seed) = (made_up()?, count("seed", Some(0))? as u64);
+        return Ok(tested(spec, BlockMask::big_bird(grid, window, global, random, seed)?));
     }
     let tensor = |name: &str| {
         let Some(field) = fields.get(name) else { return Ok::<_, Error>(None) };
@@ -340,13 +342,8 @@ fn listed(
 }
 
 /// The lists with all blocks partial, if there is an expression that says what they hide.
-fn tested(spec: &Attention, lists: BlockMask) -> Result<BlockMask, Error> {
-    if spec.mask == Mask::None {
-        return Ok(lists);
-    }
-    let map: Vec<u8> =
-        lists.to_dense_blocks().into_iter().map(|class| if class == 1 { 2 } else { class }).collect();
-    BlockMask::from_dense_blocks(lists.grid(), &map)
+fn tested(spec: &Attention, lists: BlockMask) -> BlockMask {
+    if spec.mask == Mask::None { lists } else { lists.all_tested() }
 }
 
 enum Scale {
