@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use bytemuck::{Zeroable, allocation::try_zeroed_vec};
 use foveal_kernels::{Dtype, HostTensor, TensorData};
-use half::{bf16, f16};
+use half::{bf16, f16, vec::HalfBitsVecExt};
 
 use super::source::{Source, does_not_fit};
 use crate::failure::usage;
@@ -139,7 +138,7 @@ impl Stored {
     }
 
     /// The elements in row-major order, piece by piece: of the tensor there is one copy only.
-    fn read<const N: usize, T: Copy + Zeroable>(&self, from: impl Fn([u8; N]) -> T) -> Result<Vec<T>> {
+    fn read<const N: usize, T: Copy + Zero>(&self, from: impl Fn([u8; N]) -> T) -> Result<Vec<T>> {
         let count = self.count();
         let mut elements = zeros::<T>(count)?;
         let mut place = RowMajor::new(&self.shape);
@@ -186,9 +185,37 @@ impl Stored {
     }
 }
 
-fn zeros<T: Zeroable>(count: usize) -> Result<Vec<T>> {
-    try_zeroed_vec(count).map_err(|()| does_not_fit((count as u64).saturating_mul(size_of::<T>() as u64)))
+/// `count` zeros, if there is memory for them: the allocator's own zeros, which nobody had to write.
+fn zeros<T: Zero>(count: usize) -> Result<Vec<T>> {
+    // Making them would end the process where there is no memory.
+    let room = Vec::<T>::new().try_reserve_exact(count);
+    room.map_err(|_| does_not_fit((count as u64).saturating_mul(size_of::<T>() as u64)))?;
+    Ok(T::zeros(count))
 }
+
+/// What a tensor may hold.
+trait Zero: Sized {
+    fn zeros(count: usize) -> Vec<Self>;
+}
+
+macro_rules! zero {
+    ($($t:ty = $zeros:expr),*) => {
+        $(impl Zero for $t {
+            fn zeros(count: usize) -> Vec<Self> {
+                $zeros(count)
+            }
+        })*
+    };
+}
+zero!(
+    u8 = |count| vec![0; count],
+    i32 = |count| vec![0; count],
+    i64 = |count| vec![0; count],
+    f32 = |count| vec![0.0; count],
+    f64 = |count| vec![0.0; count],
+    f16 = |count| vec![0u16; count].reinterpret_into(),
+    bf16 = |count| vec![0u16; count].reinterpret_into()
+);
 
 /// Where elements belong whose first index runs fastest, one after the other.
 struct RowMajor<'s> {
