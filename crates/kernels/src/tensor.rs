@@ -82,10 +82,11 @@ impl HostTensor {
     /// A tensor whose storage of type `dtype` is `bytes` (little endian, as in GPU memory). Trailing bytes are ignored.
     ///
     /// # Errors
-    /// If `bytes` is too short for `shape`.
+    /// If `bytes` is too short for `shape`, or the number of bytes that `shape` describes overflows.
     pub fn from_bytes(shape: Vec<usize>, bytes: &[u8], dtype: Dtype) -> Result<Self, Error> {
-        let count = shape.iter().product::<usize>();
-        let need = count * dtype.size_bytes();
+        let need = shape.iter().try_fold(dtype.size_bytes(), |n, &size| n.checked_mul(size));
+        let need =
+            need.ok_or_else(|| Error::invalid("shape", format!("{shape:?} of {dtype} overflows its bytes")))?;
         let bytes = bytes.get(..need).ok_or_else(|| {
             Error::invalid("bytes", format!("{shape:?} of {dtype} needs {need} bytes, got {}", bytes.len()))
         })?;
@@ -254,4 +255,27 @@ fn stored<V: std::fmt::Display, T: TryFrom<i64>>(
         })
     };
     values.enumerate().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_that_overflow_are_refused() {
+        for shape in
+            [vec![usize::MAX, 2], vec![usize::MAX / 2], vec![1 << 32, 1 << 32], vec![0, usize::MAX, 2]]
+        {
+            for dtype in [Dtype::F32, Dtype::F16, Dtype::I32] {
+                let error = HostTensor::from_bytes(shape.clone(), &[0; 16], dtype);
+                if shape[0] == 0 {
+                    assert!(error.is_ok_and(|tensor| tensor.is_empty()), "{shape:?}");
+                } else {
+                    assert!(error.is_err(), "{shape:?} {dtype}");
+                }
+            }
+        }
+        let long = HostTensor::from_bytes(vec![5], &[0; 16], Dtype::F32).unwrap_err().to_string();
+        assert!(long.contains("needs 20 bytes, got 16"), "{long}");
+    }
 }

@@ -84,6 +84,20 @@ impl Attention {
         if listed.most == 0 {
             return wrong("expected room for one index a list at least, got 0".to_owned());
         }
+        // Indices are counted with 32 bits on the device.
+        let lists = [listed.heads, self.q_len.div_ceil(listed.q_block), listed.most]
+            .iter()
+            .try_fold(listed.batch, |n, &size| n.checked_mul(size));
+        if lists.is_none_or(|entries| i32::try_from(entries).is_err()) {
+            return wrong(format!(
+                "expected room for at most {} indices, got `most` = {} for each of {} x {} x {} lists",
+                i32::MAX,
+                listed.most,
+                listed.batch,
+                listed.heads,
+                self.q_len.div_ceil(listed.q_block)
+            ));
+        }
         Ok(())
     }
 

@@ -156,6 +156,12 @@ pub(super) fn parse_table(name: &str, text: &str) -> Result<Table, Error> {
     };
     let shape: Vec<usize> =
         sizes.split(',').map(|size| size.trim().parse().map_err(|_| wrong())).collect::<Result<_, _>>()?;
+    // No device counts further, and sizes without a tensor behind them may be any number.
+    let elements = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
+    if elements.is_none_or(|elements| i32::try_from(elements).is_err()) {
+        let message = format!("expected at most {} elements, got `{text}`", i32::MAX);
+        return Err(Error::invalid(format!("table `{name}`"), message));
+    }
     Ok(Table::new(name, dtype, shape))
 }
 

@@ -49,6 +49,7 @@ mod segments;
 mod spec;
 mod split;
 mod stand_in;
+mod unseeing;
 mod variants;
 mod visibility;
 

@@ -352,13 +352,8 @@ fn listed(
 }
 
 /// The lists with all blocks partial, if there is an expression that says what they hide.
-fn tested(spec: &Attention, lists: BlockMask) -> Result<BlockMask, Error> {
-    if spec.mask == Mask::None {
-        return Ok(lists);
-    }
-    let map: Vec<u8> =
-        lists.to_dense_blocks().into_iter().map(|class| if class == 1 { 2 } else { class }).collect();
-    BlockMask::from_dense_blocks(lists.grid(), &map)
+fn tested(spec: &Attention, lists: BlockMask) -> BlockMask {
+    if spec.mask == Mask::None { lists } else { lists.all_tested() }
 }
 
 enum Scale {
