@@ -7,6 +7,7 @@ use foveal_shaders::Request;
 use super::{passes::Maker, split::Piece};
 use crate::{
     Error, ParamValue, PassBinding, Scratch, Source, cost::small, ranges::u32_of, storage::storage_module,
+    turns::of_loop,
 };
 
 /// Bytes of an indirect dispatch's arguments: three words.
@@ -31,7 +32,7 @@ impl Maker<'_> {
             params.push((name.into(), ParamValue::U32(u32_of(name, value)?)));
         }
         let bindings = vec![extent(at), self.port("q_lengths".into(), lengths)?];
-        self.push("extent", &Arc::new(request), bindings, params, [1, 1, 1])?;
+        self.push("extent", &Arc::new(request), bindings, params, [1, 1, 1], of_loop(spec.batch, 0))?;
         Ok(Some(at))
     }
 
@@ -54,7 +55,8 @@ impl Maker<'_> {
             bindings.push(self.port("sink_logits".into(), sinks)?);
         }
         let groups = [spec.q_len.div_ceil(THREADS), spec.q_heads, spec.batch];
-        self.push("absent", &Arc::new(request), bindings, params, groups)
+        let turns = of_loop(spec.padded_dims().1 / 4, 0);
+        self.push("absent", &Arc::new(request), bindings, params, groups, turns)
     }
 }
 

@@ -45,6 +45,7 @@ mod reference;
 mod spec;
 mod stand_in;
 mod states;
+mod turns;
 mod variants;
 mod words;
 
