@@ -64,7 +64,8 @@ impl<'e> Probe<'e> {
         let compiler = shared.compiler();
         // Not the engine's own library, which need not have these modules.
         let library = Library::builtin();
-        let (pipeline, _) = shared.pipelines.get(&shared.gpu, library, &request, &label, &compiler).await?;
+        let (pipeline, _) =
+            shared.pipelines.get(&shared.gpu, library, &request, &label, &compiler, None).await?;
         // Enough lanes for the device to be full.
         let lanes = if shared.profile.kind == AdapterKind::Cpu { 1 << 12 } else { 1 << 19 };
         let groups = lanes / threads;

@@ -10,6 +10,7 @@ use crate::{
     cost::small,
     ranges::{ranges, u32_of},
     storage::storage_module,
+    turns::of_loop,
 };
 
 /// Bytes of an indirect dispatch's arguments: three words.
@@ -34,7 +35,7 @@ impl Maker<'_> {
             params.push((name.into(), ParamValue::U32(u32_of(name, value)?)));
         }
         let bindings = vec![extent(at), self.port("q_lengths".into(), lengths)?];
-        self.push("extent", &Arc::new(request), bindings, params, [1, 1, 1])?;
+        self.push("extent", &Arc::new(request), bindings, params, [1, 1, 1], of_loop(spec.batch, 0))?;
         Ok(Some(at))
     }
 
@@ -53,6 +54,7 @@ impl Maker<'_> {
         let heads = (piece.heads.0 * fold, piece.heads.1 * fold);
         let rows = if fold > 1 { (0, spec.q_len) } else { piece.rows };
         let most = self.adapter.limits.max_compute_workgroups_per_dimension as usize;
+        let turns = of_loop(spec.padded_dims().1 / 4, 0);
         for heads in ranges(heads, most) {
             for rows in ranges(rows, most * THREADS) {
                 let mut bindings = Vec::new();
@@ -66,7 +68,7 @@ impl Maker<'_> {
                 }
                 let groups =
                     [(rows.1 - rows.0).div_ceil(THREADS), heads.1 - heads.0, piece.batch.1 - piece.batch.0];
-                self.push("absent", &request, bindings, params, groups)?;
+                self.push("absent", &request, bindings, params, groups, turns)?;
             }
         }
         Ok(())

@@ -271,7 +271,7 @@ fn blocks(
     if let Some(density) = fields.get("random") {
         let density = density.as_f64().ok_or_else(|| wrong(format!("expected a density, got {density}")))?;
         let grid = grid(count("batch", Some(1))?, count("heads", Some(spec.q_heads))?)?;
-        return tested(spec, BlockMask::random(grid, density, count("seed", Some(0))? as u64)?);
+        return Ok(tested(spec, BlockMask::random(grid, density, count("seed", Some(0))? as u64)?));
     }
     if let Some(counts) = fields.get("big_bird") {
         let counts: Option<Vec<usize>> = serde_json::from_value(counts.clone()).ok();
@@ -281,10 +281,8 @@ fn blocks(
             ));
         };
         let grid = grid(count("batch", Some(1))?, count("heads", Some(spec.q_heads))?)?;
-        return tested(
-            spec,
-            BlockMask::big_bird(grid, window, global, random, count("seed", Some(0))? as u64)?,
-        );
+        let seed = count("seed", Some(0))? as u64;
+        return Ok(tested(spec, BlockMask::big_bird(grid, window, global, random, seed)?));
     }
     let tensor = |name: &str| {
         let Some(field) = fields.get(name) else { return Ok::<_, Error>(None) };

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     AdapterProfile, Error, Limits, Name, ParamValue, Pass, PassBinding, Scratch, Source, block_mask::Test,
-    cost::small, expr::emit, ranges::u32_of,
+    cost::small, expr::emit, ranges::u32_of, turns,
 };
 
 /// What a plan dispatches.
@@ -43,6 +43,8 @@ pub(super) struct Maker<'a> {
     pub(super) taken: &'a Candidate,
     pub(super) adapter: &'a AdapterProfile,
     pub(super) lists: Option<Lists>,
+    /// Of a problem that stands in for another: what that one's tiles see.
+    pub(super) whole: Option<&'a Visibility<'a>>,
     pub(super) at: ScratchAt,
     /// The keys are split, and each part's results merged.
     pub(super) segments: Option<Segments>,
@@ -57,18 +59,19 @@ impl Attention {
         &self,
         taken: &Candidate,
         visibility: &Visibility<'_>,
+        whole: Option<&Visibility<'_>>,
         adapter: &AdapterProfile,
         workgroup_time: Option<Duration>,
     ) -> Result<Dispatches, Error> {
         let limits = &adapter.limits;
         let lists = self.choose_lists(taken, visibility, limits)?;
-        let made = self.dispatches_with(lists, taken, visibility, adapter, workgroup_time)?;
+        let made = self.dispatches_with(lists, taken, visibility, whole, adapter, workgroup_time)?;
         let largest = limits.max_storage_buffer_binding_size;
         // How long the orders of work are shows only when the pieces are cut.
         match made.scratch.iter().find(|scratch| scratch.bytes > largest) {
             None => Ok(made),
             Some(_) if self.blocks.is_none() && self.listed.is_none() => {
-                self.dispatches_with(None, taken, visibility, adapter, workgroup_time)
+                self.dispatches_with(None, taken, visibility, whole, adapter, workgroup_time)
             }
             Some(scratch) => Err(Error::limit(
                 "max_storage_buffer_binding_size",
@@ -90,6 +93,7 @@ impl Attention {
             taken,
             adapter,
             lists: None,
+            whole: None,
             at: ScratchAt::default(),
             segments: None,
             workgroup_time: None,
@@ -107,6 +111,7 @@ impl Attention {
         lists: Option<Lists>,
         taken: &Candidate,
         visibility: &Visibility<'_>,
+        whole: Option<&Visibility<'_>>,
         adapter: &AdapterProfile,
         workgroup_time: Option<Duration>,
     ) -> Result<Dispatches, Error> {
@@ -116,6 +121,7 @@ impl Attention {
             taken,
             adapter,
             lists,
+            whole,
             at: ScratchAt::default(),
             segments: None,
             workgroup_time,
@@ -137,6 +143,7 @@ impl Attention {
         }
         maker.segments = maker.choose_segments()?;
         maker.kernel(&pieces)?;
+        turns::check(&maker.passes, adapter)?;
         let mut notes = Vec::new();
         if let Some(segments) = &maker.segments {
             notes.push(("segments of keys".to_owned(), segments.count.to_string()));
@@ -149,7 +156,7 @@ impl Attention {
     }
 
     /// The lists that the kernel's tiles follow, if they follow any.
-    fn choose_lists(
+    pub(super) fn choose_lists(
         &self,
         taken: &Candidate,
         visibility: &Visibility<'_>,
@@ -369,7 +376,8 @@ impl Maker<'_> {
         }
         self.bind_lengths(&mut bindings)?;
         self.bind_tables(evaluates, &mut bindings, &mut params)?;
-        self.push(self.taken.variant, request, bindings, params, workgroups)?;
+        let turns = self.taken.turns.with_blocks(self.blocks_of_segment());
+        self.push(self.taken.variant, request, bindings, params, workgroups, turns)?;
         let alternating = self.alternating() && workgroups[0] > 1;
         self.passes.last_mut().into_iter().for_each(|pass| pass.alternating = alternating);
         Ok(())
@@ -472,6 +480,7 @@ impl Maker<'_> {
         self.spec.params(self.lists.as_ref().map(|lists| &lists.layout), first)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what a dispatch is made of")]
     pub(super) fn push(
         &mut self,
         name: &str,
@@ -479,6 +488,7 @@ impl Maker<'_> {
         bindings: Vec<PassBinding>,
         params: Vec<(Name, ParamValue)>,
         workgroups: [usize; 3],
+        loop_turns: u64,
     ) -> Result<(), Error> {
         let [x, y, z] = workgroups;
         self.passes.push(Pass {
@@ -487,6 +497,7 @@ impl Maker<'_> {
             bindings,
             params,
             indirect: None,
+            loop_turns,
             alternating: false,
             workgroups: [u32_of("row tiles", x)?, u32_of("heads", y)?, u32_of("batch", z)?],
         });

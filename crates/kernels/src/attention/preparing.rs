@@ -9,6 +9,7 @@ use crate::{
     Error, Name, ParamValue, PassBinding, Scratch, Source,
     cost::small,
     ranges::{ranges, u32_of},
+    turns::of_loop,
 };
 
 /// Threads of a workgroup.
@@ -58,7 +59,8 @@ impl Maker<'_> {
                         bindings.push(self.whole("norms", at));
                         let groups = (rows.1 - rows.0).div_ceil(THREADS);
                         let workgroups = [groups, heads.1 - heads.0, part.batch.1 - part.batch.0];
-                        self.push("norms", &request, bindings, params, workgroups)?;
+                        let turns = of_loop(spec.padded_dims().0 / 4, 0);
+                        self.push("norms", &request, bindings, params, workgroups, turns)?;
                     }
                 }
             }
@@ -93,7 +95,8 @@ impl Maker<'_> {
         ];
         let most = self.adapter.limits.max_compute_workgroups_per_dimension as usize;
         let groups = [1, layout.count().min(most), layout.count().div_ceil(most)];
-        self.push("listed", &request, bindings, params, groups)
+        let turns = of_loop(layout.kv_blocks.div_ceil(THREADS), 0);
+        self.push("listed", &request, bindings, params, groups, turns)
     }
 
     /// The parameters of passes that make lists.
@@ -157,7 +160,15 @@ impl Maker<'_> {
                 size_bytes: bytes,
             });
             let x = if wide { layout.kv_blocks } else { 1 };
-            self.push(pass, &Arc::new(request), bindings, params, [x, y, z])?;
+            let area = self.taken.tile_rows * self.taken.kv_block;
+            let turns = match pass {
+                "classify" => of_loop((area / 4).div_ceil(THREADS), 0),
+                "bits" => of_loop((area / 32).div_ceil(THREADS), of_loop(8, 0)),
+                _ => {
+                    2 * of_loop(layout.kv_blocks.div_ceil(THREADS), 0) + of_loop(THREADS.ilog2() as usize, 0)
+                }
+            };
+            self.push(pass, &Arc::new(request), bindings, params, [x, y, z], turns)?;
         }
         Ok(())
     }

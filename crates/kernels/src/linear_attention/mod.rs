@@ -48,6 +48,7 @@ mod rounding;
 mod spec;
 mod stand_in;
 mod states;
+mod turns;
 mod variants;
 mod words;
 
