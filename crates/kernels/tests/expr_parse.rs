@@ -179,14 +179,14 @@ fn windows_that_show_something_are_taken() {
 fn what_adds_the_score_twice_is_noted() {
     for (text, column) in [
         ("softcap(30.0) + alibi", Some(15)),
-        ("b[h, q, k] + (alibi + s)", Some(21)),
+        ("bias[h, q, k] + (alibi + s)", Some(24)),
         ("30 * tanh(s / 30) + alibi", Some(19)),
-        ("alibi(s) + b[q] + softcap(2.0)", Some(17)),
+        ("alibi(s) + bias[q] + softcap(2.0)", Some(20)),
         ("max(s, 0.0) + s", Some(13)),
         ("alibi(softcap(s, 30.0))", None),
-        ("softcap(30.0) + b[h, q, k]", None),
+        ("softcap(30.0) + bias[h, q, k]", None),
         ("s - slope(h) * abs(qp - k) + 0.5 * s", None),
-        ("s * b[h] + s", None),
+        ("s * bias[h] + s", None),
         ("softcap(30.0) - s", None),
         ("exp(s) + s", None),
     ] {

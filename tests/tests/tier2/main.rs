@@ -6,6 +6,7 @@
 mod adversarial;
 mod cases;
 mod deterministic;
+mod expressions;
 mod golden;
 mod lengths;
 mod linear;
