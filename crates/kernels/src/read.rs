@@ -43,7 +43,9 @@ pub(crate) fn fits_f32(name: &str, value: f64) -> Result<(), Error> {
     if value == 0.0 || (least..=most).contains(&value.abs()) {
         return Ok(());
     }
-    let message = format!("expected 0, or a number from {least:e} to {most:e} in size as f32 holds them, got {value:e}");
+    let message = format!(
+        "expected 0, or a number from {least:e} to {most:e} in size as f32 holds them, got {value:e}"
+    );
     Err(Error::invalid(name, message))
 }
 

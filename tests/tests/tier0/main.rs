@@ -14,4 +14,5 @@ mod properties;
 mod reference;
 mod snapshots;
 mod stand_ins;
+mod values;
 mod visibility;

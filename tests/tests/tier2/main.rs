@@ -7,6 +7,7 @@ mod adversarial;
 mod cases;
 mod conditioning;
 mod deterministic;
+mod expressions;
 mod golden;
 mod lengths;
 mod linear;

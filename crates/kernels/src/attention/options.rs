@@ -24,7 +24,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "score",
         value: "EXPR",
-        help: "what becomes of the scaled score s: `s + bias[h, q, k]`, `softcap(30.0)`, `alibi` (default: s)",
+        help: "what becomes of the scaled score s: `s + bias[h, q, k]`, `softcap(s, 30.0)`, `alibi(softcap(s, 30.0))` \
+               (default: s)",
     },
     OptionSpec {
         name: "layout",
@@ -52,12 +53,14 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "q_len",
         value: "NAME",
-        help: "a tensor [B] of i32, read on the device: how many queries each batch entry has (default: Tq)",
+        help: "a tensor [B] of i32, read on the device: how many queries each batch entry has, which is `nq` in expressions \
+               (default: Tq)",
     },
     OptionSpec {
         name: "kv_len",
         value: "NAME",
-        help: "a tensor [B] of i32, read on the device: how many keys each batch entry has (default: Tk)",
+        help: "a tensor [B] of i32, read on the device: how many keys each batch entry has, which is `nk` in expressions \
+               (default: Tk); may be the tensor of q_len",
     },
     OptionSpec {
         name: "tables",

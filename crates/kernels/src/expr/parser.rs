@@ -217,16 +217,24 @@ impl<'a> Parser<'a> {
                 if given > 0 && builtin.takes(given) {
                     return self.push(Form::Call(builtin, items), start, start);
                 }
-                let several = builtin.takes(expected + 1) || expected != 1;
-                let expected = match builtin {
-                    Builtin::Softcap => "1 or 2".into(),
-                    Builtin::Alibi => "no or 1".into(),
-                    _ => expected.to_string(),
+                if given == 0 && builtin.takes(0) {
+                    return Err(ExprError::new(
+                        start,
+                        format!(
+                            "`{}` takes no empty parentheses: write it without parentheses",
+                            builtin.name()
+                        ),
+                    ));
+                }
+                let expected = match (builtin, expected) {
+                    (Builtin::Softcap, _) => "1 or 2 arguments".into(),
+                    (Builtin::Alibi, _) => "no argument or 1".into(),
+                    (_, 1) => "1 argument".into(),
+                    (_, count) => format!("{count} arguments"),
                 };
                 let message = format!(
-                    "`{}` takes {expected} argument{}, {given} {} given",
+                    "`{}` takes {expected}, {given} {} given",
                     builtin.signature(),
-                    if several && builtin != Builtin::Alibi { "s" } else { "" },
                     if given == 1 { "is" } else { "are" },
                 );
                 Err(ExprError::new(start, message))
