@@ -119,6 +119,8 @@ impl Job {
             if let Some(stored) = file.tensors.get(name.as_str()) {
                 // What the problem stores as f32 whatever its type, such as gates and states, stays as it is.
                 let dtype = dtype.filter(|&dtype| port.dtype == dtype);
+                // The stand-in goes first: there may be room for one of both only.
+                *tensor = stored.shrunk()?;
                 *tensor = stored.load(dtype).map_err(|error| named(name, error))?;
             }
         }
