@@ -1,5 +1,6 @@
 //! A problem and its tensors, from files.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -81,11 +82,17 @@ impl Job {
     ) -> Result<Self> {
         let named = |name: &str, error: anyhow::Error| error.context(format!("tensor `{name}`"));
         let mut tensors = Vec::with_capacity(file.tensors.len());
+        // Those that memory has no room for: nobody minds unless the problem reads them.
+        let mut too_large = BTreeMap::new();
         for (name, stored) in &file.tensors {
             let look = match stored.element() {
                 Some(element) if !element.is_float() || stored.size_bytes() <= SMALL => stored.load(dtype),
                 _ => stored.stand_in(dtype),
             };
+            let look = look.or_else(|error| {
+                too_large.insert(name.as_str(), named(name, error));
+                stored.shrunk()
+            });
             tensors.push((name.clone(), look.map_err(|error| named(name, error))?));
         }
         let problem = |tensors: &[(String, HostTensor)]| {
@@ -95,16 +102,25 @@ impl Job {
                 None => error.into(),
             })
         };
-        let looked = problem(&tensors)?;
+        let looked = match problem(&tensors) {
+            Ok(looked) => looked,
+            // Their sizes were made up, so whatever is wrong may be due to that.
+            Err(error) => return Err(too_large.pop_first().map_or(error, |(_, too_large)| too_large)),
+        };
         let ports = looked.ports();
         for (name, tensor) in &mut tensors {
             let Some(port) = ports.iter().find(|port| port.role == PortRole::Input && port.name == *name)
             else {
                 continue;
             };
+            if let Some(error) = too_large.remove(name.as_str()) {
+                return Err(error);
+            }
             if let Some(stored) = file.tensors.get(name.as_str()) {
                 // What the problem stores as f32 whatever its type, such as gates and states, stays as it is.
                 let dtype = dtype.filter(|&dtype| port.dtype == dtype);
+                // The stand-in goes first: there may be room for one of both only.
+                *tensor = stored.shrunk()?;
                 *tensor = stored.load(dtype).map_err(|error| named(name, error))?;
             }
         }

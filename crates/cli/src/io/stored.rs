@@ -183,6 +183,12 @@ impl Stored {
         };
         HostTensor::new(self.shape.clone(), data).map_err(|error| usage(error.to_string()))
     }
+
+    /// What says that a tensor of so many dimensions is there, and no more.
+    pub(crate) fn shrunk(&self) -> Result<HostTensor> {
+        let shape = vec![1; self.shape.len()];
+        Self { shape, ..self.clone() }.stand_in(None)
+    }
 }
 
 /// `count` zeros, if there is memory for them: the allocator's own zeros, which nobody had to write.

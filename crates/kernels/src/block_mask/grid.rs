@@ -121,10 +121,8 @@ impl BlockGrid {
             [("batch", self.batch, sizes.batch), ("heads", self.heads, sizes.q_heads)]
         {
             if got != 1 && got != expected {
-                return Err(Error::invalid(
-                    "block_mask",
-                    format!("made for {name} = {got}, expected 1 or {expected}"),
-                ));
+                let or = if expected == 1 { String::new() } else { format!(" or {expected}") };
+                return Err(Error::invalid("block_mask", format!("made for {name} = {got}, expected 1{or}")));
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ impl BlockMask {
     ///
     /// # Errors
     /// If a size is 0 or beyond i32, `density` is not within 0 to 1, more than 2^28 blocks would be listed, or there are
-    /// more than 2^33 to draw from.
+    /// more than 2^32 to draw from.
     pub fn random(grid: BlockGrid, density: f64, seed: u64) -> Result<Self, Error> {
         grid.check()?;
         if !(0.0..=1.0).contains(&density) {
@@ -43,7 +43,7 @@ impl BlockMask {
     /// are. The same seed gives the same lists.
     ///
     /// # Errors
-    /// If a size is 0 or beyond i32, more than 2^28 blocks would be listed, or there are more than 2^33 to draw from.
+    /// If a size is 0 or beyond i32, more than 2^28 blocks would be listed, or there are more than 2^32 to draw from.
     pub fn big_bird(
         grid: BlockGrid,
         window_blocks: usize,
@@ -94,7 +94,7 @@ impl BlockMask {
 }
 
 /// Every row is drawn from all its blocks: more of them than this would take minutes.
-const MOST_DRAWN: usize = 1 << 33;
+const MOST_DRAWN: usize = 1 << 32;
 
 /// That lists for this grid can be drawn in a bounded time, before any is.
 fn drawable(grid: &BlockGrid) -> Result<(), Error> {
