@@ -11,6 +11,7 @@ mod lengths;
 mod linear;
 mod linear_isolation;
 mod lists;
+mod loops;
 mod lost;
 mod pieces;
 mod rolled;
