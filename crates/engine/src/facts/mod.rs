@@ -42,8 +42,8 @@ impl Engine {
     }
 
     async fn measure_facts(&self) -> Result<Facts, Error> {
-        let counts = self.probe("loops", NESTS.as_flattened(), NESTS.len()).await?;
-        let results = self.probe("maths", &maths::OPERANDS, maths::OPERANDS.len() * maths::FUNCTIONS).await?;
+        let counts = self.probe("loops", NESTS.as_flattened(), NESTS.len(), 1).await?;
+        let results = self.probe("maths", &maths::OPERANDS, maths::OPERANDS.len(), maths::FUNCTIONS).await?;
         Ok(Facts { loop_turns: bound_of(&counts), maths: maths::of(&results) })
     }
 
