@@ -7,14 +7,8 @@ use crate::scope::scoped;
 use crate::{Engine, Error};
 
 impl Engine {
-    /// What so many workgroups of the probe of that name make of these words: `each` words a workgroup.
-    pub(super) async fn probe(
-        &self,
-        name: &str,
-        words: &[u32],
-        groups: usize,
-        each: usize,
-    ) -> Result<Vec<u32>, Error> {
+    /// What the probe of that name, one workgroup of one thread, makes of these words: as many `results`.
+    pub(super) async fn probe(&self, name: &str, words: &[u32], results: usize) -> Result<Vec<u32>, Error> {
         let shared = &self.shared;
         let (gpu, limits) = (&shared.gpu, &shared.profile.limits);
         let label = format!("foveal.probe.{name}");
@@ -25,7 +19,7 @@ impl Engine {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let input = gpu.buffer(&label, bytes.len() as u64, STORAGE, limits).await?;
         gpu.write(&input, 0, &bytes).await?;
-        let size = 4 * (groups * each) as u64;
+        let size = 4 * results as u64;
         let output = gpu.buffer(&label, size, STORAGE, limits).await?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = gpu.buffer(&label, size, usage, limits).await?;
@@ -41,13 +35,12 @@ impl Engine {
         let descriptor = wgpu::BindGroupDescriptor { label: Some(&label), layout, entries: &entries };
         let (group, caught) = scoped(&gpu.device, || gpu.device.create_bind_group(&descriptor));
         caught.check(&label).await?;
-        let groups = u32::try_from(groups).map_err(|_| Error::internal(&label, "too many workgroups"))?;
         let record = |encoder: &mut wgpu::CommandEncoder| {
             let descriptor = wgpu::ComputePassDescriptor { label: Some(&label), timestamp_writes: None };
             let mut pass = encoder.begin_compute_pass(&descriptor);
             pass.set_pipeline(&pipeline.pipeline);
             pass.set_bind_group(0, &group, &[]);
-            pass.dispatch_workgroups(groups, 1, 1);
+            pass.dispatch_workgroups(1, 1, 1);
             drop(pass);
             encoder.copy_buffer_to_buffer(&output, 0, &staging, 0, size);
             Ok(())
