@@ -195,6 +195,7 @@ impl Engine {
                 uniforms,
                 empty,
                 groups: Mutex::default(),
+                runs: Mutex::default(),
             }),
         })
     }

@@ -8,6 +8,7 @@ mod layering;
 mod linear;
 mod linear_options;
 mod linear_tasks;
+mod loops;
 mod options;
 mod plans;
 mod properties;

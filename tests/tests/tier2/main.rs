@@ -14,6 +14,7 @@ mod linear;
 mod linear_isolation;
 mod linear_nonfinite;
 mod lists;
+mod loops;
 mod lost;
 mod pieces;
 mod rolled;

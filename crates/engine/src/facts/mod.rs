@@ -6,7 +6,7 @@ mod probe;
 use foveal_kernels::{AdapterProfile, Maths, Plan};
 use serde::{Deserialize, Serialize};
 
-use crate::{Constraints, Engine, Error};
+use crate::{Constraints, Engine, Error, ErrorKind};
 
 /// What was measured; nothing, by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +33,12 @@ impl Engine {
         if self.shared.facts.get().is_some() {
             return Ok(());
         }
-        let facts = self.shared.gpu.explained(self.measure_facts().await).await?;
+        let facts = match self.shared.gpu.explained(self.measure_facts().await).await {
+            Ok(facts) => facts,
+            // A device that was opened with less than two small buffers take runs no plan either.
+            Err(error) if error.kind() == ErrorKind::Limit => return Ok(()),
+            Err(error) => return Err(error),
+        };
         if let Some(most) = facts.loop_turns {
             log::debug!("{} ends loops after {most} turns; plans stay below", self.profile.key());
         }
@@ -42,7 +47,10 @@ impl Engine {
     }
 
     async fn measure_facts(&self) -> Result<Facts, Error> {
-        let counts = self.probe("loops", NESTS.as_flattened(), NESTS.len()).await?;
+        let mut counts = Vec::new();
+        for nest in NESTS {
+            counts.extend(self.probe("loops", &nest, 1).await?);
+        }
         let results = self.probe("maths", &maths::OPERANDS, maths::OPERANDS.len() * maths::FUNCTIONS).await?;
         Ok(Facts { loop_turns: bound_of(&counts), maths: maths::of(&results) })
     }

@@ -7,7 +7,7 @@ use crate::scope::scoped;
 use crate::{Engine, Error};
 
 impl Engine {
-    /// What the probe of that name makes of these words, with a workgroup for each of `groups` rows of `results` words.
+    /// What the probe of that name, one workgroup of one thread, makes of these words: as many `results`.
     pub(super) async fn probe(&self, name: &str, words: &[u32], results: usize) -> Result<Vec<u32>, Error> {
         let shared = &self.shared;
         let (gpu, limits) = (&shared.gpu, &shared.profile.limits);
@@ -35,17 +35,12 @@ impl Engine {
         let descriptor = wgpu::BindGroupDescriptor { label: Some(&label), layout, entries: &entries };
         let (group, caught) = scoped(&gpu.device, || gpu.device.create_bind_group(&descriptor));
         caught.check(&label).await?;
-        let groups = match name {
-            "loops" => results,
-            _ => words.len(),
-        };
-        let groups = u32::try_from(groups).map_err(|_| Error::internal(&label, "too many workgroups"))?;
         let record = |encoder: &mut wgpu::CommandEncoder| {
             let descriptor = wgpu::ComputePassDescriptor { label: Some(&label), timestamp_writes: None };
             let mut pass = encoder.begin_compute_pass(&descriptor);
             pass.set_pipeline(&pipeline.pipeline);
             pass.set_bind_group(0, &group, &[]);
-            pass.dispatch_workgroups(groups, 1, 1);
+            pass.dispatch_workgroups(1, 1, 1);
             drop(pass);
             encoder.copy_buffer_to_buffer(&output, 0, &staging, 0, size);
             Ok(())
