@@ -12,6 +12,7 @@ mod linear;
 mod linear_isolation;
 mod lists;
 mod lost;
+mod not_finite;
 mod pieces;
 mod rolled;
 mod segments;
