@@ -16,6 +16,7 @@ mod linear_nonfinite;
 mod lists;
 mod loops;
 mod lost;
+mod not_finite;
 mod pieces;
 mod rolled;
 mod segments;
