@@ -1,6 +1,9 @@
 // Where masks and scores given as expressions are inserted. As they stand they change nothing; a kernel calls them only
 // where its tunables SCORE_HOOK and MASK_HOOK say so.
 
+// What expressions call.
+import package::shared::math::{is_nan};
+
 // One element of the score matrix.
 struct Element {
     batch: u32,

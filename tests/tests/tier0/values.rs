@@ -161,6 +161,28 @@ fn computed_indices_are_refused_where_they_leave_their_table() -> Result<()> {
     Ok(())
 }
 
+/// What variants prove themselves with has to make sense, whatever is computed from tables.
+#[test]
+fn random_tables_fit_the_indices_that_are_computed_from_them() -> Result<()> {
+    for text in [
+        "t[doc[k] + 1] > 0",
+        "t[doc[q] * doc[k] + 2] > 0",
+        "t[doc[k] - 1] > 0",
+        "t[(doc[k] + doc[q]) / 2] > 0",
+    ] {
+        let spec = problem(Some(text), None, &[("doc", LEN), ("t", 5)])?;
+        for problem in [&spec as &dyn Problem, &*spec.canonical()] {
+            for seed in 0..4 {
+                let inputs = problem.random_inputs(seed);
+                let given: Vec<(&str, &HostTensor)> =
+                    inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+                problem.check_inputs(&given).with_context(|| text.to_owned())?;
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn one_tensor_may_have_several_uses() -> Result<()> {
     let spec = problem(Some("causal & k + 15 >= n[b]"), None, &[("n", 1)])?.kv_lengths("n").q_lengths("n");

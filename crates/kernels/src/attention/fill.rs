@@ -2,32 +2,40 @@
 
 use super::{Attention, Fill, TableInput, layout::Tensor, reference, visibility::Visibility};
 use crate::{
-    HostTensor, Name, PortRole, TensorData,
-    expr::{Op, OwnLengths, Program},
+    HostTensor, Name, PortRole,
+    expr::{Op, Program},
     random::normal,
 };
 
+/// What ints of tables are drawn as where indices are computed from them: less and less, until they fit.
+const SMALLER: [Fill; 8] = [
+    Fill::Below(64),
+    Fill::Below(16),
+    Fill::Below(4),
+    Fill::Between(1, 3),
+    Fill::Below(2),
+    Fill::Between(1, 2),
+    Fill::Below(1),
+    Fill::Between(1, 1),
+];
+
 pub(super) fn random_inputs(spec: &Attention, seed: u64) -> Vec<(Name, HostTensor)> {
-    let mut inputs = drawn(spec, seed);
-    let given: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
-    // Lengths may move an index out of its table; entries that are full are checked with the plan.
-    if spec.own_lengths() != OwnLengths::default() && spec.check_values(&given).is_err() {
-        for (name, tensor) in &mut inputs {
-            let lengths = [(&spec.q_lengths, spec.q_len), (&spec.kv_lengths, spec.kv_len)];
-            let most = lengths.iter().filter(|(of, _)| of.as_deref() == Some(&**name)).map(|&(_, most)| most);
-            let full = most.min().and_then(|most| i32::try_from(most).ok());
-            let full = full.and_then(|full| {
-                HostTensor::new(vec![spec.batch], TensorData::I32(vec![full; spec.batch])).ok()
-            });
-            if let Some(full) = full {
-                *tensor = full;
-            }
-        }
+    let first = drawn(spec, seed, None, false);
+    let fits = |inputs: &[(Name, HostTensor)]| {
+        let given: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+        spec.check_values(&given).is_ok()
+    };
+    if fits(&first) {
+        return first;
     }
-    inputs
+    // Lengths may move an index out of its table, and so may ints; entries that are full are checked with the plan.
+    let fills = std::iter::once(None).chain(SMALLER.map(Some));
+    let others = fills.map(|fill| drawn(spec, seed, fill, true));
+    others.into_iter().find(|inputs| fits(inputs)).unwrap_or(first)
 }
 
-fn drawn(spec: &Attention, seed: u64) -> Vec<(Name, HostTensor)> {
+/// Inputs with ints of tables as `ints`, and lengths that are full, if so.
+fn drawn(spec: &Attention, seed: u64, ints: Option<Fill>, full: bool) -> Vec<(Name, HostTensor)> {
     let inputs = spec.all_ports().into_iter().filter(|port| port.role == PortRole::Input);
     let mut inputs: Vec<(Name, HostTensor)> = inputs
         .zip(1..)
@@ -37,10 +45,16 @@ fn drawn(spec: &Attention, seed: u64) -> Vec<(Name, HostTensor)> {
             let shape = if dense { port.shape.clone() } else { vec![port.span] };
             let seed = seed.wrapping_mul(31).wrapping_add(stream);
             let table = spec.tables.iter().find(|input| input.table.name == port.name);
-            let own = spec.random_device_input(&port.name, &mut fastrand::Rng::with_seed(seed));
+            let mut own = spec.random_device_input(&port.name, &mut fastrand::Rng::with_seed(seed));
+            let lengths = [(&spec.q_lengths, spec.q_len), (&spec.kv_lengths, spec.kv_len)];
+            let most = lengths.iter().filter(|(of, _)| full && of.as_deref() == Some(&*port.name));
+            #[expect(clippy::cast_precision_loss, reason = "lengths are far below 2^24")]
+            if let Some(most) = most.map(|&(_, most)| most as f32).reduce(f32::min) {
+                own = Some(vec![most; port.span]);
+            }
             let values = match table {
                 _ if own.is_some() => own.unwrap_or_default(),
-                Some(input) => table_values(spec, input, seed),
+                Some(input) => table_values(spec, input, seed, ints),
                 // A scale that is negative or zero would be an odd one.
                 None if spec.head_scale.as_deref() == Some(&*port.name) => {
                     normal(seed, port.span).into_iter().map(|x| 0.1 + x.abs()).collect()
@@ -94,14 +108,16 @@ fn spoil(spec: &Attention, inputs: &mut [(Name, HostTensor)]) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the integers are far below 2^24")]
-fn table_values(spec: &Attention, input: &TableInput, seed: u64) -> Vec<f32> {
+fn table_values(spec: &Attention, input: &TableInput, seed: u64, ints: Option<Fill>) -> Vec<f32> {
     let shape = &input.table.shape;
     let count: usize = shape.iter().product();
     let mut random = fastrand::Rng::with_seed(seed);
     // What other tables are indexed with has to stay within them.
-    let fill = match index_limit(spec, input) {
-        Some(limit) => Fill::Below(limit),
-        None => input.fill,
+    let ints = ints.filter(|_| !input.table.element.is_float());
+    let fill = match (ints, index_limit(spec, input)) {
+        (Some(ints), _) => ints,
+        (None, Some(limit)) => Fill::Below(limit),
+        (None, None) => input.fill,
     };
     match fill {
         Fill::Normal => normal(seed, count),

@@ -1,9 +1,9 @@
 //! An expression as WGSL.
 //!
 //! The text depends on the program only, never on a problem's lengths: those come from the shader's uniform, whose
-//! fields `q_len`, `kv_len`, `group`, `q_heads` and `negative_infinity` it reads. The shader declares `struct Element`, with the
-//! fields `batch`, `head`, `query` and `key`, and, where batch entries have lengths of their own, `fn q_length(batch: u32) -> u32`
-//! and `fn kv_length(batch: u32) -> u32`.
+//! fields `q_len`, `kv_len`, `group` and `q_heads` it reads. The shader declares `struct Element`, with the fields `batch`,
+//! `head`, `query` and `key`, the functions of `shared/math.wgsl`, and, where batch entries have lengths of their own,
+//! `fn q_length(batch: u32) -> u32` and `fn kv_length(batch: u32) -> u32`.
 //!
 //! A NaN stays one: where an operand may be NaN and the device's function may swallow it, the text looks at its bits.
 
@@ -12,7 +12,7 @@ mod tables;
 
 use std::fmt::Write as _;
 
-use helpers::{HELPERS, NOT_A_NUMBER};
+use helpers::HELPERS;
 
 use super::arithmetic::{compare, floor, floor_divide, floor_remainder, maximum, minimum};
 use super::dependence::{data_dependent, needed_steps};
@@ -59,18 +59,8 @@ pub fn helpers(programs: &[&Program], own: OwnLengths) -> String {
         }
         text.push_str(&writer.text);
     }
-    let calls = |text: &str, name: &str| text.contains(&format!("{name}("));
-    let mut declared = String::new();
-    for (name, helper) in HELPERS {
-        // Helpers that others call come after them.
-        if calls(&text, name) || calls(&declared, name) {
-            declared.push_str(helper);
-        }
-    }
-    if calls(&text, "not_a_number") || calls(&declared, "not_a_number") {
-        declared.push_str(NOT_A_NUMBER);
-    }
-    declared
+    let called = |name: &str| text.contains(&format!("{name}("));
+    HELPERS.iter().filter(|(name, _)| called(name)).map(|(_, helper)| *helper).collect()
 }
 
 struct Writer<'a> {
@@ -191,10 +181,10 @@ impl<'a> Writer<'a> {
             Op::Max(a, b) => self.chosen("max", a, b, float),
             Op::Floor(a) if self.of_data[a] => format!("bounded_floor({})", name(a)),
             Op::Floor(a) => format!("i32(floor({}))", name(a)),
-            Op::Sqrt(a) => format!("sqrt_of({})", name(a)),
-            Op::Exp(a) => format!("exp_of({})", name(a)),
-            Op::Log(a) => format!("log_of({})", name(a)),
-            Op::Tanh(a) => format!("tanh_of({})", name(a)),
+            Op::Sqrt(a) => format!("safe_sqrt({})", name(a)),
+            Op::Exp(a) => format!("safe_exp({})", name(a)),
+            Op::Log(a) => format!("safe_log({})", name(a)),
+            Op::Tanh(a) => format!("safe_tanh({})", name(a)),
             Op::ToFloat(a) => format!("f32({})", name(a)),
             Op::Slope(a) => format!("alibi_slope({})", name(a)),
             Op::Lookup { table, ref indices } => {
@@ -237,12 +227,13 @@ impl<'a> Writer<'a> {
 
     /// The lesser or the greater; of floats NaN if one of them is.
     fn chosen(&self, function: &str, a: StepId, b: StepId, float: bool) -> String {
-        let mut value = format!("{function}({}, {})", self.names[a], self.names[b]);
-        for operand in [b, a].into_iter().filter(|&operand| float && !self.numbers[operand]) {
-            let name = &self.names[operand];
-            value = format!("select({value}, {name}, not_a_number({name}))");
-        }
-        value
+        let value = format!("{function}({}, {})", self.names[a], self.names[b]);
+        let odd: Vec<String> = [a, b]
+            .into_iter()
+            .filter(|&operand| float && !self.numbers[operand])
+            .map(|operand| format!("is_nan({})", self.names[operand]))
+            .collect();
+        if odd.is_empty() { value } else { format!("nan_if({value}, {})", odd.join(" | ")) }
     }
 
     fn is_number(&self, op: &Op) -> bool {

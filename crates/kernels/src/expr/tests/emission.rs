@@ -13,6 +13,9 @@ use crate::Dtype;
 /// No batch entry has lengths of its own.
 const OWN: OwnLengths = OwnLengths { queries: false, keys: false };
 
+/// What expressions call.
+const MATH: &str = include_str!("../../../../../shaders/shared/math.wgsl");
+
 /// A shader around the functions of a mask and a score.
 fn shader(mask: &Program, score: &Program) -> String {
     shader_of(mask, score, OWN)
@@ -21,8 +24,9 @@ fn shader(mask: &Program, score: &Program) -> String {
 fn shader_of(mask: &Program, score: &Program, own: OwnLengths) -> String {
     let uses = TableUses::of(&[mask, score], own);
     format!(
-        "struct Element {{ batch: u32, head: u32, query: u32, key: u32 }}
-struct Params {{ q_len: u32, kv_len: u32, group: u32, q_heads: u32, negative_infinity: f32 }}
+        "{MATH}
+struct Element {{ batch: u32, head: u32, query: u32, key: u32 }}
+struct Params {{ q_len: u32, kv_len: u32, group: u32, q_heads: u32 }}
 fn q_length(batch: u32) -> u32 {{ return params.q_len - batch; }}
 fn kv_length(batch: u32) -> u32 {{ return params.kv_len - batch; }}
 @group(0) @binding(0) var<uniform> params: Params;
@@ -215,9 +219,9 @@ fn only_what_may_be_nan_is_looked_at() {
         ("s + max(k, 3)", 0),
         ("s + min(slope(h), 0.5)", 0),
     ] {
-        assert_eq!(of(text).matches("not_a_number(").count(), looks, "{}", of(text));
+        assert_eq!(of(text).matches("is_nan(").count(), looks, "{}", of(text));
     }
-    assert!(of("softcap(30.0)").contains("tanh_of("));
+    assert!(of("softcap(30.0)").contains("safe_tanh("));
 }
 
 /// The specialiser takes a mask as a hook.
