@@ -96,8 +96,8 @@ fn segments_follow_what_is_visited_not_how_many_keys_there_are() -> Result<()> {
 #[test]
 fn what_has_no_room_for_segments_is_refused_and_says_why() -> Result<()> {
     // The results of a segment take 128 MiB, all that a binding holds.
-    let wide = Attention::new([1, 4, 65_536, 128], [1, 4, 600_000, 4]);
-    let wide = Attention { head_dim: 4, value_dim: 128, ..wide };
+    let mut wide = Attention::new([1, 4, 65_536, 4], [1, 4, 100_000, 4]);
+    wide.value_dim = 128;
     let error = wide.plan(&bounded(), &Constraints::variant("naive")).err().context("it planned")?;
     ensure!(error.kind() == ErrorKind::Limit && error.argument() == "variant naive", "{error}");
     ensure!(error.to_string().contains("segments"), "{error}");
@@ -107,7 +107,8 @@ fn what_has_no_room_for_segments_is_refused_and_says_why() -> Result<()> {
 #[test]
 fn recurrences_that_are_too_long_are_left_to_other_variants() -> Result<()> {
     let spec = LinearAttention::new([1, 1, 70_000, 16], 1, 16).with_states();
-    let error = plan(&spec, "recurrent").err().context("recurrent planned")?;
+    let error =
+        spec.plan(&bounded(), &Constraints::variant("recurrent")).err().context("recurrent planned")?;
     ensure!(error.kind() == ErrorKind::Limit && error.to_string().contains("turns"), "{error}");
     let taken = spec.plan(&bounded(), &Constraints::default())?;
     check(&taken)?;

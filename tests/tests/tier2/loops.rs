@@ -45,10 +45,10 @@ fn by_every_variant(engine: &Engine, of: &str, prepared: &Prepared) -> Result<()
 fn many_keys_are_all_seen() -> Result<()> {
     let engine = engine_or_skip!();
     let long = Attention::new([1, 1, 2, 8], [1, 1, 600_000, 8]).with_lse();
-    by_every_variant(engine, "attention", &prepared("loops_600000_keys", long)?)?;
+    by_every_variant(&engine, "attention", &prepared("loops_600000_keys", long)?)?;
     for width in [256, 576] {
         let wide = Attention::new([1, 1, 3, width], [1, 1, 1000, width]).with_lse();
-        by_every_variant(engine, "attention", &prepared(&format!("loops_width_{width}"), wide)?)?;
+        by_every_variant(&engine, "attention", &prepared(&format!("loops_width_{width}"), wide)?)?;
     }
     Ok(())
 }
@@ -57,9 +57,9 @@ fn many_keys_are_all_seen() -> Result<()> {
 fn many_tokens_are_all_remembered() -> Result<()> {
     let engine = engine_or_skip!();
     let spec = LinearAttention::new([1, 1, 70_000, 8], 1, 8).with_states();
-    by_every_variant(engine, "linear", &prepared("loops_70000_tokens", spec.clone())?)?;
+    by_every_variant(&engine, "linear", &prepared("loops_70000_tokens", spec.clone())?)?;
     let delta = spec.rule(Rule::Delta).gate(Gate::Scalar);
-    by_every_variant(engine, "linear", &prepared("loops_70000_tokens_delta", delta)?)
+    by_every_variant(&engine, "linear", &prepared("loops_70000_tokens_delta", delta)?)
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn plans_that_were_made_before_the_bound_was_known_are_made_again() -> Result<()
         ensure!(again.variant == "naive");
         let most = engine.profile().loop_turns.unwrap_or(u64::MAX);
         ensure!(again.passes.iter().all(|pass| pass.loop_turns <= most));
-        wide.check(engine, &kernel, folder())?;
+        wide.check(&engine, &kernel, folder())?;
     }
     Ok(())
 }
