@@ -65,6 +65,10 @@ missing_packages() {
   done
 }
 
+# A distribution's node would come into the way of another that is there already.
+command -v node >/dev/null || PACKAGES+=(nodejs)
+command -v npm >/dev/null || PACKAGES+=(npm)
+
 # Package by package: one that a distribution lacks must not keep the others from being installed.
 install() {
   local package wanted

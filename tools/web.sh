@@ -8,7 +8,8 @@
 #   FOVEAL_INSTALL=0 ...       installs nothing
 #
 # With rustup, `rustup target add wasm32-unknown-unknown` is all that building needs. Without, on Debian and Ubuntu, as root or
-# with sudo, this installs Debian's compiler with the standard library's source. Tests need chromium, node and npm.
+# with sudo, this installs Debian's compiler with the standard library's source and a linker. Tests need chromium, npm and
+# node 20 or newer.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -22,39 +23,50 @@ as_root() {
 
 has_target() { [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; }
 
+# Whether packages may and can be installed.
+can_install() {
+  [ "${FOVEAL_INSTALL:-1}" != 0 ] && command -v apt-get >/dev/null && command -v dpkg-query >/dev/null || return 1
+  [ "$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null
+}
+
 # install PACKAGE...: those that are missing.
 install() {
   local package wanted=()
-  [ "${FOVEAL_INSTALL:-1}" = 0 ] && return
-  command -v apt-get >/dev/null && command -v dpkg-query >/dev/null || return 0
+  command -v dpkg-query >/dev/null || return 0
   for package in "$@"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || wanted+=("$package")
   done
   [ "${#wanted[@]}" -eq 0 ] && return
-  if [ "$(id -u)" -ne 0 ] && ! sudo -n true 2>/dev/null; then
-    echo "no root rights to install ${wanted[*]}" >&2
+  if ! can_install; then
+    echo "not installed: ${wanted[*]}" >&2
     return
   fi
-  echo "installing ${wanted[*]}"
   as_root apt-get update -qq || echo 'the package lists could not be renewed' >&2
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
+  for package in "${wanted[@]}"; do
+    echo "installing $package"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null || {
+      echo "$package could not be installed; with rustup, all that building needs is: rustup target add $target" >&2
+      return 1
+    }
+  done
 }
 
-# The tool that builds and serves; it says what is missing.
-tool() { cargo run --quiet --package foveal-web-tool -- "$@"; }
-
-# A compiler, and clippy with it if asked to, where they can be installed.
-compiler() { has_target || install rustc-web cargo-web rust-web-src lld-22 "$@"; }
-
-can_build() {
-  has_target && return
-  [ -x /usr/bin/rustc ] && [ -f "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library/std/Cargo.toml" ]
+# The tool that builds and serves. It is built first, which takes minutes once, with cargo's progress.
+tool() {
+  cargo build --package foveal-web-tool
+  "${CARGO_TARGET_DIR:-target}/debug/foveal-web-tool" "$@"
 }
 
-# What cannot be tested is said, not failed; whoever builds hears from the tool what is missing.
+# A compiler and a linker, and clippy with them if asked to, where they can be installed. rust-web-llvm brings rust-lld, which
+# rustc-web only recommends.
+compiler() { has_target || install rustc-web cargo-web rust-web-src rust-web-llvm "$@"; }
+
+# Where nothing may be installed, what is missing is a skipped test, and said; anywhere else it is a failed one.
 or_skip() {
-  can_build && return
-  echo "SKIPPED: no compiler for $target: rustup target add $target, or Debian's rustc-web"
+  local missing
+  can_install && return
+  missing=$(tool ready 2>&1) && return
+  echo "SKIPPED: ${missing##*Error: }"
   exit 0
 }
 

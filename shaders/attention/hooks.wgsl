@@ -9,9 +9,9 @@ struct Element {
     key: u32,
 }
 
-// The score that enters the softmax, in base 2, from the scaled one, in natural units.
+// The score that enters the softmax from the scaled one, in natural units. -inf hides the element.
 fn hook_score(score: f32, at: Element) -> f32 {
-    return score * 1.4426950408889634;
+    return score;
 }
 
 // Whether the query sees the keys, beyond what structure and lists say. The element's own key does not count.

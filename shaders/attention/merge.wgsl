@@ -8,6 +8,7 @@
 // Source    Dao et al. 2023, Flash-Decoding; Milakov and Gimelshein 2018, section 3.1
 
 import package::attention::problem::{Row, params, o_row, put_lse};
+import package::attention::softmax::{FIRST_MAXIMUM, weight, inverse_of, finite_or_nan, lse_of};
 import package::attention::scale::{SINKS, with_sink};
 import package::shared::output::{put_o4};
 import package::shared::grid::{workgroup_of};
@@ -36,9 +37,9 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     }
     let row = Row(params.first_batch + group.z, params.first_head + group.y, query);
     let at = (row.batch * params.q_heads + row.head) * params.q_len + query;
-    var maximum = -1e30;
+    var maximum = FIRST_MAXIMUM;
     for (var segment = 0u; segment < merge.segments; segment += 1u) {
-        maximum = max(maximum, part_lse[segment * merge.rows + at] * 1.4426950408889634);
+        maximum = max(maximum, part_lse[segment * merge.rows + at]);
     }
     var sink = 0.0;
     if SINKS {
@@ -48,20 +49,18 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     }
     var total = sink;
     for (var segment = 0u; segment < merge.segments; segment += 1u) {
-        total += exp2(part_lse[segment * merge.rows + at] * 1.4426950408889634 - maximum);
+        total += weight(part_lse[segment * merge.rows + at], maximum);
     }
-    // A row that sees no key has no weight: zero over one, not over zero.
-    let inverse = 1.0 / select(total, 1.0, total == 0.0);
+    let inverse = inverse_of(total);
     for (var column = 0u; column < VALUE_DIM; column += 4u) {
         var sum = vec4f();
         for (var segment = 0u; segment < merge.segments; segment += 1u) {
             let part = segment * merge.rows + at;
-            let weight = exp2(part_lse[part] * 1.4426950408889634 - maximum);
-            sum += weight * parts[(part * VALUE_DIM + column) / 4u];
+            sum += weight(part_lse[part], maximum) * parts[(part * VALUE_DIM + column) / 4u];
         }
-        put_o4(o_row(row), column, sum * inverse);
+        put_o4(o_row(row), column, finite_or_nan(sum * inverse));
     }
     if WRITE_LSE {
-        put_lse(row, select((maximum + log2(total)) * 0.6931471805599453, params.negative_infinity, total == 0.0));
+        put_lse(row, lse_of(maximum, total));
     }
 }

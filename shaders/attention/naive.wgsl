@@ -5,7 +5,7 @@
 // Shapes    q [B, H, Tq, Dk]   k [B, G, Tk, Dk]   v [B, G, Tk, Dv]   o [B, H, Tq, Dv]   lse [B, H, Tq]
 // Dispatch  x = rows / THREADS, y = heads (folded), z = B
 // Storage   none; the row of o lives in registers
-// Numerics  f32 accumulation; scores in base 2
+// Numerics  f32 accumulation; scores in base 2, or natural where an expression or a sink wants them (see softmax.wgsl)
 // Source    Milakov and Gimelshein 2018, algorithm 3
 
 import package::attention::problem::{params, row_at, row_count, q_row, o_row, kv_head, k_head_offset, v_head_offset, keys_seen, put_lse};
@@ -13,6 +13,7 @@ import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
 import package::attention::hooks::{Element, hook_score, hook_visible};
 import package::attention::blocks::{KV_BLOCK, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
+import package::attention::softmax::{FIRST_MAXIMUM, weight, inverse_of, finite_or_nan, lse_of, is_hidden};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
 import package::shared::grid::{workgroup_of};
 
@@ -45,7 +46,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     let visits = visits_of(place.list, keys, KV_BLOCK);
 
     var o: array<vec4f, VALUE_DIM / 4u>;
-    var maximum = -1e30;
+    var maximum = FIRST_MAXIMUM;
     var weight_sum = 0.0;
     for (var at_key = visits.first_step * KV_BLOCK; at_key < visits.steps * KV_BLOCK; at_key += 1u) {
         let step = at_key / KV_BLOCK;
@@ -71,6 +72,9 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         let at = Element(row.batch, row.head, row.query, key);
         if SCORE_HOOK {
             score = hook_score(score, at);
+            if is_hidden(score) {
+                continue;
+            }
         }
         if MASK_HOOK {
             if step < visits.partial_steps && !hook_visible(at, vec4u(key)).x {
@@ -78,12 +82,12 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             }
         }
         let raised = max(maximum, score);
-        let shrink = exp2(maximum - raised);
-        let weight = exp2(score - raised);
+        let shrink = weight(maximum, raised);
+        let w = weight(score, raised);
         maximum = raised;
-        weight_sum = fma(weight_sum, shrink, weight);
+        weight_sum = fma(weight_sum, shrink, w);
         for (var c = 0u; c < VALUE_DIM / 4u; c += 1u) {
-            o[c] = fma(o[c], vec4f(shrink), weight * v4(v_first + key * params.v_row, 4u * c));
+            o[c] = fma(o[c], vec4f(shrink), w * v4(v_first + key * params.v_row, 4u * c));
         }
     }
 
@@ -96,13 +100,12 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         }
     }
     if index < row_count() {
-        // A row that sees no key has no weight: zero over one, not over zero.
-        let inverse = 1.0 / select(weight_sum, 1.0, weight_sum == 0.0);
+        let inverse = inverse_of(weight_sum);
         for (var c = 0u; c < VALUE_DIM / 4u; c += 1u) {
-            put_o4(o_row(row), 4u * c, o[c] * inverse);
+            put_o4(o_row(row), 4u * c, finite_or_nan(o[c] * inverse));
         }
         if WRITE_LSE {
-            put_lse(row, select((maximum + log2(weight_sum)) * 0.6931471805599453, params.negative_infinity, weight_sum == 0.0));
+            put_lse(row, lse_of(maximum, weight_sum));
         }
     }
 }

@@ -1,6 +1,7 @@
 // What scores are multiplied by, and what enters a row's denominator besides its keys.
 
 import package::attention::problem::{params, Row};
+import package::attention::softmax::{weight};
 
 // Whether every head has a scale of its own.
 const HEAD_SCALE: bool = false;
@@ -31,9 +32,10 @@ fn key_norms_of(batch: u32, kv_head: u32) -> u32 {
     return params.key_norms_at + (batch * kv_heads + kv_head) * params.kv_len;
 }
 
-// A row's denominator with its sink: the maximum, then what the sum so far and what the sink is weighted by.
+// A row's denominator with its sink: the maximum, then what the sum so far and what the sink is weighted by. Scores are in
+// natural units wherever there are sinks.
 fn with_sink(maximum: f32, head: u32) -> vec3f {
-    let logit = sink_logits[head] * 1.4426950408889634;
+    let logit = sink_logits[head];
     let raised = max(maximum, logit);
-    return vec3f(raised, exp2(maximum - raised), exp2(logit - raised));
+    return vec3f(raised, weight(maximum, raised), weight(logit, raised));
 }

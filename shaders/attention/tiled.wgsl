@@ -6,7 +6,8 @@
 // Dispatch  x = tiles of BLOCK_Q rows, y = heads (folded), z = B
 // Storage   16 KiB of workgroup memory, in turn a slice of q and k, the row maxima, part of the weights with a slice of v.
 //           A thread owns 4 rows and 4 keys of the tile, and 4 * VALUE_VECTORS columns of o for its rows.
-// Numerics  f32 accumulation; scores in base 2; a hidden score lies so far below any maximum that its weight is zero
+// Numerics  f32 accumulation; scores in base 2, or natural where an expression or a sink wants them (see softmax.wgsl). Steps
+//           that may hide elements look whether all their values are finite, and if not take products of seen elements only.
 // Source    Dao 2023, algorithm 1; Milakov and Gimelshein 2018
 //
 // q and k are staged transposed ([d][row], [d][key]): one vec4 load brings four rows or keys of the same d, and each pair
@@ -17,6 +18,7 @@ import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
 import package::attention::hooks::{Element, hook_score, hook_visible};
 import package::attention::blocks::{ARRANGED, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
+import package::attention::softmax::{HIDES, FIRST_MAXIMUM, weight, weights, are_hidden, not_finite, inverse_of, finite_or_nan, lse_of};
 import package::attention::scale::{HEAD_SCALE, NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
 import package::shared::vector::{UNROLL_COMPONENTS};
 import package::shared::grid::{workgroup_of};
@@ -50,13 +52,11 @@ const UNROLL_SCORES: u32 = SLICE / BATCH;
 const UNROLL_WEIGHTS: u32 = KEY_SLICE / BATCH;
 const K_STAGE: u32 = SLICE * ROW_LANES;
 const V_STAGE: u32 = KEY_SLICE * ROW_LANES;
-const STAGE: u32 = max(max(SLICE * (ROW_LANES + LANES), KEY_SLICE * (ROW_LANES + VALUE_LANES)), THREADS);
+// Beside the row maxima lies a flag.
+const STAGE: u32 = max(max(SLICE * (ROW_LANES + LANES), KEY_SLICE * (ROW_LANES + VALUE_LANES)), THREADS + 1u);
+const UNROLL_BATCH: u32 = BATCH;
 const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && SLICE % 4u == 0u && KEY_SLICE % 4u == 0u;
 const_assert BLOCK_K % KEY_SLICE == 0u;
-
-// Below any score, and so far below FIRST_MAXIMUM that exp2 of the difference is zero.
-const HIDDEN: f32 = -2e30;
-const FIRST_MAXIMUM: f32 = -1e30;
 
 var<workgroup> stage: array<vec4f, STAGE>;
 
@@ -202,11 +202,11 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 for (var r = 0u; r < 4u; r += 1u) {
                     let row = row_at(first_row + row_lane * 4u + r, group);
                     if MASK_HOOK {
-                        s[r] = select(vec4f(HIDDEN), s[r], hook_visible(Element(row.batch, row.head, row.query, key), these));
+                        s[r] = select(vec4f(params.negative_infinity), s[r], hook_visible(Element(row.batch, row.head, row.query, key), these));
                     }
                     if ELEMENT_BITS {
                         let bits = bits_of_step(visits, step, BLOCK_K);
-                        s[r] = select(vec4f(HIDDEN), s[r], visible_by_bits(bits, row_lane * 4u + r, places));
+                        s[r] = select(vec4f(params.negative_infinity), s[r], visible_by_bits(bits, row_lane * 4u + r, places));
                     }
                 }
             }
@@ -214,12 +214,47 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         if key_0 + BLOCK_K > keys.every {
             for (var r = 0u; r < 4u; r += 1u) {
                 let seen = keys_seen(batch_of(group), row_at(first_row + row_lane * 4u + r, group).query);
-                s[r] = select(vec4f(HIDDEN), s[r], vec4u(key, key + 1u, key + 2u, key + 3u) < vec4u(seen));
+                s[r] = select(vec4f(params.negative_infinity), s[r], vec4u(key, key + 1u, key + 2u, key + 3u) < vec4u(seen));
+            }
+        }
+
+        // Whether elements may be hidden in this step: scores of -inf hide theirs anywhere.
+        var tested = false;
+        var hidden = 0u;
+        var odd = false;
+        if HIDES {
+            tested = SCORE_HOOK | (key_0 + BLOCK_K > keys.every);
+            if MASK_HOOK || ELEMENT_BITS {
+                tested = tested | (step < visits.partial_steps);
+            }
+            if tested {
+                for (var r = 0u; r < 4u; r += 1u) {
+                    let four = select(vec4u(0u), vec4u(1u, 2u, 4u, 8u), are_hidden(s[r]));
+                    hidden |= (four.x | four.y | four.z | four.w) << (4u * r);
+                }
+                var values = vec4<bool>(false);
+                for (var block = thread; block < BLOCK_K * VALUE_LANES; block += THREADS) {
+                    let column = block % VALUE_LANES * 4u;
+                    if 4u * VALUE_LANES == VALUE_DIM || column < VALUE_DIM {
+                        let from_key = v_first + key_in(key_0 + block / VALUE_LANES, group) * params.v_row;
+                        values = values | not_finite(v4(from_key, column));
+                    }
+                }
+                odd = any(values);
             }
         }
 
         // Row maxima: each thread offers those of its four keys and reads those of its rows' other threads.
         workgroupBarrier();
+        if tested {
+            if thread == 0u {
+                stage[THREADS] = vec4f();
+            }
+            workgroupBarrier();
+            if odd {
+                stage[THREADS] = vec4f(1.0);
+            }
+        }
         var offered: vec4f;
         for (var r = 0u; r < 4u; r += 1u) {
             offered[r] = max(max(s[r].x, s[r].y), max(s[r].z, s[r].w));
@@ -230,13 +265,25 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         for (var i = 0u; i < LANES; i += 1u) {
             raised = max(raised, stage[i * ROW_LANES + row_lane]);
         }
+        if tested {
+            odd = stage[THREADS].x != 0.0;
+        }
         for (var r = 0u; r < 4u; r += 1u) {
-            let shrink = exp2(maximum[r] - raised[r]);
+            let shrink = weight(maximum[r], raised[r]);
             maximum[r] = raised[r];
-            s[r] = exp2(s[r] - raised[r]);
+            s[r] = weights(s[r], raised[r]);
             weight_sum[r] = fma(weight_sum[r], shrink, s[r].x + s[r].y + s[r].z + s[r].w);
             for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
                 o[r][c] *= shrink;
+            }
+        }
+        if tested {
+            if odd {
+                // No weight is below zero: hidden elements are told by it.
+                for (var r = 0u; r < 4u; r += 1u) {
+                    let these_hidden = (vec4u(hidden >> (4u * r)) & vec4u(1u, 2u, 4u, 8u)) != vec4u(0u);
+                    s[r] = select(s[r], vec4f(-1.0), these_hidden);
+                }
             }
         }
 
@@ -263,20 +310,35 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 }
             }
             workgroupBarrier();
-            for (var turn = 0u; turn < UNROLL_WEIGHTS; turn += 1u) {
-                let j = turn * BATCH;
-                var p: array<vec4f, BATCH>;
-                var b: array<array<vec4f, VALUE_VECTORS>, BATCH>;
-                for (var u = 0u; u < BATCH; u += 1u) {
-                    p[u] = stage[(j + u) * ROW_LANES + row_lane];
-                    for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
-                        b[u][c] = stage[V_STAGE + (j + u) * VALUE_LANES + c * LANES + lane];
+            if HIDES && odd {
+                for (var first = 0u; first < KEY_SLICE; first += BATCH) {
+                    for (var u = 0u; u < UNROLL_BATCH; u += 1u) {
+                        let j = first + BATCH - 1u - u;
+                        let p = stage[j * ROW_LANES + row_lane];
+                        for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
+                            let b = stage[V_STAGE + j * VALUE_LANES + c * LANES + lane];
+                            for (var r = 0u; r < 4u; r += 1u) {
+                                o[r][c] = select(o[r][c], fma(vec4f(p[r]), b, o[r][c]), p[r] >= 0.0);
+                            }
+                        }
                     }
                 }
-                for (var u = 0u; u < BATCH; u += 1u) {
-                    for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
-                        for (var r = 0u; r < 4u; r += 1u) {
-                            o[r][c] = fma(vec4f(p[BATCH - 1u - u][r]), b[BATCH - 1u - u][c], o[r][c]);
+            } else {
+                for (var turn = 0u; turn < UNROLL_WEIGHTS; turn += 1u) {
+                    let j = turn * BATCH;
+                    var p: array<vec4f, BATCH>;
+                    var b: array<array<vec4f, VALUE_VECTORS>, BATCH>;
+                    for (var u = 0u; u < BATCH; u += 1u) {
+                        p[u] = stage[(j + u) * ROW_LANES + row_lane];
+                        for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
+                            b[u][c] = stage[V_STAGE + (j + u) * VALUE_LANES + c * LANES + lane];
+                        }
+                    }
+                    for (var u = 0u; u < BATCH; u += 1u) {
+                        for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
+                            for (var r = 0u; r < 4u; r += 1u) {
+                                o[r][c] = fma(vec4f(p[BATCH - 1u - u][r]), b[BATCH - 1u - u][c], o[r][c]);
+                            }
                         }
                     }
                 }
@@ -303,17 +365,15 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         }
         if index < row_count() {
             let row = row_at(index, group);
-            // A row that sees no key has no weight: zero over one, not over zero.
-            let inverse = 1.0 / select(total[r], 1.0, total[r] == 0.0);
+            let inverse = inverse_of(total[r]);
             for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
                 let column = (c * LANES + lane) * 4u;
                 if column < VALUE_DIM {
-                    put_o4(o_row(row), column, o[r][c] * inverse);
+                    put_o4(o_row(row), column, finite_or_nan(o[r][c] * inverse));
                 }
             }
             if WRITE_LSE && lane == 0u {
-                put_lse(row, select((maximum[r] + log2(total[r])) * 0.6931471805599453, params.negative_infinity,
-                    total[r] == 0.0));
+                put_lse(row, lse_of(maximum[r], total[r]));
             }
         }
     }

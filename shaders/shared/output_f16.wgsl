@@ -7,6 +7,7 @@
 
 import package::shared::widths::{value_dim};
 import package::shared::vector::{UNROLL_COMPONENTS};
+import package::shared::f16::{narrow_f16};
 
 @group(0) @binding(4) var<storage, read_write> o: array<atomic<u32>>;
 
@@ -15,7 +16,7 @@ fn put_o4(row: u32, column: u32, value: vec4f) {
         let at = min(column + i, value_dim() - 1u);
         let element = row + at;
         let shift = element % 2u * 16u;
-        let half = pack2x16float(vec2f(value[at - column], 0.0)) & 0xffffu;
+        let half = narrow_f16(vec2f(value[at - column], 0.0)) & 0xffffu;
         atomicAnd(&o[element / 2u], ~(0xffffu << shift));
         atomicOr(&o[element / 2u], half << shift);
     }

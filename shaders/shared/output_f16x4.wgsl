@@ -4,8 +4,10 @@
 // first of four.
 // Pairs lie in u32s whatever the adapter: the bytes are those of native 16-bit storage, and no feature is needed.
 
+import package::shared::f16::{narrow_f16};
+
 @group(0) @binding(4) var<storage, read_write> o: array<vec2u>;
 
 fn put_o4(row: u32, column: u32, value: vec4f) {
-    o[(row + column) / 4u] = vec2u(pack2x16float(value.xy), pack2x16float(value.zw));
+    o[(row + column) / 4u] = vec2u(narrow_f16(value.xy), narrow_f16(value.zw));
 }

@@ -34,6 +34,7 @@
 //! the entry point reaches `body`, `fold` and `unroll` (one walk) and `scalarise`; then `reflect` and `print`.
 
 mod body;
+mod bounded;
 mod context;
 mod error;
 mod fold;
@@ -51,6 +52,7 @@ mod tunables;
 mod unroll;
 mod value;
 
+pub use bounded::bound_loops;
 pub use error::{Error, ErrorKind};
 pub use library::Library;
 pub use reflect::{Binding, BindingKind, Field, Interface, UniformLayout};

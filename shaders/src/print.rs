@@ -19,6 +19,8 @@ pub(crate) struct Printer {
     indent: usize,
     /// How many loops are around.
     loops: usize,
+    /// The variable that says how many turns loops may still take, if that is bounded.
+    turns_left: Option<&'static str>,
 }
 
 /// Whether something was written; `String`s always take it.
@@ -27,6 +29,30 @@ type Result = fmt::Result;
 impl Printer {
     pub(crate) fn finish(self) -> String {
         self.out
+    }
+
+    /// One whose loops end when the variable, which counts down with every turn, is zero.
+    pub(crate) fn bounded(turns_left: &'static str) -> Self {
+        Self { turns_left: Some(turns_left), ..Self::default() }
+    }
+
+    /// A loop's body, in which `condition` is tested once the turn is counted.
+    fn loop_body(&mut self, condition: Option<&Expr>, statements: &[Stmt]) -> Result {
+        self.raw("{");
+        self.indent += 1;
+        if let Some(left) = self.turns_left {
+            self.line();
+            write!(self.out, "if ({left} == 0u) {{ break; }}")?;
+            self.line();
+            write!(self.out, "{left} -= 1u;")?;
+            if let Some(condition) = condition {
+                self.line();
+                self.raw("if (!(");
+                self.expr(condition)?;
+                self.raw(")) { break; }");
+            }
+        }
+        self.statements(statements)
     }
 
     pub(crate) fn raw(&mut self, text: &str) {
@@ -220,9 +246,7 @@ impl Printer {
                 self.attributes(&s.attributes)?;
                 self.raw("loop ");
                 self.attributes(&s.body.attributes)?;
-                self.raw("{");
-                self.indent += 1;
-                self.statements(&s.body.statements)?;
+                self.loop_body(None, &s.body.statements)?;
                 if let Some(continuing) = &s.continuing {
                     self.line();
                     self.raw("continuing ");
@@ -245,17 +269,26 @@ impl Printer {
                 self.raw("for (");
                 s.initializer.iter().try_for_each(|statement| self.statement(statement))?;
                 self.raw("; ");
-                s.condition.iter().try_for_each(|e| self.expr(e))?;
+                let outside = s.condition.as_ref().filter(|_| self.turns_left.is_none());
+                outside.into_iter().try_for_each(|e| self.expr(e))?;
                 self.raw("; ");
                 s.update.iter().try_for_each(|statement| self.statement(statement))?;
                 self.raw(") ");
-                self.block(&s.body)
+                self.attributes(&s.body.attributes)?;
+                self.loop_body(s.condition.as_ref(), &s.body.statements)?;
+                self.close()
             }
             Statement::While(s) => {
                 self.attributes(&s.attributes)?;
-                self.raw("while ");
-                self.condition(&s.condition)?;
-                self.block(&s.body)
+                if self.turns_left.is_some() {
+                    self.raw("loop ");
+                } else {
+                    self.raw("while ");
+                    self.condition(&s.condition)?;
+                }
+                self.attributes(&s.body.attributes)?;
+                self.loop_body(Some(&s.condition), &s.body.statements)?;
+                self.close()
             }
             Statement::Break(_) => self.out.write_str("break"),
             Statement::Continue(_) => self.out.write_str("continue"),

@@ -11,6 +11,8 @@ fn profile(name: &str, kind: AdapterKind, subgroups: (u32, u32), limits: Limits)
         limits,
         features: Features { subgroups: Some(subgroups), f16: true, timestamps: true, pipeline_cache: true },
         rates: Rates::assumed(kind),
+        loop_turns: None,
+        maths: None,
     }
 }
 

@@ -163,13 +163,13 @@ fn plan(op: Arg, operators: &[&dyn Operator]) -> Command {
 }
 
 fn mask() -> Command {
-    let size = |name: &'static str, help: &str| {
-        Arg::new(name)
-            .long(name)
-            .value_name("N")
-            .value_parser(value_parser!(u32).range(1..=i64::from(i32::MAX)))
-            .help(help.to_owned())
+    let number = |name: &'static str, help: &str, most: i64| {
+        let range = value_parser!(u32).range(1..=most);
+        Arg::new(name).long(name).value_name("N").value_parser(range).help(help.to_owned())
     };
+    let size = |name, help: &str| number(name, help, i64::from(i32::MAX));
+    // Each may have lists of its own, and a row of the answer.
+    let lists = |name, help: &str| number(name, help, 1 << 16);
     Command::new("mask")
         .about("Which keys a mask shows: a map of its blocks, their classes, its density, and a picture")
         .arg(
@@ -182,9 +182,9 @@ fn mask() -> Command {
         .arg(size("q", "Number of queries").required(true))
         .arg(size("k", "Number of keys, by default as many"))
         .arg(text("block", "N|QxK", "Queries and keys of a block").default_value("64"))
-        .arg(size("batch", "Number of batch entries, by default 1; the first is shown"))
-        .arg(size("heads", "Number of query heads, by default 1"))
-        .arg(size("kv-heads", "Number of key/value heads, by default as many as query heads"))
+        .arg(lists("batch", "Number of batch entries, by default 1; the first is shown"))
+        .arg(lists("heads", "Number of query heads, by default 1"))
+        .arg(lists("kv-heads", "Number of key/value heads, by default as many as query heads"))
         .arg(
             Arg::new("head")
                 .long("head")

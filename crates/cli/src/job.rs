@@ -1,13 +1,14 @@
 //! A problem and its tensors, from files.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
-use foveal_kernels::{Dtype, HostTensor, Operator, PortRole, Problem, TensorData, operators};
+use foveal_kernels::{Dtype, HostTensor, Operator, PortRole, Problem, operators};
 use serde_json::{Map, Value};
 
 use crate::failure::{suggestion, unknown, usage};
-use crate::io::TensorFile;
+use crate::io::{Element, Stored, TensorFile};
 
 /// What to compute, on what.
 #[derive(Debug)]
@@ -15,9 +16,14 @@ pub(crate) struct Job {
     pub(crate) operator: &'static dyn Operator,
     pub(crate) problem: Arc<dyn Problem>,
     options: Map<String, Value>,
-    /// By name, in order.
+    file: TensorFile,
+    /// By name, in order: those that the problem reads as they are, large others as stand-ins of their shape.
     tensors: Vec<(String, HostTensor)>,
 }
+
+/// Tensors of so many bytes are read before it is known whether the problem reads them: lists and lengths, which say what the
+/// problem is, are not larger. So are all integers.
+const SMALL: u64 = 1 << 20;
 
 /// Why a file is no job for this version: not an error where many files are gone through.
 #[derive(Debug)]
@@ -63,22 +69,64 @@ impl Job {
         };
         options.remove("op");
         options.extend(given(operator)?);
-        let given: Vec<(String, HostTensor)> = file.tensors.into_iter().collect();
-        let Some(dtype) = dtype else {
-            let problem = operator.problem(&options, &given)?;
-            return Ok(Self { operator, problem, options, tensors: given });
+        Self::of(operator, options, file, dtype)
+    }
+
+    /// What the problem reads is found out with stand-ins for what is large, so that a file may hold any number of other
+    /// tensors, of any type: they are neither read nor converted.
+    fn of(
+        operator: &'static dyn Operator,
+        options: Map<String, Value>,
+        file: TensorFile,
+        dtype: Option<Dtype>,
+    ) -> Result<Self> {
+        let named = |name: &str, error: anyhow::Error| error.context(format!("tensor `{name}`"));
+        let mut tensors = Vec::with_capacity(file.tensors.len());
+        // Those that memory has no room for: nobody minds unless the problem reads them.
+        let mut too_large = BTreeMap::new();
+        for (name, stored) in &file.tensors {
+            let look = match stored.element() {
+                Some(element) if !element.is_float() || stored.size_bytes() <= SMALL => stored.load(dtype),
+                _ => stored.stand_in(dtype),
+            };
+            let look = look.or_else(|error| {
+                too_large.insert(name.as_str(), named(name, error));
+                stored.shrunk()
+            });
+            tensors.push((name.clone(), look.map_err(|error| named(name, error))?));
+        }
+        let problem = |tensors: &[(String, HostTensor)]| {
+            let problem = operator.problem(&options, tensors);
+            problem.map_err(|error| match file.tensors.get(error.argument()) {
+                Some(stored) => explained(error, stored, dtype),
+                None => error.into(),
+            })
         };
-        let converted: Vec<(String, HostTensor)> = given
-            .iter()
-            .map(|(name, tensor)| Ok((name.clone(), convert(tensor, dtype)?)))
-            .collect::<Result<_>>()?;
-        let problem = operator.problem(&options, &converted)?;
-        // What the problem stores as f32 whatever its type, such as gates and states, stays as it is.
-        let stored = |name: &str| problem.ports().iter().any(|port| port.name == name && port.dtype == dtype);
-        let pairs = given.into_iter().zip(converted);
-        let tensors =
-            pairs.map(|(given, converted)| if stored(&given.0) { converted } else { given }).collect();
-        Ok(Self { operator, problem, options, tensors })
+        let looked = match problem(&tensors) {
+            Ok(looked) => looked,
+            // Their sizes were made up, so whatever is wrong may be due to that.
+            Err(error) => return Err(too_large.pop_first().map_or(error, |(_, too_large)| too_large)),
+        };
+        let ports = looked.ports();
+        for (name, tensor) in &mut tensors {
+            let Some(port) = ports.iter().find(|port| port.role == PortRole::Input && port.name == *name)
+            else {
+                continue;
+            };
+            if let Some(error) = too_large.remove(name.as_str()) {
+                return Err(error);
+            }
+            if let Some(stored) = file.tensors.get(name.as_str()) {
+                // What the problem stores as f32 whatever its type, such as gates and states, stays as it is.
+                let dtype = dtype.filter(|&dtype| port.dtype == dtype);
+                // The stand-in goes first: there may be room for one of both only.
+                *tensor = stored.shrunk()?;
+                *tensor = stored.load(dtype).map_err(|error| named(name, error))?;
+            }
+        }
+        // Once more, because problems look at some values.
+        let problem = problem(&tensors)?;
+        Ok(Self { operator, problem, options, file, tensors })
     }
 
     /// The same with the outputs that are computed on request only, except those that were declined. Such an output is a
@@ -122,8 +170,66 @@ impl Job {
     }
 
     /// Any tensor of the files.
-    pub(crate) fn tensor(&self, name: &str) -> Option<&HostTensor> {
-        self.tensors.iter().find(|(held, _)| held == name).map(|(_, tensor)| tensor)
+    pub(crate) fn tensor(&self, name: &str) -> Result<Option<HostTensor>> {
+        let stored = self.file.tensors.get(name);
+        stored
+            .map(|stored| stored.load(None).map_err(|error| error.context(format!("tensor `{name}`"))))
+            .transpose()
+    }
+
+    /// What to say of tensors that nothing reads: a mask that was forgotten gives another result than was meant.
+    pub(crate) fn unread(&self) -> Vec<String> {
+        /// More than this are a file of something else.
+        const NAMED: usize = 4;
+        let ports = self.problem.ports();
+        let known = |name: &str| {
+            let of_port = |name: &str| ports.iter().any(|port| port.name == name);
+            of_port(name) || name.strip_suffix("_f64").is_some_and(of_port)
+        };
+        let mentioned = |name: &str| self.options.values().any(|value| mentions(value, name));
+        let unread: Vec<(&str, &Stored)> = self
+            .file
+            .tensors
+            .iter()
+            .map(|(name, stored)| (name.as_str(), stored))
+            .filter(|(name, _)| !known(name) && !mentioned(name))
+            .collect();
+        let one = |(name, stored): &(&str, &Stored)| {
+            let how =
+                self.how_to_read(name, stored).map(|how| format!(": name it in an expression, e.g. {how}"));
+            format!("tensor `{name}` is not read{}", how.unwrap_or_default())
+        };
+        if unread.len() <= NAMED {
+            return unread.iter().map(one).collect();
+        }
+        let names: Vec<&str> = unread.iter().take(NAMED).map(|(name, _)| *name).collect();
+        vec![format!("{} tensors are not read: {}, ...", unread.len(), names.join(", "))]
+    }
+
+    /// How an expression would read a tensor that looks as if it were meant for one.
+    fn how_to_read(&self, name: &str, stored: &Stored) -> Option<String> {
+        let takes = |option: &str| {
+            let specs = self.operator.options();
+            specs.iter().any(|spec| spec.name == option && spec.value == "EXPR")
+        };
+        let word = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let shape = stored.shape();
+        let axes: &[&str] = match shape.len() {
+            2 => &["q", "k"],
+            3 => &["h", "q", "k"],
+            4 => &["b", "h", "q", "k"],
+            _ => return None,
+        };
+        // What has one entry is shared.
+        let index: Vec<&str> =
+            axes.iter().zip(shape).map(|(axis, &size)| if size == 1 { "0" } else { axis }).collect();
+        let element = format!("{name}[{}]", index.join(", "));
+        match stored.element()?.is_float() {
+            _ if !word => None,
+            true => takes("score").then(|| format!("--score 's + {element}'")),
+            false => takes("mask").then(|| format!("--mask '{element} != 0'")),
+        }
     }
 
     /// The operator's name and the problem's options, as files carry them.
@@ -157,13 +263,26 @@ pub(crate) fn check_variant(name: Option<&str>, of: &[&'static dyn Operator]) ->
     if known.contains(&name) { Ok(()) } else { Err(unknown("variant", name, &known)) }
 }
 
-/// Floating-point values in another storage type; indices and masks as they are.
-fn convert(tensor: &HostTensor, dtype: Dtype) -> Result<HostTensor> {
-    let indices = matches!(tensor.data(), TensorData::I32(_) | TensorData::I64(_) | TensorData::U8(_));
-    if indices || tensor.dtype() == Some(dtype) {
-        return Ok(tensor.clone());
+/// An error about a tensor, with what the file's type of elements has to do with it.
+fn explained(error: foveal_kernels::Error, stored: &Stored, dtype: Option<Dtype>) -> anyhow::Error {
+    match stored.readable() {
+        Err(unreadable) => unreadable.context(format!("tensor `{}`", error.argument())),
+        Ok(Element::F64) if dtype.is_none() => usage(format!("{error}; --dtype f32 converts it")),
+        Ok(_) => error.into(),
     }
-    Ok(HostTensor::from_bytes(tensor.shape().to_vec(), &tensor.to_bytes(dtype), dtype)?)
+}
+
+/// Whether a word of an option's text is this name.
+fn mentions(value: &Value, name: &str) -> bool {
+    match value {
+        Value::String(text) => {
+            text == name
+                || text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).any(|word| word == name)
+        }
+        Value::Array(values) => values.iter().any(|value| mentions(value, name)),
+        Value::Object(fields) => fields.values().any(|value| mentions(value, name)),
+        _ => false,
+    }
 }
 
 /// The storage type of a problem's first input.

@@ -30,8 +30,11 @@ fn main() -> ExitCode {
     logger::start(matches.get_flag("verbose"));
     let ui = Ui { json: matches.get_flag("json") };
     match dispatch(&matches, ui) {
-        Ok(Verdict::Passed) => ExitCode::SUCCESS,
-        Ok(Verdict::Failed) => ExitCode::from(1),
+        Ok(verdict) => match ui::unwritten() {
+            Some(why) => report(&format!("stdout cannot be written: {why}"), 1, ui.json),
+            None if verdict == Verdict::Passed => ExitCode::SUCCESS,
+            None => ExitCode::from(1),
+        },
         Err(error) => {
             let code = report(&failure::one_line(&error), failure::exit_code(&error), ui.json);
             if let Some(excerpt) = failure::excerpt(&error) {
@@ -60,8 +63,10 @@ fn dispatch(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
 fn wrong_command_line(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind as Kind;
     if matches!(error.kind(), Kind::DisplayHelp | Kind::DisplayVersion) {
-        let _ = error.print();
-        return ExitCode::SUCCESS;
+        let printed = error.print().and_then(|()| std::io::stdout().flush());
+        let Err(error) = printed else { return ExitCode::SUCCESS };
+        ui::cannot_write(&error);
+        return report(&format!("stdout cannot be written: {error}"), 1, false);
     }
     if error.kind() == Kind::DisplayHelpOnMissingArgumentOrSubcommand {
         let _ = error.print();

@@ -7,6 +7,8 @@ use foveal::{Clock, Kernel, Roofline};
 use foveal_kernels::{HostTensor, Problem, Rows, Work};
 
 use crate::device::Device;
+use crate::job::NoJob;
+use crate::ui;
 use crate::verify::Checked;
 
 /// Measurements that a median is taken of.
@@ -51,6 +53,39 @@ pub(crate) fn roof(work: &Work, roofline: &Roofline) -> f64 {
     roofline.peak_gflops().min(fed)
 }
 
+/// That a problem's made-up tensors and the reference's copies of them fit into memory: asked before any is made, because a
+/// process that runs out of memory is ended without a word.
+pub(crate) fn room(problem: &dyn Problem) -> Result<()> {
+    const AS_F64: u128 = 8;
+    let bytes: u128 = problem
+        .ports()
+        .iter()
+        .map(|port| {
+            let count = port.shape.iter().fold(1u128, |n, &size| n.saturating_mul(size as u128));
+            count.saturating_mul(port.dtype.size_bytes() as u128 + AS_F64)
+        })
+        .fold(0, u128::saturating_add);
+    let fits = usize::try_from(bytes).is_ok_and(|bytes| {
+        let reserved = Vec::<u8>::new().try_reserve_exact(bytes).is_ok();
+        reserved && available().is_none_or(|available| bytes as u64 <= available)
+    });
+    if fits {
+        return Ok(());
+    }
+    let bytes = ui::bytes(u64::try_from(bytes).unwrap_or(u64::MAX));
+    Err(NoJob(format!(
+        "its tensors, and copies of them as f64, take about {bytes}, which do not fit into memory"
+    ))
+    .into())
+}
+
+/// Bytes that the system can give without taking them from others, where it says so.
+fn available() -> Option<u64> {
+    let about = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = about.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// Checks a variant, or the planner's choice, on random inputs and then measures it.
 pub(crate) fn measure(
     device: &Device,
@@ -60,6 +95,7 @@ pub(crate) fn measure(
     limit: Duration,
 ) -> Result<Measured> {
     let plan = device.plan(problem, variant)?;
+    room(problem)?;
     let kernel = device.prepare(&plan, variant.is_some())?;
     let inputs = problem.random_inputs(SEED);
     let inputs: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use comfy_table::{LineStyle, TableStyle};
@@ -35,6 +36,11 @@ impl Ui {
         let _ = writeln!(std::io::stderr(), "warning: {}", crate::failure::single_line(text.as_ref()));
     }
 
+    /// Something worth knowing that changes nothing.
+    pub(crate) fn note(self, text: impl AsRef<str>) {
+        let _ = writeln!(std::io::stderr(), "note: {}", crate::failure::single_line(text.as_ref()));
+    }
+
     /// A progress bar with the time that is left; invisible unless stderr is a terminal.
     pub(crate) fn progress(self, steps: usize, what: &str) -> ProgressBar {
         let bar = ProgressBar::new(steps as u64);
@@ -49,11 +55,33 @@ impl Ui {
     }
 }
 
-/// Whoever reads may have heard enough (`foveal list | head`): that is not our failure.
+/// Why stdout could not be written, once it could not.
+static UNWRITTEN: OnceLock<String> = OnceLock::new();
+
+/// Why some of what was printed is not there, if that is so: a result that nobody can read is no success.
+pub(crate) fn unwritten() -> Option<&'static str> {
+    UNWRITTEN.get().map(String::as_str)
+}
+
 fn print(text: &str) {
+    if unwritten().is_some() {
+        return;
+    }
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{text}");
-    let _ = out.flush();
+    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+        cannot_write(&error);
+    }
+}
+
+/// Remembers that stdout cannot be written. If whoever read it has heard enough (`foveal list | head`), the process ends here,
+/// quietly and as others do.
+pub(crate) fn cannot_write(error: &std::io::Error) {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        #[cfg(unix)]
+        let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
+        std::process::exit(1);
+    }
+    let _ = UNWRITTEN.set(error.to_string());
 }
 
 /// A duration in the unit people read.

@@ -1,6 +1,6 @@
 //! What a caller binds, and checking it against the plan.
 
-use foveal_kernels::{Plan, Port};
+use foveal_kernels::{Plan, Port, PortRole};
 
 use crate::Error;
 
@@ -9,8 +9,9 @@ use crate::Error;
 /// The buffer has to belong to the engine's device. wgpu notices buffers of other devices, but not reliably those of
 /// other wgpu instances.
 ///
-/// WebGPU does not let one dispatch read and write the same buffer, not even different parts of it: what a kernel reads
-/// and what it writes have to be in different buffers.
+/// What a kernel writes may not overlap anything else that it reads or writes: passes read inputs again after others have
+/// written outputs. And WebGPU does not let one dispatch read and write the same buffer, not even different parts of it: what a
+/// kernel reads and what it writes are best in different buffers.
 ///
 /// ```no_run
 /// # fn bind(kernel: &foveal::Kernel, encoder: &mut foveal::wgpu::CommandEncoder, x: &foveal::wgpu::Buffer,
@@ -100,6 +101,33 @@ fn check(port: &Port, binding: &Binding<'_>, alignment: u32) -> Result<(), Error
     }
     if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
         return usage(format!("the buffer's usage has to include STORAGE, it is {:?}", buffer.usage()));
+    }
+    Ok(())
+}
+
+/// That no output overlaps another tensor. Not a matter of single dispatches: a kernel's passes read inputs after some outputs
+/// are written.
+pub(crate) fn check_overlaps(plan: &Plan, bound: &Bound<'_>) -> Result<(), Error> {
+    let tensors = || plan.ports.iter().zip(bound).filter_map(|(port, binding)| Some((port, (*binding)?)));
+    for (index, (port, binding)) in tensors().enumerate() {
+        for (other, other_binding) in tensors().skip(index + 1) {
+            if (port.role == PortRole::Input && other.role == PortRole::Input)
+                || binding.buffer != other_binding.buffer
+            {
+                continue;
+            }
+            let end = binding.offset_bytes + port.size_bytes();
+            let other_end = other_binding.offset_bytes + other.size_bytes();
+            if binding.offset_bytes < other_end && other_binding.offset_bytes < end {
+                let both = port.role == other.role;
+                let what = if both { "both are written" } else { "one is read and the other written" };
+                let message = format!(
+                    "{what}, and they overlap in the buffer: bytes {}..{end} and {}..{other_end}",
+                    binding.offset_bytes, other_binding.offset_bytes
+                );
+                return Err(Error::usage(format!("tensors `{}` and `{}`", port.name, other.name), message));
+            }
+        }
     }
     Ok(())
 }

@@ -62,7 +62,8 @@ impl Slices {
     ) -> Result<(), Error> {
         let kernel = self.kernel().clone();
         let shared = Arc::clone(&kernel.inner.shared);
-        let engine = Engine { profile: Arc::new(shared.profile.clone()), shared };
+        let profile = shared.profile.clone();
+        let engine = Engine::of(shared, profile);
         let groups = kernel.remembered_groups(&kernel.resolve(tensors)?)?;
         let measured = engine.measure_parts(self, &groups).await;
         let pace = engine.shared.gpu.explained(measured).await?;

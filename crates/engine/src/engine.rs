@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use foveal_kernels::{AdapterProfile, Constraints, Plan, Problem, Rates};
 
@@ -10,8 +10,8 @@ use crate::gpu::{Gpu, lock};
 use crate::pipeline::{Compiler, Pipelines};
 use crate::pool::Pool;
 use crate::profile::profile;
-use crate::store::{PassedChecks, StoredPipelines};
-use crate::{Error, Options, adapters};
+use crate::store::{KnownFacts, PassedChecks, StoredPipelines};
+use crate::{Error, Options, SelfCheck, adapters};
 
 /// A device, and everything that is kept with it: compiled shaders, idle buffers, which variants are trusted.
 ///
@@ -21,6 +21,8 @@ pub struct Engine {
     pub(crate) shared: Arc<Shared>,
     /// Apart from the rest because rates may be replaced.
     pub(crate) profile: Arc<AdapterProfile>,
+    /// The same with what was measured of the adapter, once that is known.
+    complete: OnceLock<Arc<AdapterProfile>>,
 }
 
 impl fmt::Debug for Engine {
@@ -41,6 +43,7 @@ pub(crate) struct Shared {
     /// Variants that failed on this device, by operator and name, with the reason.
     pub(crate) refused: Mutex<BTreeMap<(&'static str, String), String>>,
     pub(crate) passed: PassedChecks,
+    pub(crate) facts: KnownFacts,
     pub(crate) stored: Option<StoredPipelines>,
 }
 
@@ -49,11 +52,14 @@ impl Engine {
     ///
     /// # Errors
     /// [`ErrorKind::NoAdapter`](crate::ErrorKind::NoAdapter) if there is no adapter, none that fits `options.adapter`
-    /// (the message lists those there are), or if the driver does not open it.
+    /// (the message lists those there are), or if the driver does not open it; as [`Engine::prepare`] if it does not run what
+    /// measures it.
     pub async fn new(options: Options) -> Result<Self, Error> {
         let (device, queue) = adapters::open(&options.adapter, options.floor).await?;
         let gpu = Gpu::own(device, queue, options.wait_limit);
-        Ok(Self::with_gpu(gpu, options, true))
+        let engine = Self::with_gpu(gpu, options, true);
+        engine.learn().await?;
+        Ok(engine)
     }
 
     /// An engine on a device of the host's, with default options.
@@ -161,6 +167,8 @@ impl Engine {
             .filter(|_| own && profile.features.pipeline_cache)
             .and_then(|dir| StoredPipelines::open(dir, &gpu.device, &info, &profile));
         let passed = PassedChecks::new(options.cache_dir.as_deref(), &profile);
+        let again = options.self_check == SelfCheck::Again;
+        let facts = KnownFacts::new(options.cache_dir.as_deref(), &profile, again);
         let shared = Shared {
             gpu,
             own,
@@ -170,22 +178,32 @@ impl Engine {
             pool: Arc::default(),
             refused: Mutex::default(),
             passed,
+            facts,
             stored,
         };
-        Self { shared: Arc::new(shared), profile: Arc::new(profile) }
+        Self::of(Arc::new(shared), profile)
     }
 
-    /// What the device can do, which is what plans are made for.
+    /// An engine on what others share.
+    pub(crate) fn of(shared: Arc<Shared>, profile: AdapterProfile) -> Self {
+        Self { shared, profile: Arc::new(profile), complete: OnceLock::new() }
+    }
+
+    /// What the device can do, which is what plans are made for. What has to be measured of it is part of this once it is known:
+    /// on the host's device from the first [`Engine::prepare`] on, or from the beginning where it was measured before.
     #[must_use]
     pub fn profile(&self) -> &AdapterProfile {
-        &self.profile
+        match self.shared.facts.get() {
+            Some(facts) => self.complete.get_or_init(|| Arc::new(facts.of(&self.profile))),
+            None => &self.profile,
+        }
     }
 
     /// This engine with other rates, such as measured ones, for the cost model. Device and caches stay shared.
     #[must_use]
     pub fn with_rates(&self, rates: Rates) -> Self {
         let profile = AdapterProfile { rates, ..(*self.profile).clone() };
-        Self { shared: Arc::clone(&self.shared), profile: Arc::new(profile) }
+        Self::of(Arc::clone(&self.shared), profile)
     }
 
     /// The device.
@@ -218,7 +236,7 @@ impl Engine {
         // No cut between workgroups would help where one of them takes too long.
         let longest = self.shared.options.longest_submission;
         constraints.workgroup_time = constraints.workgroup_time.or((!longest.is_zero()).then_some(longest));
-        Ok(problem.plan(&self.profile, &constraints)?)
+        Ok(problem.plan(self.profile(), &constraints)?)
     }
 
     /// The variants of an operator that failed on this adapter since the engine was made.

@@ -6,7 +6,7 @@ use foveal_kernels::Port;
 use foveal_shaders::{Binding, BindingKind};
 
 use crate::Error;
-use crate::binding::{Bound, MAX_PORTS};
+use crate::binding::{Bound, MAX_PORTS, check_overlaps};
 use crate::kernel::{Inner, KernelPass, Slot, SlotSource};
 
 /// The bind groups of all passes for one set of tensors.
@@ -29,6 +29,7 @@ impl Groups {
         bound: &Bound<'_>,
         slack_bytes: u64,
     ) -> Result<Self, Error> {
+        check_overlaps(&kernel.plan, bound)?;
         let buffers = Buffers { kernel, scratch, bound, slack_bytes };
         let passes = kernel.passes.iter().map(|pass| Self::of(device, &buffers, pass));
         let indirect = kernel.passes.iter().map(|pass| scratch.get(pass.indirect?).cloned());
@@ -117,31 +118,25 @@ impl<'a> Buffers<'a> {
     }
 }
 
-/// WebGPU forbids reading and writing one buffer in one dispatch, and writing one place through two bindings. wgpu
-/// would say so when the caller finishes the encoder, in terms that mean nothing to the caller.
+/// WebGPU forbids reading and writing one buffer in one dispatch. wgpu would say so when the caller finishes the encoder, in
+/// terms that mean nothing to the caller.
 fn check_aliases(kernel: &Inner, slots: &[(&Binding, &Slot)], ranges: &[Range<'_>]) -> Result<(), Error> {
     let name = |slot: &Slot| match slot.source {
         SlotSource::Port(index) => kernel.plan.ports.get(index).map(|port| &*port.name),
         _ => None,
     };
-    for (index, ((_, slot), (buffer, start, size))) in slots.iter().zip(ranges).enumerate() {
-        for ((_, other), (other_buffer, other_start, other_size)) in slots.iter().zip(ranges).skip(index + 1)
-        {
+    for (index, ((_, slot), (buffer, ..))) in slots.iter().zip(ranges).enumerate() {
+        for ((_, other), (other_buffer, ..)) in slots.iter().zip(ranges).skip(index + 1) {
             let (Some(name), Some(other_name)) = (name(slot), name(other)) else { continue };
             if buffer != other_buffer || (slot.read_only && other.read_only) {
                 continue;
             }
             let tensors = format!("tensors `{name}` and `{other_name}`");
+            // That what is written does not overlap is a matter of the whole kernel, see `check_overlaps`.
             if slot.read_only != other.read_only {
                 return Err(Error::usage(
                     tensors,
                     "one is read and the other written, so they need different buffers",
-                ));
-            }
-            if start < &(other_start + other_size) && other_start < &(start + size) {
-                return Err(Error::usage(
-                    tensors,
-                    "both are written, and their ranges of the buffer overlap",
                 ));
             }
         }

@@ -55,6 +55,8 @@ pub(crate) struct Inner {
     /// What empty tensors are bound to, because a binding cannot be empty: one to read, one to write.
     pub(crate) empty: Option<[wgpu::Buffer; 2]>,
     pub(crate) groups: Mutex<GroupCache>,
+    /// Where runs that are recorded together are gathered; empty in between.
+    pub(crate) runs: Mutex<Vec<Arc<Groups>>>,
 }
 
 /// A buffer of the kernel's own.
@@ -155,7 +157,7 @@ impl Kernel {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] naming the tensor that is missing, unknown, too small, misaligned, without usage `STORAGE`,
-    /// or both read and written; [`ErrorKind::DeviceLost`]; [`ErrorKind::Validation`] for buffers of another device.
+    /// or the two of which one is written and overlaps the other; [`ErrorKind::DeviceLost`]; [`ErrorKind::Validation`] for buffers of another device.
     pub fn encode<'a, B: Into<Binding<'a>> + Copy>(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -178,6 +180,43 @@ impl Kernel {
         let groups = self.groups(tensors)?;
         self.dispatch(pass, &groups);
         Ok(())
+    }
+
+    /// Records the kernel once for each of `runs`, in their order and in one compute pass: a run sees what those before it wrote.
+    /// This is the way to record a kernel many times. Every pass of an encoder keeps memory until it is submitted, and slows the
+    /// device's later submissions in wgpu 30: 20,000 calls of [`Kernel::encode`] on one encoder keep 500 MiB and make
+    /// what follows fifty times slower.
+    ///
+    /// ```no_run
+    /// # fn record(kernel: &foveal::Kernel, encoder: &mut foveal::wgpu::CommandEncoder, layers: &[[foveal::wgpu::Buffer; 2]])
+    /// # -> Result<(), foveal::Error> {
+    /// let runs: Vec<_> = layers.iter().map(|[x, y]| [("x", x), ("y", y)]).collect();
+    /// kernel.encode_runs(encoder, &runs)
+    /// # }
+    /// ```
+    ///
+    /// Nothing is recorded if any run's tensors are wrong. Recording again with sets that are remembered (the last eight)
+    /// allocates nothing.
+    ///
+    /// # Errors
+    /// As [`Kernel::encode`], for the first run that has something wrong.
+    pub fn encode_runs<'n, 'a, B: Into<Binding<'a>> + Copy>(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        runs: &[impl AsRef<[(&'n str, B)]>],
+    ) -> Result<(), Error> {
+        // The list is the kernel's, so that it need not grow again; another thread that records meanwhile has one of its own.
+        let mut list = std::mem::take(&mut *lock(&self.inner.runs));
+        let mut gathered =
+            || runs.iter().try_for_each(|run| self.groups(run.as_ref()).map(|groups| list.push(groups)));
+        let result = gathered();
+        if result.is_ok() && !list.is_empty() && !self.inner.passes.is_empty() {
+            let mut pass = self.begin(encoder, None);
+            list.iter().for_each(|groups| self.dispatch(&mut pass, groups));
+        }
+        list.clear();
+        *lock(&self.inner.runs) = list;
+        result
     }
 
     /// Forgets the buffers that [`Kernel::encode`] was called with, so that the kernel does not keep them alive.

@@ -42,6 +42,7 @@ mod calibrate;
 mod cut;
 mod engine;
 mod error;
+mod facts;
 mod gpu;
 mod grids;
 mod groups;
@@ -67,8 +68,8 @@ mod trusted;
 
 pub use foveal_kernels::{
     self as kernels, AdapterKind, AdapterProfile, Checked, Comparison, Constraints, Dtype, Expected,
-    HostTensor, Operator, Place, Plan, Port, PortRole, Problem, Rates, Rejected, Rows, TensorData, Tolerance,
-    Work, compare, operator, operators,
+    HostTensor, Maths, Operator, Place, Plan, Port, PortRole, Problem, Rates, Rejected, Rows, TensorData,
+    Tolerance, Work, compare, operator, operators,
 };
 pub use foveal_shaders as shaders;
 /// The graphics API, in the version that buffers and encoders have to come from.

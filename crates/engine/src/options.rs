@@ -34,6 +34,10 @@ pub struct Options {
     pub subgroups: bool,
     /// Compiles shaders with naga's bounds checks and loop guards, for tests of the kernels. Slower.
     pub runtime_checks: bool,
+    /// Ends the loops of an invocation once they have taken the turns that the plan states of its pass
+    /// ([`Pass::loop_turns`](foveal_kernels::Pass::loop_turns)), as a driver with a bound of its own does: for tests of plans.
+    /// Slower.
+    pub bounded_loops: bool,
     /// How long the engine waits for work that it submitted before it gives up with
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout). Ten minutes by default: software adapters are slow, hung
     /// drivers are forever.
@@ -56,6 +60,7 @@ impl Default for Options {
             floor: false,
             subgroups: false,
             runtime_checks: false,
+            bounded_loops: false,
             wait_limit: Duration::from_secs(600),
             longest_submission: Duration::from_millis(500),
         }
@@ -73,6 +78,7 @@ impl fmt::Debug for Options {
             floor,
             subgroups,
             runtime_checks,
+            bounded_loops,
             wait_limit,
             longest_submission,
         } = self;
@@ -84,6 +90,7 @@ impl fmt::Debug for Options {
             .field("floor", floor)
             .field("subgroups", subgroups)
             .field("runtime_checks", runtime_checks)
+            .field("bounded_loops", bounded_loops)
             .field("wait_limit", wait_limit)
             .field("longest_submission", longest_submission)
             .finish()

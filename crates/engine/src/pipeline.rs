@@ -59,7 +59,7 @@ impl Slots {
 type Slot = Arc<Mutex<Option<Arc<Pipeline>>>>;
 
 impl Pipelines {
-    /// The pipeline of `request`, and whether it was compiled for this call.
+    /// The pipeline of `request`, and whether it was compiled for this call. With a `bound`, its loops end after so many turns.
     pub(crate) async fn get(
         &self,
         gpu: &Gpu,
@@ -67,15 +67,20 @@ impl Pipelines {
         request: &Request,
         label: &str,
         compiler: &Compiler<'_>,
+        bound: Option<u64>,
     ) -> Result<(Arc<Pipeline>, bool), Error> {
         gpu.check()?;
-        let slot = lock(&self.slots).of(request.fingerprint());
+        let fingerprint = match bound {
+            None => request.fingerprint(),
+            Some(turns) => xxh3_128(format!("{:x} {turns}", request.fingerprint()).as_bytes()),
+        };
+        let slot = lock(&self.slots).of(fingerprint);
         let (pipeline, caught) = {
             let mut place = lock(&slot);
             if let Some(pipeline) = &*place {
                 return Ok((Arc::clone(pipeline), false));
             }
-            let (pipeline, caught) = compiler.compile(gpu, library, request, label)?;
+            let (pipeline, caught) = compiler.compile(gpu, library, request, label, bound)?;
             match caught.check_now(label) {
                 Ok(result) => {
                     result?;
@@ -107,12 +112,17 @@ impl Compiler<'_> {
         library: &Library,
         request: &Request,
         label: &str,
+        bound: Option<u64>,
     ) -> Result<(Arc<Pipeline>, Caught), Error> {
         let target = if cfg!(target_family = "wasm") { Target::Browser } else { Target::Native };
         let specialised = library
             .specialise(&request.clone().target(target))
             .map_err(|error| Error::internal(label, error.to_string()))?;
-        let interface = specialised.interface;
+        let (interface, mut text) = (specialised.interface, specialised.text);
+        if let Some(turns) = bound {
+            text = foveal_shaders::bound_loops(&text, u32::try_from(turns).unwrap_or(u32::MAX))
+                .map_err(|error| Error::internal(label, error.to_string()))?;
+        }
         self.check_interface(&interface, label)?;
         let ((pipeline, layouts), caught) = scoped(&gpu.device, || {
             let layouts = bind_group_layouts(&gpu.device, &interface, label);
@@ -122,7 +132,7 @@ impl Compiler<'_> {
                 bind_group_layouts: &groups,
                 immediate_size: 0,
             });
-            let module = trusted::shader_module(&gpu.device, label, &specialised.text, self.runtime_checks);
+            let module = trusted::shader_module(&gpu.device, label, &text, self.runtime_checks);
             let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(label),
                 layout: Some(&layout),
@@ -137,7 +147,7 @@ impl Compiler<'_> {
             });
             (pipeline, layouts)
         });
-        let text_hash = xxh3_128(specialised.text.as_bytes());
+        let text_hash = xxh3_128(text.as_bytes());
         Ok((Arc::new(Pipeline { pipeline, layouts, interface, text_hash }), caught))
     }
 

@@ -28,7 +28,8 @@ impl Engine {
     /// the result with the reference. A variant that does not compile here, or that computes wrong results, is refused
     /// for the engine's life, and the next one is taken; [`Kernel::refused`] and the log say so.
     ///
-    /// The plan has to be made for this engine's [`profile`](Engine::profile), rates included.
+    /// The plan has to be made for this engine's [`profile`](Engine::profile), rates included. One that was made before it was
+    /// known after how many turns the driver ends loops, and has more, is made again ([`Kernel::plan`]).
     ///
     /// All of the device's errors surface here. Natively, compiling and the check happen on the thread that polls the
     /// future, which is ready when first polled.
@@ -37,8 +38,9 @@ impl Engine {
     /// [`ErrorKind::Refused`] naming every variant if none is left; [`ErrorKind::Limit`] if the plan was made for a
     /// larger adapter; [`ErrorKind::OutOfMemory`], [`ErrorKind::DeviceLost`], [`ErrorKind::Timeout`].
     pub async fn prepare(&self, plan: &Plan) -> Result<Kernel, Error> {
+        self.learn().await?;
         let mut refused: Vec<Rejected> = Vec::new();
-        let mut next: Option<Plan> = None;
+        let mut next = self.refitted(plan, false)?;
         loop {
             let plan = next.as_ref().unwrap_or(plan);
             let error = match self.trust(plan).await {
@@ -63,6 +65,9 @@ impl Engine {
     /// # Errors
     /// As [`Engine::prepare`]; whatever made the variant fail is returned as it is.
     pub async fn prepare_exact(&self, plan: &Plan) -> Result<Kernel, Error> {
+        self.learn().await?;
+        let refitted = self.refitted(plan, true)?;
+        let plan = refitted.as_ref().unwrap_or(plan);
         let (pipelines, report) = self.trust(plan).await?;
         self.finish(plan, pipelines, Vec::new(), report).await
     }
@@ -110,8 +115,9 @@ impl Engine {
         let mut compiled = Vec::with_capacity(plan.passes.len());
         let mut any_new = false;
         for pass in &plan.passes {
+            let bound = options.bounded_loops.then_some(pass.loop_turns);
             let (pipeline, new) =
-                pipelines.get(gpu, &options.library, &pass.request, &pass.label, &compiler).await?;
+                pipelines.get(gpu, &options.library, &pass.request, &pass.label, &compiler, bound).await?;
             any_new |= new;
             compiled.push(pipeline);
         }
@@ -189,6 +195,7 @@ impl Engine {
                 uniforms,
                 empty,
                 groups: Mutex::default(),
+                runs: Mutex::default(),
             }),
         })
     }

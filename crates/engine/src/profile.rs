@@ -43,6 +43,8 @@ pub(crate) fn profile(
             pipeline_cache: features.contains(wgpu::Features::PIPELINE_CACHE),
         },
         rates: Rates::assumed(kind),
+        loop_turns: None,
+        maths: None,
     }
 }
 

@@ -77,7 +77,7 @@ impl Engine {
         tensor: &HostTensor,
         dtype: Dtype,
     ) -> Result<wgpu::Buffer, Error> {
-        let bytes = tensor.to_bytes(dtype);
+        let bytes = tensor.checked_bytes(label, dtype)?;
         let buffer = self.buffer(label, bytes.len() as u64).await?;
         self.shared.gpu.explained(self.shared.gpu.write(&buffer, 0, &bytes).await).await?;
         Ok(buffer)
@@ -193,7 +193,7 @@ impl Engine {
                 let message = format!("shape {expected:?} is expected, got {:?}", tensor.shape());
                 return Err(Error::usage(argument(), message));
             }
-            let bytes = tensor.to_bytes(port.dtype);
+            let bytes = tensor.checked_bytes(&port.name, port.dtype)?;
             let pooled = pool.take(gpu, &port.name, bytes.len() as u64, STORAGE, &profile.limits).await?;
             gpu.write(pooled.buffer(), 0, &bytes).await?;
             tensors.push((&*port.name, pooled));

@@ -54,7 +54,7 @@ impl Engine {
         let problem = plan.problem.canonical();
         let internal = |message: String| Error::internal(format!("self-check of {}", plan.variant), message);
         let constraints = Constraints { variant: Some(plan.variant.clone()), ..plan.constraints.clone() };
-        let canonical = problem.plan(&self.profile, &constraints)?;
+        let canonical = problem.plan(self.profile(), &constraints)?;
         let pipelines = share(plan, &canonical, pipelines).ok_or_else(|| {
             internal(format!(
                 "the canonical case {} does not use the plan's shaders; plans have to be made for the profile of the \

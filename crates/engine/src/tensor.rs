@@ -70,7 +70,7 @@ impl Engine {
         let Shared { gpu, pool, profile, .. } = &*self.shared;
         gpu.check()?;
         let place = async {
-            let bytes = tensor.to_bytes(dtype);
+            let bytes = tensor.checked_bytes("tensor", dtype)?;
             let buffer =
                 pool.take(gpu, "foveal.tensor", bytes.len() as u64, STORAGE, &profile.limits).await?;
             gpu.write(buffer.buffer(), 0, &bytes).await?;

@@ -73,6 +73,10 @@ impl Engine {
         variant: &str,
     ) -> Tried {
         let tried = |status, checked, reason| Tried::new(variant, status, checked, reason);
+        if let Err(error) = self.learn().await {
+            let reason = Some(format!("the adapter could not be measured: {error}"));
+            return Tried { error: Some(error), ..tried(Status::Failed, None, reason) };
+        }
         let plan = match self.plan_with(problem, &Constraints::variant(variant)) {
             Ok(plan) => plan,
             Err(error) => {

@@ -21,6 +21,71 @@ pub struct AdapterProfile {
     pub features: Features,
     /// Rates that the cost model uses.
     pub rates: Rates,
+    /// After how many turns of its loops, all of them together, the driver ends an invocation's loops without a word: measured.
+    /// A loop that makes n turns takes n + 1 of them every time it is entered. `None` where 70,000 turns came to their end, or
+    /// where nothing was measured.
+    #[serde(default)]
+    pub loop_turns: Option<u64>,
+    /// What f32 functions give at the ends of their ranges; `None` where nothing was measured.
+    #[serde(default)]
+    pub maths: Option<Maths>,
+}
+
+/// What an adapter's f32 functions give at the ends of their ranges, where WGSL lets an implementation choose. A field is true
+/// if it is what IEEE 754 has. Kernels do not rely on any of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Maths {
+    /// `exp` and `exp2` underflow to 0 (from -inf and from -200) and overflow to inf.
+    pub exp_ends: bool,
+    /// `exp` and `exp2` of NaN are NaN.
+    pub exp_of_nan: bool,
+    /// `log` and `log2` of 0 are -inf.
+    pub log_of_zero: bool,
+    /// `log` and `log2` of -1 and of NaN are NaN.
+    pub log_of_nan: bool,
+    /// `sqrt` of -1 and of NaN are NaN, and of 0 it is 0.
+    pub sqrt_ends: bool,
+    /// `tanh` of 100 is 1, of -100 it is -1.
+    pub tanh_ends: bool,
+    /// `tanh` of NaN is NaN.
+    pub tanh_of_nan: bool,
+    /// `max` and `min` are NaN if one of their arguments is, as IEEE 754-2019's `maximum` and `minimum` are.
+    pub max_of_nan: bool,
+    /// `x != x` is true of NaN, and `x == x` false.
+    pub compares_nan: bool,
+    /// `x - x` of inf and of NaN is NaN.
+    pub inf_less_inf: bool,
+    /// Multiplication, `max` and `sqrt` keep subnormal numbers.
+    pub subnormals: bool,
+    /// `unpack2x16float` knows subnormal numbers, inf and NaN.
+    pub unpacks_f16: bool,
+    /// `pack2x16float` rounds to nearest, to subnormal numbers too, and knows inf and NaN.
+    pub packs_f16: bool,
+    /// `pack2x16float` of numbers beyond 65,520 is inf.
+    pub packs_large: bool,
+}
+
+impl Maths {
+    /// The fields, in words: what is as IEEE 754 has it, and whether it is here.
+    #[must_use]
+    pub fn facts(&self) -> [(&'static str, bool); 14] {
+        [
+            ("exp underflows to 0 and overflows to inf", self.exp_ends),
+            ("exp(NaN) is NaN", self.exp_of_nan),
+            ("log(0) is -inf", self.log_of_zero),
+            ("log(-1) and log(NaN) are NaN", self.log_of_nan),
+            ("sqrt(-1) is NaN", self.sqrt_ends),
+            ("tanh(100) is 1", self.tanh_ends),
+            ("tanh(NaN) is NaN", self.tanh_of_nan),
+            ("max(NaN, 1) is NaN", self.max_of_nan),
+            ("NaN != NaN", self.compares_nan),
+            ("inf - inf is NaN", self.inf_less_inf),
+            ("subnormal numbers are kept", self.subnormals),
+            ("f16 inf, NaN and subnormal numbers unpack", self.unpacks_f16),
+            ("inf, NaN and subnormal numbers pack as f16", self.packs_f16),
+            ("numbers beyond 65,520 pack as f16 inf", self.packs_large),
+        ]
+    }
 }
 
 /// What sort of device an adapter is.
@@ -132,6 +197,8 @@ impl AdapterProfile {
             limits: Limits::WEBGPU_DEFAULT,
             features: Features::default(),
             rates: Rates::assumed(AdapterKind::Other),
+            loop_turns: None,
+            maths: None,
         }
     }
 

@@ -81,6 +81,11 @@ impl Error {
         self.kind
     }
 
+    /// What was expected and what came, without the argument.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The argument, limit or part at fault.
     #[must_use]
     pub fn argument(&self) -> &str {

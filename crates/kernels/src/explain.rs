@@ -41,6 +41,9 @@ impl fmt::Display for Plan {
         if self.passes.len() > SHOWN_PASSES {
             writeln!(f, "            and {} more of the same kind", self.passes.len() - SHOWN_PASSES)?;
         }
+        for note in self.problem.notes() {
+            writeln!(f, "  note      {note}")?;
+        }
         let cost = &self.cost;
         writeln!(
             f,

@@ -35,8 +35,9 @@ mod ranges;
 mod read;
 mod storage;
 mod tensor;
+mod turns;
 
-pub use adapter::{AdapterKind, AdapterProfile, Features, Limits, Rates};
+pub use adapter::{AdapterKind, AdapterProfile, Features, Limits, Maths, Rates};
 pub use checked::Checked;
 pub use compare::{Comparison, Expected, Tolerance, Worst, compare};
 pub use dtype::Dtype;

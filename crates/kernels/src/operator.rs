@@ -110,6 +110,11 @@ pub trait Problem: fmt::Debug + Send + Sync {
     /// Inputs drawn from `seed`, of the storage types of the ports, in their order.
     fn random_inputs(&self, seed: u64) -> Vec<(Name, HostTensor)>;
 
+    /// What is well-formed and probably not meant, to be shown beside results.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Checks what only the inputs' values can tell, such as indices that they hold.
     ///
     /// # Errors
@@ -124,6 +129,17 @@ pub trait Problem: fmt::Debug + Send + Sync {
     /// # Errors
     /// If `inputs` lack a tensor or one has a wrong shape.
     fn reference(&self, inputs: &[(&str, &HostTensor)], rows: Rows) -> Result<Vec<Expected>, Error>;
+
+    /// How many queries see no key, and of how many that is known, as these outputs tell: `output` gives an output's values, or
+    /// whole rows of them. `None` where there is no such thing, or it cannot be told.
+    fn queries_without_keys(
+        &self,
+        inputs: &[(&str, &HostTensor)],
+        output: &dyn Fn(&str) -> Option<Vec<f64>>,
+    ) -> Option<[usize; 2]> {
+        let _ = (inputs, output);
+        None
+    }
 
     /// How far an output may be from the reference, and why.
     fn tolerance(&self, output: &str) -> Tolerance;

@@ -105,6 +105,9 @@ pub struct Pass {
     pub indirect: Option<usize>,
     /// Workgroups in each dimension.
     pub workgroups: [u32; 3],
+    /// Turns that an invocation's loops take together at most, where a loop that makes n turns takes n + 1 of them every time it
+    /// is entered: see [`AdapterProfile::loop_turns`](crate::AdapterProfile::loop_turns).
+    pub loop_turns: u64,
     /// Whether workgroups along x take long and short in turn, so that only an even number of them is a fair share.
     pub alternating: bool,
 }

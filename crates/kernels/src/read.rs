@@ -28,6 +28,27 @@ pub(crate) fn text<'o>(options: &'o Map<String, Value>, name: &str) -> Result<Op
     }
 }
 
+/// An option that is an expression, if it is given: text, or the bool or number that a text may be.
+pub(crate) fn expression(options: &Map<String, Value>, name: &str) -> Result<Option<String>, Error> {
+    match options.get(name) {
+        Some(Value::Bool(value)) => Ok(Some(value.to_string())),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        _ => Ok(text(options, name)?.map(str::to_owned)),
+    }
+}
+
+/// That the device's numbers tell a finite one from 0 and from infinity.
+pub(crate) fn fits_f32(name: &str, value: f64) -> Result<(), Error> {
+    let (least, most) = (f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX) / 2.0);
+    if value == 0.0 || (least..=most).contains(&value.abs()) {
+        return Ok(());
+    }
+    let message = format!(
+        "expected 0, or a number from {least:e} to {most:e} in size as f32 holds them, got {value:e}"
+    );
+    Err(Error::invalid(name, message))
+}
+
 /// How a tensor of real numbers is stored.
 pub(crate) fn storage(name: &str, tensor: &HostTensor) -> Result<Dtype, Error> {
     tensor.dtype().filter(|dtype| dtype.is_float()).ok_or_else(|| {

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use crate::{Dtype, Error};
+use crate::{Dtype, Error, Port, PortRole};
 
 /// A dense row-major tensor in host memory.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,18 +62,19 @@ impl HostTensor {
         Ok(Self { shape, data })
     }
 
-    /// A tensor stored as `dtype`, each value rounded to it (integers drop the fraction and saturate).
+    /// A tensor stored as `dtype`, each value rounded to it.
     ///
     /// # Errors
-    /// As [`HostTensor::new`].
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturating is the purpose")]
+    /// As [`HostTensor::new`], and for i32 and u8 if they do not hold a value: one that is out of range, or no whole number.
     pub fn from_f32(shape: Vec<usize>, values: &[f32], dtype: Dtype) -> Result<Self, Error> {
+        let integers = || values.iter().copied();
+        let integer = |&value: &f32| integer(f64::from(value));
         let data = match dtype {
             Dtype::F32 => TensorData::F32(values.to_vec()),
             Dtype::F16 => TensorData::F16(values.iter().map(|&x| f16::from_f32(x)).collect()),
             Dtype::Bf16 => TensorData::Bf16(values.iter().map(|&x| bf16::from_f32(x)).collect()),
-            Dtype::I32 => TensorData::I32(values.iter().map(|&x| x as i32).collect()),
-            Dtype::U8 => TensorData::U8(values.iter().map(|&x| x as u8).collect()),
+            Dtype::I32 => TensorData::I32(stored("values", integers(), integer, dtype)?),
+            Dtype::U8 => TensorData::U8(stored("values", integers(), integer, dtype)?),
         };
         Self::new(shape, data)
     }
@@ -81,10 +82,11 @@ impl HostTensor {
     /// A tensor whose storage of type `dtype` is `bytes` (little endian, as in GPU memory). Trailing bytes are ignored.
     ///
     /// # Errors
-    /// If `bytes` is too short for `shape`.
+    /// If `bytes` is too short for `shape`, or the number of bytes that `shape` describes overflows.
     pub fn from_bytes(shape: Vec<usize>, bytes: &[u8], dtype: Dtype) -> Result<Self, Error> {
-        let count = shape.iter().product::<usize>();
-        let need = count * dtype.size_bytes();
+        let need = shape.iter().try_fold(dtype.size_bytes(), |n, &size| n.checked_mul(size));
+        let need =
+            need.ok_or_else(|| Error::invalid("shape", format!("{shape:?} of {dtype} overflows its bytes")))?;
         let bytes = bytes.get(..need).ok_or_else(|| {
             Error::invalid("bytes", format!("{shape:?} of {dtype} needs {need} bytes, got {}", bytes.len()))
         })?;
@@ -155,8 +157,27 @@ impl HostTensor {
         }
     }
 
-    /// The elements stored as `dtype` (rounding where it is narrower), little endian, padded with zeros to whole `u32`s:
-    /// what a storage buffer is filled with.
+    /// The elements stored as `dtype` (floats rounded where it is narrower), little endian, padded with zeros to whole `u32`s:
+    /// what a storage buffer is filled with. `name` is what an error calls the tensor.
+    ///
+    /// # Errors
+    /// If `dtype` is i32 or u8 and does not hold an element: one that is out of its range, or no whole number.
+    pub fn checked_bytes(&self, name: &str, dtype: Dtype) -> Result<Vec<u8>, Error> {
+        if dtype.is_float() || self.dtype() == Some(dtype) {
+            return Ok(self.to_bytes(dtype));
+        }
+        let mut bytes = Vec::with_capacity((self.len() * dtype.size_bytes()).next_multiple_of(4));
+        if dtype == Dtype::U8 {
+            bytes.extend(self.whole::<u8>(name, dtype)?);
+        } else {
+            bytes.extend(self.whole::<i32>(name, dtype)?.into_iter().flat_map(i32::to_le_bytes));
+        }
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        Ok(bytes)
+    }
+
+    /// The elements stored as `dtype`, rounded where it is narrower (integers drop the fraction and saturate: for input
+    /// there is [`HostTensor::checked_bytes`]), little endian, padded with zeros to whole `u32`s.
     #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
@@ -185,5 +206,76 @@ impl HostTensor {
         }
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         bytes
+    }
+
+    /// The elements as integers of the storage type `dtype`.
+    fn whole<T: TryFrom<i64>>(&self, name: &str, dtype: Dtype) -> Result<Vec<T>, Error> {
+        match &self.data {
+            TensorData::I64(x) => stored(name, x.iter().copied(), |&x| Some(x), dtype),
+            TensorData::I32(x) => stored(name, x.iter().copied(), |&x| Some(i64::from(x)), dtype),
+            TensorData::U8(x) => stored(name, x.iter().copied(), |&x| Some(i64::from(x)), dtype),
+            _ => stored(name, self.to_f64().into_iter(), |&x| integer(x), dtype),
+        }
+    }
+}
+
+/// That the inputs which the device holds as integers are such.
+pub(crate) fn check_integers(ports: &[Port], inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
+    for (name, tensor) in inputs {
+        let port = ports.iter().find(|port| port.name == *name && port.role == PortRole::Input);
+        let Some(dtype) = port.map(|port| port.dtype).filter(|dtype| !dtype.is_float()) else { continue };
+        match dtype {
+            _ if tensor.dtype() == Some(dtype) => {}
+            Dtype::U8 => drop(tensor.whole::<u8>(name, dtype)?),
+            _ => drop(tensor.whole::<i32>(name, dtype)?),
+        }
+    }
+    Ok(())
+}
+
+/// The integer that a float is, if it is one that i64 holds.
+pub(crate) fn integer(value: f64) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and small")]
+    (value.fract() == 0.0 && value.abs() < 9e18).then_some(value as i64)
+}
+
+/// The values as integers of the storage type `dtype`.
+fn stored<V: std::fmt::Display, T: TryFrom<i64>>(
+    name: &str,
+    values: impl Iterator<Item = V>,
+    integer: impl Fn(&V) -> Option<i64>,
+    dtype: Dtype,
+) -> Result<Vec<T>, Error> {
+    let one = |(at, value): (usize, V)| {
+        integer(&value).and_then(|value| T::try_from(value).ok()).ok_or_else(|| {
+            let (least, most) = if dtype == Dtype::U8 { (0, 255) } else { (i32::MIN, i32::MAX) };
+            let message =
+                format!("element {at} is {value}; {dtype} holds whole numbers from {least} to {most}");
+            Error::invalid(name, message)
+        })
+    };
+    values.enumerate().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_that_overflow_are_refused() {
+        for shape in
+            [vec![usize::MAX, 2], vec![usize::MAX / 2], vec![1 << 32, 1 << 32], vec![0, usize::MAX, 2]]
+        {
+            for dtype in [Dtype::F32, Dtype::F16, Dtype::I32] {
+                let error = HostTensor::from_bytes(shape.clone(), &[0; 16], dtype);
+                if shape[0] == 0 {
+                    assert!(error.is_ok_and(|tensor| tensor.is_empty()), "{shape:?}");
+                } else {
+                    assert!(error.is_err(), "{shape:?} {dtype}");
+                }
+            }
+        }
+        let long = HostTensor::from_bytes(vec![5], &[0; 16], Dtype::F32).unwrap_err().to_string();
+        assert!(long.contains("needs 20 bytes, got 16"), "{long}");
     }
 }

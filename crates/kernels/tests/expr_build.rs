@@ -31,6 +31,7 @@ fn built_equals_parsed() -> Result<(), ExprError> {
     for (built, text) in [
         (softcap(30.0), "softcap(30.0)"),
         (alibi(), "alibi"),
+        (var::s().softcap(30.0).alibi() + 1, "alibi(softcap(s, 30.0)) + 1"),
         (var::s() - slope(var::h()) * distance(), "s - slope(h) * abs(q - k)"),
         ((var::s() / 2.0).tanh() * 2.0, "tanh(s / 2.0) * 2.0"),
         (

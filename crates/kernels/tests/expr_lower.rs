@@ -108,7 +108,11 @@ fn named_masks_mean_what_the_table_says() {
             |a| (-1..=3).contains(&(a.q + a.nk - a.nq - a.k)),
             Some(Shape::Band { left: Some(3), right: Some(1) }),
         ),
-        ("window(-3, 1)", |_| false, Some(Shape::Band { left: Some(-3), right: Some(1) })),
+        (
+            "window(-3, 5)",
+            |a| (-5..=-3).contains(&(a.q + a.nk - a.nq - a.k)),
+            Some(Shape::Band { left: Some(-3), right: Some(5) }),
+        ),
         ("sinks(2)", |a| a.k < 2, Some(Shape::Below(2))),
         ("prefix(5)", |a| a.k < 5, Some(Shape::Below(5))),
         ("blocks(4)", |a| a.q / 4 == a.k / 4, Some(Shape::Blocks { n: 4, shift: 0 })),
@@ -173,7 +177,10 @@ fn scores_mean_what_the_table_says() {
         let distance = (at.q + at.nk - at.nq - at.k).abs() as f64;
         for (text, expected) in [
             ("softcap(2)", 2.0 * f64::tanh(1.5 / 2.0)),
-            ("softcap(0.01)", 0.01 * f64::tanh(15.0)),
+            ("softcap(0.01)", 0.01 * f64::tanh(150.0)),
+            ("softcap(s * 2, 2)", 2.0 * f64::tanh(1.5)),
+            ("softcap(3, 2)", 2.0 * f64::tanh(1.5)),
+            ("alibi(softcap(2))", 2.0 * f64::tanh(0.75) - f64::exp2(-at.h as f64) * distance),
             ("alibi", 1.5 - f64::exp2(-at.h as f64) * distance),
             (
                 "clamp(s, 2, h) + min(k, 2.5)",

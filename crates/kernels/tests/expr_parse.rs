@@ -63,7 +63,7 @@ fn constants_are_computed_and_bools_that_cannot_matter_vanish() {
 }
 
 /// Every error: text, column, part of the message.
-const ERRORS: [(&str, usize, &str); 77] = [
+const ERRORS: [(&str, usize, &str); 85] = [
     ("", 1, "empty"),
     (" \n", 1, "empty"),
     ("causal & windw(3, 0)", 10, "unknown name `windw`; did you mean `window`?"),
@@ -140,6 +140,18 @@ const ERRORS: [(&str, usize, &str); 77] = [
     ("causal & blocks(0)", 17, "`n` of `blocks(n)` is at least 1, not 0"),
     ("local(8, 1, -2)", 13, "`ry` of `local(w, rx, ry)` is at least 0"),
     ("softcap(0)", 9, "above 0"),
+    ("softcap(s, 0.0)", 12, "above 0"),
+    ("softcap(s, 1, 2)", 1, "takes 1 or 2 arguments, 3 are given"),
+    ("alibi(s, 2)", 1, "takes no argument or 1, 2 are given"),
+    (
+        "causal & window(-1, 0)",
+        17,
+        "shows no key: it is `qp - l <= k & k <= qp + r`; no limit to the left is written `k <= qp`",
+    ),
+    ("window(3, -4)", 11, "no limit to the right is written `qp - 3 <= k`"),
+    ("window(2 - 4, 1)", 8, "`window(-2, 1)` shows no key"),
+    ("window(-1, -1)", 8, "without limits on either side there is no window to write"),
+    ("disc(8, 0)", 9, "`r` of `disc(w, r)` is at least 1"),
     ("same(q)", 6, "no table"),
 ];
 
@@ -151,6 +163,36 @@ fn errors_stand_at_their_column() {
         assert_eq!(error.column, column, "{text}: {error}");
         assert_eq!(error.excerpt().lines().last().map(str::len), Some(column), "{text}");
         assert!(error.to_string().starts_with(&format!("column {column}: ")));
+    }
+}
+
+#[test]
+fn windows_that_show_something_are_taken() {
+    for text in
+        ["window(-3, 3)", "window(5, -5)", "window(0, 0)", "window(t[h], -1)", "sinks(0) | window(1, 0)"]
+    {
+        Expr::parse_mask(text).expect(text);
+    }
+}
+
+#[test]
+fn what_adds_the_score_twice_is_noted() {
+    for (text, column) in [
+        ("softcap(30.0) + alibi", Some(15)),
+        ("bias[h, q, k] + (alibi + s)", Some(24)),
+        ("30 * tanh(s / 30) + alibi", Some(19)),
+        ("alibi(s) + bias[q] + softcap(2.0)", Some(20)),
+        ("max(s, 0.0) + s", Some(13)),
+        ("alibi(softcap(s, 30.0))", None),
+        ("softcap(30.0) + bias[h, q, k]", None),
+        ("s - slope(h) * abs(qp - k) + 0.5 * s", None),
+        ("s * bias[h] + s", None),
+        ("softcap(30.0) - s", None),
+        ("exp(s) + s", None),
+    ] {
+        let notes = Expr::parse_score(text).expect(text).notes();
+        assert_eq!(notes.first().map(|note| note.column), column, "{text}: {notes:?}");
+        assert!(notes.iter().all(|note| note.message.contains("`alibi(softcap(s, 30.0))`")));
     }
 }
 
@@ -178,6 +220,8 @@ fn masks_and_scores_are_told_apart() {
     }
     assert_eq!(Expr::parse_score("causal & causal").expect_err("a bool").column, 1);
     assert!(Expr::parse_score("q - k").is_ok());
+    // Of something else than the score they are numbers like others.
+    assert!(Expr::parse_mask("softcap(q - k, 3.0) > alibi(1)").is_ok());
     assert!(Expr::parse_score("t[q, k]").is_ok());
     let error = Expr::parse_mask("s").expect_err("a number").in_argument("mask");
     assert_eq!(error.argument(), "mask");

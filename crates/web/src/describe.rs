@@ -85,7 +85,7 @@ pub(crate) fn check_memory(problem: &dyn Problem) -> Result<(), Failure> {
 /// The values as the port stores them.
 fn stored(tensor: &HostTensor, port: Option<&Port>) -> Result<HostTensor, Failure> {
     let dtype = port.map_or(Dtype::F32, |port| port.dtype);
-    Ok(HostTensor::from_bytes(tensor.shape().to_vec(), &tensor.to_bytes(dtype), dtype)?)
+    Ok(HostTensor::from_bytes(tensor.shape().to_vec(), &tensor.checked_bytes("tensor", dtype)?, dtype)?)
 }
 
 /// The tensors of a call that reads their elements.

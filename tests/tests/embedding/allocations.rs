@@ -171,6 +171,22 @@ fn recording_allocates_what_wgpus_own_commands_do_and_makes_no_object() -> Resul
         ensure!(foveal.count_total <= wgpu_alone.count_total, "{foveal:?} by Foveal, {wgpu_alone:?} by hand");
         ensure!(pipelines <= passes);
 
+        // The same in one call: the list of runs is kept from one to the next.
+        let runs = vec![&bound[..]; RUNS];
+        kernel.encode_runs(&mut host.encoder(), &runs)?;
+        let (mut ours, mut theirs) = (host.encoder(), host.encoder());
+        let mut result = Ok(());
+        let foveal = measure(|| result = kernel.encode_runs(&mut ours, &runs));
+        result?;
+        let label = kernel.plan().passes.first().map(|pass| pass.label.as_str());
+        let wgpu_alone = measure(|| {
+            let descriptor = wgpu::ComputePassDescriptor { label, timestamp_writes: None };
+            let mut pass = theirs.begin_compute_pass(&descriptor);
+            (0..RUNS).for_each(|_| by_hand.record(&mut pass, passes));
+        });
+        ensure!(before.is_some() && objects(&host) == before, "{before:?} became {:?}", objects(&host));
+        ensure!(foveal.count_total <= wgpu_alone.count_total, "{foveal:?} by Foveal, {wgpu_alone:?} by hand");
+
         // A compute pass of its own, as `encode` makes it.
         let (mut ours, mut theirs) = (host.encoder(), host.encoder());
         let mut result = Ok(());

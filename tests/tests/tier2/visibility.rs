@@ -17,7 +17,7 @@ use crate::{engine_or_skip, folder};
 
 /// Runs a problem on these inputs by every variant that plans it, and compares with the reference. Values that are not
 /// finite have to be where the reference has them.
-fn by_every_variant(
+pub(crate) fn by_every_variant(
     engine: &Engine,
     spec: &Attention,
     inputs: Vec<(Name, HostTensor)>,
@@ -54,13 +54,13 @@ fn log2_of_nan(outputs: &mut [Output], expected: &[Expected]) {
     }
 }
 
-fn values(outputs: &[Output], name: &str) -> Result<Vec<f64>> {
+pub(crate) fn values(outputs: &[Output], name: &str) -> Result<Vec<f64>> {
     let output = outputs.iter().find(|output| output.port.name == name).context("no such output")?;
     Ok(harness::dense(output)?.to_f64())
 }
 
 /// The inputs of a problem, one of them replaced.
-fn inputs_with(spec: &Attention, name: &str, values: &[f32]) -> Result<Vec<(Name, HostTensor)>> {
+pub(crate) fn inputs_with(spec: &Attention, name: &str, values: &[f32]) -> Result<Vec<(Name, HostTensor)>> {
     let mut inputs = spec.random_inputs(3);
     let (_, tensor) = inputs.iter_mut().find(|(given, _)| given == name).context("no such input")?;
     let dtype = tensor.dtype().context("an input without type")?;

@@ -26,6 +26,8 @@ enum Command {
     Build,
     /// Runs clippy for browsers on the package's crate and what it needs.
     Lint,
+    /// Says what building would use, or fails and says what is missing.
+    Ready,
     /// Serves the site on 127.0.0.1.
     Serve {
         /// The port; 0 takes a free one.
@@ -39,6 +41,7 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Build => package::build(&places),
         Command::Lint => toolchain::lint(&places.root, &places.target),
+        Command::Ready => toolchain::ready(),
         Command::Serve { port } => serve::serve(&places.site(), port),
     }
 }

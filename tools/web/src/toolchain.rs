@@ -12,55 +12,70 @@ const PROFILE: &str = "browser";
 const STACK_BYTES: u32 = 4 << 20;
 
 /// What builds for the browser.
-enum Toolchain {
-    /// The one in use, with the target installed.
+struct Toolchain {
+    source: Source,
+    /// The linker, where rustc does not find its own.
+    linker: Option<PathBuf>,
+}
+
+/// Where compiler and standard library come from.
+enum Source {
+    /// The ones in use, with the target installed.
     Current { cargo: String },
     /// Debian's packages: the standard library is built with the rest.
     Debian,
 }
 
 impl Toolchain {
+    /// Looks for the compiler and for the linker: what a build would ask for last is missed first.
     fn find() -> Result<Self> {
         let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
-        if sysroot(&rustc).is_some_and(|root| root.join("lib/rustlib").join(TARGET).join("lib").is_dir()) {
+        if let Some(root) =
+            sysroot(&rustc).filter(|root| root.join("lib/rustlib").join(TARGET).join("lib").is_dir())
+        {
             // Cargo names itself to what it runs.
             let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-            return Ok(Self::Current { cargo });
+            return Ok(Self { source: Source::Current { cargo }, linker: linker(&root)? });
         }
         let source = sysroot(DEBIAN_RUSTC)
-            .is_some_and(|root| root.join("lib/rustlib/src/rust/library/std/Cargo.toml").is_file());
-        if source && Path::new(DEBIAN_CARGO).is_file() {
-            return Ok(Self::Debian);
+            .filter(|root| root.join("lib/rustlib/src/rust/library/std/Cargo.toml").is_file());
+        if let Some(root) = source.filter(|_| Path::new(DEBIAN_CARGO).is_file()) {
+            return Ok(Self { source: Source::Debian, linker: linker(&root)? });
         }
         bail!(
             "no tool chain here builds for {TARGET}. Either of these gets one:\n  \
              rustup target add {TARGET}\n  \
-             apt-get install rustc-web cargo-web rust-web-src lld-22   (Debian)"
+             apt-get install {DEBIAN_PACKAGES}   (Debian)"
         )
     }
 
     fn cargo(&self) -> Command {
-        match self {
-            Self::Current { cargo } => Command::new(cargo),
-            Self::Debian => {
+        let mut command = match &self.source {
+            Source::Current { cargo } => Command::new(cargo),
+            Source::Debian => {
                 let mut command = Command::new(DEBIAN_CARGO);
                 // A stable compiler that builds its own standard library has to be told that this is meant.
                 command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
                 command.env_remove("RUSTUP_TOOLCHAIN");
                 command
             }
+        };
+        if let Some(linker) = &self.linker {
+            command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
         }
+        command
     }
 
     /// What its commands have to be told.
     fn flags(&self) -> &[&str] {
-        match self {
-            Self::Current { .. } => &[],
-            Self::Debian => &["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"],
+        match self.source {
+            Source::Current { .. } => &[],
+            Source::Debian => &["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"],
         }
     }
 }
 
+const DEBIAN_PACKAGES: &str = "rustc-web cargo-web rust-web-src rust-web-llvm";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
@@ -68,6 +83,60 @@ const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
 fn sysroot(rustc: &str) -> Option<PathBuf> {
     let output = Command::new(rustc).args(["--print", "sysroot"]).output().ok()?;
     output.status.success().then(|| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+}
+
+/// A linker for WebAssembly: nothing if rustc finds its own `rust-lld`, else the first `wasm-ld` of the path, with or without a
+/// version in its name.
+fn linker(sysroot: &Path) -> Result<Option<PathBuf>> {
+    let hosts = std::fs::read_dir(sysroot.join("lib/rustlib")).into_iter().flatten().flatten();
+    let mut own = hosts.map(|host| host.path().join("bin/rust-lld"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    if own.any(|file| is_program(&file)) || folders.iter().any(|folder| is_program(&folder.join("rust-lld")))
+    {
+        return Ok(None);
+    }
+    let mut others: Vec<PathBuf> = folders
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(folder).ok())
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|file| is_wasm_ld(file) && is_program(file))
+        .collect();
+    others.sort();
+    match others.into_iter().next_back() {
+        Some(found) => Ok(Some(found)),
+        None => bail!(
+            "there is a compiler for {TARGET}, but no linker: neither rust-lld nor wasm-ld was found. Either of these gets one:\n  \
+             apt-get install rust-web-llvm   (Debian; the package that rustc-web recommends)\n  \
+             apt-get install lld"
+        ),
+    }
+}
+
+/// `rust-lld.exe` is one too.
+fn is_program(file: &Path) -> bool {
+    file.is_file() || file.with_extension(std::env::consts::EXE_EXTENSION).is_file()
+}
+
+/// Whether the file is `wasm-ld`, or `wasm-ld-` and a version.
+fn is_wasm_ld(file: &Path) -> bool {
+    let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    let Some(version) = name.strip_prefix("wasm-ld") else { return false };
+    version.is_empty() || version.strip_prefix('-').is_some_and(|v| v.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Says what building would use.
+pub(crate) fn ready() -> Result<()> {
+    let toolchain = Toolchain::find()?;
+    let compiler = match &toolchain.source {
+        Source::Current { cargo } => cargo,
+        Source::Debian => DEBIAN_RUSTC,
+    };
+    let linker = toolchain.linker.as_deref().unwrap_or(Path::new("rust-lld"));
+    println!("compiler  {compiler}\nlinker    {}", linker.display());
+    Ok(())
 }
 
 /// Compiles `foveal-web`, and returns where the module lies.
@@ -81,7 +150,7 @@ pub(crate) fn compile(root: &Path, target: &Path) -> Result<PathBuf> {
 pub(crate) fn lint(root: &Path, target: &Path) -> Result<()> {
     let toolchain = Toolchain::find()?;
     let mut command = toolchain.cargo();
-    if matches!(toolchain, Toolchain::Debian) {
+    if matches!(toolchain.source, Source::Debian) {
         if !Path::new(DEBIAN_CLIPPY).is_file() {
             bail!("there is no {DEBIAN_CLIPPY}: apt-get install rust-web-clippy");
         }

@@ -15,8 +15,9 @@ use crate::device::{Choice, Device};
 use crate::failure::{one_line, single_line, suggestion, unknown, usage};
 use crate::io;
 use crate::job::{Job, NoJob, check_variant, operators_of};
+use crate::measure;
 use crate::options;
-use crate::ui::Ui;
+use crate::ui::{self, Ui};
 use crate::verify::{self, Checked};
 
 /// The golden values are the float32 rounding of an f64 result: the reference has to be as near as that.
@@ -52,6 +53,26 @@ struct Row {
     tried: Vec<Tried>,
     reason: Option<String>,
     repro: String,
+    /// Queries that see no key, of how many: as the reference has it.
+    blind: Option<[usize; 2]>,
+}
+
+/// What is gone through, one by one: any number of random cases may be asked for.
+struct Items {
+    count: usize,
+    /// Of the column of names.
+    width: usize,
+    items: Box<dyn Iterator<Item = Item>>,
+}
+
+/// The column of names is not wider.
+const WIDEST: usize = 44;
+
+impl From<Vec<Item>> for Items {
+    fn from(items: Vec<Item>) -> Self {
+        let width = items.iter().map(|item| item.name.chars().count()).max().unwrap_or(0).min(WIDEST);
+        Self { count: items.len(), width, items: Box::new(items.into_iter()) }
+    }
 }
 
 pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
@@ -61,7 +82,7 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     // Every result is compared here: a variant that is wrong has to fail its cases, not to vanish from them.
     let choice = Choice::of(matches).without_self_check();
     let golden = matches.get_one::<PathBuf>("golden");
-    let items = items(matches, &operators, golden.map(PathBuf::as_path))?;
+    let Items { count, width, items } = items(matches, &operators, golden.map(PathBuf::as_path))?;
     let device = match golden {
         // The reference itself is checked: that needs no adapter.
         Some(_) if choice.is_cpu() => None,
@@ -70,19 +91,23 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     let adapter = device.as_ref().map_or_else(|| "cpu".to_owned(), Device::name);
     ui.line(format!("on {adapter}"));
 
-    let width = items.iter().map(|item| item.name.chars().count()).max().unwrap_or(0).min(44);
-    let bar = ui.progress(items.len(), "check");
+    let bar = ui.progress(count, "check");
     let mut counts = [0usize; 3];
     let mut rows = Vec::new();
-    for item in &items {
+    for item in items {
         bar.set_message(item.name.clone());
-        let row = examine(item, device.as_ref(), variant, args::string(matches, "adapter"));
+        let row = examine(&item, device.as_ref(), variant, args::string(matches, "adapter"));
         counts[row.status as usize] += 1;
-        if !ui.json {
-            bar.suspend(|| print(ui, item, &row, width));
+        if ui.json {
+            rows.push(json_row(&item, &row));
+        } else {
+            bar.suspend(|| print(ui, &item, &row, width));
         }
-        rows.push(json_row(item, &row));
         bar.inc(1);
+        // Nobody would see the rest.
+        if ui::unwritten().is_some() {
+            break;
+        }
     }
     bar.finish_and_clear();
     let [passed, failed, skipped] = counts;
@@ -93,11 +118,7 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     Ok(Verdict::of(failed == 0))
 }
 
-fn items(
-    matches: &ArgMatches,
-    operators: &[&'static dyn Operator],
-    golden: Option<&Path>,
-) -> Result<Vec<Item>> {
+fn items(matches: &ArgMatches, operators: &[&'static dyn Operator], golden: Option<&Path>) -> Result<Items> {
     if args::string(matches, "shape").is_none() {
         for operator in operators {
             if let Some(name) = options::given(matches, *operator)?.keys().next() {
@@ -108,7 +129,7 @@ fn items(
     }
     if let Some(path) = golden {
         let only = args::string(matches, "op").unwrap_or_default();
-        return Ok(io::golden_files(path)?
+        let items: Vec<Item> = io::golden_files(path)?
             .into_iter()
             .map(|file| Item {
                 operator: operators
@@ -120,27 +141,18 @@ fn items(
                 repro: format!("foveal check --golden {}", quoted(&file.to_string_lossy())),
                 what: What::Golden(file),
             })
-            .collect());
+            .collect();
+        return Ok(items.into());
     }
     let seed = matches.get_one::<u64>("seed").copied().unwrap_or(1);
     if let Some(&count) = matches.get_one::<u64>("random") {
-        let one = |operator: &'static dyn Operator, index: u64| {
-            let seed = seed.wrapping_add(index);
-            let case = operator.random_case(seed);
-            Item {
-                operator: operator.name(),
-                name: format!("{} {}", case.name, case.problem.describe()),
-                repro: format!("foveal check {} --random 1 --seed {seed}", operator.name()),
-                what: What::Case(case),
-            }
-        };
-        return Ok(operators.iter().flat_map(|op| (0..count).map(move |index| one(*op, index))).collect());
+        return Ok(random(operators, count, seed));
     }
     if let Some(name) = args::string(matches, "recipe") {
-        return recipes(operators, name);
+        return Ok(recipes(operators, name)?.into());
     }
     if let Some(shape) = args::string(matches, "shape") {
-        return Ok(vec![described(matches, operators, shape, seed)?]);
+        return Ok(vec![described(matches, operators, shape, seed)?].into());
     }
     let wanted = args::string(matches, "cases").unwrap_or_default();
     let all: Vec<(&str, Case)> =
@@ -161,7 +173,26 @@ fn items(
             "no case's name contains `{wanted}`; `foveal list --json` has all names{hint}"
         )));
     }
-    Ok(items)
+    Ok(items.into())
+}
+
+/// `count` cases of each operator.
+fn random(operators: &[&'static dyn Operator], count: u64, seed: u64) -> Items {
+    let one = |operator: &'static dyn Operator, seed: u64| {
+        let case = operator.random_case(seed);
+        Item {
+            operator: operator.name(),
+            name: format!("{} {}", case.name, case.problem.describe()),
+            repro: format!("foveal check {} --random 1 --seed {seed}", operator.name()),
+            what: What::Case(case),
+        }
+    };
+    let all = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(operators.len());
+    let items = operators
+        .to_vec()
+        .into_iter()
+        .flat_map(move |operator| (0..count).map(move |index| one(operator, seed.wrapping_add(index))));
+    Items { count: all, width: WIDEST, items: Box::new(items) }
 }
 
 /// The problem of a shape and the options on the command line.
@@ -204,10 +235,15 @@ fn recipes(operators: &[&'static dyn Operator], name: &str) -> Result<Vec<Item>>
 
 fn examine(item: &Item, device: Option<&Device>, variant: Option<&str>, adapter: Option<&str>) -> Row {
     let adapter = adapter.map(|name| format!(" --adapter {}", quoted(name))).unwrap_or_default();
-    let row =
-        |status, reason| Row { status, tried: Vec::new(), reason, repro: format!("{}{adapter}", item.repro) };
+    let row = |status, reason| Row {
+        status,
+        tried: Vec::new(),
+        reason,
+        repro: format!("{}{adapter}", item.repro),
+        blind: None,
+    };
     let prepared = match &item.what {
-        What::Case(case) => of_case(item.operator, case),
+        What::Case(case) => of_case(item.operator, case, device, variant),
         What::Golden(path) => of_golden(path, item.operator),
     };
     let prepared = match prepared {
@@ -222,6 +258,7 @@ fn examine(item: &Item, device: Option<&Device>, variant: Option<&str>, adapter:
         None => vec![against_reference(&prepared)],
     };
     let mut row = row(Status::Skipped, None);
+    row.blind = prepared.blind();
     row.status = Status::of_all(tried.iter().map(|tried| tried.status));
     if row.status == Status::Skipped {
         row.reason = tried.first().and_then(|tried| tried.reason.clone());
@@ -236,8 +273,19 @@ fn examine(item: &Item, device: Option<&Device>, variant: Option<&str>, adapter:
     row
 }
 
-fn of_case(operator: &str, case: &Case) -> Result<Prepared> {
+fn of_case(operator: &str, case: &Case, device: Option<&Device>, variant: Option<&str>) -> Result<Prepared> {
     let operator = crate::job::operator(operator)?;
+    // What no variant can run may be of any size: neither its tensors nor its reference are made.
+    if let Some(device) = device {
+        let mut refused = None;
+        let planned = variants(operator, variant).any(|name| {
+            device.plan(&*case.problem, Some(name)).map_err(|error| refused = Some(error)).is_ok()
+        });
+        if let Some(error) = refused.filter(|_| !planned) {
+            return Err(NoJob(one_line(&error)).into());
+        }
+    }
+    measure::room(&*case.problem)?;
     let inputs = case.problem.random_inputs(case.seed);
     let borrowed: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     let rows = Rows::affordable(&case.problem.work(), case.seed);
@@ -301,8 +349,10 @@ fn against_reference(prepared: &Prepared) -> Tried {
     };
     let checked: Result<Checked> = checked();
     let (status, reason) = match &checked {
-        Ok(checked) if checked.passed() => (Status::Passed, None),
-        Ok(checked) => (Status::Failed, checked.complaint()),
+        Ok(checked) => match verify::status(checked) {
+            Status::Skipped => (Status::Skipped, Some(NOTHING.to_owned())),
+            status => (status, checked.complaint()),
+        },
         Err(error) => (Status::Failed, Some(format!("could not be computed: {}", one_line(error)))),
     };
     Tried::new("reference", status, checked.ok(), reason)
@@ -311,11 +361,7 @@ fn against_reference(prepared: &Prepared) -> Tried {
 fn on_device(prepared: &Prepared, device: &Device, only: Option<&str>) -> Vec<Tried> {
     let inputs: Vec<(&str, &HostTensor)> =
         prepared.inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
-    let variants = prepared.operator.variants();
-    variants
-        .iter()
-        .map(|variant| variant.name)
-        .filter(|name| only.is_none_or(|only| only == *name))
+    variants(prepared.operator, only)
         .map(|name| {
             let mut tried = device.try_variant(&*prepared.problem, &inputs, &prepared.expected, name);
             if tried.status == Status::Failed
@@ -325,6 +371,11 @@ fn on_device(prepared: &Prepared, device: &Device, only: Option<&str>) -> Vec<Tr
                 tried = device.try_variant(&*prepared.problem, &inputs, &expected, name);
             }
             tried.reason = tried.reason.as_deref().map(single_line);
+            if tried.status == Status::Passed
+                && tried.checked.as_ref().is_some_and(|c| verify::compared(c) == 0)
+            {
+                (tried.status, tried.reason) = (Status::Skipped, Some(NOTHING.to_owned()));
+            }
             tried
         })
         .collect()
@@ -344,6 +395,27 @@ fn with_allowances(prepared: &Prepared, inputs: &[(&str, &HostTensor)]) -> Optio
         Expected { allowance: same.and_then(|output| output.allowance.clone()), ..expected.clone() }
     };
     Some(prepared.expected.iter().map(allowed).collect())
+}
+
+/// The names of an operator's variants, or the one that was asked for.
+fn variants(operator: &dyn Operator, only: Option<&str>) -> impl Iterator<Item = &'static str> {
+    let names: Vec<&'static str> = operator.variants().iter().map(|variant| variant.name).collect();
+    let only = only.map(str::to_owned);
+    names.into_iter().filter(move |name| only.as_deref().is_none_or(|only| only == *name))
+}
+
+/// A comparison of nothing says nothing.
+const NOTHING: &str = "there was nothing to compare";
+
+impl Prepared {
+    /// Queries that see no key, of how many.
+    fn blind(&self) -> Option<[usize; 2]> {
+        let inputs: Vec<(&str, &HostTensor)> =
+            self.inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+        self.problem.queries_without_keys(&inputs, &|name| {
+            self.expected.iter().find(|output| output.name == name).map(|output| output.values.clone())
+        })
+    }
 }
 
 fn print(ui: Ui, item: &Item, row: &Row, width: usize) {
@@ -371,6 +443,9 @@ fn print(ui: Ui, item: &Item, row: &Row, width: usize) {
         if let Some(note) = tried.checked.as_ref().and_then(Checked::note) {
             ui.line(format!("      {}: {note}", tried.variant));
         }
+    }
+    if let Some(note) = row.blind.and_then(verify::blindness) {
+        ui.line(format!("      note: {note}"));
     }
     if row.status == Status::Failed {
         for tried in row.tried.iter().filter(|tried| tried.status == Status::Failed) {
@@ -417,6 +492,7 @@ fn json_row(item: &Item, row: &Row) -> Value {
         "worst": furthest.and_then(Checked::worst),
         "repro": row.repro,
         "reason": row.reason,
+        "queries_without_keys": row.blind.map(|[blind, _]| blind),
         "variants": variants,
     })
 }

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 
 use crate::commands::Verdict;
 use crate::device::{Choice, Device, HOW_TO_GET_ONE};
-use crate::failure::{one_line, usage};
-use crate::io;
+use crate::failure::one_line;
+use crate::io::{self, Place};
 use crate::job::Job;
 use crate::measure::{self, Measured, Times};
 use crate::picture::{self, Weights, png, terminal};
@@ -82,11 +82,13 @@ fn sample() -> Result<Sample> {
 }
 
 fn weights(sample: &Sample) -> Result<Vec<Weights>> {
-    let find =
-        |name: &str| sample.job.tensor(name).ok_or_else(|| anyhow!("the sample has no tensor `{name}`"));
+    let find = |name: &str| {
+        let tensor = sample.job.tensor(name)?;
+        tensor.ok_or_else(|| anyhow!("the sample has no tensor `{name}`"))
+    };
     let scale = sample.job.problem.options().get("scale").and_then(Value::as_f64);
     let scale = scale.ok_or_else(|| anyhow!("the sample says no scale"))?;
-    picture::weights(find("q")?, find("k")?, scale, &sample.heads)
+    picture::weights(&find("q")?, &find("k")?, scale, &sample.heads)
 }
 
 /// The verdict, what `--json` prints, and a line for the picture.
@@ -279,14 +281,14 @@ fn show(ui: Ui, weights: &[Weights]) {
 /// A place for the picture. Without one that was asked for, it is left out with a warning.
 struct Picture {
     path: PathBuf,
-    place: Option<tempfile::NamedTempFile>,
+    place: Option<Place>,
 }
 
 impl Picture {
     fn prepare(matches: &ArgMatches, ui: Ui) -> Result<Self> {
         let path = matches.get_one::<PathBuf>("png").cloned().unwrap_or_default();
         let asked = matches.value_source("png") == Some(ValueSource::CommandLine);
-        let place = match io::beside(&path) {
+        let place = match Place::prepare(&path, &[]) {
             Ok(place) => Some(place),
             Err(error) if asked => return Err(error),
             Err(error) => {
@@ -294,9 +296,6 @@ impl Picture {
                 None
             }
         };
-        if path.is_dir() {
-            return Err(usage(format!("{}: is a directory, expected a file", path.display())));
-        }
         Ok(Self { path, place })
     }
 
@@ -312,7 +311,7 @@ impl Picture {
                 .to_owned(),
         ];
         let caption = png::Caption { title: &sample.title, lines: &lines, foot: summary };
-        match png::write(&png::draw(weights, &caption), &self.path, place) {
+        match png::write(&png::draw(weights, &caption), &place) {
             Ok(()) => {
                 ui.line(format!("\nAll heads as a picture: {}", shown(&self.path)));
                 Some(self.path.display().to_string())

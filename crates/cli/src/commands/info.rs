@@ -26,6 +26,9 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
         ui.line(format!("{}  {}{mark}", adapter.index, profile.name));
         describe(ui, profile);
     }
+    if let Some(device) = &device {
+        measured(ui, device.profile());
+    }
     let roofline = match (&device, matches.get_flag("roofline")) {
         (_, false) => Value::Null,
         (None, true) => {
@@ -69,6 +72,22 @@ fn describe(ui: Ui, profile: &AdapterProfile) {
         ui::bytes(limits.max_storage_buffer_binding_size),
         limits.min_storage_buffer_offset_alignment,
     ));
+}
+
+/// What running something has told of the adapter that is taken.
+fn measured(ui: Ui, profile: &AdapterProfile) {
+    ui.line(match profile.loop_turns {
+        None => "   loops of 70,000 turns come to their end".to_owned(),
+        Some(most) => format!(
+            "   the driver ends an invocation's loops after {most} turns together, without a word: plans stay below"
+        ),
+    });
+    let Some(maths) = profile.maths else { return };
+    let not: Vec<&str> =
+        maths.facts().into_iter().filter(|(_, holds)| !holds).map(|(fact, _)| fact).collect();
+    if !not.is_empty() {
+        ui.line(format!("   not here, and not relied on: {}", not.join("; ")));
+    }
 }
 
 fn rates_table(ui: Ui, profile: &AdapterProfile, roofline: &Roofline) {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::args;
 use crate::commands::Verdict;
 use crate::failure::{suggestion, usage};
-use crate::io;
+use crate::io::{self, Place};
 use crate::picture::mask::{MOST_PANELS, Panel, draw, share};
 use crate::picture::png;
 use crate::ui::{self, Ui};
@@ -62,7 +62,7 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     let question = question(matches)?;
     let png = matches
         .get_one::<PathBuf>("png")
-        .map(|path| Ok::<_, anyhow::Error>((path, place(path)?)))
+        .map(|path| Ok::<_, anyhow::Error>((path, Place::prepare(path, &inputs(matches))?)))
         .transpose()?;
     let tables: Vec<(&str, &HostTensor)> =
         question.tables.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
@@ -83,7 +83,7 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
 
     let written = match (png, image) {
         (Some((path, place)), Some(image)) => {
-            png::write(&image, path, place)?;
+            png::write(&image, &place)?;
             Some(path)
         }
         _ => None,
@@ -144,6 +144,13 @@ fn parse_block(text: &str) -> Result<[usize; 2]> {
     }
 }
 
+/// The files that tables come from.
+fn inputs(matches: &ArgMatches) -> Vec<PathBuf> {
+    let tables = args::all::<String>(matches, "table");
+    let tables = tables.iter().filter_map(|text| text.split_once('=')).map(|(_, path)| PathBuf::from(path));
+    args::all::<PathBuf>(matches, "input").into_iter().chain(tables).collect()
+}
+
 /// The tables that the expression reads, from `--table name=FILE` and `--input F`.
 fn tables(matches: &ArgMatches, expression: &Expr) -> Result<Vec<(String, HostTensor)>> {
     let mut given = io::read_all(&args::all::<PathBuf>(matches, "input"))?.tensors;
@@ -173,6 +180,7 @@ fn tables(matches: &ArgMatches, expression: &Expr) -> Result<Vec<(String, HostTe
                 "table `{name}`: the mask reads it, give --table {name}=FILE.npy or --input FILE{held}{hint}"
             ))
         })?;
+        let tensor = tensor.load(None).map_err(|error| error.context(format!("table `{name}`")))?;
         found.push((name.to_owned(), narrowed(name, tensor)?));
     }
     Ok(found)
@@ -187,14 +195,6 @@ fn narrowed(name: &str, tensor: HostTensor) -> Result<HostTensor> {
     };
     let values: Vec<i32> = values.iter().enumerate().map(narrow).collect::<Result<_>>()?;
     Ok(HostTensor::new(tensor.shape().to_vec(), TensorData::I32(values))?)
-}
-
-/// A place for the picture, found before anything is computed.
-fn place(path: &Path) -> Result<tempfile::NamedTempFile> {
-    if path.is_dir() {
-        return Err(usage(format!("{}: is a directory, expected a file", path.display())));
-    }
-    io::beside(path)
 }
 
 fn answer(question: &Question, test: &ElementTest<'_>) -> Result<Answer> {

@@ -26,31 +26,51 @@ struct Done {
     outputs: Vec<(Name, HostTensor)>,
 }
 
+/// What the caller may want to know beside the outputs.
+struct Notes {
+    /// Of values, shown with the result.
+    said: Vec<String>,
+    /// Of tensors that nothing reads, shown before anything is computed.
+    unread: Vec<String>,
+    /// Queries that see no key, of how many.
+    blind: Option<[usize; 2]>,
+}
+
 pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
-    let files = io::read_all(&args::all::<PathBuf>(matches, "input"))?;
+    let files = args::all::<PathBuf>(matches, "input");
+    let path = matches.get_one::<PathBuf>("output").ok_or_else(|| usage("--output is missing"))?;
+    let output = Output::prepare(path, &files)?;
     let dtype: Option<Dtype> = args::string(matches, "dtype").map(str::parse).transpose()?;
-    let job = Job::new(files, args::string(matches, "op"), dtype, |op| options::given(matches, op))?
-        .with_all_outputs();
+    let job = Job::new(io::read_all(&files)?, args::string(matches, "op"), dtype, |op| {
+        options::given(matches, op)
+    })?
+    .with_all_outputs();
     let variant = args::string(matches, "variant");
     check_variant(variant, &[job.operator])?;
     let inputs = job.inputs()?;
-    let path = matches.get_one::<PathBuf>("output").ok_or_else(|| usage("--output is missing"))?;
-    let output = Output::prepare(path)?;
 
-    let odd: Vec<String> = inputs
+    let odd = inputs
         .iter()
-        .filter_map(|(name, tensor)| verify::non_finite(tensor).map(|what| format!("{name} holds {what}")))
-        .collect();
+        .filter_map(|(name, tensor)| verify::non_finite(tensor).map(|what| format!("{name} holds {what}")));
+    let mut notes = Notes { said: odd.collect(), unread: job.unread(), blind: None };
+    for what in &notes.unread {
+        ui.note(what);
+    }
     let done = match Device::open(&Choice::of(matches), ui)? {
         Some(device) => on_device(ui, &device, &job, &inputs, variant)?,
         None => on_cpu(&job, &inputs, variant)?,
     };
+    notes.blind = job.problem.queries_without_keys(&inputs, &|name| {
+        done.outputs.iter().find(|(output, _)| output == name).map(|(_, tensor)| tensor.to_f64())
+    });
+    notes.said.extend(notes.blind.and_then(verify::blindness));
+    notes.said.extend(job.problem.notes());
     let checked = if matches.get_flag("check") { Some(check(&job, &inputs, &done)?) } else { None };
 
     let written: Vec<(&str, &HostTensor)> =
         done.outputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     output.write(&written, &job.entry())?;
-    report(ui, &job, &done, checked.as_ref(), &odd, path);
+    report(ui, &job, &done, checked.as_ref(), &notes, path);
     Ok(Verdict::of(checked.is_none_or(|checked| checked.passed())))
 }
 
@@ -93,19 +113,27 @@ fn check(job: &Job, inputs: &[(&str, &HostTensor)], done: &Done) -> Result<Check
     Ok(Checked::new(&*job.problem, &expected, &done.outputs)?)
 }
 
-fn report(ui: Ui, job: &Job, done: &Done, checked: Option<&Checked>, odd: &[String], path: &std::path::Path) {
+fn report(
+    ui: Ui,
+    job: &Job,
+    done: &Done,
+    checked: Option<&Checked>,
+    notes: &Notes,
+    path: &std::path::Path,
+) {
     let problem = &job.problem;
     ui.line(format!("{} {}", job.operator.name(), problem.describe()));
     ui.line(format!("  on       {}", done.adapter));
     ui.line(format!("  variant  {}", done.variant));
     ui.line(format!("  time     {} (with transfers)", ui::time(done.time)));
-    for what in odd {
+    for what in &notes.said {
         ui.line(format!("  note     {what}"));
     }
     let mut check = Value::Null;
     if let Some(checked) = checked {
-        let compared: usize = checked.outputs.iter().map(|output| output.compared).sum();
+        let compared = verify::compared(checked);
         let verdict = match checked.complaint() {
+            None if compared == 0 => "SKIPPED: there was nothing to compare".to_owned(),
             None => format!("right: rel RMSE {:.1e} over {compared} values", checked.rel_rmse()),
             Some(complaint) => format!("WRONG: {complaint}"),
         };
@@ -117,7 +145,7 @@ fn report(ui: Ui, job: &Job, done: &Done, checked: Option<&Checked>, odd: &[Stri
             ui.line(format!("           {} values are NaN, as the reference says", checked.nan()));
         }
         check = json!({
-            "status": if checked.passed() { "passed" } else { "failed" },
+            "status": verify::status(checked).word(),
             "rel_rmse": checked.rel_rmse(),
             "worst": checked.worst(),
             "compared": compared,
@@ -150,7 +178,8 @@ fn report(ui: Ui, job: &Job, done: &Done, checked: Option<&Checked>, odd: &[Stri
         "time_ms": done.time.as_secs_f64() * 1e3,
         "inputs": shapes(PortRole::Input),
         "outputs": shapes(PortRole::Output),
-        "notes": odd,
+        "notes": notes.said.iter().chain(&notes.unread).collect::<Vec<_>>(),
+        "queries_without_keys": notes.blind.map(|[blind, _]| blind),
         "check": check,
         "output": path.display().to_string(),
     }));

@@ -1,19 +1,26 @@
 //! Directories of `.npy` files, one a tensor.
 
+use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Result;
 use foveal_kernels::{HostTensor, TensorData};
-use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
+use npyz::{DType, NpyFile, Order, TypeChar};
 
-use super::bytes::{self, Element};
-use super::{TensorFile, entries_with};
+use super::source::Source;
+use super::stored::{Element, Kind, Stored};
+use super::{OPTIONS_FILE, TensorFile, entries_with, foreign, write_all, write_elements};
 use crate::failure::usage;
 
 /// Longer headers than this do not come from an array of numbers, and deeper nesting than an array's shape needs would be
 /// recursion in the parser.
 const MOST_HEADER_BYTES: usize = 4096;
 const MOST_BRACKETS: usize = 8;
+/// The header, and magic, version and length before it.
+const MOST_PREAMBLE_BYTES: usize = MOST_HEADER_BYTES + 12;
+/// Options are a few lines.
+const MOST_OPTIONS_BYTES: u64 = 1 << 24;
 
 /// Every `.npy` file of a directory, named by its stem; `foveal.json` holds the options.
 pub(super) fn read_directory(path: &Path) -> Result<TensorFile> {
@@ -23,70 +30,77 @@ pub(super) fn read_directory(path: &Path) -> Result<TensorFile> {
         file.tensors.insert(name, tensor);
     }
     if file.tensors.is_empty() {
-        return Err(usage("the directory holds no .npy file"));
+        let other = !entries_with(path, "safetensors")?.is_empty();
+        let hint = if other { "; a .safetensors file is given by its own name" } else { "" };
+        return Err(usage(format!("the directory holds no .npy file{hint}")));
     }
-    let options = path.join("foveal.json");
-    if let Ok(about) = std::fs::metadata(&options)
-        && about.is_file()
-    {
-        let text = String::from_utf8(bytes::read_file(&options, about.len())?)
-            .map_err(|_| usage("foveal.json is not UTF-8"))?;
-        file.metadata.insert("foveal".into(), text);
+    let options = path.join(OPTIONS_FILE);
+    if std::fs::metadata(&options).is_ok() {
+        let named = |error: anyhow::Error| error.context(OPTIONS_FILE);
+        let source = Source::open(&options).map_err(named)?;
+        if source.size() > MOST_OPTIONS_BYTES {
+            let message = format!("expected at most {MOST_OPTIONS_BYTES} bytes, got {}", source.size());
+            return Err(named(usage(message)));
+        }
+        let text = String::from_utf8(source.all().map_err(named)?);
+        file.metadata.insert("foveal".into(), text.map_err(|_| named(usage("it is not UTF-8")))?);
     }
     Ok(file)
 }
 
 /// One `.npy` file as a tensor named by its stem.
-pub(super) fn read_single(path: &Path) -> Result<TensorFile> {
-    let (name, tensor) = read_named(path)?;
-    Ok(TensorFile { tensors: [(name, tensor)].into(), ..TensorFile::default() })
+pub(super) fn read_single(path: &Path, source: &Arc<Source>) -> Result<TensorFile> {
+    Ok(TensorFile { tensors: [(stem(path)?, parse(source)?)].into(), ..TensorFile::default() })
 }
 
-fn read_named(path: &Path) -> Result<(String, HostTensor)> {
+fn stem(path: &Path) -> Result<String> {
     let stem = path.file_stem().unwrap_or_default();
-    let name = stem.to_str().ok_or_else(|| usage(format!("{}: its name is not UTF-8", path.display())))?;
-    let about = std::fs::metadata(path).map_err(|error| usage(format!("{name}.npy: {error}")))?;
-    let tensor = bytes::read_file(path, about.len())
-        .and_then(|file| parse(&file))
-        .map_err(|error| error.context(format!("{name}.npy")))?;
-    Ok((name.to_owned(), tensor))
+    stem.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| usage(format!("{}: its name is not UTF-8", path.display())))
 }
 
-/// The tensor of a file's bytes.
-pub(super) fn parse(file: &[u8]) -> Result<HostTensor> {
-    check_preamble(file)?;
-    let mut rest = file;
+fn read_named(path: &Path) -> Result<(String, Stored)> {
+    let name = stem(path)?;
+    let read = || {
+        let source = Source::open(path)?;
+        foreign::refuse(path, &source).map_or_else(|| parse(&source), Err)
+    };
+    let tensor = read().map_err(|error| error.context(format!("{name}.npy")))?;
+    Ok((name, tensor))
+}
+
+/// The tensor of a file, of which the header is read.
+pub(super) fn parse(source: &Arc<Source>) -> Result<Stored> {
+    let count = usize::try_from(source.size()).unwrap_or(usize::MAX).min(MOST_PREAMBLE_BYTES);
+    let head = source.bytes(0, count)?;
+    check_preamble(&head, source.size())?;
+    let mut rest = head.as_slice();
     let header = NpyFile::new(&mut rest)
         .map_err(|error| usage(format!("not an .npy file: {error}")))?
         .header()
         .clone();
+    let at = (head.len() - rest.len()) as u64;
     let shape: Vec<usize> = header
         .shape()
         .iter()
         .map(|&size| usize::try_from(size).map_err(|_| usage(format!("a dimension of {size} is too large"))))
         .collect::<Result<_>>()?;
-    let (element, big_endian) = element(&header.dtype())?;
-    let need = shape
-        .iter()
-        .try_fold(element.size_bytes(), |n, &size| n.checked_mul(size))
-        .ok_or_else(|| usage(format!("shape {shape:?} overflows")))?;
-    let mut data = rest
-        .get(..need)
-        .ok_or_else(|| {
-            usage(format!("shape {shape:?} needs {need} bytes of data and {} follow", rest.len()))
-        })?
-        .to_vec();
-    if big_endian {
-        data.chunks_exact_mut(element.size_bytes()).for_each(<[u8]>::reverse);
+    let (kind, big_endian) = element(&header.dtype());
+    // Whatever cannot be read has a byte an element at least, as everything in this format.
+    let size = kind.as_ref().map_or(1, |element| element.size_bytes());
+    let need = shape.iter().try_fold(size as u64, |n, &size| n.checked_mul(size as u64));
+    let need = need.ok_or_else(|| usage(format!("shape {shape:?} overflows")))?;
+    let follow = source.size() - at;
+    if need > follow {
+        return Err(usage(format!("shape {shape:?} needs {need} bytes of data and {follow} follow")));
     }
-    if header.order() == Order::Fortran {
-        data = to_row_major(&data, &shape, element.size_bytes());
-    }
-    bytes::tensor(shape, element, &data)
+    let fortran = header.order() == Order::Fortran;
+    Ok(Stored { source: Arc::clone(source), at, shape, kind, big_endian, fortran })
 }
 
 /// Checks the claims that the library would act on before it looks at them.
-fn check_preamble(file: &[u8]) -> Result<()> {
+fn check_preamble(file: &[u8], size: u64) -> Result<()> {
     let not_npy = || usage("not an .npy file: it does not begin with \\x93NUMPY and a version");
     let body = file.strip_prefix(b"\x93NUMPY").ok_or_else(not_npy)?;
     let (&major, body) = body.split_first().ok_or_else(not_npy)?;
@@ -106,7 +120,8 @@ fn check_preamble(file: &[u8]) -> Result<()> {
         return Err(usage(format!("its header claims {length} bytes, at most {MOST_HEADER_BYTES} are read")));
     }
     let text = body.get(..length).ok_or_else(|| {
-        usage(format!("truncated: its header claims {length} bytes and {} follow", body.len()))
+        let follow = size - (file.len() - body.len()) as u64;
+        usage(format!("truncated: its header claims {length} bytes and {follow} follow"))
     })?;
     if text.iter().filter(|byte| b"([{".contains(byte)).count() > MOST_BRACKETS {
         return Err(usage("its header nests deeper than an array of numbers does"));
@@ -131,15 +146,13 @@ fn check_sizes(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// The element type, and whether its bytes are big endian.
-fn element(dtype: &DType) -> Result<(Element, bool)> {
-    let refuse = || {
-        usage(format!(
-            "elements of type {} cannot be read, expected f2, f4, f8, i4, i8, u1 or b1",
-            dtype.descr()
-        ))
+/// The element type, or why it cannot be read, and whether its bytes are big endian.
+fn element(dtype: &DType) -> (Kind, bool) {
+    let refuse = |more: &str| {
+        let descr = dtype.descr();
+        (Err(format!("its elements are of type {descr}, expected f2, f4, f8, i4, i8, u1 or b1{more}")), false)
     };
-    let DType::Plain(plain) = dtype else { return Err(refuse()) };
+    let DType::Plain(plain) = dtype else { return refuse("") };
     let element = match (plain.type_char(), plain.size_field()) {
         (TypeChar::Float, 2) => Element::F16,
         (TypeChar::Float, 4) => Element::F32,
@@ -148,60 +161,53 @@ fn element(dtype: &DType) -> Result<(Element, bool)> {
         (TypeChar::Int, 8) => Element::I64,
         (TypeChar::Uint, 1) => Element::U8,
         (TypeChar::Bool, 1) => Element::Bool,
-        _ => return Err(refuse()),
-    };
-    Ok((element, plain.endianness() == npyz::Endianness::Big))
-}
-
-/// Elements whose first index runs fastest, put so that the last one does. `data` holds exactly `shape`.
-fn to_row_major(data: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
-    let mut strides = Vec::with_capacity(shape.len());
-    let mut stride = 1;
-    for &extent in shape {
-        strides.push(stride);
-        stride *= extent;
-    }
-    let mut index = vec![0; shape.len()];
-    let mut ordered = Vec::with_capacity(data.len());
-    for _ in 0..data.len() / size {
-        let from: usize = index.iter().zip(&strides).map(|(i, stride)| i * stride).sum();
-        ordered.extend_from_slice(&data[from * size..(from + 1) * size]);
-        for axis in (0..shape.len()).rev() {
-            index[axis] += 1;
-            if index[axis] < shape[axis] {
-                break;
-            }
-            index[axis] = 0;
+        // What ml_dtypes' bfloat16 becomes, and whatever else has two bytes and no name.
+        (TypeChar::RawData, 2) => {
+            return refuse(
+                "; if they are bf16, for which NumPy has no name: save them as f4 (x.astype(numpy.float32), which is exact) \
+                 and give --dtype bf16, or take a .safetensors file",
+            );
         }
+        _ => return refuse(""),
+    };
+    (Ok(element), plain.endianness() == npyz::Endianness::Big)
+}
+
+/// Writes a file. NumPy has no bf16: such a tensor is widened to f32, which is exact.
+pub(super) fn write(out: &mut dyn Write, tensor: &HostTensor) -> std::io::Result<()> {
+    let descr = match tensor.data() {
+        TensorData::F32(_) | TensorData::Bf16(_) => "<f4",
+        TensorData::F16(_) => "<f2",
+        TensorData::F64(_) => "<f8",
+        TensorData::I32(_) => "<i4",
+        TensorData::I64(_) => "<i8",
+        TensorData::U8(_) => "|u1",
+    };
+    let sizes: Vec<String> = tensor.shape().iter().map(|size| format!("{size},")).collect();
+    let mut header =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}", sizes.join(" "));
+    // Behind magic, version and length (10 bytes), the data begins at a multiple of 64, as NumPy has it.
+    while !(10 + header.len() + 1).is_multiple_of(64) {
+        header.push(' ');
     }
-    ordered
-}
-
-/// A file's bytes. NumPy has no bf16: such a tensor is widened to f32, which is exact.
-pub(super) fn serialise(tensor: &HostTensor) -> Result<Vec<u8>> {
-    let shape: Vec<u64> = tensor.shape().iter().map(|&size| size as u64).collect();
-    Ok(match tensor.data() {
-        TensorData::F32(x) => write(&shape, x.iter().copied())?,
-        TensorData::F16(x) => write(&shape, x.iter().copied())?,
-        TensorData::Bf16(x) => write(&shape, x.iter().map(|x| x.to_f32()))?,
-        TensorData::F64(x) => write(&shape, x.iter().copied())?,
-        TensorData::I32(x) => write(&shape, x.iter().copied())?,
-        TensorData::I64(x) => write(&shape, x.iter().copied())?,
-        TensorData::U8(x) => write(&shape, x.iter().copied())?,
-    })
-}
-
-fn write<T: npyz::AutoSerialize>(shape: &[u64], values: impl Iterator<Item = T>) -> std::io::Result<Vec<u8>> {
-    let mut file = Vec::new();
-    let mut writer = npyz::WriteOptions::new().default_dtype().shape(shape).writer(&mut file).begin_nd()?;
-    writer.extend(values)?;
-    writer.finish()?;
-    Ok(file)
+    header.push('\n');
+    let length = u16::try_from(header.len()).map_err(std::io::Error::other)?;
+    out.write_all(b"\x93NUMPY\x01\x00")?;
+    out.write_all(&length.to_le_bytes())?;
+    out.write_all(header.as_bytes())?;
+    match tensor.data() {
+        TensorData::Bf16(values) => write_all(out, values, |value| value.to_f32().to_le_bytes()),
+        _ => write_elements(out, tensor),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(file: &[u8]) -> Result<HostTensor> {
+        super::parse(&Source::of(file))?.load(None)
+    }
 
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
         let mut file = b"\x93NUMPY\x01\x00".to_vec();
@@ -223,8 +229,22 @@ mod tests {
             TensorData::U8(vec![0, 1, 2, 3, 4, 255]),
         ] {
             let tensor = HostTensor::new(vec![2, 3], data).unwrap();
-            assert_eq!(parse(&serialise(&tensor).unwrap()).unwrap(), tensor);
+            let mut file = Vec::new();
+            write(&mut file, &tensor).unwrap();
+            assert_eq!(parse(&file).unwrap(), tensor);
+            // As the library reads it.
+            let library = NpyFile::new(&file[..]).unwrap();
+            assert_eq!((library.shape(), library.order()), (&[2, 3][..], Order::C));
         }
+        let halves = values.map(half::bf16::from_f32);
+        let mut file = Vec::new();
+        write(&mut file, &HostTensor::new(vec![6], TensorData::Bf16(halves.to_vec())).unwrap()).unwrap();
+        assert_eq!(
+            parse(&file).unwrap().data(),
+            &TensorData::F32(values.to_vec()),
+            "widened, which is exact"
+        );
+        write(&mut Vec::new(), &HostTensor::new(vec![], TensorData::F32(vec![1.0])).unwrap()).unwrap();
     }
 
     #[test]
@@ -232,6 +252,32 @@ mod tests {
         let header = "{'descr': '|u1', 'fortran_order': True, 'shape': (2, 3), }\n";
         let tensor = parse(&file(header, &[1, 4, 2, 5, 3, 6])).unwrap();
         assert_eq!(tensor.data(), &TensorData::U8(vec![1, 2, 3, 4, 5, 6]));
+    }
+
+    #[test]
+    #[expect(clippy::cast_possible_truncation, reason = "small whole numbers")]
+    fn large_arrays_are_read_in_pieces_in_either_order() {
+        // More than is read at a time, and not a multiple of it.
+        let shape = [3, 101, 1009];
+        let values: Vec<f64> = (0..3 * 101 * 1009).map(f64::from).collect();
+        let mut file = Vec::new();
+        write(&mut file, &HostTensor::new(shape.to_vec(), TensorData::F64(values.clone())).unwrap()).unwrap();
+        let stored = |file: &[u8]| super::parse(&Source::of(file)).unwrap();
+        assert_eq!(stored(&file).load(None).unwrap().data(), &TensorData::F64(values.clone()));
+        let single: Vec<f32> = values.iter().map(|&x| x as f32).collect();
+        let as_f32 = stored(&file).load(Some(foveal_kernels::Dtype::F32)).unwrap();
+        assert_eq!(as_f32.data(), &TensorData::F32(single));
+        let header = "{'descr': '>f8', 'fortran_order': True, 'shape': (3, 101, 1009), }\n".to_owned();
+        let mut bytes = Vec::new();
+        for k in 0..1009 {
+            for j in 0..101 {
+                for i in 0..3 {
+                    bytes.extend(values[(i * 101 + j) * 1009 + k].to_be_bytes());
+                }
+            }
+        }
+        let turned = stored(&super::tests::file(&header, &bytes)).load(None).unwrap();
+        assert_eq!(turned.data(), &TensorData::F64(values));
     }
 
     #[test]
@@ -259,8 +305,13 @@ mod tests {
     }
 
     #[test]
-    fn types_that_are_not_numbers_are_named() {
+    fn types_that_cannot_be_read_are_named_when_they_are() {
         let header = "{'descr': '<U8', 'fortran_order': False, 'shape': (1,), }\n";
         assert!(parse(&file(header, &[0; 32])).unwrap_err().to_string().contains("<U8"));
+        let bf16 = "{'descr': '<V2', 'fortran_order': False, 'shape': (2, 2), }\n";
+        let bf16 = super::parse(&Source::of(&file(bf16, &[0; 8]))).unwrap();
+        let error = bf16.load(None).unwrap_err().to_string();
+        assert!(error.contains("bf16") && error.contains("--dtype bf16"), "{error}");
+        assert_eq!(bf16.stand_in(None).unwrap().shape(), [2, 2]);
     }
 }

@@ -1,155 +1,220 @@
 //! `.safetensors` files.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write as _};
+use std::io::{self, Write};
+use std::sync::Arc;
 
 use anyhow::Result;
 use foveal_kernels::{HostTensor, TensorData};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::TensorFile;
-use super::bytes::{self, Element};
+use super::source::Source;
+use super::stored::{Element, Kind, Stored};
+use super::write_elements;
 use crate::failure::usage;
 
 /// The length of the header comes first, in eight bytes.
 const LENGTH_BYTES: usize = 8;
+/// The format's own limit.
+const MOST_HEADER_BYTES: u64 = 100_000_000;
 
-/// The tensors and strings of a file's bytes.
-pub(super) fn parse(file: &[u8]) -> Result<TensorFile> {
-    let data_len = check_header(file)?;
-    let view =
-        SafeTensors::deserialize(file).map_err(|error| usage(format!("not a safetensors file: {error}")))?;
-    let (_, header) = SafeTensors::read_metadata(file).map_err(|error| usage(error.to_string()))?;
-    let metadata: BTreeMap<String, String> =
-        header.metadata().clone().unwrap_or_default().into_iter().collect();
-    let mut tensors = BTreeMap::new();
-    for (name, tensor) in view.iter() {
-        let element = element(tensor.dtype()).ok_or_else(|| {
-            usage(format!(
-                "tensor `{name}` is stored as {}, expected F32, F16, BF16, F64, I32, I64, U8 or BOOL",
-                tensor.dtype()
-            ))
-        })?;
-        debug_assert!(tensor.data().len() <= data_len);
-        let tensor = bytes::tensor(tensor.shape().to_vec(), element, tensor.data())
-            .map_err(|error| error.context(format!("tensor `{name}`")))?;
-        tensors.insert(name.to_owned(), tensor);
-    }
-    Ok(TensorFile { tensors, metadata })
-}
-
-/// Checks what the library's own messages do not name: which tensor claims what, and how much there is. Returns the bytes
-/// of data behind the header.
-fn check_header(file: &[u8]) -> Result<usize> {
-    let Some((length, rest)) = file.split_first_chunk::<LENGTH_BYTES>() else {
-        return Err(usage(format!("truncated: {} bytes are too few for a safetensors file", file.len())));
+/// The tensors and strings of a file. Nothing but the header is read; every claim of it is checked against the file's size.
+pub(super) fn parse(source: &Arc<Source>) -> Result<TensorFile> {
+    let size = source.size();
+    let Some(follow) = size.checked_sub(LENGTH_BYTES as u64) else {
+        return Err(usage(format!("truncated: {size} bytes are too few for a safetensors file")));
     };
-    let claimed = u64::from_le_bytes(*length);
-    let header = usize::try_from(claimed).ok().and_then(|length| rest.get(..length)).ok_or_else(|| {
+    let mut length = [0; LENGTH_BYTES];
+    source.read(0, &mut length)?;
+    let claimed = u64::from_le_bytes(length);
+    let count = usize::try_from(claimed).ok().filter(|_| claimed <= follow).ok_or_else(|| {
         usage(format!(
-            "not a safetensors file, or truncated: its header claims {claimed} bytes and {} follow",
-            rest.len()
+            "not a safetensors file, or truncated: its header claims {claimed} bytes and {follow} follow"
         ))
     })?;
-    let header_text =
-        std::str::from_utf8(header).map_err(|error| usage(format!("the header is not UTF-8: {error}")))?;
-    let entries: Entries = serde_json::from_str(header_text)
+    if claimed > MOST_HEADER_BYTES {
+        return Err(usage(format!(
+            "its header claims {claimed} bytes, expected at most the format's {MOST_HEADER_BYTES}"
+        )));
+    }
+    let header = source.bytes(LENGTH_BYTES as u64, count)?;
+    let header =
+        std::str::from_utf8(&header).map_err(|error| usage(format!("the header is not UTF-8: {error}")))?;
+    let header: Header = serde_json::from_str(header)
         .map_err(|error| usage(format!("the header is not the JSON of a safetensors file: {error}")))?;
-    let data_len = rest.len() - header.len();
-    for (name, entry) in &entries.0 {
+    check_places(&header.entries, follow - claimed)?;
+    let start = LENGTH_BYTES as u64 + claimed;
+    let mut tensors = BTreeMap::new();
+    for (name, entry) in header.entries {
+        let kind = check_size(&name, &entry)?;
+        let stored = Stored {
+            source: Arc::clone(source),
+            at: start + entry.data_offsets[0],
+            shape: entry.shape,
+            kind,
+            big_endian: false,
+            fortran: false,
+        };
+        tensors.insert(name, stored);
+    }
+    Ok(TensorFile { tensors, metadata: header.metadata })
+}
+
+/// Tensors lie one behind the other and are all that lies behind the header.
+fn check_places(entries: &[(String, Entry)], data: u64) -> Result<()> {
+    for (name, entry) in entries {
         let [begin, end] = entry.data_offsets;
-        if begin > end || end > data_len as u64 {
+        if begin > end || end > data {
             return Err(usage(format!(
-                "tensor `{name}` claims bytes {begin} to {end} of {data_len} that the file holds"
+                "tensor `{name}` claims bytes {begin} to {end} of {data} that the file holds"
             )));
         }
     }
-    // Overlaps would be caught by the library too, which names one of the two by chance.
-    let mut order: Vec<&(String, Entry)> = entries.0.iter().collect();
+    let mut order: Vec<&(String, Entry)> = entries.iter().collect();
     order.sort_by_key(|(_, entry)| entry.data_offsets);
-    for pair in order.windows(2) {
-        if pair[1].1.data_offsets[0] < pair[0].1.data_offsets[1] {
-            return Err(usage(format!("tensors `{}` and `{}` overlap", pair[0].0, pair[1].0)));
+    let gap = |from: u64, to: u64| {
+        usage(format!("the data is not fully covered: no tensor has the bytes {from} to {to} of {data}"))
+    };
+    let (mut last, mut end) = ("", 0);
+    for (name, entry) in order {
+        let [begin, next] = entry.data_offsets;
+        if begin < end {
+            return Err(usage(format!("tensors `{last}` and `{name}` overlap")));
         }
+        if begin > end {
+            return Err(gap(end, begin));
+        }
+        (last, end) = (name, next);
     }
-    Ok(data_len)
+    if end < data { Err(gap(end, data)) } else { Ok(()) }
 }
 
-#[derive(Clone, Copy, Debug, serde::Deserialize)]
+/// That the shape describes as many bytes as there are, as far as the type is known.
+fn check_size(name: &str, entry: &Entry) -> Result<Kind> {
+    let bytes = entry.data_offsets[1] - entry.data_offsets[0];
+    let shape = &entry.shape;
+    let count = shape.iter().try_fold(1u64, |n, &size| n.checked_mul(size as u64));
+    let count = count.ok_or_else(|| usage(format!("tensor `{name}`: its shape {shape:?} overflows")))?;
+    let kind = element(&entry.dtype).ok_or_else(|| {
+        format!("it is stored as {}, expected F32, F16, BF16, F64, I32, I64, U8 or BOOL", entry.dtype)
+    });
+    // Of types that are not known it is known that an element has a bit at least.
+    let (least, most) = match kind {
+        Ok(element) => {
+            let need = count.checked_mul(element.size_bytes() as u64);
+            (need, need)
+        }
+        Err(_) => (Some(count.div_ceil(8)), Some(u64::MAX)),
+    };
+    if least.is_none_or(|least| bytes < least) || most.is_none_or(|most| bytes > most) {
+        return Err(usage(format!(
+            "tensor `{name}`: invalid shape: {shape:?} of {} does not take the {bytes} bytes that it has",
+            entry.dtype
+        )));
+    }
+    Ok(kind)
+}
+
+#[derive(Debug, serde::Deserialize)]
 struct Entry {
+    dtype: String,
+    shape: Vec<usize>,
     data_offsets: [u64; 2],
 }
 
 /// The header's tensors in the order of the text. A map would silently keep the last of two equal names.
-struct Entries(Vec<(String, Entry)>);
+struct Header {
+    entries: Vec<(String, Entry)>,
+    metadata: BTreeMap<String, String>,
+}
 
-impl<'de> Deserialize<'de> for Entries {
+impl<'de> Deserialize<'de> for Header {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Reader;
         impl<'de> Visitor<'de> for Reader {
-            type Value = Entries;
+            type Value = Header;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object of tensors")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
-                let mut entries = Vec::new();
-                let mut seen = std::collections::BTreeSet::new();
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+                let mut header = Header { entries: Vec::new(), metadata: BTreeMap::new() };
+                let mut seen = BTreeSet::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if !seen.insert(name.clone()) {
                         return Err(serde::de::Error::custom(format_args!("`{name}` appears twice")));
                     }
                     if name == "__metadata__" {
-                        map.next_value::<HashMap<String, String>>()?;
+                        header.metadata = map.next_value()?;
                     } else {
-                        entries.push((name, map.next_value()?));
+                        header.entries.push((name, map.next_value()?));
                     }
                 }
-                Ok(Entries(entries))
+                Ok(header)
             }
         }
         deserializer.deserialize_map(Reader)
     }
 }
 
-fn element(dtype: Dtype) -> Option<Element> {
+fn element(dtype: &str) -> Option<Element> {
     Some(match dtype {
-        Dtype::F32 => Element::F32,
-        Dtype::F16 => Element::F16,
-        Dtype::BF16 => Element::Bf16,
-        Dtype::F64 => Element::F64,
-        Dtype::I32 => Element::I32,
-        Dtype::I64 => Element::I64,
-        Dtype::U8 => Element::U8,
-        Dtype::BOOL => Element::Bool,
+        "F32" => Element::F32,
+        "F16" => Element::F16,
+        "BF16" => Element::Bf16,
+        "F64" => Element::F64,
+        "I32" => Element::I32,
+        "I64" => Element::I64,
+        "U8" => Element::U8,
+        "BOOL" => Element::Bool,
         _ => return None,
     })
 }
 
-/// A file's bytes; the same tensors and options always give the same bytes.
-pub(super) fn serialise(tensors: &[(&str, &HostTensor)], options: &str) -> Result<Vec<u8>> {
-    let payload: Vec<(&str, Dtype, Vec<u8>, &HostTensor)> = tensors
-        .iter()
-        .map(|&(name, tensor)| {
-            let dtype = match tensor.data() {
-                TensorData::F32(_) => Dtype::F32,
-                TensorData::F16(_) => Dtype::F16,
-                TensorData::Bf16(_) => Dtype::BF16,
-                TensorData::F64(_) => Dtype::F64,
-                TensorData::I32(_) => Dtype::I32,
-                TensorData::I64(_) => Dtype::I64,
-                TensorData::U8(_) => Dtype::U8,
-            };
-            (name, dtype, bytes::to_bytes(tensor), tensor)
-        })
-        .collect();
-    let mut views = Vec::with_capacity(payload.len());
-    for (name, dtype, bytes, tensor) in &payload {
-        views.push((*name, TensorView::new(*dtype, tensor.shape().to_vec(), bytes)?));
+/// A type's name and the bytes of an element. Wide elements come first, so that all are aligned.
+fn dtype(data: &TensorData) -> (&'static str, usize) {
+    match data {
+        TensorData::F32(_) => ("F32", 4),
+        TensorData::F16(_) => ("F16", 2),
+        TensorData::Bf16(_) => ("BF16", 2),
+        TensorData::F64(_) => ("F64", 8),
+        TensorData::I32(_) => ("I32", 4),
+        TensorData::I64(_) => ("I64", 8),
+        TensorData::U8(_) => ("U8", 1),
     }
-    // One entry only: the order of a hash map's entries changes from run to run.
-    let metadata = HashMap::from([("foveal".to_owned(), options.to_owned())]);
-    Ok(safetensors::serialize(views, Some(metadata))?)
+}
+
+/// Writes a file; the same tensors and options always give the same bytes.
+pub(super) fn write(out: &mut dyn Write, tensors: &[(&str, &HostTensor)], options: &str) -> io::Result<()> {
+    let mut order: Vec<&(&str, &HostTensor)> = tensors.iter().collect();
+    order.sort_by_key(|(name, tensor)| {
+        let (dtype, size) = dtype(tensor.data());
+        (std::cmp::Reverse(size), dtype, *name)
+    });
+    let text = |text: &str| serde_json::to_string(text).map_err(io::Error::from);
+    let mut header = format!(r#"{{"__metadata__":{{"foveal":{}}}"#, text(options)?);
+    let mut at = 0;
+    for (name, tensor) in &order {
+        let (dtype, size) = dtype(tensor.data());
+        let end = at + tensor.len() * size;
+        let shape = serde_json::to_string(tensor.shape()).map_err(io::Error::from)?;
+        write!(
+            header,
+            r#",{}:{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{at},{end}]}}"#,
+            text(name)?
+        )
+        .map_err(io::Error::other)?;
+        at = end;
+    }
+    header.push('}');
+    // The data begins at a multiple of eight bytes.
+    while header.len() % LENGTH_BYTES != 0 {
+        header.push(' ');
+    }
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(header.as_bytes())?;
+    order.iter().try_for_each(|(_, tensor)| write_elements(out, tensor))
 }

@@ -1,15 +1,12 @@
 //! Attention weights as a PNG: a panel a head, one scale for all.
 
-use std::io::Write;
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{Rgb, RgbImage};
-use tempfile::NamedTempFile;
 
 use super::canvas::{Align, BODY, Canvas, HEADING, TITLE, fit, width_of};
 use super::{LEAST, Weights, tone};
+use crate::io::Place;
 
 const BACKGROUND: Rgb<u8> = Rgb([0x12, 0x12, 0x18]);
 const BRIGHT: Rgb<u8> = Rgb([0xf2, 0xef, 0xe6]);
@@ -128,12 +125,10 @@ fn pixels(at: f64) -> u32 {
     at.round() as u32
 }
 
-/// Writes the picture beside its place and renames it.
-pub(crate) fn write(image: &RgbImage, path: &Path, mut place: NamedTempFile) -> Result<()> {
+/// Writes the picture.
+pub(crate) fn write(image: &RgbImage, place: &Place) -> Result<()> {
     let mut bytes = Vec::new();
     let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Best, FilterType::NoFilter);
-    image.write_with_encoder(encoder).with_context(|| path.display().to_string())?;
-    place.write_all(&bytes).with_context(|| path.display().to_string())?;
-    place.persist(path).map_err(|error| error.error).with_context(|| path.display().to_string())?;
-    Ok(())
+    image.write_with_encoder(encoder).context("the picture")?;
+    place.write(|out| out.write_all(&bytes))
 }

@@ -92,6 +92,7 @@ impl Engine {
     /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory),
     /// [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost), [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
     pub async fn measure(&self) -> Result<Roofline, Error> {
+        self.learn().await?;
         self.shared.gpu.explained(self.measure_all().await).await
     }
 

@@ -64,7 +64,8 @@ impl<'e> Probe<'e> {
         let compiler = shared.compiler();
         // Not the engine's own library, which need not have these modules.
         let library = Library::builtin();
-        let (pipeline, _) = shared.pipelines.get(&shared.gpu, library, &request, &label, &compiler).await?;
+        let (pipeline, _) =
+            shared.pipelines.get(&shared.gpu, library, &request, &label, &compiler, None).await?;
         // Enough lanes for the device to be full.
         let lanes = if shared.profile.kind == AdapterKind::Cpu { 1 << 12 } else { 1 << 19 };
         let groups = lanes / threads;
@@ -116,8 +117,9 @@ impl<'e> Probe<'e> {
         self.run(FIRST_TURNS).await?;
         let mut turns = FIRST_TURNS;
         let mut time = self.run(turns).await?;
-        while time < TARGET / 4 && turns < MOST_TURNS {
-            turns = (turns * 4).min(MOST_TURNS);
+        let most = self.most_turns();
+        while time < TARGET / 4 && turns < most {
+            turns = (turns * 4).min(most);
             time = self.run(turns).await?;
         }
         let target = f64::from(turns) * TARGET.as_secs_f64() / time.as_secs_f64().max(1e-9);
@@ -126,7 +128,7 @@ impl<'e> Probe<'e> {
             clippy::cast_sign_loss,
             reason = "clamped to a small range"
         )]
-        let turns = target.clamp(f64::from(FIRST_TURNS), f64::from(MOST_TURNS)) as u32;
+        let turns = target.clamp(f64::from(FIRST_TURNS), f64::from(most)) as u32;
         self.best(turns, operations, &expected(turns)).await
     }
 
@@ -139,6 +141,15 @@ impl<'e> Probe<'e> {
         let turns = (self.data_len / (self.lanes * chains)).max(1);
         self.run(turns).await?;
         self.best(turns, chains, &expected(turns)).await
+    }
+
+    /// As many as the adapter's driver lets a loop make.
+    fn most_turns(&self) -> u32 {
+        let most = self.engine.profile().loop_turns.map_or(MOST_TURNS, |most| {
+            // Loops within the measured one, of few turns, take some too where they are not unrolled.
+            u32::try_from(most / 2).unwrap_or(MOST_TURNS)
+        });
+        most.clamp(FIRST_TURNS, MOST_TURNS)
     }
 
     async fn best(&self, turns: u32, operations: u32, expected: &[f64]) -> Result<f64, Error> {

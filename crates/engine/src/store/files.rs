@@ -18,10 +18,10 @@ pub(crate) fn default_dir() -> Option<PathBuf> {
     None
 }
 
-/// The file's bytes; `None` if it is not there, cannot be read or is larger than `limit`.
+/// The file's bytes; `None` if it is not there, is no regular file, cannot be read or is larger than `limit`.
 pub(crate) fn read(path: &Path, limit: u64) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
+    let read = open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
     match read {
         Ok(size) if size as u64 <= limit => Some(bytes),
         Ok(_) => {
@@ -34,6 +34,18 @@ pub(crate) fn read(path: &Path, limit: u64) -> Option<Vec<u8>> {
             None
         }
     }
+}
+
+/// Opens a regular file only: a pipe in its place would be waited on for ever, and a device may be read without an end.
+fn open(path: &Path) -> io::Result<File> {
+    let regular = |about: std::fs::Metadata| {
+        let other = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+        if about.is_file() { Ok(()) } else { Err(other()) }
+    };
+    regular(std::fs::metadata(path)?)?;
+    let file = File::open(path)?;
+    regular(file.metadata()?)?;
+    Ok(file)
 }
 
 /// Replaces the file in one step: whoever reads it sees the old content or the new. What goes wrong is logged.
@@ -59,4 +71,30 @@ fn try_write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
 #[cfg(target_family = "wasm")]
 fn try_write(_: &Path, _: &[&[u8]]) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_regular_files_are_read() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        std::fs::write(path("file"), b"abc").unwrap();
+        std::os::unix::fs::symlink(path("file"), path("link")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("device")).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(path("pipe")).status();
+        assert!(made.is_ok_and(|status| status.success()), "mkfifo is part of every Unix");
+        std::os::unix::fs::symlink(path("pipe"), path("to_pipe")).unwrap();
+        for there in ["file", "link"] {
+            assert_eq!(read(&path(there), 10).as_deref(), Some(&b"abc"[..]), "{there}");
+        }
+        for not in ["device", "pipe", "to_pipe", "none", "."] {
+            assert_eq!(read(&path(not), 10), None, "{not}");
+        }
+        // What is written takes the pipe's place.
+        write(&path("pipe"), &[b"new"]);
+        assert_eq!(read(&path("pipe"), 10).as_deref(), Some(&b"new"[..]));
+    }
 }

@@ -98,6 +98,7 @@ impl Scale {
                 ("row".into(), ParamValue::U32(columns * self.threads)),
             ],
             indirect: None,
+            loop_turns: 0,
             alternating: false,
             workgroups: [columns, groups.div_ceil(columns.max(1)), 1],
         }

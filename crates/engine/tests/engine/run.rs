@@ -156,6 +156,72 @@ fn a_binding_that_does_not_fit_is_refused_by_name() {
     engine.queue().submit([encoder.finish()]);
 }
 
+/// `two_pass` reads x in its first pass and writes y in its second: no dispatch has both.
+#[test]
+fn outputs_that_overlap_another_tensor_are_refused_wherever_they_are_bound() {
+    let Some(engine) = engine() else { return };
+    let scale = Scale::new(100, &["two_pass"]);
+    let kernel = block_on(engine.prepare(&engine.plan(&scale).unwrap())).unwrap();
+    let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+    let (x, y) = (buffer(&engine, 4096, usage), buffer(&engine, 4096, usage));
+    let range = |buffer, offset_bytes, size_bytes| Binding { buffer, offset_bytes, size_bytes };
+    let whole = Binding::from(&x);
+    let mut job = block_on(block_on(kernel.slices(Duration::from_nanos(1))).unwrap().start()).unwrap();
+    for (of_x, of_y) in
+        [(whole, whole), (range(&x, 0, 400), range(&x, 256, 400)), (range(&x, 256, 400), whole)]
+    {
+        let tensors = [("x", of_x), ("y", of_y)];
+        let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let apart = [("x", Binding::from(&x)), ("y", Binding::from(&y))];
+        let mut errors = vec![
+            kernel.encode(&mut encoder, &tensors).unwrap_err(),
+            kernel.encode_runs(&mut encoder, &[apart, tensors]).unwrap_err(),
+            job.encode(&mut encoder, &tensors).unwrap_err(),
+        ];
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        errors.push(kernel.encode_in_pass(&mut pass, &tensors).unwrap_err());
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
+            let text = error.to_string();
+            assert!(["`x`", "`y`", "overlap"].iter().all(|word| text.contains(word)), "{text}");
+        }
+    }
+    // What a binding has beyond its tensor does not count, and tensors may share a buffer where no dispatch has both.
+    engine.queue().write_buffer(&x, 512, &scale.input().to_bytes(Dtype::F32));
+    submit(&engine, |encoder| {
+        kernel.encode(encoder, &[("y", x.slice(..)), ("x", x.slice(512..))]).unwrap();
+    });
+    assert_eq!(block_on(engine.read_back(&x, &[100], Dtype::F32)).unwrap(), scale.output());
+}
+
+#[test]
+fn runs_in_one_pass_see_what_those_before_wrote() {
+    let Some(engine) = engine() else { return };
+    let scale = Scale::new(100, &["two_pass"]);
+    let kernel = block_on(engine.prepare(&engine.plan(&scale).unwrap())).unwrap();
+    let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+    // More sets than are remembered.
+    let buffers: Vec<wgpu::Buffer> = (0..12).map(|_| buffer(&engine, 400, usage)).collect();
+    engine.queue().write_buffer(&buffers[0], 0, &scale.input().to_bytes(Dtype::F32));
+    let runs: Vec<_> = buffers.windows(2).map(|pair| [("x", &pair[0]), ("y", &pair[1])]).collect();
+    submit(&engine, |encoder| kernel.encode_runs(encoder, &runs).unwrap());
+    for (run, buffer) in buffers.iter().enumerate() {
+        let expected: Vec<f64> =
+            scale.input().to_f64().iter().map(|x| x * 3.0_f64.powi(run as i32)).collect();
+        let found = block_on(engine.read_back(buffer, &[100], Dtype::F32)).unwrap();
+        assert_eq!(found.to_f64(), expected, "after {run} runs");
+    }
+    // One that is wrong, and nothing is recorded.
+    submit(&engine, |encoder| {
+        encoder.clear_buffer(&buffers[1], 0, None);
+        let error = kernel.encode_runs(encoder, &[&runs[0][..], &runs[1][..1]]).unwrap_err();
+        assert!(error.to_string().contains("`y`"), "{error}");
+        kernel.encode_runs(encoder, &runs[..0]).unwrap();
+    });
+    let untouched = block_on(engine.read_back(&buffers[1], &[100], Dtype::F32)).unwrap();
+    assert!(untouched.to_f64().iter().all(|&y| y == 0.0));
+}
+
 #[test]
 fn inputs_that_do_not_fit_are_refused_by_name() {
     let Some(engine) = engine() else { return };

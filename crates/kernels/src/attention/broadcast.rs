@@ -2,12 +2,13 @@
 
 use super::{
     Attention,
-    variants::{Candidate, KV_BLOCK, occupancy},
+    variants::{Candidate, KV_BLOCK, Turns, occupancy},
     visibility::Visibility,
 };
 use crate::{
     AdapterKind, AdapterProfile, Cost,
     cost::{check_workgroup, float, small, tile, timed},
+    turns::of_loop,
 };
 
 /// Lanes of a workgroup, and keys that meet them together.
@@ -112,6 +113,8 @@ fn of_rows(
         kv_block: KV_BLOCK,
         threads: small(threads),
         workgroup_bytes: 0,
+        // With bits of elements the runs of a block are a loop in the loop.
+        turns: Turns { of_block: 1 + of_loop(KV_BLOCK / keys, 0), other: 1 + 2 * of_loop(rows_a_lane, 0) },
         tiles: vec![tile("rows", tile_rows), tile("rows a lane", rows_a_lane), tile("keys", keys)],
         cost: timed(cost, adapter),
     }

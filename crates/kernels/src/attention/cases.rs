@@ -72,6 +72,13 @@ const EXPRESSIONS: &[(&str, &str, &str)] = &[
         "2x2x300x128",
         r#"{"block_mask":{"q_block":128,"kv_block":128,"random":0.5,"seed":6,"batch":2}}"#,
     ),
+    ("no_keys", "2x4:2x70:0x33", r#"{"mask":"causal"}"#),
+    ("no_keys_folded", "1x4:2x5:0x64", r#"{"sink_logits":"sinks","dtype":"f16"}"#),
+    (
+        "no_keys_of_many",
+        "1x2x40:0x32",
+        r#"{"mask":"window(3, 0) & t[k] > 0","score":"s + bias[q, k]","tables":{"bias":"f32[40,0]","t":"u8[0]"},"kv_len":"keys"}"#,
+    ),
     ("lengths", "3x2x100x64", r#"{"q_len":"queries","kv_len":"keys"}"#),
     ("lengths_causal", "4x4:2x70:200x32", r#"{"mask":"causal","q_len":"queries","kv_len":"keys"}"#),
     ("lengths_folded", "3x8:2x1:300x64", r#"{"mask":"causal","kv_len":"keys"}"#),
@@ -115,6 +122,38 @@ const EXPRESSIONS: &[(&str, &str, &str)] = &[
         "1x2x260x40",
         r#"{"block_mask":{"q_block":64,"kv_block":64,"counts":"n","indices":"i","heads":2},"mask":"same(doc)",
             "tables":{"doc":"i32[1,260]"},"q_len":"queries"}"#,
+    ),
+    (
+        "lengths_window_lists",
+        "2x2x520:540x64",
+        r#"{"mask":"causal & (window(70, 0) | sinks(4))","kv_len":"keys","q_len":"queries"}"#,
+    ),
+    (
+        "lengths_alibi",
+        "3x4:2x70:200x32",
+        r#"{"mask":"causal & k >= nk % 3","score":"alibi(softcap(s, 20.0))","kv_len":"keys","q_len":"queries"}"#,
+    ),
+    (
+        "lengths_window_folded",
+        "3x8:2x3:200x64",
+        r#"{"mask":"window(60, 0)","score":"s + rel[clamp(k - qp, -8, 0) + 8]","tables":{"rel":"f32[9]"},
+            "kv_len":"keys"}"#,
+    ),
+    (
+        "lengths_shared",
+        "3x2x100x40",
+        r#"{"mask":"causal & same(doc) & k + 90 >= n[b]","tables":{"doc":"i32[3,100]","n":"i32[3]"},"kv_len":"n",
+            "q_len":"n"}"#,
+    ),
+    (
+        "blocks_causal",
+        "2x2x200x64",
+        r#"{"block_mask":{"q_block":32,"kv_block":32,"random":0.5,"seed":11},"mask":"causal","kv_len":"keys"}"#,
+    ),
+    (
+        "listed_causal",
+        "1x2x260:300x32",
+        r#"{"block_mask":{"q_block":64,"kv_block":64,"counts":"n","indices":"i"},"mask":"causal_top_left"}"#,
     ),
     (
         "blocks_grouped",

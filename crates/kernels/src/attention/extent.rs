@@ -6,7 +6,11 @@ use foveal_shaders::Request;
 
 use super::{passes::Maker, split::Piece};
 use crate::{
-    Error, ParamValue, PassBinding, Scratch, Source, cost::small, ranges::u32_of, storage::storage_module,
+    Error, ParamValue, PassBinding, Scratch, Source,
+    cost::small,
+    ranges::{ranges, u32_of},
+    storage::storage_module,
+    turns::of_loop,
 };
 
 /// Bytes of an indirect dispatch's arguments: three words.
@@ -31,30 +35,43 @@ impl Maker<'_> {
             params.push((name.into(), ParamValue::U32(u32_of(name, value)?)));
         }
         let bindings = vec![extent(at), self.port("q_lengths".into(), lengths)?];
-        self.push("extent", &Arc::new(request), bindings, params, [1, 1, 1])?;
+        self.push("extent", &Arc::new(request), bindings, params, [1, 1, 1], of_loop(spec.batch, 0))?;
         Ok(Some(at))
     }
 
-    /// The pass that fills in the rows which no workgroup of the kernel has.
-    pub(super) fn fill_absent(&mut self, at: usize, piece: &Piece) -> Result<(), Error> {
+    /// The pass that fills in the rows which no workgroup of the kernel has, as counted at `at`; without a count, all rows.
+    pub(super) fn fill_absent(&mut self, at: Option<usize>, piece: &Piece) -> Result<(), Error> {
         let spec = self.spec;
         let request = Request::new("attention/absent")
             .replace("shared/output", storage_module("output", spec.dtype, spec.aligned()))
             .tunable("VALUE_DIM", small(spec.padded_dims().1))
             .tunable("TILE", small(self.taken.tile_rows))
             .tunable("WRITE_LSE", spec.lse)
+            .tunable("COUNTED", at.is_some())
             .tunable("SINKS", spec.sink_logits.is_some());
-        let mut bindings = Vec::new();
-        let mut params = self.params([0, 0, 0])?;
-        params.extend(spec.width_params()?);
-        self.bind_tensors(piece, &mut bindings, &mut params)?;
-        bindings.retain(|binding| binding.name == "o" || binding.name == "lse");
-        bindings.push(extent(at));
-        if let Some(sinks) = spec.sink_logits.as_ref().filter(|_| spec.lse) {
-            bindings.push(self.port("sink_logits".into(), sinks)?);
+        let request = Arc::new(request);
+        let fold = spec.fold();
+        let heads = (piece.heads.0 * fold, piece.heads.1 * fold);
+        let rows = if fold > 1 { (0, spec.q_len) } else { piece.rows };
+        let most = self.adapter.limits.max_compute_workgroups_per_dimension as usize;
+        let turns = of_loop(spec.padded_dims().1 / 4, 0);
+        for heads in ranges(heads, most) {
+            for rows in ranges(rows, most * THREADS) {
+                let mut bindings = Vec::new();
+                let mut params = self.params([piece.batch.0, heads.0, rows.0])?;
+                params.extend(spec.width_params()?);
+                self.bind_tensors(piece, &mut bindings, &mut params)?;
+                bindings.retain(|binding| binding.name == "o" || binding.name == "lse");
+                bindings.extend(at.map(extent));
+                if let Some(sinks) = &spec.sink_logits {
+                    bindings.push(self.port("sink_logits".into(), sinks)?);
+                }
+                let groups =
+                    [(rows.1 - rows.0).div_ceil(THREADS), heads.1 - heads.0, piece.batch.1 - piece.batch.0];
+                self.push("absent", &request, bindings, params, groups, turns)?;
+            }
         }
-        let groups = [spec.q_len.div_ceil(THREADS), spec.q_heads, spec.batch];
-        self.push("absent", &Arc::new(request), bindings, params, groups)
+        Ok(())
     }
 }
 

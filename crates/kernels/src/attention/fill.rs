@@ -1,15 +1,35 @@
 //! Random inputs.
 
-use super::{Attention, Fill, TableInput, visibility::Visibility};
+use super::{Attention, Fill, TableInput, layout::Tensor, reference, visibility::Visibility};
 use crate::{
-    Dtype, Error, HostTensor, Name, PortRole,
-    expr::{Op, Program},
+    HostTensor, Name, PortRole, TensorData,
+    expr::{Op, OwnLengths, Program},
     random::normal,
 };
 
 pub(super) fn random_inputs(spec: &Attention, seed: u64) -> Vec<(Name, HostTensor)> {
-    let inputs = spec.all_ports().into_iter().filter(|port| port.role == PortRole::Input);
+    let mut inputs = drawn(spec, seed);
+    let given: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+    // Lengths may move an index out of its table; entries that are full are checked with the plan.
+    if spec.own_lengths() != OwnLengths::default() && spec.check_values(&given).is_err() {
+        for (name, tensor) in &mut inputs {
+            let lengths = [(&spec.q_lengths, spec.q_len), (&spec.kv_lengths, spec.kv_len)];
+            let most = lengths.iter().filter(|(of, _)| of.as_deref() == Some(&**name)).map(|&(_, most)| most);
+            let full = most.min().and_then(|most| i32::try_from(most).ok());
+            let full = full.and_then(|full| {
+                HostTensor::new(vec![spec.batch], TensorData::I32(vec![full; spec.batch])).ok()
+            });
+            if let Some(full) = full {
+                *tensor = full;
+            }
+        }
+    }
     inputs
+}
+
+fn drawn(spec: &Attention, seed: u64) -> Vec<(Name, HostTensor)> {
+    let inputs = spec.all_ports().into_iter().filter(|port| port.role == PortRole::Input);
+    let mut inputs: Vec<(Name, HostTensor)> = inputs
         .zip(1..)
         .filter_map(|(port, stream)| {
             // Strided tensors are given as the flat storage they span.
@@ -29,7 +49,47 @@ pub(super) fn random_inputs(spec: &Attention, seed: u64) -> Vec<(Name, HostTenso
             };
             HostTensor::from_f32(shape, &values, port.dtype).ok().map(|tensor| (port.name, tensor))
         })
-        .collect()
+        .collect();
+    if spec.odd_values {
+        spoil(spec, &mut inputs);
+    }
+    inputs
+}
+
+/// Puts NaN where it must not matter, and a few where it does: in keys and values that no query sees; in a column of a value, and
+/// in a key, that less than half of them see; and in one query.
+fn spoil(spec: &Attention, inputs: &mut [(Name, HostTensor)]) {
+    let borrowed: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+    // Without a definition there is nothing to tell by.
+    let Ok(seen) = reference::seen(spec, &borrowed) else { return };
+    let rows = spec.group() * spec.q_len;
+    let mut change = |tensor: Tensor, places: &[([usize; 3], bool)]| {
+        let Some((_, values)) = inputs.iter_mut().find(|(name, _)| **name == *tensor.name()) else { return };
+        let Some(dtype) = values.dtype() else { return };
+        let (strides, width) = (spec.strides(tensor), spec.sizes(tensor)[2]);
+        #[expect(clippy::cast_possible_truncation, reason = "inputs are stored as f32 or less")]
+        let mut elements: Vec<f32> = values.to_f64().into_iter().map(|x| x as f32).collect();
+        for &([batch, head, position], whole) in places {
+            let at = batch * strides.batch + head * strides.head + position * strides.position;
+            let odd = if whole && position % 2 == 1 { f32::INFINITY } else { f32::NAN };
+            let columns = if whole { 0..width } else { width / 2..width / 2 + 1 };
+            elements[at..at + width][columns].fill(odd);
+        }
+        if let Ok(changed) = HostTensor::from_f32(values.shape().to_vec(), &elements, dtype) {
+            *values = changed;
+        }
+    };
+    let place = |at: usize| [at / spec.kv_len / spec.kv_heads, at / spec.kv_len % spec.kv_heads, at % spec.kv_len];
+    let unseen = seen.iter().enumerate().filter(|(_, count)| **count == 0).map(|(at, _)| (place(at), true));
+    let (mut keys, mut values): (Vec<_>, Vec<_>) = (unseen.clone().collect(), unseen.collect());
+    let few = || seen.iter().enumerate().filter(|(_, count)| (1..=rows / 2).contains(*count));
+    keys.extend(few().min_by_key(|(_, count)| **count).map(|(at, _)| (place(at), false)));
+    values.extend(few().max_by_key(|(_, count)| **count).map(|(at, _)| (place(at), false)));
+    change(Tensor::K, &keys);
+    change(Tensor::V, &values);
+    if rows > 1 {
+        change(Tensor::Q, &[([spec.batch - 1, spec.q_heads - 1, spec.q_len - 1], false)]);
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the integers are far below 2^24")]
@@ -90,45 +150,4 @@ fn indexed_by<'p>(program: &'p Program, name: &'p str) -> impl Iterator<Item = (
         };
         indices.iter().enumerate().filter_map(of)
     })
-}
-
-impl Attention {
-    /// That what tables hold, where it indexes another table as it is, is within that. The device would read the nearest
-    /// element instead.
-    pub(super) fn check_tables(&self, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
-        let given = |name: &String| inputs.iter().any(|(given, _)| given == name);
-        for (name, most) in [(&self.q_lengths, self.q_len), (&self.kv_lengths, self.kv_len)] {
-            self.lengths(inputs, name.as_ref().filter(|name| given(name)), most)?;
-        }
-        if self.listed.as_ref().is_some_and(|listed| given(&listed.counts) && given(&listed.indices)) {
-            self.listed_values(inputs)?;
-        }
-        if self.tables.is_empty() {
-            return Ok(());
-        }
-        let visibility = Visibility::new(self)?;
-        for program in visibility.mask.iter().chain(&visibility.score) {
-            for (name, tensor) in inputs {
-                if tensor.dtype().is_none_or(Dtype::is_float) {
-                    continue;
-                }
-                for (table, dimension, size) in indexed_by(program, name) {
-                    #[expect(clippy::cast_precision_loss, reason = "sizes are below 2^53")]
-                    let outside =
-                        tensor.to_f64().into_iter().position(|value| value < 0.0 || value >= size as f64);
-                    if let Some(at) = outside {
-                        let value = tensor.to_f64()[at];
-                        let indexed = &program.tables[table].name;
-                        return Err(Error::invalid(
-                            *name,
-                            format!(
-                                "element {at} is {value}, but it indexes dimension {dimension} of `{indexed}`, whose size is {size}"
-                            ),
-                        ));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
 }

@@ -37,7 +37,8 @@ impl Visibility<'_> {
 
     /// The names that tables have in WGSL, and the values of the uniform that holds their sizes.
     pub(super) fn table_params(&self, tables: &[Table], of: Evaluates) -> Vec<(Name, ParamValue)> {
-        emit::table_params(tables, &TableUses::of(&self.programs(of).collect::<Vec<_>>()))
+        let programs: Vec<&Program> = self.programs(of).collect();
+        emit::table_params(tables, &TableUses::of(&programs, self.own))
             .into_iter()
             .map(|(name, value)| (Name::from(name), ParamValue::U32(value)))
             .collect()
@@ -47,16 +48,16 @@ impl Visibility<'_> {
     pub(super) fn with_hooks(&self, mut request: Request, tables: &[Table], of: Evaluates) -> Request {
         // Declarations may come once; either hook can bring them.
         let programs: Vec<&Program> = self.programs(of).collect();
-        let mut declarations = emit::tables(tables, &TableUses::of(&programs), FIRST_TABLE_BINDING);
-        declarations.push_str(&emit::helpers(&programs));
+        let mut declarations = emit::tables(tables, &TableUses::of(&programs, self.own), FIRST_TABLE_BINDING);
+        declarations.push_str(&emit::helpers(&programs, self.own));
         if let Some(score) = self.score.as_ref().filter(|_| of.score) {
-            let function = emit::function(score, "score_at");
+            let function = emit::function(score, "score_at", self.own);
             let text = format!("{declarations}{function}{HOOK_SCORE}");
             declarations.clear();
             request = request.hook("hook_score", text);
         }
         if let Some(mask) = self.mask.as_ref().filter(|_| of.mask) {
-            let function = emit::function(mask, "mask_at");
+            let function = emit::function(mask, "mask_at", self.own);
             request = request.hook("hook_visible", format!("{declarations}{function}{HOOK_VISIBLE}"));
         }
         request
@@ -65,7 +66,7 @@ impl Visibility<'_> {
 
 const HOOK_SCORE: &str = "
 fn hook_score(score: f32, at: Element) -> f32 {
-    return score_at(at, score) * 1.4426950408889634;
+    return score_at(at, score);
 }
 ";
 

@@ -1,6 +1,6 @@
 //! Lists of blocks that lie on the device.
 
-use super::{Attention, reference::given};
+use super::{Attention, reference::given, visibility::Visibility};
 use crate::{Dtype, Error, HostTensor, Port, PortRole};
 
 /// Which blocks of keys each block of queries visits, as tensors that an earlier pass may have written: counts
@@ -83,6 +83,20 @@ impl Attention {
         }
         if listed.most == 0 {
             return wrong("expected room for one index a list at least, got 0".to_owned());
+        }
+        // Indices are counted with 32 bits on the device.
+        let lists = [listed.heads, self.q_len.div_ceil(listed.q_block), listed.most]
+            .iter()
+            .try_fold(listed.batch, |n, &size| n.checked_mul(size));
+        if lists.is_none_or(|entries| i32::try_from(entries).is_err()) {
+            return wrong(format!(
+                "expected room for at most {} indices, got `most` = {} for each of {} x {} x {} lists",
+                i32::MAX,
+                listed.most,
+                listed.batch,
+                listed.heads,
+                self.q_len.div_ceil(listed.q_block)
+            ));
         }
         Ok(())
     }
@@ -170,19 +184,30 @@ impl Attention {
         Ok(Some(Values { q_blocks, rows }))
     }
 
+    /// Whether tables are read where lengths of batch entries say.
+    fn reads_at_lengths(&self) -> bool {
+        let visibility = Visibility::new(self).ok();
+        let programs = visibility.iter().flat_map(|found| found.mask.iter().chain(&found.score));
+        programs.into_iter().any(|program| program.reads_at_lengths(self.own_lengths()))
+    }
+
     /// Random lists and lengths: none of anything, all of it, and what is in between.
     pub(super) fn random_device_input(&self, name: &str, random: &mut fastrand::Rng) -> Option<Vec<f32>> {
         #[expect(clippy::cast_precision_loss, reason = "lengths and blocks are far below 2^24")]
         let float = |x: usize| x as f32;
-        for (given, most) in [(&self.q_lengths, self.q_len), (&self.kv_lengths, self.kv_len)] {
-            if given.as_deref() == Some(name) {
-                let length = |random: &mut fastrand::Rng| match random.u8(..5) {
-                    0 => most,
-                    1 => random.usize(..=most.min(3)),
-                    _ => random.usize(..=most),
-                };
-                return Some((0..self.batch).map(|_| float(length(random))).collect());
-            }
+        let lengths = [(&self.q_lengths, self.q_len), (&self.kv_lengths, self.kv_len)];
+        let most =
+            lengths.iter().filter(|(given, _)| given.as_deref() == Some(name)).map(|&(_, most)| most).min();
+        if let Some(most) = most {
+            // Where tables are read at `qp`, queries come before no key.
+            let of_keys = self.q_lengths.as_deref() != Some(name);
+            let least = if of_keys && self.reads_at_lengths() { most.min(self.q_len) } else { 0 };
+            let length = |random: &mut fastrand::Rng| match random.u8(..5) {
+                0 => most,
+                1 => random.usize(least..=most.min(least + 3)),
+                _ => random.usize(least..=most),
+            };
+            return Some((0..self.batch).map(|_| float(length(random))).collect());
         }
         let listed = self.listed.as_ref()?;
         let lists = listed.batch * listed.heads * self.q_len.div_ceil(listed.q_block);

@@ -123,7 +123,8 @@ impl Lists {
         let per = |variables: &[Variable], count: usize| {
             if variables.iter().any(|&variable| visibility.mask_depends_on(variable)) { count } else { 1 }
         };
-        let batch = per(&[Variable::Batch], spec.batch);
+        let of_lengths = visibility.mask.as_ref().is_some_and(|mask| mask.depends_on_lengths(visibility.own));
+        let batch = if of_lengths { spec.batch } else { per(&[Variable::Batch], spec.batch) };
         let heads = per(&[Variable::Head, Variable::KvHead], spec.q_heads);
         let (tiles, kv_blocks) = (spec.q_len.div_ceil(tile_rows), spec.kv_len.div_ceil(kv_block));
         let lists = tiles.checked_mul(heads)?.checked_mul(batch)?;

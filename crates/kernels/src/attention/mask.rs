@@ -1,16 +1,17 @@
 //! Which keys a query sees, and the tables that expressions read.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use super::Attention;
 use crate::{
     Dtype, Error,
-    expr::{Expr, Structural, Table},
+    expr::{Expr, OwnLengths, Structural, Table},
 };
 
 /// Which keys a query sees.
 ///
-/// What is hidden gets the weight zero. A hidden key's value that is infinite or NaN can still turn a row into NaN, as
-/// zero times it is: keep hidden values finite.
+/// What is hidden does not matter: a hidden key, its value and its score may be NaN or infinite. What a query does see
+/// matters: a score that is NaN makes its row NaN, and a value that is NaN or infinite makes its column of the row NaN.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mask {
@@ -38,13 +39,33 @@ impl Mask {
         Ok(Expr::parse_mask(text).map_err(|error| error.in_argument("mask"))?.into())
     }
 
-    /// Whether all that is known of it is its expression.
+    /// The expression, if that is all that is known of it.
     #[must_use]
     pub fn expression(&self) -> Option<&Expr> {
         match self {
             Self::Expression(expr) => Some(expr),
             _ => None,
         }
+    }
+}
+
+impl Attention {
+    /// The mask as kernels take it: beside lists of blocks, which say by themselves what is full, one that is known by
+    /// structure is an expression as any other.
+    pub(super) fn effective_mask(&self) -> Cow<'_, Mask> {
+        let known = matches!(self.mask, Mask::Causal | Mask::CausalTopLeft);
+        if known && (self.blocks.is_some() || self.listed.is_some()) {
+            let text = self.mask.to_string();
+            // The canonical name of a mask parses.
+            return Expr::parse_mask(&text)
+                .map_or(Cow::Borrowed(&self.mask), |expr| Cow::Owned(Mask::Expression(expr)));
+        }
+        Cow::Borrowed(&self.mask)
+    }
+
+    /// Which lengths batch entries have of their own.
+    pub(super) fn own_lengths(&self) -> OwnLengths {
+        OwnLengths { queries: self.q_lengths.is_some(), keys: self.kv_lengths.is_some() }
     }
 }
 
@@ -135,6 +156,12 @@ pub(super) fn parse_table(name: &str, text: &str) -> Result<Table, Error> {
     };
     let shape: Vec<usize> =
         sizes.split(',').map(|size| size.trim().parse().map_err(|_| wrong())).collect::<Result<_, _>>()?;
+    // No device counts further, and sizes without a tensor behind them may be any number.
+    let elements = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
+    if elements.is_none_or(|elements| i32::try_from(elements).is_err()) {
+        let message = format!("expected at most {} elements, got `{text}`", i32::MAX);
+        return Err(Error::invalid(format!("table `{name}`"), message));
+    }
     Ok(Table::new(name, dtype, shape))
 }
 

@@ -27,6 +27,7 @@ mod cases;
 mod extent;
 mod fill;
 mod hooks;
+mod inputs;
 mod layout;
 mod listed;
 mod lists;
@@ -48,6 +49,7 @@ mod segments;
 mod spec;
 mod split;
 mod stand_in;
+mod unseeing;
 mod variants;
 mod visibility;
 

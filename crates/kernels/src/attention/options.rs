@@ -12,7 +12,7 @@ use crate::{
     Dtype, Error, HostTensor, OptionSpec, TensorData,
     block_mask::{BlockGrid, BlockMask, Listed},
     expr::{Expr, Table},
-    read::text,
+    read::{expression, text},
 };
 
 pub(super) const OPTIONS: &[OptionSpec] = &[
@@ -24,7 +24,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "score",
         value: "EXPR",
-        help: "what becomes of the scaled score s: `s + bias[h, q, k]`, `softcap(30.0)`, `alibi` (default: s)",
+        help: "what becomes of the scaled score s: `s + bias[h, q, k]`, `softcap(s, 30.0)`, `alibi(softcap(s, 30.0))` \
+               (default: s)",
     },
     OptionSpec {
         name: "layout",
@@ -52,12 +53,14 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "q_len",
         value: "NAME",
-        help: "a tensor [B] of i32, read on the device: how many queries each batch entry has (default: Tq)",
+        help: "a tensor [B] of i32, read on the device: how many queries each batch entry has, which is `nq` in expressions \
+               (default: Tq)",
     },
     OptionSpec {
         name: "kv_len",
         value: "NAME",
-        help: "a tensor [B] of i32, read on the device: how many keys each batch entry has (default: Tk)",
+        help: "a tensor [B] of i32, read on the device: how many keys each batch entry has, which is `nk` in expressions \
+               (default: Tk); may be the tensor of q_len",
     },
     OptionSpec {
         name: "tables",
@@ -77,9 +80,11 @@ pub(super) fn with_options(
         match (name.as_str(), value) {
             ("op" | "block_mask" | "tables", _) | (_, Value::Null) => {}
             ("layout", _) => spec.layout = text(options, "layout")?.map_or(Ok(Layout::Bhtd), str::parse)?,
-            ("mask", _) => spec.mask = text(options, "mask")?.map_or(Ok(Mask::None), Mask::parse)?,
+            ("mask", _) => {
+                spec.mask = expression(options, "mask")?.map_or(Ok(Mask::None), |text| Mask::parse(&text))?;
+            }
             ("score", _) => {
-                let score = text(options, "score")?.map(Expr::parse_score).transpose();
+                let score = expression(options, "score")?.map(|text| Expr::parse_score(&text)).transpose();
                 spec.score = score.map_err(|error| error.in_argument("score"))?;
             }
             ("dtype", _) => spec.dtype = text(options, "dtype")?.map_or(Ok(Dtype::F32), str::parse)?,
@@ -200,7 +205,12 @@ fn tables(
         }
         let given = tensors.and_then(|tensors| tensors.iter().find(|(given, _)| given == name));
         let table = match (given, declared.get(name)) {
-            (Some((_, tensor)), _) => Table::new(name, table_dtype(tensor), tensor.shape().to_vec()),
+            (Some((_, tensor)), _) => {
+                // Lengths are i32, whoever else reads them.
+                let length = [&spec.q_lengths, &spec.kv_lengths].iter().any(|of| of.as_deref() == Some(name));
+                let dtype = if length { Dtype::I32 } else { table_dtype(tensor) };
+                Table::new(name, dtype, tensor.shape().to_vec())
+            }
             (None, Some(Value::String(text))) => parse_table(name, text)?,
             (None, Some(other)) => {
                 let message = format!("expected text such as \"i32[1,200]\", got {other}");
@@ -256,10 +266,15 @@ fn blocks(
         }
     };
     let plain = BlockGrid::new(spec.q_len, spec.kv_len, count("q_block", None)?, count("kv_block", None)?);
+    // Made only once it is known that they fit.
+    let grid = |batch: usize, heads: usize| {
+        let grid = plain.per(batch, heads);
+        grid.fits(&spec.expr_sizes()).map(|()| grid)
+    };
     if let Some(density) = fields.get("random") {
         let density = density.as_f64().ok_or_else(|| wrong(format!("expected a density, got {density}")))?;
-        let grid = plain.per(count("batch", Some(1))?, count("heads", Some(spec.q_heads))?);
-        return tested(spec, BlockMask::random(grid, density, count("seed", Some(0))? as u64)?);
+        let grid = grid(count("batch", Some(1))?, count("heads", Some(spec.q_heads))?)?;
+        return Ok(tested(spec, BlockMask::random(grid, density, count("seed", Some(0))? as u64)?));
     }
     if let Some(counts) = fields.get("big_bird") {
         let counts: Option<Vec<usize>> = serde_json::from_value(counts.clone()).ok();
@@ -268,11 +283,9 @@ fn blocks(
                 "expected `big_bird` as numbers of blocks: [window, global, random]".to_owned(),
             ));
         };
-        let grid = plain.per(count("batch", Some(1))?, count("heads", Some(spec.q_heads))?);
-        return tested(
-            spec,
-            BlockMask::big_bird(grid, window, global, random, count("seed", Some(0))? as u64)?,
-        );
+        let grid = grid(count("batch", Some(1))?, count("heads", Some(spec.q_heads))?)?;
+        let seed = count("seed", Some(0))? as u64;
+        return Ok(tested(spec, BlockMask::big_bird(grid, window, global, random, seed)?));
     }
     let tensor = |name: &str| {
         let Some(field) = fields.get(name) else { return Ok::<_, Error>(None) };
@@ -296,7 +309,7 @@ fn blocks(
         _ => (count("batch", Some(1))?, count("heads", Some(1))?),
     };
     let listed = if spec.mask == Mask::None { Listed::Full } else { Listed::Tested };
-    BlockMask::from_tensors(plain.per(batch, heads), row_ptr, partial, index, listed)
+    BlockMask::from_tensors(grid(batch, heads)?, row_ptr, partial, index, listed)
 }
 
 /// The lists on the device that the option `block_mask` describes: as the tensors are, or else as it says.
@@ -340,13 +353,8 @@ fn listed(
 }
 
 /// The lists with all blocks partial, if there is an expression that says what they hide.
-fn tested(spec: &Attention, lists: BlockMask) -> Result<BlockMask, Error> {
-    if spec.mask == Mask::None {
-        return Ok(lists);
-    }
-    let map: Vec<u8> =
-        lists.to_dense_blocks().into_iter().map(|class| if class == 1 { 2 } else { class }).collect();
-    BlockMask::from_dense_blocks(lists.grid(), &map)
+fn tested(spec: &Attention, lists: BlockMask) -> BlockMask {
+    if spec.mask == Mask::None { lists } else { lists.all_tested() }
 }
 
 enum Scale {

@@ -22,7 +22,7 @@ impl Order {
     /// Whether the kernel itself pairs tiles: where each one takes longer than the one before, and all of them are
     /// dispatched.
     pub(super) fn pairs(self, spec: &Attention) -> bool {
-        let rising = matches!(spec.mask, Mask::Causal | Mask::CausalTopLeft);
+        let rising = matches!(*spec.effective_mask(), Mask::Causal | Mask::CausalTopLeft);
         self == Self::Even && rising && spec.q_lengths.is_none()
     }
 

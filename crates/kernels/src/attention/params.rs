@@ -10,7 +10,8 @@ impl Attention {
         layout: Option<&Layout>,
         [first_batch, first_head, first_row]: [usize; 3],
     ) -> Result<Vec<(Name, ParamValue)>, Error> {
-        let visible = match self.mask {
+        let mask = self.effective_mask();
+        let visible = match *mask {
             Mask::None | Mask::Expression(_) => i64::from(EVERYTHING),
             Mask::Causal => {
                 i64::try_from(self.kv_len).unwrap_or(i64::MAX) - i64::try_from(self.q_len).unwrap_or(0) + 1
@@ -55,7 +56,7 @@ impl Attention {
         }
         params.extend([
             ("visible".into(), ParamValue::I32(visible)),
-            ("from_end".into(), ParamValue::I32(i32::from(self.mask == Mask::Causal))),
+            ("from_end".into(), ParamValue::I32(i32::from(*mask == Mask::Causal))),
             ("scale".into(), ParamValue::F32(self.device_scale())),
             ("negative_infinity".into(), ParamValue::F32(f32::NEG_INFINITY)),
         ]);
@@ -73,12 +74,17 @@ impl Attention {
             .collect()
     }
 
-    /// The factor of scores on the device: in base 2, unless a score expression takes them as they are; without the scale
-    /// where every head has its own.
+    /// Whether scores are in natural units on the device: a score expression takes them as they are, and what a sink's logit or
+    /// an expression makes may be too large in base 2.
+    pub(super) fn natural_scores(&self) -> bool {
+        self.score.is_some() || self.sink_logits.is_some()
+    }
+
+    /// The factor of scores on the device: in base 2, unless they are natural; without the scale where every head has its own.
     #[expect(clippy::cast_possible_truncation, reason = "f32 is what the device computes in")]
     fn device_scale(&self) -> f32 {
         let scale = if self.head_scale.is_some() { 1.0 } else { self.resolved_scale() };
-        let base = if self.score.is_some() { 1.0 } else { std::f64::consts::LOG2_E };
+        let base = if self.natural_scores() { 1.0 } else { std::f64::consts::LOG2_E };
         (scale * base) as f32
     }
 }

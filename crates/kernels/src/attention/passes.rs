@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     AdapterProfile, Error, Limits, Name, ParamValue, Pass, PassBinding, Scratch, Source, block_mask::Test,
-    cost::small, expr::emit, ranges::u32_of,
+    cost::small, expr::emit, ranges::u32_of, turns,
 };
 
 /// What a plan dispatches.
@@ -43,6 +43,8 @@ pub(super) struct Maker<'a> {
     pub(super) taken: &'a Candidate,
     pub(super) adapter: &'a AdapterProfile,
     pub(super) lists: Option<Lists>,
+    /// Of a problem that stands in for another: what that one's tiles see.
+    pub(super) whole: Option<&'a Visibility<'a>>,
     pub(super) at: ScratchAt,
     /// The keys are split, and each part's results merged.
     pub(super) segments: Option<Segments>,
@@ -57,18 +59,19 @@ impl Attention {
         &self,
         taken: &Candidate,
         visibility: &Visibility<'_>,
+        whole: Option<&Visibility<'_>>,
         adapter: &AdapterProfile,
         workgroup_time: Option<Duration>,
     ) -> Result<Dispatches, Error> {
         let limits = &adapter.limits;
         let lists = self.choose_lists(taken, visibility, limits)?;
-        let made = self.dispatches_with(lists, taken, visibility, adapter, workgroup_time)?;
+        let made = self.dispatches_with(lists, taken, visibility, whole, adapter, workgroup_time)?;
         let largest = limits.max_storage_buffer_binding_size;
         // How long the orders of work are shows only when the pieces are cut.
         match made.scratch.iter().find(|scratch| scratch.bytes > largest) {
             None => Ok(made),
             Some(_) if self.blocks.is_none() && self.listed.is_none() => {
-                self.dispatches_with(None, taken, visibility, adapter, workgroup_time)
+                self.dispatches_with(None, taken, visibility, whole, adapter, workgroup_time)
             }
             Some(scratch) => Err(Error::limit(
                 "max_storage_buffer_binding_size",
@@ -77,11 +80,38 @@ impl Attention {
         }
     }
 
+    /// What there is to do without keys: rows that see nothing are filled in.
+    pub(super) fn dispatches_without_keys(
+        &self,
+        taken: &Candidate,
+        visibility: &Visibility<'_>,
+        adapter: &AdapterProfile,
+    ) -> Result<Dispatches, Error> {
+        let mut maker = Maker {
+            spec: self,
+            visibility,
+            taken,
+            adapter,
+            lists: None,
+            whole: None,
+            at: ScratchAt::default(),
+            segments: None,
+            workgroup_time: None,
+            passes: Vec::new(),
+            scratch: Vec::new(),
+        };
+        for piece in self.pieces(taken.tile_rows, &adapter.limits)? {
+            maker.fill_absent(None, &piece)?;
+        }
+        Ok(Dispatches { passes: maker.passes, ..Dispatches::default() })
+    }
+
     fn dispatches_with(
         &self,
         lists: Option<Lists>,
         taken: &Candidate,
         visibility: &Visibility<'_>,
+        whole: Option<&Visibility<'_>>,
         adapter: &AdapterProfile,
         workgroup_time: Option<Duration>,
     ) -> Result<Dispatches, Error> {
@@ -91,6 +121,7 @@ impl Attention {
             taken,
             adapter,
             lists,
+            whole,
             at: ScratchAt::default(),
             segments: None,
             workgroup_time,
@@ -112,6 +143,7 @@ impl Attention {
         }
         maker.segments = maker.choose_segments()?;
         maker.kernel(&pieces)?;
+        turns::check(&maker.passes, adapter)?;
         let mut notes = Vec::new();
         if let Some(segments) = &maker.segments {
             notes.push(("segments of keys".to_owned(), segments.count.to_string()));
@@ -124,7 +156,7 @@ impl Attention {
     }
 
     /// The lists that the kernel's tiles follow, if they follow any.
-    fn choose_lists(
+    pub(super) fn choose_lists(
         &self,
         taken: &Candidate,
         visibility: &Visibility<'_>,
@@ -172,7 +204,12 @@ impl Attention {
             return Err(Error::limit("max_compute_workgroups_per_dimension", message));
         }
         let evaluates = self.evaluates(Some(&lists));
-        let bindings = self.storage_bindings(visibility, evaluates) + 1;
+        let mut bindings = self.storage_bindings(visibility, evaluates) + 1;
+        if optional && lists.made_by_device() {
+            // The passes that make lists bind what the mask reads.
+            let of_mask = visibility.tables_of(Evaluates { mask: true, score: false });
+            bindings = bindings.max(3 + of_mask.len());
+        }
         if bindings > limits.max_storage_buffers_per_shader_stage as usize && optional {
             return Ok(None);
         }
@@ -194,7 +231,7 @@ impl Attention {
         let in_bits = lists.is_some_and(|lists| lists.made_by_device() && lists.layout.block_words > 0);
         // Bits of the caller's have the last word.
         let decided = self.blocks.as_ref().is_some_and(|blocks| blocks.test() == Test::Bits);
-        let mask = self.mask.expression().is_some() && !in_bits && !decided;
+        let mask = self.effective_mask().expression().is_some() && !in_bits && !decided;
         Evaluates { mask, score: self.score.is_some() }
     }
 
@@ -254,7 +291,7 @@ impl Maker<'_> {
                 self.passes[first..].iter_mut().for_each(|pass| pass.indirect = extent);
                 self.merge(piece)?;
                 if let Some(at) = extent {
-                    self.fill_absent(at, piece)?;
+                    self.fill_absent(Some(at), piece)?;
                 }
                 continue;
             };
@@ -332,19 +369,15 @@ impl Maker<'_> {
         }
         // What enters the denominators once is left to merging.
         let sinks = spec.sink_logits.as_ref().filter(|_| self.segments.is_none());
-        let tensors = [
-            ("head_scale", spec.head_scale.as_ref()),
-            ("sink_logits", sinks),
-            ("q_lengths", spec.q_lengths.as_ref()),
-            ("kv_lengths", spec.kv_lengths.as_ref()),
-        ];
-        for (variable, tensor) in tensors {
+        for (variable, tensor) in [("head_scale", spec.head_scale.as_ref()), ("sink_logits", sinks)] {
             if let Some(tensor) = tensor {
                 bindings.push(self.port(variable.into(), tensor)?);
             }
         }
+        self.bind_lengths(&mut bindings)?;
         self.bind_tables(evaluates, &mut bindings, &mut params)?;
-        self.push(self.taken.variant, request, bindings, params, workgroups)?;
+        let turns = self.taken.turns.with_blocks(self.blocks_of_segment());
+        self.push(self.taken.variant, request, bindings, params, workgroups, turns)?;
         let alternating = self.alternating() && workgroups[0] > 1;
         self.passes.last_mut().into_iter().for_each(|pass| pass.alternating = alternating);
         Ok(())
@@ -357,6 +390,17 @@ impl Maker<'_> {
             Some(lists) => order == Order::Even && !lists.made_by_device(),
             None => order.pairs(self.spec),
         }
+    }
+
+    /// The bindings of the lengths that batch entries have of their own.
+    pub(super) fn bind_lengths(&self, bindings: &mut Vec<PassBinding>) -> Result<(), Error> {
+        for (variable, tensor) in [("q_lengths", &self.spec.q_lengths), ("kv_lengths", &self.spec.kv_lengths)]
+        {
+            if let Some(tensor) = tensor {
+                bindings.push(self.port(variable.into(), tensor)?);
+            }
+        }
+        Ok(())
     }
 
     /// The bindings of the tables that an expression reads, and the parameters that say their sizes.
@@ -436,6 +480,7 @@ impl Maker<'_> {
         self.spec.params(self.lists.as_ref().map(|lists| &lists.layout), first)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what a dispatch is made of")]
     pub(super) fn push(
         &mut self,
         name: &str,
@@ -443,6 +488,7 @@ impl Maker<'_> {
         bindings: Vec<PassBinding>,
         params: Vec<(Name, ParamValue)>,
         workgroups: [usize; 3],
+        loop_turns: u64,
     ) -> Result<(), Error> {
         let [x, y, z] = workgroups;
         self.passes.push(Pass {
@@ -451,6 +497,7 @@ impl Maker<'_> {
             bindings,
             params,
             indirect: None,
+            loop_turns,
             alternating: false,
             workgroups: [u32_of("row tiles", x)?, u32_of("heads", y)?, u32_of("batch", z)?],
         });

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     AdapterProfile, Constraints, Cost, Error, Plan, Problem,
     choose::{Choice, Proposal, choose},
+    turns,
 };
 
 /// Threads and bytes of workgroup memory of the passes that come before the kernel or after it, by shader.
@@ -37,12 +38,25 @@ impl Attention {
 
         let known = variants();
         let names = known.each_ref().map(|variant| variant.info.name);
-        let propose = |index: usize| (known[index].propose)(sized, tiles_for, adapter);
-        let Choice { taken, reason, rejected } = choose(&names, propose, adapter, constraints)?;
-        let mut dispatches = Dispatches::default();
-        if self.q_len > 0 {
-            dispatches = self.dispatches(&taken, &visibility, adapter, constraints.workgroup_time)?;
-        }
+        let mut unfit = turns::Unfit::default();
+        let (Choice { taken, reason, rejected }, dispatches) = loop {
+            let propose = |index: usize| match unfit.reason(names[index]) {
+                Some(reason) => Err(reason.to_owned()),
+                None => (known[index].propose)(sized, tiles_for, adapter),
+            };
+            let choice = choose(&names, propose, adapter, constraints)?;
+            let made = if self.q_len > 0 && self.kv_len == 0 {
+                self.dispatches_without_keys(&choice.taken, &visibility, adapter)
+            } else if self.q_len > 0 {
+                let whole = (self.tiles_for.is_some()).then_some(tiles_for);
+                self.dispatches(&choice.taken, &visibility, whole, adapter, constraints.workgroup_time)
+            } else {
+                Ok(Dispatches::default())
+            };
+            if let Some(dispatches) = unfit.judge(choice.taken.variant, made)? {
+                break (choice, dispatches);
+            }
+        };
         let (mut threads, mut workgroup_bytes) = (taken.threads, taken.workgroup_bytes);
         for (module, its_threads, its_bytes) in PREPARING {
             if dispatches.passes.iter().any(|pass| pass.request.module == module) {

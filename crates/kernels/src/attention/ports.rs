@@ -1,7 +1,7 @@
 //! The tensors of a problem, and the work it asks for.
 
 use super::{Attention, Layout, Mask, layout::Tensor, visibility::Visibility};
-use crate::{Dtype, Port, PortRole, Work};
+use crate::{Dtype, Error, Port, PortRole, Work};
 
 impl Attention {
     pub(crate) fn all_ports(&self) -> Vec<Port> {
@@ -20,29 +20,55 @@ impl Attention {
                 head_axis: Some(head_axis),
             }
         };
-        let dense = |name: &str, role: PortRole, dtype: Dtype, shape: Vec<usize>, head_axis| Port {
-            name: name.to_owned().into(),
-            role,
-            dtype,
-            span: shape.iter().product(),
-            shape,
-            head_axis,
-        };
         let mut ports: Vec<Port> = [Tensor::Q, Tensor::K, Tensor::V].into_iter().map(main).collect();
-        for name in self.head_scale.iter().chain(&self.sink_logits) {
-            ports.push(dense(name, PortRole::Input, Dtype::F32, vec![self.q_heads], Some(0)));
+        for port in self.named_ports() {
+            // One tensor may serve several purposes.
+            if ports.iter().all(|known| known.name != port.name) {
+                ports.push(port);
+            }
         }
-        for input in &self.tables {
-            let table = &input.table;
-            ports.push(dense(&table.name, PortRole::Input, table.element, table.shape.clone(), None));
-        }
-        ports.extend(self.device_ports());
         ports.push(main(Tensor::O));
         if self.lse {
             let shape = vec![self.batch, self.q_heads, self.q_len];
             ports.push(dense("lse", PortRole::Output, Dtype::F32, shape, Some(1)));
         }
         ports
+    }
+
+    /// The inputs that options name, a port for each use.
+    fn named_ports(&self) -> Vec<Port> {
+        let of_heads = self.head_scale.iter().chain(&self.sink_logits);
+        let mut ports: Vec<Port> = of_heads
+            .map(|name| dense(name, PortRole::Input, Dtype::F32, vec![self.q_heads], Some(0)))
+            .collect();
+        for input in &self.tables {
+            let table = &input.table;
+            ports.push(dense(&table.name, PortRole::Input, table.element, table.shape.clone(), None));
+        }
+        ports.extend(self.device_ports());
+        ports
+    }
+
+    /// That inputs of one name are one tensor: of one type and shape.
+    pub(super) fn validate_names(&self) -> Result<(), Error> {
+        let mut known: Vec<Port> = Vec::new();
+        for port in self.named_ports() {
+            if ["q", "k", "v", "o", "lse"].contains(&&*port.name) {
+                return Err(Error::invalid(&*port.name, "two tensors have this name"));
+            }
+            if let Some(other) = known.iter().find(|other| other.name == port.name)
+                && (other.dtype != port.dtype || other.shape != port.shape)
+            {
+                let (a, b) = ((other.dtype, &other.shape), (port.dtype, &port.shape));
+                let message = format!(
+                    "two tensors have this name: {} {:?} is expected, and {} {:?}",
+                    a.0, a.1, b.0, b.1
+                );
+                return Err(Error::invalid(&*port.name, message));
+            }
+            known.push(port);
+        }
+        Ok(())
     }
 
     /// Visible (query, key) pairs of all heads. What only the contents of tables decide counts as visible; expressions are
@@ -52,7 +78,7 @@ impl Attention {
         // Rows see 1, 2, ... keys up to a full row; `longest` is what the last row sees.
         let staircase =
             |rows: u128, longest: u128| rows.min(longest) * (2 * longest - rows.min(longest) + 1) / 2;
-        let pairs = match self.mask {
+        let pairs = match *self.effective_mask() {
             Mask::Causal => staircase(tq, tk),
             Mask::CausalTopLeft if tq <= tk => staircase(tq, tq),
             Mask::CausalTopLeft => staircase(tk, tk) + (tq - tk) * tk,
@@ -78,5 +104,17 @@ impl Attention {
             dense_flops: per_pair * of(self.batch * self.q_heads) * of(self.q_len) * of(self.kv_len),
             bytes,
         }
+    }
+}
+
+fn dense(name: &str, role: PortRole, dtype: Dtype, shape: Vec<usize>, head_axis: Option<usize>) -> Port {
+    Port {
+        name: name.to_owned().into(),
+        role,
+        dtype,
+        // Sizes that cannot be counted are refused with the tables.
+        span: shape.iter().fold(1, |n: usize, &size| n.saturating_mul(size)),
+        shape,
+        head_axis,
     }
 }

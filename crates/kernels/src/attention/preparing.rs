@@ -9,6 +9,7 @@ use crate::{
     Error, Name, ParamValue, PassBinding, Scratch, Source,
     cost::small,
     ranges::{ranges, u32_of},
+    turns::of_loop,
 };
 
 /// Threads of a workgroup.
@@ -58,7 +59,8 @@ impl Maker<'_> {
                         bindings.push(self.whole("norms", at));
                         let groups = (rows.1 - rows.0).div_ceil(THREADS);
                         let workgroups = [groups, heads.1 - heads.0, part.batch.1 - part.batch.0];
-                        self.push("norms", &request, bindings, params, workgroups)?;
+                        let turns = of_loop(spec.padded_dims().0 / 4, 0);
+                        self.push("norms", &request, bindings, params, workgroups, turns)?;
                     }
                 }
             }
@@ -93,7 +95,8 @@ impl Maker<'_> {
         ];
         let most = self.adapter.limits.max_compute_workgroups_per_dimension as usize;
         let groups = [1, layout.count().min(most), layout.count().div_ceil(most)];
-        self.push("listed", &request, bindings, params, groups)
+        let turns = of_loop(layout.kv_blocks.div_ceil(THREADS), 0);
+        self.push("listed", &request, bindings, params, groups, turns)
     }
 
     /// The parameters of passes that make lists.
@@ -113,11 +116,13 @@ impl Maker<'_> {
         Ok(params)
     }
 
-    /// The passes that make lists of a mask that reads tables.
+    /// The passes that make lists of a mask that only the device knows.
     pub(super) fn make_lists(&mut self) -> Result<(), Error> {
         let (Some(lists), Some(at)) = (&self.lists, self.at.lists) else { return Ok(()) };
         let layout = lists.layout;
         let evaluates = Evaluates { mask: true, score: false };
+        let visibility = self.visibility;
+        let of_lengths = visibility.mask.as_ref().is_some_and(|mask| mask.depends_on_lengths(visibility.own));
         let tables = self.spec.table_list();
         let most = self.adapter.limits.max_compute_workgroups_per_dimension as usize;
         let (y, z) = (layout.count().min(most), layout.count().div_ceil(most));
@@ -131,12 +136,20 @@ impl Maker<'_> {
                 request = request
                     .tunable("TILE", small(self.taken.tile_rows))
                     .tunable("KV_BLOCK", small(self.taken.kv_block));
+                if of_lengths {
+                    request = request
+                        .tunable("Q_LENGTHS", self.spec.q_lengths.is_some())
+                        .tunable("KV_LENGTHS", self.spec.kv_lengths.is_some());
+                }
                 request = self.visibility.with_hooks(request, &tables, evaluates);
             }
             let mut params = self.list_params(&layout)?;
             let mut bindings = Vec::new();
             if asks {
                 self.bind_tables(evaluates, &mut bindings, &mut params)?;
+                if of_lengths {
+                    self.bind_lengths(&mut bindings)?;
+                }
             }
             let bytes =
                 4 * (layout.bits_at + (layout.count() * layout.kv_blocks + 1) * layout.block_words) as u64;
@@ -147,7 +160,15 @@ impl Maker<'_> {
                 size_bytes: bytes,
             });
             let x = if wide { layout.kv_blocks } else { 1 };
-            self.push(pass, &Arc::new(request), bindings, params, [x, y, z])?;
+            let area = self.taken.tile_rows * self.taken.kv_block;
+            let turns = match pass {
+                "classify" => of_loop((area / 4).div_ceil(THREADS), 0),
+                "bits" => of_loop((area / 32).div_ceil(THREADS), of_loop(8, 0)),
+                _ => {
+                    2 * of_loop(layout.kv_blocks.div_ceil(THREADS), 0) + of_loop(THREADS.ilog2() as usize, 0)
+                }
+            };
+            self.push(pass, &Arc::new(request), bindings, params, [x, y, z], turns)?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{Attention, Layout, Mask, OPERATOR, fill, options, reference};
 use crate::{
     AdapterProfile, Constraints, Dtype, Error, Expected, HostTensor, Name, Operator, Plan, Port, Problem,
-    Rows, Tolerance, Work,
+    Rows, Tolerance, Work, expr::Expr,
 };
 
 impl Problem for Attention {
@@ -45,6 +45,11 @@ impl Problem for Attention {
         words.join(" ")
     }
 
+    fn notes(&self) -> Vec<String> {
+        let score = self.score.iter().flat_map(Expr::notes);
+        score.map(|note| format!("score: {note}")).collect()
+    }
+
     fn options(&self) -> Map<String, Value> {
         options::options_of(self)
     }
@@ -80,6 +85,14 @@ impl Problem for Attention {
         reference::reference(self, inputs, rows)
     }
 
+    fn queries_without_keys(
+        &self,
+        inputs: &[(&str, &HostTensor)],
+        output: &dyn Fn(&str) -> Option<Vec<f64>>,
+    ) -> Option<[usize; 2]> {
+        self.unseeing(inputs, output)
+    }
+
     fn tolerance(&self, output: &str) -> Tolerance {
         // Storage of q, k and v is rounded before both sides see it; what remains is f32 arithmetic and the rounding of o.
         // Long rows and large scores lose a little more (up to 6.5e-6 measured on a CPU with scores of +-150).
@@ -98,7 +111,8 @@ impl Problem for Attention {
     }
 
     fn check_inputs(&self, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
-        self.check_tables(inputs)
+        crate::tensor::check_integers(&self.all_ports(), inputs)?;
+        self.check_values(inputs)
     }
 
     fn work(&self) -> Work {

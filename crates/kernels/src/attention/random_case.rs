@@ -54,8 +54,7 @@ pub(super) fn random_case(seed: u64) -> Case {
     };
     let score = if random.u8(..3) == 0 { expression(&mut random, ExprKind::Score) } else { None };
     (spec.mask, spec.score) = (mask, score);
-    let structural = matches!(spec.mask, Mask::Causal | Mask::CausalTopLeft);
-    if !structural && random.u8(..6) == 0 {
+    if random.u8(..6) == 0 {
         let (q_block, kv_block) = (one(&mut random, &BLOCKS), one(&mut random, &BLOCKS));
         let lists = (one(&mut random, &[1, spec.batch]), one(&mut random, &[1, spec.q_heads]));
         spec.blocks = blocks(
@@ -70,7 +69,7 @@ pub(super) fn random_case(seed: u64) -> Case {
     if random.u8(..8) == 0 {
         spec.q_lengths = Some("queries".into());
     }
-    if !structural && spec.blocks.is_none() && random.u8(..8) == 0 {
+    if spec.blocks.is_none() && random.u8(..8) == 0 {
         let (q_block, kv_block) = (one(&mut random, &[64, 64, 128]), one(&mut random, &[64, 128, 192]));
         let most = 1 + random.usize(..kv_len.div_ceil(kv_block) + 1);
         let lists = (one(&mut random, &[1, spec.batch]), one(&mut random, &[1, spec.q_heads]));
@@ -79,6 +78,7 @@ pub(super) fn random_case(seed: u64) -> Case {
     let names: Vec<&str> =
         spec.mask.expression().into_iter().chain(&spec.score).flat_map(Expr::table_names).collect();
     spec.tables = tables.iter().filter(|input| names.contains(&input.table.name.as_str())).cloned().collect();
+    spec.odd_values = random.u8(..3) == 0;
     Case { name: format!("random_{seed}"), problem: Arc::new(spec) as Arc<dyn Problem>, seed }
 }
 
@@ -102,9 +102,9 @@ fn tables(random: &mut fastrand::Rng, spec: &Attention) -> Vec<TableInput> {
     all.into_iter().take(random.usize(..3)).collect()
 }
 
-/// Lists of blocks of all kinds. Beside an expression no block is full: a full one holds only what the expression shows.
+/// Lists of blocks of all kinds. Beside a mask no block is full: a full one holds only what the expression shows.
 fn blocks(random: &mut fastrand::Rng, grid: BlockGrid, spec: &Attention) -> Option<Arc<BlockMask>> {
-    let kinds: &[u8] = if spec.mask.expression().is_some() { &[0, 2, 2] } else { &[0, 0, 1, 2] };
+    let kinds: &[u8] = if spec.mask != Mask::None { &[0, 2, 2] } else { &[0, 0, 1, 2] };
     let map: Vec<u8> = (0..grid.rows() * grid.kv_blocks()).map(|_| one(random, kinds)).collect();
     BlockMask::from_dense_blocks(grid, &map).ok().map(Arc::new)
 }

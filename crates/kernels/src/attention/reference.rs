@@ -1,15 +1,18 @@
 //! The definition, in f64.
 
+use std::{borrow::Cow, f64::consts::LOG2_E};
+
 use super::{
     Attention, QkNorm, Strides,
+    inputs::stored,
     layout::Tensor,
     listed,
     rounding::{RowErrors, key_norms},
     visibility::Visibility,
 };
 use crate::{
-    Error, Expected, HostTensor, PortRole, Rows, TensorData,
-    expr::{Evaluator, Scratch},
+    Error, Expected, HostTensor, PortRole, Rows,
+    expr::{EntryLengths, Evaluator, Scratch},
     parallel,
 };
 
@@ -58,28 +61,23 @@ fn of_heads(spec: &Attention, inputs: &[(&str, &HostTensor)], name: &str) -> Res
 }
 
 /// The tables' values, of the types they are declared to have.
-fn table_values(
-    spec: &Attention,
-    inputs: &[(&str, &HostTensor)],
-) -> Result<Vec<(String, HostTensor)>, Error> {
-    let value = |input: &super::TableInput| {
-        let table = &input.table;
-        let tensor = given(inputs, &table.name)?;
-        let tensor = match (tensor.dtype(), tensor.data()) {
-            (Some(dtype), _) if dtype == table.element => tensor.clone(),
-            (_, TensorData::F64(_) | TensorData::I64(_)) | (Some(_), _) => {
-                let bytes = tensor.to_bytes(table.element);
-                HostTensor::from_bytes(tensor.shape().to_vec(), &bytes, table.element)?
-            }
-            _ => return Err(Error::invalid(table.name.as_str(), "has elements of another type")),
-        };
-        Ok((table.name.clone(), tensor))
+fn table_values<'t>(
+    spec: &'t Attention,
+    inputs: &[(&str, &'t HostTensor)],
+) -> Result<Vec<(&'t str, Cow<'t, HostTensor>)>, Error> {
+    let value = |input: &'t super::TableInput| {
+        let name = input.table.name.as_str();
+        Ok((name, stored(given(inputs, name)?, name, input.table.element)?))
     };
     spec.tables.iter().map(value).collect()
 }
 
-/// Scores below this hide their keys: the device has no smaller finite ones to tell from -inf.
-const HIDING: f64 = -6.9e29;
+/// What f32 makes of a score: beyond its range, infinity. The device scales it by `base` first.
+#[expect(clippy::cast_possible_truncation, reason = "that is the question")]
+fn as_device_has_it(score: f64, base: f64) -> f64 {
+    let held = (score * base) as f32;
+    if held.is_infinite() { f64::from(held) } else { score }
+}
 
 struct Definition<'a> {
     spec: &'a Attention,
@@ -169,15 +167,20 @@ impl Definition<'_> {
         };
         let query_row = self.q.row(batch, head, query);
         let scale = self.scale[head] * normalise(query_row);
+        let keys_seen = self.keys_seen(batch, query);
         for (evaluator, scratch) in [(&self.mask, &mut room.mask), (&self.score, &mut room.score)] {
-            if let (Some(evaluator), Some(scratch)) = (evaluator, scratch) {
+            if keys_seen > 0
+                && let (Some(evaluator), Some(scratch)) = (evaluator, scratch)
+            {
                 evaluator.row(scratch, batch, head, query)?;
             }
         }
-        room.errors.begin(spec, query_row, scale, self.score.as_ref().zip(room.score.as_ref()));
+        // An evaluator that has not moved to a row knows no errors of its steps.
+        let score = self.score.as_ref().zip(room.score.as_ref()).filter(|_| keys_seen > 0);
+        room.errors.begin(spec, query_row, scale, score);
         let norms = &self.key_norms[(batch * spec.kv_heads + kv_head) * spec.kv_len..];
         let mut scores: Vec<(usize, f64)> = Vec::new();
-        for key in 0..self.keys_seen(batch, query) {
+        for key in 0..keys_seen {
             if !self.visible(room, [batch, head, query, key])? {
                 continue;
             }
@@ -188,7 +191,8 @@ impl Definition<'_> {
             if let (Some(evaluator), Some(scratch)) = (&self.score, &mut room.score) {
                 score = evaluator.score_at(scratch, key, score)?;
             }
-            if score.is_nan() || score > HIDING {
+            score = as_device_has_it(score, if spec.natural_scores() { 1.0 } else { LOG2_E });
+            if score != f64::NEG_INFINITY {
                 scores.push((key, score));
                 room.errors.add(norms[key], scaled, score, self.score.as_ref().zip(room.score.as_ref()));
             }
@@ -203,18 +207,87 @@ impl Definition<'_> {
         if maximum == f64::NEG_INFINITY {
             return Ok((f64::NEG_INFINITY, vec![0.0; self.v.dim]));
         }
-        let sum: f64 = all.map(|score| (score - maximum).exp()).sum();
-        let lse = maximum + sum.ln();
+        let total: f64 = all.map(|score| (score - maximum).exp()).sum();
         let mut output = vec![0.0; self.v.dim];
         for &(key, score) in &scores {
-            let weight = (score - lse).exp();
-            for (sum, value) in output.iter_mut().zip(self.v.row(batch, kv_head, key)) {
-                *sum += weight * value;
+            let weight = (score - maximum).exp() / total;
+            for (sum, &value) in output.iter_mut().zip(self.v.row(batch, kv_head, key)) {
+                // What is not finite makes NaN of its column, however small its weight.
+                *sum += if value.is_finite() { weight * value } else { f64::NAN };
             }
         }
+        let lse = maximum + total.ln();
         room.errors.end(&scores, sink, (lse, &output), |key| self.v.row(batch, kv_head, key));
         Ok((lse, output))
     }
+
+    /// How many rows see each key: `[B, G, Tk]`.
+    fn seen(&self) -> Result<Vec<usize>, Error> {
+        let spec = self.spec;
+        let mut room = self.room();
+        let mut seen = vec![0; spec.batch * spec.kv_heads * spec.kv_len];
+        for (batch, head, query) in (0..spec.batch * spec.q_heads * spec.q_len).map(|row| spec.place(row)) {
+            let keys_seen = self.keys_seen(batch, query);
+            if keys_seen == 0 {
+                continue;
+            }
+            if let (Some(mask), Some(scratch)) = (&self.mask, &mut room.mask) {
+                mask.row(scratch, batch, head, query)?;
+            }
+            let first = (batch * spec.kv_heads + head / spec.group()) * spec.kv_len;
+            for key in 0..keys_seen {
+                seen[first + key] += usize::from(self.visible(&mut room, [batch, head, query, key])?);
+            }
+        }
+        Ok(seen)
+    }
+}
+
+impl Attention {
+    /// Batch entry, head and query of a row.
+    fn place(&self, row: usize) -> (usize, usize, usize) {
+        (row / self.q_len / self.q_heads, row / self.q_len % self.q_heads, row % self.q_len)
+    }
+}
+
+/// How many rows see each key by mask, lists and lengths: `[B, G, Tk]`.
+pub(super) fn seen(spec: &Attention, inputs: &[(&str, &HostTensor)]) -> Result<Vec<usize>, Error> {
+    define(spec, inputs, &Visibility::new(spec)?, |definition| definition.seen())
+}
+
+/// Does something with the definition.
+fn define<T>(
+    spec: &Attention,
+    inputs: &[(&str, &HostTensor)],
+    visibility: &Visibility<'_>,
+    and: impl FnOnce(&Definition<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let tables = table_values(spec, inputs)?;
+    let tables: Vec<(&str, &HostTensor)> = tables.iter().map(|(name, tensor)| (*name, &**tensor)).collect();
+    let lengths = EntryLengths {
+        queries: spec.lengths(inputs, spec.q_lengths.as_ref(), spec.q_len)?,
+        keys: spec.lengths(inputs, spec.kv_lengths.as_ref(), spec.kv_len)?,
+    };
+    let evaluator = |program| Evaluator::with_lengths(program, spec.expr_sizes(), lengths.clone(), &tables);
+    let scale = match &spec.head_scale {
+        Some(name) => of_heads(spec, inputs, name)?,
+        None => vec![spec.resolved_scale(); spec.q_heads],
+    };
+    let k = Values::of(spec, inputs, Tensor::K)?;
+    and(&Definition {
+        spec,
+        q: Values::of(spec, inputs, Tensor::Q)?,
+        key_norms: key_norms(spec, |batch, head, key| k.row(batch, head, key)),
+        k,
+        v: Values::of(spec, inputs, Tensor::V)?,
+        scale,
+        sinks: spec.sink_logits.as_ref().map(|name| of_heads(spec, inputs, name)).transpose()?,
+        q_lengths: lengths.queries.clone(),
+        kv_lengths: lengths.keys.clone(),
+        listed: spec.listed_values(inputs)?,
+        mask: visibility.mask.as_ref().map(evaluator).transpose()?,
+        score: visibility.score.as_ref().map(evaluator).transpose()?,
+    })
 }
 
 pub(super) fn reference(
@@ -223,30 +296,12 @@ pub(super) fn reference(
     rows: Rows,
 ) -> Result<Vec<Expected>, Error> {
     spec.validate()?;
-    let visibility = Visibility::new(spec)?;
-    let tables = table_values(spec, inputs)?;
-    let tables: Vec<(&str, &HostTensor)> =
-        tables.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    let evaluator = |program| Evaluator::new(program, spec.expr_sizes(), &tables);
-    let scale = match &spec.head_scale {
-        Some(name) => of_heads(spec, inputs, name)?,
-        None => vec![spec.resolved_scale(); spec.q_heads],
-    };
-    let k = Values::of(spec, inputs, Tensor::K)?;
-    let definition = Definition {
-        spec,
-        q: Values::of(spec, inputs, Tensor::Q)?,
-        key_norms: key_norms(spec, |batch, head, key| k.row(batch, head, key)),
-        k,
-        v: Values::of(spec, inputs, Tensor::V)?,
-        scale,
-        sinks: spec.sink_logits.as_ref().map(|name| of_heads(spec, inputs, name)).transpose()?,
-        q_lengths: spec.lengths(inputs, spec.q_lengths.as_ref(), spec.q_len)?,
-        kv_lengths: spec.lengths(inputs, spec.kv_lengths.as_ref(), spec.kv_len)?,
-        listed: spec.listed_values(inputs)?,
-        mask: visibility.mask.as_ref().map(evaluator).transpose()?,
-        score: visibility.score.as_ref().map(evaluator).transpose()?,
-    };
+    spec.check_values(inputs)?;
+    define(spec, inputs, &Visibility::new(spec)?, |definition| expected(definition, rows))
+}
+
+fn expected(definition: &Definition<'_>, rows: Rows) -> Result<Vec<Expected>, Error> {
+    let spec = definition.spec;
     let count = spec.batch * spec.q_heads * spec.q_len;
     let chosen: Option<Vec<usize>> = match rows {
         Rows::Sample { count: wanted, seed } if wanted < count => {
@@ -257,8 +312,7 @@ pub(super) fn reference(
         }
         _ => None,
     };
-    let place =
-        |row: usize| (row / spec.q_len / spec.q_heads, row / spec.q_len % spec.q_heads, row % spec.q_len);
+    let place = |row: usize| spec.place(row);
     let computed: Vec<Row> = parallel::try_map_with(
         chosen.as_ref().map_or(count, Vec::len),
         || definition.room(),

@@ -16,6 +16,7 @@ use crate::{
     cost::{self, float, small},
     ranges::{ranges, u32_of},
     storage::storage_module,
+    turns::{self, of_loop},
 };
 
 /// Segments of the keys, and where their results go: `[segment, B, H, Tq]` rows of o, padded to multiples of four, and lse.
@@ -92,31 +93,84 @@ impl Segments {
 }
 
 impl Maker<'_> {
+    /// Blocks of keys that a tile visits at most, in all segments together.
+    fn blocks(&self) -> usize {
+        self.lists.as_ref().map_or(self.spec.kv_len.div_ceil(self.taken.kv_block), Lists::longest)
+    }
+
+    /// The same of the problem that tiles are chosen for; no matter how many they are if there are no more than `few`.
+    fn blocks_of_sized(&self, few: usize) -> Result<usize, Error> {
+        let Some(visibility) = self.whole else { return Ok(self.blocks()) };
+        let sized = self.spec.sized();
+        let all = sized.kv_len.div_ceil(self.taken.kv_block);
+        if all <= few {
+            return Ok(all);
+        }
+        let lists = sized.choose_lists(self.taken, visibility, &self.adapter.limits)?;
+        Ok(lists.as_ref().map_or(all, Lists::longest))
+    }
+
+    /// Blocks that a segment may have.
+    fn most_blocks(&self) -> Result<usize, Error> {
+        let Some(most) = self.adapter.loop_turns else { return Ok(usize::MAX) };
+        let turns = self.taken.turns;
+        match turns.blocks_within(most) {
+            0 => Err(turns::too_many(self.taken.variant, turns.with_blocks(1), most)),
+            blocks => Ok(blocks),
+        }
+    }
+
+    /// Blocks that a dispatch of the kernel visits at most.
+    pub(super) fn blocks_of_segment(&self) -> usize {
+        self.segments.map_or_else(|| self.blocks(), |segments| segments.keys / self.taken.kv_block)
+    }
+
     /// As many segments as make a workgroup's time what the caller asked for, by the estimate.
-    pub(super) fn choose_segments(&mut self) -> Result<Option<Segments>, Error> {
-        let (spec, taken) = (self.spec, self.taken);
-        // Whether there are segments is part of the shaders, and so a matter of the problem that tiles are chosen for.
-        let sized = spec.sized();
-        let Some(longest) = self.workgroup_time else { return Ok(None) };
+    fn segments_by_time(&self) -> usize {
+        let (sized, taken) = (self.spec.sized(), self.taken);
+        let Some(longest) = self.workgroup_time else { return 1 };
         let groups =
             float(sized.rows().div_ceil(taken.tile_rows) * sized.batch * sized.q_heads / sized.fold());
         let of_one = taken.cost.time.as_secs_f64() * cost::parallel(groups, self.adapter) / groups.max(1.0);
         let wanted = (of_one / longest.as_secs_f64().max(1e-9)).ceil();
-        if wanted <= 1.0 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and bounded")]
+        let wanted = wanted.clamp(1.0, MOST_SEGMENTS as f64) as usize;
+        wanted
+    }
+
+    /// As many segments as keep a workgroup's time below what the caller asked for, by the estimate, and its loops below what the
+    /// driver lets them take.
+    pub(super) fn choose_segments(&mut self) -> Result<Option<Segments>, Error> {
+        let (spec, taken) = (self.spec, self.taken);
+        // Whether there are segments is part of the shaders, and so a matter of the problem that tiles are chosen for.
+        let sized = spec.sized();
+        let by_time = self.segments_by_time();
+        let most_blocks = self.most_blocks()?;
+        let by_turns = match self.adapter.loop_turns {
+            None => 1,
+            Some(_) => self.blocks_of_sized(most_blocks)?.div_ceil(most_blocks),
+        };
+        if by_time <= 1 && by_turns <= 1 {
             return Ok(None);
         }
         // As many as there is room for the results of, in the problem that tiles are chosen for.
         let bytes_of_each = 4 * (sized.batch * sized.q_heads * sized.q_len * sized.padded_dims().1) as u64;
         let room = self.adapter.limits.max_storage_buffer_binding_size.min(4 * u64::from(u32::MAX));
         let room = usize::try_from(room / bytes_of_each.max(1)).unwrap_or(usize::MAX);
+        if by_turns > 1 && room < by_turns {
+            let message = format!(
+                "its keys have to be visited in {by_turns} segments for its loops to stay below what this adapter's driver lets \
+                 them take, and a binding holds the results of {room}"
+            );
+            return Err(Error::limit(turns::ARGUMENT, message));
+        }
         if room < 2 {
             return Ok(None);
         }
-        let blocks = self.lists.as_ref().map_or(spec.kv_len.div_ceil(taken.kv_block), Lists::longest);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and bounded")]
-        let wanted = (wanted.min(MOST_SEGMENTS as f64) as usize).min(room);
+        let blocks = self.blocks();
+        let wanted = by_time.min(MOST_SEGMENTS).max(by_turns).min(room);
         // One that stands in for a large problem has segments too.
-        let blocks_of_each = blocks.div_ceil(wanted).max(1);
+        let blocks_of_each = blocks.div_ceil(wanted).clamp(1, most_blocks);
         let count = blocks.div_ceil(blocks_of_each).max(1);
         let width = spec.padded_dims().1;
         let rows_of_batch = spec.q_heads * spec.q_len;
@@ -148,6 +202,7 @@ impl Maker<'_> {
         let request = Request::new("attention/merge")
             .replace("shared/output", storage_module("output", spec.dtype, spec.aligned()))
             .tunable("VALUE_DIM", small(segments.width))
+            .tunable("NATURAL", true)
             .tunable("WRITE_LSE", spec.lse)
             .tunable("SINKS", spec.sink_logits.is_some());
         let request = Arc::new(request);
@@ -171,7 +226,9 @@ impl Maker<'_> {
                 }
                 let groups =
                     [(rows.1 - rows.0).div_ceil(THREADS), heads.1 - heads.0, piece.batch.1 - piece.batch.0];
-                self.push("merge", &request, bindings, params, groups)?;
+                let over = of_loop(segments.count, 0);
+                let turns = 2 * over + of_loop(segments.width / 4, over);
+                self.push("merge", &request, bindings, params, groups, turns)?;
             }
         }
         Ok(())

@@ -19,7 +19,7 @@ pub struct Attention {
     pub kv_heads: usize,
     /// Queries Tq; 0 gives an empty result.
     pub q_len: usize,
-    /// Keys Tk; at least 1.
+    /// Keys Tk; without any, every query sees nothing: zeros, and -inf in `lse`.
     pub kv_len: usize,
     /// Width Dk of q and k, 1 to 576.
     pub head_dim: usize,
@@ -29,8 +29,9 @@ pub struct Attention {
     pub layout: Layout,
     /// Which keys a query sees.
     pub mask: Mask,
-    /// What becomes of the scaled scores before the softmax; natural units. A score of -inf, or below -6.9e29, hides its
-    /// key.
+    /// What becomes of the scaled scores before the softmax; natural units. A score of -inf hides its key, as the mask does;
+    /// finite scores do not, however low: a row whose scores are all -3.4e38 gets the mean of its values. Scores are f32:
+    /// beyond its range they are infinite. A score that is NaN or inf makes its row NaN.
     pub score: Option<Expr>,
     /// Factor of the scores; `None` means `1 / sqrt(Dk)`.
     pub scale: Option<f64>,
@@ -43,13 +44,14 @@ pub struct Attention {
     /// The tables that mask and score read.
     pub tables: Vec<TableInput>,
     /// The blocks that are visited; the rest is hidden. The mask's expression says what is visible within those that the
-    /// lists call partial. Only with [`Mask::None`] or [`Mask::Expression`].
+    /// lists call partial.
     pub blocks: Option<Arc<BlockMask>>,
     /// The name of a tensor `[B]` of i32 that says how many of the `q_len` queries each batch entry has. Read on the device, by
-    /// every run; queries beyond see no key. `Tq` in [`Mask::Causal`] is then this.
+    /// every run; queries beyond see no key. `Tq` in [`Mask::Causal`] and `nq` in expressions are then this.
     pub q_lengths: Option<String>,
     /// The name of a tensor `[B]` of i32 that says how many of the `kv_len` keys each batch entry has. Keys beyond are hidden,
-    /// whatever lies there. `Tk` in [`Mask::Causal`] is then this; in expressions `nk` stays `kv_len`.
+    /// whatever lies there. `Tk` in [`Mask::Causal`] and `nk` in expressions are then this. May be the tensor of `q_lengths`,
+    /// and a table too.
     pub kv_lengths: Option<String>,
     /// Blocks to visit whose lists lie on the device, and are read there by every run. As `blocks`, and not beside them.
     pub listed: Option<ListedBlocks>,
@@ -67,6 +69,10 @@ pub struct Attention {
     pub o_strides: Option<Strides>,
     /// What `blocks` was read from.
     pub(crate) blocks_option: Option<serde_json::Value>,
+    /// The batch size and width that k was said to have, if they were not those of q.
+    pub(crate) other_k: Option<[usize; 2]>,
+    /// Whether random inputs have values that are NaN, above all where nobody sees them.
+    pub(crate) odd_values: bool,
     /// Tiles are chosen as for this problem: how a small problem gets the shaders of a large one.
     pub(crate) tiles_for: Option<Arc<Self>>,
 }
@@ -75,7 +81,8 @@ pub struct Attention {
 pub(crate) const MAX_DIM: usize = 576;
 
 impl Attention {
-    /// The problem of q `[B, H, Tq, Dk]` and of k `[B, G, Tk, Dk]`, with v as wide as k, nothing masked, f32.
+    /// The problem of q `[B, H, Tq, Dk]` and of k `[B, G, Tk, Dk]`, with v as wide as k, nothing masked, f32. A k of another
+    /// batch size or width than q's is an error of [`Attention::validate`], and so of every plan.
     #[must_use]
     pub fn new(q: [usize; 4], k: [usize; 4]) -> Self {
         Self {
@@ -105,6 +112,8 @@ impl Attention {
             k_strides: None,
             v_strides: None,
             o_strides: None,
+            other_k: (k[0] != q[0] || k[3] != q[3]).then_some([k[0], k[3]]),
+            odd_values: false,
             tiles_for: None,
         }
     }
@@ -221,7 +230,7 @@ impl Attention {
 
     /// The same, of a batch entry with so many queries and keys.
     pub(super) fn keys_seen_of(&self, query: usize, q_len: usize, kv_len: usize) -> usize {
-        match self.mask {
+        match *self.effective_mask() {
             Mask::None | Mask::Expression(_) => kv_len,
             Mask::Causal => (query + kv_len + 1).saturating_sub(q_len).min(kv_len),
             Mask::CausalTopLeft => (query + 1).min(kv_len),
@@ -237,11 +246,17 @@ impl Attention {
             ("batch", self.batch),
             ("q_heads", self.q_heads),
             ("kv_heads", self.kv_heads),
-            ("kv_len", self.kv_len),
         ];
         for (name, size) in at_least_one {
             if size == 0 {
                 return Err(Error::invalid(name, "expected at least 1, got 0"));
+            }
+        }
+        if let Some([batch, width]) = self.other_k {
+            for (what, expected, got) in [("batch", self.batch, batch), ("head_dim", self.head_dim, width)] {
+                if got != expected {
+                    return Err(Error::invalid("k", format!("expected {what} {expected} as in q, got {got}")));
+                }
             }
         }
         if !self.q_heads.is_multiple_of(self.kv_heads) {
@@ -264,6 +279,7 @@ impl Attention {
                 format!("expected a finite number, got {}", self.resolved_scale()),
             ));
         }
+        crate::read::fits_f32("scale", self.resolved_scale())?;
         for tensor in Tensor::ALL {
             self.span(tensor)
                 .ok_or_else(|| Error::invalid(tensor.name(), "has more elements than can be addressed"))?;

@@ -57,7 +57,7 @@ impl Attention {
             let rows = if fold > 1 { (0, self.q_len) } else { piece.rows };
             ((first_head, last_head), (rows.0, rows.1 - 1))
         } else {
-            ((first_head / self.group(), last_head / self.group()), (0, self.kv_len - 1))
+            ((first_head / self.group(), last_head / self.group()), (0, self.kv_len.saturating_sub(1)))
         };
         let at = |batch: usize, head: usize, position: usize| {
             batch * extent.strides.batch + head * extent.strides.head + position * extent.strides.position

@@ -18,9 +18,17 @@ impl Attention {
         let arranged = Visibility::new(self).is_ok_and(|visibility| visibility.arrangement().is_some());
         // An order of places holds for queries and keys alike.
         let first = if arranged { (141, 141) } else { (133, 141) };
-        let lengths = [first, own, (equal, equal)];
+        let lengths = match self.kv_len {
+            // Those run another kernel.
+            0 => [(133, 0), own, own],
+            _ => [first, own, (equal, equal)],
+        };
         let small = lengths.into_iter().find_map(|(q_len, kv_len)| self.shrunk(q_len, kv_len));
-        small.unwrap_or_else(|| Self { tiles_for: Some(Arc::new(self.sized().clone())), ..self.clone() })
+        small.unwrap_or_else(|| Self {
+            odd_values: true,
+            tiles_for: Some(Arc::new(self.sized().clone())),
+            ..self.clone()
+        })
     }
 
     fn shrunk(&self, q_len: usize, kv_len: usize) -> Option<Self> {
@@ -38,6 +46,7 @@ impl Attention {
             k_strides: None,
             v_strides: None,
             o_strides: None,
+            odd_values: true,
             tiles_for: Some(Arc::new(self.sized().clone())),
             ..self.clone()
         };
@@ -86,8 +95,9 @@ impl Attention {
         #[expect(clippy::cast_possible_truncation, reason = "a remainder by 3")]
         let class = |at: usize| ((at / width + at % width) % 3) as u8;
         // Full blocks hold only what an expression shows, so beside one all are partial.
-        let class =
-            |at: usize| if class(at) == 1 && self.mask.expression().is_some() { 2 } else { class(at) };
+        let class = |at: usize| {
+            if class(at) == 1 && self.effective_mask().expression().is_some() { 2 } else { class(at) }
+        };
         let map: Vec<u8> = (0..grid.rows() * width).map(class).collect();
         let lists = BlockMask::from_dense_blocks(grid, &map).ok()?;
         match blocks.test() {

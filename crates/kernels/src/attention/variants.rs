@@ -2,11 +2,12 @@
 
 use foveal_shaders::Request;
 
-use super::{Attention, Strides, layout::Tensor, visibility::Visibility};
+use super::{Attention, Mask, Strides, layout::Tensor, visibility::Visibility};
 use crate::{
     AdapterKind, AdapterProfile, Cost, VariantInfo,
     cost::{check_workgroup, float, small, tile, timed},
     storage::storage_module,
+    turns::of_loop,
 };
 
 /// A variant's proposal for a problem on an adapter.
@@ -20,8 +21,31 @@ pub(super) struct Candidate {
     pub(super) kv_block: usize,
     pub(super) threads: u32,
     pub(super) workgroup_bytes: u32,
+    pub(super) turns: Turns,
     pub(super) tiles: Vec<(String, String)>,
     pub(super) cost: Cost,
+}
+
+/// Turns that an invocation's loops take at most (see [`crate::turns`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turns {
+    /// For each block of keys that is visited.
+    pub(super) of_block: u64,
+    /// Beside those.
+    pub(super) other: u64,
+}
+
+impl Turns {
+    /// With so many blocks.
+    pub(super) fn with_blocks(self, blocks: usize) -> u64 {
+        self.of_block.saturating_mul(blocks as u64).saturating_add(self.other)
+    }
+
+    /// How many blocks may be visited where loops end after `most` turns: none if even one is too many.
+    pub(super) fn blocks_within(self, most: u64) -> usize {
+        let blocks = most.saturating_sub(self.other) / self.of_block.max(1);
+        usize::try_from(blocks).unwrap_or(usize::MAX)
+    }
 }
 
 /// A variant: its name, and a proposal or the reason why there is none.
@@ -103,8 +127,17 @@ impl Attention {
             .tunable("HEAD_SCALE", self.head_scale.is_some())
             .tunable("NORMALISE", self.qk_norm.is_some())
             .tunable("SINKS", self.sink_logits.is_some())
+            .tunable("NATURAL", self.natural_scores())
+            .tunable("HIDES", self.may_hide())
             .tunable("Q_LENGTHS", self.q_lengths.is_some())
             .tunable("KV_LENGTHS", self.kv_lengths.is_some())
+    }
+
+    /// Whether some keys may be hidden from some queries.
+    fn may_hide(&self) -> bool {
+        let lengths = self.q_lengths.is_some() || self.kv_lengths.is_some();
+        let blocks = self.blocks.is_some() || self.listed.is_some();
+        self.mask != Mask::None || self.score.is_some() || lengths || blocks
     }
 
     /// What the pass that computes norms runs.
@@ -177,6 +210,7 @@ fn naive(
         kv_block: KV_BLOCK,
         threads: small(threads),
         workgroup_bytes: 0,
+        turns: Turns { of_block: KV_BLOCK as u64 * (1 + of_loop(head_dim / 4, 0)), other: 1 },
         tiles: vec![tile("rows", threads)],
         cost: timed(cost, adapter),
     })
@@ -216,7 +250,7 @@ fn tiled(
         .find(|keys| block_k % keys == 0 && keys * (row_lanes + value_lanes) <= STAGE_VECTORS)
         .filter(|keys| *keys >= 4)
         .ok_or("no slice of the values fits in 16 KiB of workgroup memory")?;
-    let vectors = (slice * (row_lanes + lanes)).max(key_slice * (row_lanes + value_lanes)).max(threads);
+    let vectors = (slice * (row_lanes + lanes)).max(key_slice * (row_lanes + value_lanes)).max(threads + 1);
     let workgroup_bytes = small(vectors * 16);
     check_workgroup(adapter, threads, workgroup_bytes)?;
     let (rows, pairs) = spec.visited(visibility, block_q, block_k, block_k);
@@ -244,6 +278,13 @@ fn tiled(
         kv_block: block_k,
         threads: small(threads),
         workgroup_bytes,
+        turns: Turns {
+            of_block: 1
+                + of_loop(head_dim.div_ceil(slice), 0)
+                + of_loop(lanes, 0)
+                + of_loop(block_k / key_slice, 0),
+            other: 1 + of_loop(lanes, 0),
+        },
         tiles: vec![
             tile("rows", block_q),
             tile("keys", block_k),

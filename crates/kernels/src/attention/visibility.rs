@@ -3,13 +3,13 @@
 use std::{cell::OnceCell, ops::Range};
 
 use super::{
-    Attention, Mask,
+    Attention,
     arrangement::{Arranged, Arrangement},
 };
 use crate::{
     Error,
     block_mask::{BlockClass, BlockMask, Classify},
-    expr::{self, Classifier, Program, Sizes, Table, Variable},
+    expr::{self, Classifier, OwnLengths, Program, Sizes, Table, Variable},
 };
 
 /// The programs of a problem's expressions.
@@ -18,6 +18,8 @@ pub(super) struct Visibility<'a> {
     spec: &'a Attention,
     /// The order in which positions are taken, once it is known whether it is one of their own.
     arrangement: OnceCell<Option<Arrangement>>,
+    /// Which lengths batch entries have of their own.
+    pub(super) own: OwnLengths,
     /// What the mask's expression says, if it has one.
     pub(super) mask: Option<Program>,
     /// What becomes of scores, if anything does.
@@ -31,7 +33,7 @@ pub(super) enum ListsFrom {
     Nowhere,
     /// From lists made with the plan.
     Host,
-    /// From lists that the device makes, since only tables know.
+    /// From lists that the device makes, since only tables or lengths know.
     Device,
     /// From lists of the caller's, on the device.
     Given,
@@ -67,23 +69,15 @@ impl Attention {
 
     /// Checks of mask, score, tables and lists.
     pub(super) fn validate_visibility(&self) -> Result<(), Error> {
-        let mut names: Vec<&str> = vec!["q", "k", "v", "o", "lse"];
-        let listed = self.listed.iter().flat_map(|listed| [&listed.counts, &listed.indices]);
-        let own =
-            self.head_scale.iter().chain(&self.sink_logits).chain(&self.q_lengths).chain(&self.kv_lengths);
-        let own = own.chain(listed);
-        for name in own.chain(self.tables.iter().map(|input| &input.table.name)) {
-            if names.contains(&name.as_str()) {
-                return Err(Error::invalid(name.as_str(), "two tensors have this name"));
-            }
-            names.push(name);
-        }
+        self.validate_names()?;
         if self.head_scale.is_some() && self.scale.is_some() {
             return Err(Error::invalid("scale", "expected a number or the name of a tensor, got both"));
         }
         for input in &self.tables {
             let count = input.table.shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
-            if count.is_none_or(|count| count == 0 || count > i32::MAX as usize) {
+            // Where there are no keys, there is nothing to say of them.
+            let least = usize::from(self.kv_len > 0);
+            if count.is_none_or(|count| count < least || count > i32::MAX as usize) {
                 return Err(Error::invalid(
                     input.table.name.as_str(),
                     format!("expected 1 to 2^31 elements, got the sizes {:?}", input.table.shape),
@@ -91,13 +85,6 @@ impl Attention {
             }
         }
         self.validate_listed()?;
-        let with_blocks = self.blocks.is_some() || self.listed.is_some();
-        if with_blocks && matches!(self.mask, Mask::Causal | Mask::CausalTopLeft) {
-            return Err(Error::invalid(
-                "block_mask",
-                format!("beside the mask `{0}`: write it as an expression, `({0}) | false`", self.mask),
-            ));
-        }
         if let Some(blocks) = &self.blocks {
             blocks.grid().fits(&self.expr_sizes())?;
         }
@@ -111,12 +98,12 @@ impl<'a> Visibility<'a> {
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] naming `mask` or `score` and the column.
     pub(super) fn new(spec: &'a Attention) -> Result<Self, Error> {
-        let tables = spec.table_list();
+        let (tables, own) = (spec.table_list(), spec.own_lengths());
         let bind = |name: &str, text: Option<&expr::Expr>| {
             let Some(text) = text else { return Ok::<_, Error>(None) };
             let program = text.bind(&tables).map_err(|error| error.in_argument(name))?;
-            if spec.q_len > 0 {
-                expr::check(&program, spec.expr_sizes(), &[])
+            if spec.q_len > 0 && spec.kv_len > 0 {
+                expr::check_lengths(&program, spec.expr_sizes(), own, &[])
                     .map_err(|complaint| complaint.in_argument(name, text.source()))?;
             }
             Ok(Some(program))
@@ -124,7 +111,8 @@ impl<'a> Visibility<'a> {
         Ok(Self {
             spec,
             arrangement: OnceCell::new(),
-            mask: bind("mask", spec.mask.expression())?,
+            own,
+            mask: bind("mask", spec.effective_mask().expression())?,
             score: bind("score", spec.score.as_ref())?,
         })
     }
@@ -132,6 +120,12 @@ impl<'a> Visibility<'a> {
     /// Whether what the mask shows depends on the contents of tables.
     pub(super) fn mask_reads_tables(&self) -> bool {
         self.mask.as_ref().is_some_and(|program| !program.tables_read().is_empty())
+    }
+
+    /// Whether what the mask shows is known only when it runs: it depends on tables, or on lengths of batch entries.
+    pub(super) fn mask_waits(&self) -> bool {
+        self.mask_reads_tables()
+            || self.mask.as_ref().is_some_and(|program| program.depends_on_lengths(self.own))
     }
 
     /// Whether the mask depends on this.
@@ -151,7 +145,7 @@ impl<'a> Visibility<'a> {
         if self.mask.is_none() {
             return ListsFrom::Nowhere;
         }
-        if !self.mask_reads_tables() {
+        if !self.mask_waits() {
             return ListsFrom::Host;
         }
         if sized.fold() == 1 && sized.q_len.saturating_mul(sized.kv_len) >= WORTH_DEVICE_LISTS {
@@ -167,8 +161,8 @@ impl<'a> Visibility<'a> {
         let spec = self.spec;
         if let Some(blocks) = &spec.blocks {
             let blocks = match &self.mask {
-                // What the expression says without tables may settle blocks as a whole.
-                Some(mask) if !self.mask_reads_tables() => {
+                // What the expression says beforehand may settle blocks as a whole.
+                Some(mask) if !self.mask_waits() => {
                     &blocks.settle(spec.expr_sizes(), &ByIntervals::new(mask, spec, 1))?
                 }
                 _ => &**blocks,
@@ -210,7 +204,7 @@ impl<'a> Visibility<'a> {
 
     fn best_arrangement(&self) -> Option<Arrangement> {
         let spec = self.spec;
-        let mask = self.mask.as_ref()?;
+        let mask = self.mask.as_ref().filter(|_| spec.kv_len > 0)?;
         if let Some(other) = &spec.tiles_for {
             // What stands in for another takes positions as that one does.
             let other = Visibility::new(other).ok()?;
@@ -237,6 +231,9 @@ impl<'a> Visibility<'a> {
     /// The share of all pairs that lies in the blocks which tiles of so many rows visit; an estimate for large problems.
     pub(super) fn visited_share(&self, tile_rows: usize, kv_block: usize) -> f64 {
         let spec = self.spec;
+        if spec.kv_len == 0 {
+            return 0.0;
+        }
         if let Some(blocks) = &spec.blocks {
             return blocks.visited_by(tile_rows, kv_block);
         }
@@ -245,7 +242,8 @@ impl<'a> Visibility<'a> {
             let most = crate::cost::float(listed.most * listed.kv_block) / crate::cost::float(spec.kv_len);
             return most.min(1.0);
         }
-        if self.mask.is_none() || self.mask_reads_tables() || spec.q_len == 0 {
+        let unknown = self.mask_reads_tables() || self.lists_from() == ListsFrom::Nowhere;
+        if self.mask.is_none() || unknown || spec.q_len == 0 {
             return 1.0;
         }
         self.coarse(tile_rows, kv_block, self.arrangement()).map_or(1.0, |coarse| coarse.density())
@@ -283,6 +281,9 @@ impl<'a> Visibility<'a> {
     /// The share of all pairs that is visible, as far as it can be told without the contents of tables.
     pub(super) fn visible_share(&self) -> f64 {
         let spec = self.spec;
+        if spec.kv_len == 0 {
+            return 0.0;
+        }
         if spec.q_len == 0 || (self.mask.is_none() && spec.blocks.is_none()) {
             return if spec.listed.is_some() { self.visited_share(1, 1) } else { 1.0 };
         }

@@ -54,10 +54,10 @@ impl BlockGrid {
         self.kv_len.div_ceil(self.kv_block.max(1))
     }
 
-    /// Number of rows of blocks: `batch * heads * q_blocks`.
+    /// Number of rows of blocks: `batch * heads * q_blocks`, or as many as can be counted.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.batch * self.heads * self.q_blocks()
+        self.batch.saturating_mul(self.heads).saturating_mul(self.q_blocks())
     }
 
     /// The queries that exist of these blocks.
@@ -121,10 +121,8 @@ impl BlockGrid {
             [("batch", self.batch, sizes.batch), ("heads", self.heads, sizes.q_heads)]
         {
             if got != 1 && got != expected {
-                return Err(Error::invalid(
-                    "block_mask",
-                    format!("made for {name} = {got}, expected 1 or {expected}"),
-                ));
+                let or = if expected == 1 { String::new() } else { format!(" or {expected}") };
+                return Err(Error::invalid("block_mask", format!("made for {name} = {got}, expected 1{or}")));
             }
         }
         Ok(())
@@ -144,10 +142,8 @@ impl BlockGrid {
                 return Err(Error::invalid(name, format!("expected 1 to {}, got {size}", i32::MAX)));
             }
         }
-        let lists = self.batch.checked_mul(self.heads);
-        let rows = lists.and_then(|lists| lists.checked_mul(self.q_blocks()));
         let words = self.q_block.checked_mul(self.row_words());
-        if rows.is_none_or(|rows| rows > MOST_ROWS)
+        if self.rows() > MOST_ROWS
             || self.kv_blocks() > MOST_ROWS
             || words.is_none_or(|words| i32::try_from(words).is_err())
         {

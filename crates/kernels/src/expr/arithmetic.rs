@@ -21,6 +21,27 @@ pub(super) fn floor_remainder(a: i64, b: i64) -> i64 {
     if remainder != 0 && (remainder < 0) != (b < 0) { remainder + b } else { remainder }
 }
 
+/// The lesser of two floats; NaN if either is.
+pub(super) fn minimum(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }
+}
+
+/// The greater of two floats; NaN if either is.
+pub(super) fn maximum(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+}
+
+/// The greatest magnitude of the floor of a float that tables or the score decide: larger ones become this, NaN becomes 0.
+/// Beyond it f32 no longer tells neighbouring ints apart.
+pub(super) const LARGEST_FLOOR: i64 = 1 << 24;
+
+/// The floor of a float as an int, at most [`LARGEST_FLOOR`] away from 0 if `bounded`.
+#[expect(clippy::cast_possible_truncation, reason = "saturates, and NaN becomes 0")]
+pub(super) fn floor(a: f64, bounded: bool) -> i64 {
+    let floor = a.floor() as i64;
+    if bounded { floor.clamp(-LARGEST_FLOOR, LARGEST_FLOOR) } else { floor }
+}
+
 /// The slope of `head` among `heads`: a geometric sequence that ends at 2^-8 where their number is a power of two, and
 /// otherwise that of the closest lower power of two, followed by every other slope of twice as many heads.
 ///

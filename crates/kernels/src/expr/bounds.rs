@@ -1,11 +1,11 @@
 //! What has to be known of an expression before it is planned: that the device's ints hold every value, that nothing
 //! is divided by zero, and that tables are read where they have elements.
 
-use super::arithmetic::to_i64;
+use super::arithmetic::{LARGEST_FLOOR, to_i64};
 use super::dependence::{data_dependent, needed_steps, operands};
 use super::interval::{Ints, Value, ValueRange, apply, table_values};
 use super::linear::{Extent, forms};
-use super::{Op, Program, Sizes, StepId, Type, Variable};
+use super::{Op, OwnLengths, Program, Sizes, StepId, Type, Variable};
 use crate::Dtype;
 
 /// What is wrong with an expression, and where.
@@ -25,14 +25,13 @@ impl Complaint {
     }
 }
 
-/// Elements of i32 tables whose range is not given, and floats of unknown value that become ints, are taken to be within
-/// this of zero.
-const ASSUMED: i64 = 1 << 24;
+/// Elements of i32 tables whose range is not given are taken to be within this of zero.
+pub(super) const ASSUMED: i64 = 1 << 24;
 
 /// Checks `program` over all elements of a problem of these `sizes`:
 ///
 /// - ints stay within i32, where elements of i32 tables, unless `ranges` (in the order of [`Program::tables`]) tells
-///   theirs, and floors of unknown floats are taken to be within 2^24 of zero;
+///   theirs, are taken to be within 2^24 of zero;
 /// - divisors of ints that depend on no table are never zero;
 /// - indices that depend on no table and not on the score lie within their dimension, or its size is 1;
 /// - constants are finite in f32.
@@ -40,7 +39,34 @@ const ASSUMED: i64 = 1 << 24;
 /// # Errors
 /// The first complaint, in the order of the steps.
 pub fn check(program: &Program, sizes: Sizes, ranges: &[Option<ValueRange>]) -> Result<(), Complaint> {
-    let Some(steps) = Steps::of(program, sizes, ranges) else {
+    check_lengths(program, sizes, OwnLengths::default(), ranges)
+}
+
+/// The same where batch entries have lengths of their own, from 1 to those of `sizes`. What depends on these lengths is
+/// checked as far as it can be beforehand, as what depends on tables is.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_lengths(
+    program: &Program,
+    sizes: Sizes,
+    own: OwnLengths,
+    ranges: &[Option<ValueRange>],
+) -> Result<(), Complaint> {
+    if program.depends_on_lengths(own) {
+        // Full entries are among those that may come.
+        check_within(program, sizes, OwnLengths::default(), ranges)?;
+    }
+    check_within(program, sizes, own, ranges)
+}
+
+fn check_within(
+    program: &Program,
+    sizes: Sizes,
+    own: OwnLengths,
+    ranges: &[Option<ValueRange>],
+) -> Result<(), Complaint> {
+    let Some(steps) = Steps::of(program, sizes, own, ranges) else {
         // Nothing is evaluated where there is nothing; sizes beyond i32 are refused with the shapes.
         return Ok(());
     };
@@ -88,17 +114,23 @@ pub fn check(program: &Program, sizes: Sizes, ranges: &[Option<ValueRange>]) -> 
 }
 
 /// What is known of every step over a whole problem.
-struct Steps {
-    values: Vec<Value>,
-    /// Whether it depends on what tables hold or on the score.
-    dependent: Vec<bool>,
+pub(super) struct Steps {
+    pub(super) values: Vec<Value>,
+    /// Whether it depends on what tables hold, on lengths of batch entries or on the score.
+    pub(super) dependent: Vec<bool>,
 }
 
 impl Steps {
-    fn of(program: &Program, sizes: Sizes, ranges: &[Option<ValueRange>]) -> Option<Self> {
+    pub(super) fn of(
+        program: &Program,
+        sizes: Sizes,
+        own: OwnLengths,
+        ranges: &[Option<ValueRange>],
+    ) -> Option<Self> {
         let whole = Extent::whole(sizes)?;
-        let forms = forms(program, sizes);
-        let dependent = data_dependent(program);
+        let forms = forms(program, sizes, own);
+        let dependent = data_dependent(program, own);
+        let of_data = data_dependent(program, OwnLengths::default());
         let tables: Vec<_> = program
             .tables
             .iter()
@@ -115,12 +147,14 @@ impl Steps {
             let value = match (&step.op, forms[id]) {
                 (Op::Variable(Variable::Score), _) => Value::Unknown,
                 (_, Some(form)) => form.range(&whole).map_or(Value::Unknown, Value::Int),
-                (Op::Variable(variable), _) => Value::Int(variable_range(*variable, &whole, sizes)),
-                (Op::Floor(_), _) if dependent[id] => {
-                    let assumed = Ints::new(-ASSUMED, ASSUMED);
+                (Op::Variable(variable), _) => Value::Int(variable_range(*variable, &whole, sizes, own)),
+                (Op::Floor(_), _) if of_data[id] => {
+                    let (lo, hi) = (-LARGEST_FLOOR, LARGEST_FLOOR);
                     match apply(&step.op, step.ty, |id| values[id], &tables, to_i64(sizes.q_heads)) {
-                        Value::Int(range) if range.fits_i32() => Value::Int(range),
-                        _ => Value::Int(assumed),
+                        Value::Int(range) => {
+                            Value::Int(Ints::new(range.lo.clamp(lo, hi), range.hi.clamp(lo, hi)))
+                        }
+                        _ => Value::Int(Ints::new(lo, hi)),
                     }
                 }
                 (op, _) => apply(op, step.ty, |id| values[id], &tables, to_i64(sizes.q_heads)),
@@ -130,7 +164,7 @@ impl Steps {
         Some(Self { values, dependent })
     }
 
-    fn int(&self, id: StepId) -> Ints {
+    pub(super) fn int(&self, id: StepId) -> Ints {
         match self.values.get(id) {
             Some(Value::Int(range)) => *range,
             _ => Ints::ALL,
@@ -141,7 +175,7 @@ impl Steps {
 /// The least sizes with which `program`'s tables would be read in range in a problem of these `sizes`: table, dimension and
 /// size of every index that depends on no table's contents. `None` if an index can be negative.
 pub(crate) fn sizes_needed(program: &Program, sizes: Sizes) -> Option<Vec<(usize, usize, usize)>> {
-    let steps = Steps::of(program, sizes, &[])?;
+    let steps = Steps::of(program, sizes, OwnLengths::default(), &[])?;
     let mut needed = Vec::new();
     for step in &program.steps {
         let Op::Lookup { table, indices } = &step.op else { continue };
@@ -185,8 +219,11 @@ fn bad_index(program: &Program, table: usize, indices: &[StepId], steps: &Steps)
     None
 }
 
-fn variable_range(variable: Variable, whole: &Extent, sizes: Sizes) -> Ints {
+fn variable_range(variable: Variable, whole: &Extent, sizes: Sizes, own: OwnLengths) -> Ints {
     match variable {
+        // Entries without a query or a key have no elements.
+        Variable::QueryCount if own.queries => Ints::new(1, to_i64(sizes.q_len)),
+        Variable::KeyCount if own.keys => Ints::new(1, to_i64(sizes.kv_len)),
         Variable::Batch => whole.batch,
         Variable::Head => whole.head,
         Variable::KvHead => Ints::new(0, to_i64(sizes.kv_heads).saturating_sub(1).max(0)),
@@ -202,5 +239,5 @@ fn variable_range(variable: Variable, whole: &Extent, sizes: Sizes) -> Ints {
 /// in range.
 #[must_use]
 pub fn index_needs_clamp(program: &Program, step: StepId) -> bool {
-    data_dependent(program).get(step).copied().unwrap_or(false)
+    data_dependent(program, OwnLengths::default()).get(step).copied().unwrap_or(false)
 }

@@ -161,6 +161,18 @@ impl Build {
         Self::call(Builtin::Tanh, [self])
     }
 
+    /// `softcap(self, cap)`, which is `cap * tanh(self / cap)`, `cap` above 0.
+    #[must_use]
+    pub fn softcap(self, cap: impl Into<Self>) -> Self {
+        Self::call(Builtin::Softcap, [self, cap.into()])
+    }
+
+    /// `alibi(self)`, which is `self - slope(h) * abs(qp - k)`. Press et al. 2022, section 3.
+    #[must_use]
+    pub fn alibi(self) -> Self {
+        Self::call(Builtin::Alibi, [self])
+    }
+
     pub(super) fn leaf(form: Form) -> Self {
         Self { nodes: vec![Node { form, column: 0, start: 0 }], error: None }
     }

@@ -121,24 +121,41 @@ impl Typed<'_> {
         }
     }
 
+    /// That a window of constant sides shows something.
+    fn window(&self, arguments: &[NodeId]) -> Result<(), ExprError> {
+        let &[left, right] = arguments else { return Ok(()) };
+        let (&Form::Int(l), &Form::Int(r)) = (&self.nodes[left].form, &self.nodes[right].form) else {
+            return Ok(());
+        };
+        if l + r >= 0 {
+            return Ok(());
+        }
+        let message = format!(
+            "`window({l}, {r})` shows no key: it is `qp - l <= k & k <= qp + r`; {}",
+            without_limit(l, r)
+        );
+        Err(self.error(if l < 0 { left } else { right }, message))
+    }
+
     fn call(&self, builtin: Builtin, arguments: &[NodeId]) -> Result<Kind, ExprError> {
         let name = builtin.name();
         let numbers =
             || arguments.iter().try_fold(Kind::Int, |kind, &node| Ok(kind.joined(self.number(node, name)?)));
         match builtin {
-            Builtin::Alibi => Ok(Kind::Float),
+            Builtin::Alibi => numbers().map(|_| Kind::Float),
             Builtin::Abs | Builtin::Min | Builtin::Max | Builtin::Clamp => numbers(),
             Builtin::Floor => numbers().map(|_| Kind::Int),
             Builtin::Sqrt | Builtin::Exp | Builtin::Log | Builtin::Tanh => numbers().map(|_| Kind::Float),
             Builtin::Softcap => {
                 numbers()?;
-                let positive = match self.nodes[arguments[0]].form {
+                let Some(&cap) = arguments.last() else { return Ok(Kind::Float) };
+                let positive = match self.nodes[cap].form {
                     Form::Int(value) => value > 0,
                     Form::Float(value) => value > 0.0,
                     _ => true,
                 };
                 if !positive {
-                    return Err(self.error(arguments[0], "the cap of `softcap(c)` is above 0".into()));
+                    return Err(self.error(cap, "the cap of `softcap(c)` is above 0".into()));
                 }
                 Ok(Kind::Float)
             }
@@ -158,9 +175,25 @@ impl Typed<'_> {
                         return Err(self.error(node, message));
                     }
                 }
+                if builtin == Builtin::Window {
+                    self.window(arguments)?;
+                }
                 Ok(if builtin.is_mask() { Kind::Bool } else { Kind::Float })
             }
         }
+    }
+}
+
+/// How a window without a limit on one side is written, which other libraries write as -1.
+fn without_limit(l: i64, r: i64) -> String {
+    let at = |sign: &str, distance: i64| match distance {
+        0 => "qp".to_owned(),
+        _ => format!("qp {sign} {distance}"),
+    };
+    match (l < 0, r < 0) {
+        (true, false) => format!("no limit to the left is written `k <= {}`", at("+", r)),
+        (false, true) => format!("no limit to the right is written `{} <= k`", at("-", l)),
+        _ => "without limits on either side there is no window to write".to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Op, Program, StepId, Variable};
+use super::{Op, OwnLengths, Program, StepId, Variable};
 
 /// Which steps the value of `result` needs; a shape needs what it is lowered to.
 pub(super) fn needed_steps(program: &Program, result: StepId) -> Vec<bool> {
@@ -48,11 +48,25 @@ pub(super) fn operands(op: &Op) -> impl Iterator<Item = StepId> + '_ {
     pair.into_iter().flatten().chain(list.iter().copied())
 }
 
-/// Which steps depend on what tables hold, or on the score.
-pub(super) fn data_dependent(program: &Program) -> Vec<bool> {
+/// Which steps depend on what tables hold, on lengths that batch entries have of their own, or on the score.
+pub(super) fn data_dependent(program: &Program, own: OwnLengths) -> Vec<bool> {
     let mut dependent: Vec<bool> = Vec::with_capacity(program.steps.len());
     for step in &program.steps {
-        let own = matches!(step.op, Op::Lookup { .. } | Op::Variable(Variable::Score));
+        let data = match step.op {
+            Op::Lookup { .. } | Op::Variable(Variable::Score) => true,
+            Op::Variable(variable) => own.include(variable),
+            _ => false,
+        };
+        dependent.push(data || operands(&step.op).any(|operand| dependent[operand]));
+    }
+    dependent
+}
+
+/// Which steps depend on the score.
+pub(super) fn score_dependent(program: &Program) -> Vec<bool> {
+    let mut dependent: Vec<bool> = Vec::with_capacity(program.steps.len());
+    for step in &program.steps {
+        let own = matches!(step.op, Op::Variable(Variable::Score));
         dependent.push(own || operands(&step.op).any(|operand| dependent[operand]));
     }
     dependent
@@ -64,6 +78,24 @@ impl Program {
     pub fn depends_on(&self, variable: Variable) -> bool {
         self.steps.iter().any(|step| match step.op {
             Op::Variable(found) => found == variable,
+            _ => false,
+        })
+    }
+
+    /// Whether the value may change with the lengths that batch entries have of their own.
+    #[must_use]
+    pub fn depends_on_lengths(&self, own: OwnLengths) -> bool {
+        [Variable::QueryCount, Variable::KeyCount]
+            .into_iter()
+            .any(|count| own.include(count) && self.depends_on(count))
+    }
+
+    /// Whether an index of a table changes with these lengths.
+    pub(crate) fn reads_at_lengths(&self, own: OwnLengths) -> bool {
+        let with_lengths = data_dependent(self, own);
+        let without = data_dependent(self, OwnLengths::default());
+        self.steps.iter().any(|step| match &step.op {
+            Op::Lookup { indices, .. } => indices.iter().any(|&index| with_lengths[index] && !without[index]),
             _ => false,
         })
     }

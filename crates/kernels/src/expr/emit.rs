@@ -1,16 +1,22 @@
 //! An expression as WGSL.
 //!
 //! The text depends on the program only, never on a problem's lengths: those come from the shader's uniform, whose
-//! fields `q_len`, `kv_len`, `group` and `q_heads` it reads. The shader declares `struct Element`, with the fields `batch`,
-//! `head`, `query` and `key`.
+//! fields `q_len`, `kv_len`, `group`, `q_heads` and `negative_infinity` it reads. The shader declares `struct Element`, with the
+//! fields `batch`, `head`, `query` and `key`, and, where batch entries have lengths of their own, `fn q_length(batch: u32) -> u32`
+//! and `fn kv_length(batch: u32) -> u32`.
+//!
+//! A NaN stays one: where an operand may be NaN and the device's function may swallow it, the text looks at its bits.
 
+mod helpers;
 mod tables;
 
 use std::fmt::Write as _;
 
-use super::arithmetic::{compare, floor_divide, floor_remainder};
+use helpers::{HELPERS, NOT_A_NUMBER};
+
+use super::arithmetic::{compare, floor, floor_divide, floor_remainder, maximum, minimum};
 use super::dependence::{data_dependent, needed_steps};
-use super::{Comparison, Op, Program, StepId, Table, Type, Variable};
+use super::{Comparison, Op, OwnLengths, Program, StepId, Table, Type, Variable};
 use crate::Dtype;
 
 pub use tables::{TableUses, table_name, table_params, tables};
@@ -20,11 +26,13 @@ pub use tables::{TableUses, table_name, table_params, tables};
 /// - `fn NAME(at: Element) -> bool` for a mask;
 /// - `fn NAME(at: Element, s: f32) -> f32` for a score, in natural units.
 ///
+/// `own` says which lengths batch entries have of their own.
+///
 /// One `let` a step, nothing that branches. It calls what [`helpers`] and [`tables`] declare. Constants are folded.
 #[must_use]
-pub fn function(program: &Program, name: &str) -> String {
+pub fn function(program: &Program, name: &str, own: OwnLengths) -> String {
     let result = program.steps.len().saturating_sub(1);
-    let mut writer = Writer::new(program);
+    let mut writer = Writer::new(program, own);
     let needed = needed_steps(program, result);
     for id in (0..program.steps.len()).filter(|&id| needed[id]) {
         writer.step(id);
@@ -41,68 +49,44 @@ pub fn function(program: &Program, name: &str) -> String {
 
 /// The functions that those of `programs` call, each once.
 #[must_use]
-pub fn helpers(programs: &[&Program]) -> String {
-    let mut used = [false; 3];
+pub fn helpers(programs: &[&Program], own: OwnLengths) -> String {
+    let mut text = String::new();
     for program in programs {
-        let mut writer = Writer::new(program);
+        let mut writer = Writer::new(program, own);
         let needed = needed_steps(program, program.steps.len().saturating_sub(1));
         for id in (0..program.steps.len()).filter(|&id| needed[id]) {
             writer.step(id);
         }
-        for (used, name) in used.iter_mut().zip(HELPERS) {
-            *used |= writer.text.contains(&format!("{}(", name.0));
+        text.push_str(&writer.text);
+    }
+    let calls = |text: &str, name: &str| text.contains(&format!("{name}("));
+    let mut declared = String::new();
+    for (name, helper) in HELPERS {
+        // Helpers that others call come after them.
+        if calls(&text, name) || calls(&declared, name) {
+            declared.push_str(helper);
         }
     }
-    HELPERS.iter().zip(used).filter(|(_, used)| *used).map(|(helper, _)| helper.1).collect()
+    if calls(&text, "not_a_number") || calls(&declared, "not_a_number") {
+        declared.push_str(NOT_A_NUMBER);
+    }
+    declared
 }
-
-/// Names of helpers and their texts.
-const HELPERS: [(&str, &str); 3] = [
-    (
-        "floor_divide",
-        "// Rounded down; 0 where the divisor is. The device truncates.
-fn floor_divide(a: i32, b: i32) -> i32 {
-    let divisor = select(b, 1, b == 0);
-    let truncated = a / divisor;
-    let rest = a - truncated * divisor;
-    let rounded_up = (rest != 0) & ((rest ^ divisor) < 0);
-    return select(truncated - select(0, 1, rounded_up), 0, b == 0);
-}
-",
-    ),
-    (
-        "floor_remainder",
-        "// What rounding the quotient down leaves; 0 where the divisor is.
-fn floor_remainder(a: i32, b: i32) -> i32 {
-    let divisor = select(b, 1, b == 0);
-    let rest = a - (a / divisor) * divisor;
-    let rounded_up = (rest != 0) & ((rest ^ divisor) < 0);
-    return select(rest + select(0, divisor, rounded_up), 0, b == 0);
-}
-",
-    ),
-    (
-        "alibi_slope",
-        "// Slopes of the closest lower power of two, then every other of twice as many. Press et al. 2022, section 3.
-fn alibi_slope(head: i32) -> f32 {
-    let lower = 1i << firstLeadingBit(params.q_heads);
-    let first = 8.0 * f32(head + 1);
-    let second = 4.0 * f32(2 * (head - lower) + 1);
-    return exp2(-select(second, first, head < lower) / f32(lower));
-}
-",
-    ),
-];
 
 struct Writer<'a> {
     program: &'a Program,
+    own: OwnLengths,
     text: String,
     /// How each step so far is referred to: a name or a literal.
     names: Vec<String>,
     constants: Vec<Option<Constant>>,
     /// Ints that are not negative whatever the sizes and tables, and those that are positive.
     signs: Vec<Sign>,
+    /// Whether it depends on data: of lengths too, and of tables and the score only.
     dependent: Vec<bool>,
+    of_data: Vec<bool>,
+    /// Floats that are numbers whatever comes.
+    numbers: Vec<bool>,
     count: usize,
 }
 
@@ -121,16 +105,19 @@ enum Sign {
 }
 
 impl<'a> Writer<'a> {
-    fn new(program: &'a Program) -> Self {
+    fn new(program: &'a Program, own: OwnLengths) -> Self {
         // Unneeded steps are skipped, so that all lists are filled beforehand.
         let steps = program.steps.len();
         Self {
             program,
+            own,
             text: String::new(),
             names: vec![String::new(); steps],
             constants: vec![None; steps],
             signs: vec![Sign::Any; steps],
-            dependent: data_dependent(program),
+            dependent: data_dependent(program, own),
+            of_data: data_dependent(program, OwnLengths::default()),
+            numbers: vec![false; steps],
             count: 0,
         }
     }
@@ -139,6 +126,7 @@ impl<'a> Writer<'a> {
         let step = &self.program.steps[id];
         self.constants[id] = self.fold(&step.op);
         self.signs[id] = self.sign(&step.op, self.constants[id]);
+        self.numbers[id] = self.constants[id].is_some() || self.is_number(&step.op);
         self.names[id] = if let Some(constant) = self.constants[id] {
             literal(constant)
         } else if let Op::Shape { lowered, .. } = step.op {
@@ -166,6 +154,8 @@ impl<'a> Writer<'a> {
             Variable::KvHead => ("g", "i32(at.head / params.group)"),
             Variable::Query => ("q", "i32(at.query)"),
             Variable::Key => ("k", "i32(at.key)"),
+            Variable::QueryCount if self.own.queries => ("nq", "i32(q_length(at.batch))"),
+            Variable::KeyCount if self.own.keys => ("nk", "i32(kv_length(at.batch))"),
             Variable::QueryCount => ("nq", "i32(params.q_len)"),
             Variable::KeyCount => ("nk", "i32(params.kv_len)"),
             Variable::Score => return "s".to_owned(),
@@ -197,13 +187,14 @@ impl<'a> Writer<'a> {
                 let (a, b) = (name(a), name(b));
                 format!("{a} - {b} * floor({a} / {b})")
             }
-            Op::Min(a, b) => format!("min({}, {})", name(a), name(b)),
-            Op::Max(a, b) => format!("max({}, {})", name(a), name(b)),
+            Op::Min(a, b) => self.chosen("min", a, b, float),
+            Op::Max(a, b) => self.chosen("max", a, b, float),
+            Op::Floor(a) if self.of_data[a] => format!("bounded_floor({})", name(a)),
             Op::Floor(a) => format!("i32(floor({}))", name(a)),
-            Op::Sqrt(a) => format!("sqrt({})", name(a)),
-            Op::Exp(a) => format!("exp({})", name(a)),
-            Op::Log(a) => format!("log({})", name(a)),
-            Op::Tanh(a) => format!("tanh({})", name(a)),
+            Op::Sqrt(a) => format!("sqrt_of({})", name(a)),
+            Op::Exp(a) => format!("exp_of({})", name(a)),
+            Op::Log(a) => format!("log_of({})", name(a)),
+            Op::Tanh(a) => format!("tanh_of({})", name(a)),
             Op::ToFloat(a) => format!("f32({})", name(a)),
             Op::Slope(a) => format!("alibi_slope({})", name(a)),
             Op::Lookup { table, ref indices } => {
@@ -229,6 +220,10 @@ impl<'a> Writer<'a> {
                 Comparison::GreaterEqual => format!("{a_name} | (!{b_name})"),
             };
         }
+        if by == Comparison::NotEqual && self.program.steps[a].ty == Type::Float {
+            // NaN differs from everything; the device's own comparison may deny it.
+            return format!("!({a_name} == {b_name})");
+        }
         let by = match by {
             Comparison::Equal => "==",
             Comparison::NotEqual => "!=",
@@ -238,6 +233,25 @@ impl<'a> Writer<'a> {
             Comparison::GreaterEqual => ">=",
         };
         format!("({a_name} {by} {b_name})")
+    }
+
+    /// The lesser or the greater; of floats NaN if one of them is.
+    fn chosen(&self, function: &str, a: StepId, b: StepId, float: bool) -> String {
+        let mut value = format!("{function}({}, {})", self.names[a], self.names[b]);
+        for operand in [b, a].into_iter().filter(|&operand| float && !self.numbers[operand]) {
+            let name = &self.names[operand];
+            value = format!("select({value}, {name}, not_a_number({name}))");
+        }
+        value
+    }
+
+    fn is_number(&self, op: &Op) -> bool {
+        match op {
+            Op::ToFloat(_) | Op::Slope(_) => true,
+            Op::Negate(a) | Op::Abs(a) | Op::Tanh(a) | Op::Exp(a) => self.numbers[*a],
+            Op::Min(a, b) | Op::Max(a, b) => self.numbers[*a] && self.numbers[*b],
+            _ => false,
+        }
     }
 
     fn int_quotient(&mut self, a: StepId, b: StepId) -> String {
@@ -303,7 +317,11 @@ impl<'a> Writer<'a> {
             (_, Some(Constant::Int(n))) if n > 0 => Sign::Positive,
             (_, Some(Constant::Int(0))) => Sign::NotNegative,
             (_, Some(_)) => Sign::Any,
-            (Op::Variable(Variable::QueryCount | Variable::KeyCount), _) => Sign::Positive,
+            (Op::Variable(count @ (Variable::QueryCount | Variable::KeyCount)), _)
+                if !self.own.include(*count) =>
+            {
+                Sign::Positive
+            }
             (Op::Variable(variable), _) if *variable != Variable::Score => Sign::NotNegative,
             (Op::Abs(_), _) => Sign::NotNegative,
             (Op::Add(a, b), _) if sign(*a).min(sign(*b)) >= Sign::NotNegative => sign(*a).max(sign(*b)),
@@ -363,10 +381,9 @@ impl<'a> Writer<'a> {
             Op::Remainder(a, b) => {
                 ints(a, b, floor_remainder).or_else(|| reals(a, b, |a, b| a - b * (a / b).floor()))
             }
-            Op::Min(a, b) => ints(a, b, i64::min).or_else(|| reals(a, b, f64::min)),
-            Op::Max(a, b) => ints(a, b, i64::max).or_else(|| reals(a, b, f64::max)),
-            #[expect(clippy::cast_possible_truncation, reason = "saturates, as on the device")]
-            Op::Floor(a) => float(a).map(|a| Constant::Int(a.floor() as i64)),
+            Op::Min(a, b) => ints(a, b, i64::min).or_else(|| reals(a, b, minimum)),
+            Op::Max(a, b) => ints(a, b, i64::max).or_else(|| reals(a, b, maximum)),
+            Op::Floor(a) => float(a).map(|a| Constant::Int(floor(a, false))),
             Op::Sqrt(a) => real(a, f64::sqrt),
             Op::Exp(a) => real(a, f64::exp),
             Op::Log(a) => real(a, f64::ln),

@@ -9,9 +9,9 @@ pub(crate) use rounding::{StepErrors, UNIT};
 
 use code::{Code, Instruction, encode, on_floats, on_ints, own_level};
 
-use super::arithmetic::{alibi_slope, compare, to_i64};
-use super::dependence::{needed_steps, operands};
-use super::{Op, Program, Sizes, StepId, Type, Variable};
+use super::arithmetic::{alibi_slope, compare, floor, to_i64};
+use super::dependence::{data_dependent, needed_steps, operands};
+use super::{EntryLengths, Op, OwnLengths, Program, Sizes, StepId, Type, Variable};
 use crate::{Dtype, Error, HostTensor, TensorData};
 
 /// A program bound to its sizes and to the values of its tables, to be evaluated element by element.
@@ -20,7 +20,8 @@ use crate::{Dtype, Error, HostTensor, TensorData};
 /// [`Evaluator::row`] what depends on the batch entry, head and query, [`Evaluator::visible_at`] and
 /// [`Evaluator::score_at`] the rest. Several threads may share an evaluator, each with a [`Scratch`] of its own.
 ///
-/// Ints are i64 and wrap (the checks before planning exclude that), floats are f64 and compare as IEEE 754 says.
+/// Ints are i64 and wrap (the checks before planning and of inputs exclude that), floats are f64 and compare as IEEE 754 says.
+/// A NaN stays one through every function of floats; its floor is 0.
 #[derive(Debug)]
 pub struct Evaluator<'a> {
     instructions: Vec<Instruction>,
@@ -29,6 +30,7 @@ pub struct Evaluator<'a> {
     indices: Vec<u32>,
     tables: Vec<Option<Values<'a>>>,
     sizes: Sizes,
+    lengths: EntryLengths,
     slots: usize,
     result: usize,
     ty: Type,
@@ -73,7 +75,33 @@ impl<'a> Evaluator<'a> {
     /// # Errors
     /// If a table that is read is missing, or its shape or element type is not the declared one.
     pub fn new(program: &'a Program, sizes: Sizes, tables: &[(&str, &'a HostTensor)]) -> Result<Self, Error> {
-        let mut this = Self::of_step(program, sizes, program.steps.len().saturating_sub(1));
+        Self::with_lengths(program, sizes, EntryLengths::default(), tables)
+    }
+
+    /// The same where batch entries have lengths of their own, which `nq` and `nk` then are. Only elements within them are
+    /// asked for.
+    ///
+    /// # Errors
+    /// As [`Evaluator::new`].
+    pub fn with_lengths(
+        program: &'a Program,
+        sizes: Sizes,
+        lengths: EntryLengths,
+        tables: &[(&str, &'a HostTensor)],
+    ) -> Result<Self, Error> {
+        Self::of_value(program, sizes, lengths, tables, program.steps.len().saturating_sub(1))
+    }
+
+    /// The value of one step, as if it were the result.
+    pub(super) fn of_value(
+        program: &'a Program,
+        sizes: Sizes,
+        lengths: EntryLengths,
+        tables: &[(&str, &'a HostTensor)],
+        result: StepId,
+    ) -> Result<Self, Error> {
+        let mut this = Self::of_steps(program, sizes, lengths.own(), result);
+        this.lengths = lengths;
         let mut used = vec![false; program.tables.len()];
         for instruction in &this.instructions {
             if let Code::Lookup { table, .. } = instruction.code
@@ -90,7 +118,13 @@ impl<'a> Evaluator<'a> {
 
     /// The value of one step, as if it were the result. Steps that read tables find none.
     pub(super) fn of_step(program: &Program, sizes: Sizes, result: StepId) -> Self {
+        Self::of_steps(program, sizes, OwnLengths::default(), result)
+    }
+
+    fn of_steps(program: &Program, sizes: Sizes, own: OwnLengths, result: StepId) -> Self {
         let needed = needed_steps(program, result);
+        let dependent = data_dependent(program, OwnLengths::default());
+        let of_score = super::dependence::score_dependent(program);
         let mut slots = vec![0u32; program.steps.len()];
         let mut levels = vec![0usize; program.steps.len()];
         let mut by_level: [Vec<Instruction>; 4] = Default::default();
@@ -98,14 +132,21 @@ impl<'a> Evaluator<'a> {
         let mut count = 0;
         for (id, step) in program.steps.iter().enumerate().filter(|&(id, _)| needed[id]) {
             let level = operands(&step.op).map(|operand| levels[operand]).max().unwrap_or(0);
-            levels[id] = level.max(own_level(&step.op));
+            levels[id] = level.max(own_level(&step.op, own));
             if let Op::Shape { lowered, .. } = step.op {
                 slots[id] = slots[lowered];
                 continue;
             }
             slots[id] = count;
             count += 1;
-            let code = encode(program, &step.op, step.ty, &slots, &mut indices);
+            let code = match step.op {
+                Op::Floor(a) => Code::Floor(slots[a], dependent[a]),
+                Op::Lookup { indices: ref list, .. } => {
+                    let of_score = list.iter().any(|&index| of_score[index]);
+                    encode(program, &step.op, step.ty, &slots, &mut indices).clamped(of_score)
+                }
+                _ => encode(program, &step.op, step.ty, &slots, &mut indices),
+            };
             by_level[levels[id]].push(Instruction { slot: slots[id], code });
         }
         let mut ends = [0; 4];
@@ -120,6 +161,7 @@ impl<'a> Evaluator<'a> {
             indices,
             tables: Vec::new(),
             sizes,
+            lengths: EntryLengths::default(),
             slots: count as usize,
             result: slots.get(result).map_or(0, |&slot| slot as usize),
             ty: program.steps.get(result).map_or(Type::Bool, |step| step.ty),
@@ -237,8 +279,7 @@ impl<'a> Evaluator<'a> {
                 Code::AbsFloat(a) => real(float(a).abs()),
                 Code::IntOf(op, a, b) => whole(on_ints(op, int(a), int(b))),
                 Code::FloatOf(op, a, b) => real(on_floats(op, float(a), float(b))),
-                #[expect(clippy::cast_possible_truncation, reason = "saturates, as on the device")]
-                Code::Floor(a) => whole(float(a).floor() as i64),
+                Code::Floor(a, bounded) => whole(floor(float(a), bounded)),
                 Code::Sqrt(a) => real(float(a).sqrt()),
                 Code::Exp(a) => real(float(a).exp()),
                 Code::Log(a) => real(float(a).ln()),
@@ -246,9 +287,9 @@ impl<'a> Evaluator<'a> {
                 #[expect(clippy::cast_precision_loss, reason = "ints are within i32")]
                 Code::ToFloat(a) => real(int(a) as f64),
                 Code::Slope(a) => real(alibi_slope(int(a), to_i64(self.sizes.q_heads))),
-                Code::Lookup { table, first, count } => {
+                Code::Lookup { table, first, count, clamped } => {
                     let indices = &self.indices[first as usize..(first + count) as usize];
-                    self.look_up(table, indices, ints)?
+                    self.look_up(table, indices, clamped, ints)?
                 }
             };
             scratch.ints[slot] = int_value;
@@ -264,13 +305,28 @@ impl<'a> Evaluator<'a> {
             Variable::KvHead => at[1] / to_i64(self.sizes.q_heads / self.sizes.kv_heads.max(1)).max(1),
             Variable::Query => at[2],
             Variable::Key => at[3],
-            Variable::QueryCount => to_i64(self.sizes.q_len),
-            Variable::KeyCount => to_i64(self.sizes.kv_len),
+            Variable::QueryCount => length(self.lengths.queries.as_ref(), at[0], self.sizes.q_len),
+            Variable::KeyCount => length(self.lengths.keys.as_ref(), at[0], self.sizes.kv_len),
             Variable::Score => 0,
         }
     }
 
-    fn look_up(&self, table: u32, indices: &[u32], ints: &[i64]) -> Result<(i64, f64), Outside> {
+    /// The value of the result at an element, an int.
+    pub(super) fn int_at(&self, scratch: &mut Scratch, [b, h, q, k]: [usize; 4]) -> Result<i64, Error> {
+        self.row(scratch, b, h, q)?;
+        scratch.at[3] = to_i64(k);
+        let done = self.execute(scratch, self.ends[1], self.ends[3]);
+        done.map_err(|fault| self.outside(&fault, scratch, true))?;
+        Ok(scratch.ints[self.result])
+    }
+
+    fn look_up(
+        &self,
+        table: u32,
+        indices: &[u32],
+        clamped: bool,
+        ints: &[i64],
+    ) -> Result<(i64, f64), Outside> {
         let Some(Some(values)) = self.tables.get(table as usize) else {
             return Ok((0, 0.0));
         };
@@ -278,7 +334,10 @@ impl<'a> Evaluator<'a> {
         for (dimension, ((&index, &size), &stride)) in
             (0u32..).zip(indices.iter().zip(values.shape).zip(&values.strides))
         {
-            let index = ints[index as usize];
+            let mut index = ints[index as usize];
+            if clamped {
+                index = index.clamp(0, (to_i64(size) - 1).max(0));
+            }
             if size != 1 {
                 match usize::try_from(index) {
                     Ok(index) if index < size => offset += index * stride,
@@ -306,6 +365,12 @@ impl<'a> Evaluator<'a> {
             format!("index {dimension} is {index} at q = {}{key}; its size is {size}", scratch.at[2]),
         )
     }
+}
+
+/// The length of a batch entry that may have one of its own.
+fn length(lengths: Option<&Vec<usize>>, batch: i64, all: usize) -> i64 {
+    let own = lengths.and_then(|lengths| lengths.get(usize::try_from(batch).ok()?));
+    to_i64(own.copied().unwrap_or(all))
 }
 
 fn bind<'a>(table: &'a super::Table, tables: &[(&str, &'a HostTensor)]) -> Result<Values<'a>, Error> {

@@ -63,8 +63,9 @@ pub enum Structural {
 /// | `same(t)` `same(tq, tk)` | equal segment ids: `t[qp] == t[k]`, `tq[q] == tk[k]`; in tables of two dimensions `b` first |
 /// | `disc(w, r)` `local(w, rx, ry)` | on a raster of width w: `dx*dx + dy*dy < r*r`, `abs(dx) <= rx & abs(dy) <= ry` |
 /// | `window2d(w, m, o)` | on a raster of width w: in the same m x m window, both coordinates shifted by o |
-/// | `softcap(c)` | `c * tanh(s / c)` (scores only) |
-/// | `alibi`, `slope(h)` | `s - slope(h) * abs(qp - k)` (scores only); `ALiBi`'s slope of a head |
+/// | `softcap(x, c)`, `softcap(c)` | `c * tanh(x / c)`; of `s` (scores only) |
+/// | `alibi(x)`, `alibi` | `x - slope(h) * abs(qp - k)`; of `s` (scores only) |
+/// | `slope(h)` | `ALiBi`'s slope of a head |
 ///
 /// Cheap to clone. Two are equal if they are the same tree, whatever their spaces and parentheses; constant parts are
 /// computed (`window(2 * 8 - 1, 0)` equals `window(15, 0)`).
@@ -171,7 +172,7 @@ impl Expr {
         for node in self.nodes() {
             let name = match node.form {
                 Form::Variable(Variable::Score) => "s",
-                Form::Call(builtin @ (Builtin::Softcap | Builtin::Alibi), _) => builtin.name(),
+                Form::Call(builtin, ref arguments) if builtin.of_score(arguments.len()) => builtin.name(),
                 _ => continue,
             };
             return error(node.column, format!("`{name}` is of scores: a mask does not depend on the score"));
@@ -219,8 +220,8 @@ impl Expr {
         self.nodes().iter().any(|node| match &node.form {
             Form::Variable(used) => *used == variable,
             Form::Position => matches!(variable, Query | QueryCount | KeyCount),
-            Form::Same(..) => Builtin::Same.reads().contains(&variable),
-            Form::Call(builtin, _) => builtin.reads().contains(&variable),
+            Form::Same(..) => Builtin::Same.reads(1).contains(&variable),
+            Form::Call(builtin, arguments) => builtin.reads(arguments.len()).contains(&variable),
             _ => false,
         })
     }

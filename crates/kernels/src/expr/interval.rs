@@ -2,7 +2,7 @@
 //!
 //! Bounds are sound for the device as well as for the reference: whatever f32 arithmetic makes of a value lies within them.
 
-use super::arithmetic::{alibi_slope, floor_divide, floor_remainder, lower_power_of_two};
+use super::arithmetic::{LARGEST_FLOOR, alibi_slope, floor_divide, floor_remainder, lower_power_of_two};
 use super::{Op, Program, StepId, Type};
 use crate::Dtype;
 
@@ -342,7 +342,12 @@ fn to_float(a: Ints) -> Value {
 fn floor(a: Floats) -> Value {
     let (lo, hi) = (a.lo.floor(), a.hi.floor());
     let fits = lo >= f64::from(i32::MIN) && hi <= f64::from(i32::MAX);
-    Value::Int(if fits { Ints::new(lo as i64, hi as i64) } else { Ints::ALL })
+    if !fits {
+        return Value::Int(Ints::ALL);
+    }
+    // Floors of what tables hold stop there.
+    let (lo, hi) = (lo as i64, hi as i64);
+    Value::Int(Ints::new(lo.min(LARGEST_FLOOR), hi.max(-LARGEST_FLOOR)))
 }
 
 fn slope(head: Ints, heads: i64) -> Value {

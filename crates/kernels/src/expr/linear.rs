@@ -2,7 +2,7 @@
 
 use super::arithmetic::to_i64;
 use super::interval::Ints;
-use super::{Op, Program, Sizes, Type, Variable};
+use super::{Op, OwnLengths, Program, Sizes, Type, Variable};
 
 /// Where a condition can lie: the indices, and the distance `d = q + nk - nq - k`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,19 +137,19 @@ impl Form {
 
 /// The linear form of every step that has one and that fits the device's ints over the whole problem, so that neither
 /// side wraps on the way.
-pub(super) fn forms(program: &Program, sizes: Sizes) -> Vec<Option<Form>> {
+pub(super) fn forms(program: &Program, sizes: Sizes, own: OwnLengths) -> Vec<Option<Form>> {
     let mut forms: Vec<Option<Form>> = Vec::with_capacity(program.steps.len());
     let whole = Extent::whole(sizes);
     for step in &program.steps {
         let of = |id: usize| forms.get(id).copied().flatten();
-        let form = if step.ty == Type::Int { form(&step.op, sizes, of) } else { None };
+        let form = if step.ty == Type::Int { form(&step.op, sizes, own, of) } else { None };
         let fits = |form: &Form| whole.is_some_and(|whole| form.range(&whole).is_some_and(Ints::fits_i32));
         forms.push(form.filter(fits));
     }
     forms
 }
 
-fn form(op: &Op, sizes: Sizes, of: impl Fn(usize) -> Option<Form>) -> Option<Form> {
+fn form(op: &Op, sizes: Sizes, own: OwnLengths, of: impl Fn(usize) -> Option<Form>) -> Option<Form> {
     match *op {
         Op::Int(n) => Some(Form::constant(n)),
         Op::Variable(Variable::Batch) => Some(Form::index(0)),
@@ -157,6 +157,7 @@ fn form(op: &Op, sizes: Sizes, of: impl Fn(usize) -> Option<Form>) -> Option<For
         Op::Variable(Variable::KvHead) if sizes.kv_heads == sizes.q_heads => Some(Form::index(1)),
         Op::Variable(Variable::Query) => Some(Form::index(2)),
         Op::Variable(Variable::Key) => Some(Form::index(3)),
+        Op::Variable(variable) if own.include(variable) => None,
         Op::Variable(Variable::QueryCount) => Some(Form::constant(to_i64(sizes.q_len))),
         Op::Variable(Variable::KeyCount) => Some(Form::constant(to_i64(sizes.kv_len))),
         Op::Negate(a) => of(a)?.scaled(-1),

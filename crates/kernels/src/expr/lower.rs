@@ -80,21 +80,21 @@ fn primitive(steps: &mut Steps, builtin: Builtin, arguments: &[StepId]) -> StepI
             let row = same_block(steps, qy, ky, m, o);
             steps.and(column, row)
         }
-        (Builtin::Softcap, &[c]) => {
-            let s = steps.variable(Variable::Score);
-            let scaled = steps.divide(s, c);
-            let bent = steps.tanh(scaled);
+        (Builtin::Softcap, &[ref x @ .., c]) => {
+            let x = score_or(steps, x);
+            let scaled = steps.divide(x, c);
+            let bent = steps.real(Op::Tanh, scaled);
             steps.multiply(c, bent)
         }
-        (Builtin::Alibi, _) => {
-            let s = steps.variable(Variable::Score);
+        (Builtin::Alibi, x) => {
+            let x = score_or(steps, x);
             let h = steps.variable(Variable::Head);
             let qp = position(steps);
             let slope = steps.push(Op::Slope(h), Type::Float);
             let distance = steps.subtract(qp, k);
             let distance = steps.abs(distance);
             let penalty = steps.multiply(slope, distance);
-            steps.subtract(s, penalty)
+            steps.subtract(x, penalty)
         }
         (Builtin::Slope, &[h]) => steps.push(Op::Slope(h), Type::Float),
         (Builtin::Abs, &[x]) => steps.abs(x),
@@ -105,9 +105,17 @@ fn primitive(steps: &mut Steps, builtin: Builtin, arguments: &[StepId]) -> StepI
         (Builtin::Sqrt, &[x]) => steps.real(Op::Sqrt, x),
         (Builtin::Exp, &[x]) => steps.real(Op::Exp, x),
         (Builtin::Log, &[x]) => steps.real(Op::Log, x),
-        (Builtin::Tanh, &[x]) => steps.tanh(x),
+        (Builtin::Tanh, &[x]) => steps.real(Op::Tanh, x),
         // The parser counts arguments, and lowers `same` itself: it has tables, not values.
         _ => steps.bool(false),
+    }
+}
+
+/// The argument as a float, or the score.
+fn score_or(steps: &mut Steps, x: &[StepId]) -> StepId {
+    match x.first() {
+        Some(&x) => steps.float_of(x),
+        None => steps.variable(Variable::Score),
     }
 }
 

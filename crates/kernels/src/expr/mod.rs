@@ -13,6 +13,7 @@ mod dependence;
 pub mod emit;
 mod error;
 mod eval;
+pub(crate) mod examine;
 mod expression;
 mod fold;
 mod interval;
@@ -21,6 +22,7 @@ mod linear;
 mod lower;
 mod names;
 mod nodes;
+mod notes;
 mod parser;
 mod plan;
 mod print;
@@ -34,7 +36,7 @@ mod tests;
 mod tree;
 
 pub(crate) use bounds::sizes_needed;
-pub use bounds::{Complaint, check, index_needs_clamp};
+pub use bounds::{Complaint, check, check_lengths, index_needs_clamp};
 pub use classify::{Class, Classifier, Region};
 pub use error::ExprError;
 pub use eval::{Evaluator, Scratch};
@@ -43,4 +45,6 @@ pub use expression::{Expr, ExprKind, Structural};
 pub use interval::ValueRange;
 pub(crate) use names::closest;
 pub use names::is_table_name;
-pub use program::{Comparison, Op, Program, Shape, Sizes, Step, StepId, Table, Type, Variable};
+pub use program::{
+    Comparison, EntryLengths, Op, OwnLengths, Program, Shape, Sizes, Step, StepId, Table, Type, Variable,
+};

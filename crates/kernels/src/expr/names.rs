@@ -56,7 +56,7 @@ const BUILTINS: [(Builtin, &str, &[Parameter]); 25] = [
     (Builtin::Strided, "strided", &[("n", Some(1)), ("r", Some(1))]),
     // One table or two; its names are not expressions, so the parser reads them itself.
     (Builtin::Same, "same", &[("t", None)]),
-    (Builtin::Disc, "disc", &[("w", Some(1)), ("r", Some(0))]),
+    (Builtin::Disc, "disc", &[("w", Some(1)), ("r", Some(1))]),
     (Builtin::Local, "local", &[("w", Some(1)), ("rx", Some(0)), ("ry", Some(0))]),
     (Builtin::Window2d, "window2d", &[("w", Some(1)), ("m", Some(1)), ("o", None)]),
     (Builtin::Softcap, "softcap", &[("c", None)]),
@@ -107,10 +107,27 @@ impl Builtin {
         BUILTINS.iter().find(|(builtin, ..)| *builtin == self).map_or(&[], |(.., parameters)| parameters)
     }
 
+    /// Whether it takes so many arguments. What `softcap` and `alibi` change is the score, unless they are given something.
+    pub(super) fn takes(self, arguments: usize) -> bool {
+        match self {
+            Self::Softcap => (1..=2).contains(&arguments),
+            Self::Alibi => arguments <= 1,
+            _ => arguments == self.parameters().len(),
+        }
+    }
+
+    /// Whether it is of the score, with so many arguments.
+    pub(super) fn of_score(self, arguments: usize) -> bool {
+        matches!((self, arguments), (Self::Softcap, 1) | (Self::Alibi, 0))
+    }
+
     /// As one would write it: `window(l, r)`.
     pub(super) fn signature(self) -> String {
-        if self == Self::Same {
-            return "same(t)` or `same(tq, tk)".into();
+        match self {
+            Self::Same => return "same(t)` or `same(tq, tk)".into(),
+            Self::Softcap => return "softcap(c)` or `softcap(x, c)".into(),
+            Self::Alibi => return "alibi` or `alibi(x)".into(),
+            _ => {}
         }
         let parameters: Vec<&str> = self.parameters().iter().map(|(name, _)| *name).collect();
         if parameters.is_empty() {
@@ -120,9 +137,9 @@ impl Builtin {
         }
     }
 
-    /// The variables that its meaning reads, beyond its arguments. `same(t)` reads `b` only of a table of rank 2, which is
+    /// The variables that its meaning reads, beyond its arguments, of which there are so many. `same(t)` reads `b` only of a table of rank 2, which is
     /// not known before binding, so it counts.
-    pub(super) fn reads(self) -> &'static [Variable] {
+    pub(super) fn reads(self, arguments: usize) -> &'static [Variable] {
         use Variable::{Batch, Head, Key, KeyCount, Query, QueryCount, Score};
         match self {
             Self::Causal | Self::Window | Self::Dilated => &[Query, Key, QueryCount, KeyCount],
@@ -134,7 +151,8 @@ impl Builtin {
             | Self::Window2d => &[Query, Key],
             Self::Sinks | Self::Prefix | Self::Strided => &[Key],
             Self::Same => &[Batch, Query, Key, QueryCount, KeyCount],
-            Self::Softcap => &[Score],
+            Self::Softcap if arguments < 2 => &[Score],
+            Self::Alibi if arguments > 0 => &[Head, Query, Key, QueryCount, KeyCount],
             Self::Alibi => &[Score, Head, Query, Key, QueryCount, KeyCount],
             _ => &[],
         }

@@ -214,13 +214,27 @@ impl<'a> Parser<'a> {
             Of::Lookup(name) => self.push(Form::Lookup(name, items), start, start),
             Of::Call(builtin) => {
                 let (given, expected) = (items.len(), builtin.parameters().len());
-                if given == expected {
+                if given > 0 && builtin.takes(given) {
                     return self.push(Form::Call(builtin, items), start, start);
                 }
+                if given == 0 && builtin.takes(0) {
+                    return Err(ExprError::new(
+                        start,
+                        format!(
+                            "`{}` takes no empty parentheses: write it without parentheses",
+                            builtin.name()
+                        ),
+                    ));
+                }
+                let expected = match (builtin, expected) {
+                    (Builtin::Softcap, _) => "1 or 2 arguments".into(),
+                    (Builtin::Alibi, _) => "no argument or 1".into(),
+                    (_, 1) => "1 argument".into(),
+                    (_, count) => format!("{count} arguments"),
+                };
                 let message = format!(
-                    "`{}` takes {expected} argument{}, {given} {} given",
+                    "`{}` takes {expected}, {given} {} given",
                     builtin.signature(),
-                    if expected == 1 { "" } else { "s" },
                     if given == 1 { "is" } else { "are" },
                 );
                 Err(ExprError::new(start, message))
@@ -326,6 +340,7 @@ impl<'a> Parser<'a> {
                     (true, _) => self.open(Of::Call(builtin), column),
                 };
             }
+            Name::Builtin(Builtin::Alibi) if called => return self.open(Of::Call(Builtin::Alibi), column),
             Name::Builtin(_) if called => {
                 return error(format!("`{name}` takes no arguments: write it without parentheses"));
             }

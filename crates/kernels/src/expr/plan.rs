@@ -11,7 +11,7 @@ use super::interval::Ints;
 use super::linear::{Axis, Extent, Form, forms};
 use super::nodes::{AxisSet, Node, Truths, compact, remap};
 use super::runs::Runs;
-use super::{Comparison, Op, Program, Sizes, Step, StepId, Type, Variable, shapes};
+use super::{Comparison, Op, OwnLengths, Program, Sizes, Step, StepId, Type, Variable, shapes};
 
 /// A condition while it is being put together.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ pub(super) fn plan(program: &Program, sizes: Sizes, whole: &Extent) -> Vec<Node>
         program,
         sizes,
         whole: *whole,
-        forms: forms(program, sizes),
+        forms: forms(program, sizes, OwnLengths::default()),
         dependences: Vec::new(),
         nodes: Vec::new(),
         numbers: Vec::new(),

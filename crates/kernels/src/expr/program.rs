@@ -193,6 +193,45 @@ pub enum Shape {
     },
 }
 
+/// Which lengths each batch entry has of its own, as a tensor says when the kernel runs. Then `nq`, `nk` and every name built
+/// on them (`qp`, `causal`, `window`, `alibi`, ...) mean those of the entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct OwnLengths {
+    /// `nq`, at most [`Sizes::q_len`].
+    pub queries: bool,
+    /// `nk`, at most [`Sizes::kv_len`].
+    pub keys: bool,
+}
+
+impl OwnLengths {
+    /// Whether the variable is such a length.
+    #[must_use]
+    pub fn include(self, variable: Variable) -> bool {
+        match variable {
+            Variable::QueryCount => self.queries,
+            Variable::KeyCount => self.keys,
+            _ => false,
+        }
+    }
+}
+
+/// The lengths of batch entries that have their own, by entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntryLengths {
+    /// `nq` of each entry, at most [`Sizes::q_len`]; `None` if it is that for all.
+    pub queries: Option<Vec<usize>>,
+    /// `nk` of each entry, at most [`Sizes::kv_len`]; `None` if it is that for all.
+    pub keys: Option<Vec<usize>>,
+}
+
+impl EntryLengths {
+    /// Which lengths these are.
+    #[must_use]
+    pub fn own(&self) -> OwnLengths {
+        OwnLengths { queries: self.queries.is_some(), keys: self.keys.is_some() }
+    }
+}
+
 /// The sizes that an expression is evaluated within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sizes {

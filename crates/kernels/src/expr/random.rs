@@ -265,14 +265,16 @@ impl Source<'_> {
         match choice {
             0 | 1 => build::causal(),
             2 => build::causal_top_left(),
-            3..=5 => build::window(any(-3, most), any(-3, most)),
+            // One side reaches as far as the other may recede.
+            3 | 4 => build::window(any(-3, most), any(3, most.max(3))),
+            5 => build::window(any(3, most.max(3)), any(-3, most)),
             6 => build::sinks(any(0, 9)),
             7 => build::prefix(any(0, most)),
             8 => build::blocks(any(1, most)),
             9 => build::shifted_blocks(any(1, most), any(-9, 9)),
             10 => build::dilated(any(1, 7)),
             11 => build::strided(any(1, 16), any(1, 5)),
-            12 => build::disc(any(1, 16), any(0, 9)),
+            12 => build::disc(any(1, 16), any(1, 9)),
             13 => build::local(any(1, 16), any(0, 5), any(0, 5)),
             14 => build::window2d(any(1, 16), any(1, 7), any(-4, 7)),
             15 => self.rng.bool().into(),
@@ -334,6 +336,7 @@ impl Source<'_> {
             7 => Float { build: x.build / (y.build.abs() + 1), most: x.most },
             8 => Float { build: x.build.min(y.build), most: both },
             9 => Float { build: x.build.max(y.build), most: both },
+            10 => Float { build: x.build.alibi(), most: x.most + steepest * distance },
             _ => self.bent(x),
         }
     }
@@ -345,7 +348,7 @@ impl Source<'_> {
 
     /// A smooth function of `x`.
     fn bent(&mut self, x: Float) -> Float {
-        match self.rng.u8(..6) {
+        match self.rng.u8(..7) {
             0 => {
                 let low = self.quarter(-5.0, -1.0);
                 Float { build: x.build.clamp(low, 1).exp(), most: 3.0 }
@@ -354,6 +357,10 @@ impl Source<'_> {
             2 => Float { build: (x.build.abs() + 1.0).sqrt(), most: x.most + 1.0 },
             3 => Float { build: x.build.tanh() * 4, most: 4.0 },
             4 => Float { build: x.build.abs(), most: x.most },
+            5 => {
+                let cap = 5.0 + self.quarter(0.0, 40.0);
+                Float { build: x.build.softcap(cap), most: cap }
+            }
             _ => Float { build: -x.build, most: x.most },
         }
     }

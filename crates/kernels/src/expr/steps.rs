@@ -305,15 +305,6 @@ impl Steps {
         self.push(op(a), Type::Float)
     }
 
-    /// `tanh`, its argument clamped to where it is not yet 1 in f32: some devices compute it from exponentials, which
-    /// overflow.
-    pub(super) fn tanh(&mut self, a: StepId) -> StepId {
-        let (low, high) = (self.float(-15.0), self.float(15.0));
-        let a = self.float_of(a);
-        let clamped = self.clamp(a, low, high);
-        self.push(Op::Tanh(clamped), Type::Float)
-    }
-
     /// The steps that `root` needs, in their order, `root` last.
     pub(super) fn finish(self, root: StepId) -> Vec<Step> {
         let mut needed = vec![false; root + 1];

@@ -30,6 +30,7 @@ mod cases;
 mod chunked;
 mod chunked_passes;
 mod fill;
+mod nan;
 mod operator;
 mod options;
 mod params;
@@ -47,6 +48,7 @@ mod rounding;
 mod spec;
 mod stand_in;
 mod states;
+mod turns;
 mod variants;
 mod words;
 

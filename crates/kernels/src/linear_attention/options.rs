@@ -15,7 +15,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "gate",
         value: "none|constant|scalar|vector",
-        help: "the decay D = exp(g), g <= 0: g [HV], [B, T, HV] or [B, T, HV, Dk] (default: none)",
+        help: "the decay D = exp(g), g <= 0: g [HV], [B, HV, T] or [B, HV, T, Dk]; in the layout bthd [B, T, HV], [B, T, HV, Dk] \
+               (default: none)",
     },
     OptionSpec {
         name: "steps",
@@ -66,7 +67,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "dt",
         value: "NAME",
-        help: "a tensor [B, T, HV] of step sizes, 0 or more, by which gates and values are multiplied (Mamba-2)",
+        help: "a tensor [B, HV, T] ([B, T, HV] in the layout bthd) of step sizes, 0 or more, by which gates and values are \
+               multiplied (Mamba-2)",
     },
     OptionSpec {
         name: "skip",
@@ -115,7 +117,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         name: "fill",
-        value: "mild|strong|zero|extreme[,integer_beta][,repeated_keys]",
+        value: "mild|strong|zero|extreme[,integer_beta][,repeated_keys][,nan]",
         help: "what random gates, betas and keys are like (default: mild)",
     },
 ];

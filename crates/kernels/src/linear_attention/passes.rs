@@ -391,6 +391,7 @@ impl<'a> Maker<'a> {
         let most = self.limits.max_compute_workgroups_per_dimension as usize;
         for (first, [x, z]) in parts {
             for heads in ranges(spec.value_heads_of(run.piece), most) {
+                let loop_turns = spec.loop_turns(&request, first.segments);
                 let mut params = spec.params(&places, run.piece, First { head: heads.0, ..first })?;
                 params.extend(widths.iter().cloned());
                 self.passes.push(Pass {
@@ -399,6 +400,7 @@ impl<'a> Maker<'a> {
                     bindings: bindings.clone(),
                     params,
                     indirect: None,
+                    loop_turns,
                     alternating: false,
                     workgroups: [small(x), small(heads.1 - heads.0), small(z)],
                 });

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     AdapterProfile, Constraints, Cost, Error, Plan, Problem,
     choose::{Choice, Proposal, choose},
+    turns,
 };
 
 impl Proposal for Candidate {
@@ -38,12 +39,22 @@ impl LinearAttention {
         }
         let known = variants();
         let names = known.each_ref().map(|variant| variant.info.name);
-        let propose = |index: usize| (known[index].propose)(self.sized(), adapter);
-        let Choice { taken, reason, rejected } = choose(&names, propose, adapter, constraints)?;
-        let mut maker = Maker::new(self, &adapter.limits, &taken.schedule)?;
-        if self.len > 0 || self.state_out || self.z_out {
-            maker.all(&taken.schedule)?;
-        }
+        let mut unfit = turns::Unfit::default();
+        let (Choice { taken, reason, rejected }, maker) = loop {
+            let propose = |index: usize| match unfit.reason(names[index]) {
+                Some(reason) => Err(reason.to_owned()),
+                None => (known[index].propose)(self.sized(), adapter),
+            };
+            let choice = choose(&names, propose, adapter, constraints)?;
+            let mut maker = Maker::new(self, &adapter.limits, &choice.taken.schedule)?;
+            if self.len > 0 || self.state_out || self.z_out {
+                maker.all(&choice.taken.schedule)?;
+            }
+            let fits = turns::check(&maker.passes, adapter);
+            if unfit.judge(choice.taken.variant, fits)?.is_some() {
+                break (choice, maker);
+            }
+        };
         let (mut threads, workgroup_bytes) = (taken.threads, taken.workgroup_bytes);
         for (module, its_threads) in
             [("linear_attention/prepare", prepared::THREADS), ("linear_attention/read", states::READ_THREADS)]

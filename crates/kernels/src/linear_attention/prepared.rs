@@ -9,6 +9,7 @@ use super::{
     bindings::{Extent, Piece},
     params::{Params, Place},
     passes::Maker,
+    turns::of_preparing,
 };
 use crate::{
     Dtype, Error, Limits, ParamValue, Pass, Strides,
@@ -274,6 +275,7 @@ impl<'a> Maker<'a> {
                     bindings: bindings.clone(),
                     params,
                     indirect: None,
+                    loop_turns: of_preparing(extent.dim, mapped, source.weight.is_some()),
                     alternating: false,
                     workgroups: [small(groups), small(heads.1 - heads.0), small(batch.1 - batch.0)],
                 });

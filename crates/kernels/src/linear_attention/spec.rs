@@ -88,6 +88,9 @@ pub struct Fill {
     pub integer_beta: bool,
     /// Whether every fourth key repeats the one before.
     pub repeated_keys: bool,
+    /// Whether NaN lie in padding, and in v at a token that no other reads, or only later ones: they must not reach what
+    /// does not read them.
+    pub nan: bool,
 }
 
 /// Random gates.
@@ -273,6 +276,8 @@ impl LinearAttention {
                 format!("expected a finite number of 0 or more, got {}", self.eps),
             ));
         }
+        crate::read::fits_f32("eps", self.eps)?;
+        crate::read::fits_f32("scale", self.resolved_scale())?;
         if self.sequences.is_some() && self.batch != 1 {
             return Err(Error::invalid(
                 "cu_seqlens",

@@ -111,6 +111,8 @@ pub fn profile(family: Family) -> AdapterProfile {
             pipeline_cache: true,
         },
         rates: Rates::assumed(AdapterKind::Discrete),
+        loop_turns: None,
+        maths: None,
     }
 }
 

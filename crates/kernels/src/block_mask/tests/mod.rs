@@ -220,3 +220,39 @@ fn big_bird_has_its_three_parts() {
     let everything = BlockMask::big_bird(grid, 3, 2, 99, 11).unwrap();
     assert_eq!(everything.counts().full, 400);
 }
+
+#[test]
+fn sizes_of_made_up_lists_are_checked_before_any_is_made() {
+    let grid = BlockGrid::new(20 * 64, 20 * 64, 64, 64);
+    let many = 1_000_000_000_000;
+    // More than there are is as many as there are.
+    for counts in [[3, 2, many], [many, 2, 3], [3, many, 3], [usize::MAX; 3]] {
+        let [window, global, random] = counts;
+        let mask = BlockMask::big_bird(grid, window, global, random, 11).unwrap();
+        check_form(&mask);
+        assert_eq!(mask.counts().full, 400, "{counts:?}");
+    }
+    // 2^17 rows of 2^17 blocks, and as many lists as can be counted.
+    let wide = BlockGrid::new(1 << 23, 1 << 23, 64, 64);
+    let lists = grid.per(usize::MAX, 3);
+    for error in [
+        BlockMask::random(wide, 0.001, 1).unwrap_err(),
+        BlockMask::big_bird(wide, 1, 0, 0, 1).unwrap_err(),
+        BlockMask::random(grid.per(1 << 20, 2), 1.0, 1).unwrap_err(),
+        BlockMask::big_bird(grid.per(1 << 19, 1), 1, 20, 0, 1).unwrap_err(),
+        BlockMask::random(lists, 0.5, 1).unwrap_err(),
+        BlockMask::from_lists(lists, &[], super::Listed::Full).unwrap_err(),
+        BlockMask::from_dense_blocks(grid.per(1 << 30, 1 << 30), &[]).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), crate::ErrorKind::Invalid, "{error}");
+    }
+    assert_eq!(lists.rows(), usize::MAX);
+}
+
+#[test]
+fn made_up_lists_become_tested_ones() {
+    let grid = BlockGrid::new(20 * 64, 17 * 64, 64, 64);
+    let mask = BlockMask::random(grid, 0.3, 7).unwrap();
+    let map: Vec<u8> = mask.to_dense_blocks().into_iter().map(|class| 2 * class).collect();
+    assert_eq!(mask.all_tested(), BlockMask::from_dense_blocks(grid, &map).unwrap());
+}

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Op, Program, Table, data_dependent, needed_steps};
+use super::{Op, OwnLengths, Program, Table, data_dependent, needed_steps};
 use crate::Dtype;
 
 /// Which tables some programs read, and how.
@@ -15,11 +15,11 @@ pub struct TableUses {
 impl TableUses {
     /// What `programs`, which were bound to the same tables, read.
     #[must_use]
-    pub fn of(programs: &[&Program]) -> Self {
+    pub fn of(programs: &[&Program], own: OwnLengths) -> Self {
         let mut uses = Vec::new();
         for program in programs {
             uses.resize(uses.len().max(program.tables.len()), [false; 2]);
-            let dependent = data_dependent(program);
+            let dependent = data_dependent(program, own);
             let needed = needed_steps(program, program.steps.len().saturating_sub(1));
             for (step, _) in program.steps.iter().zip(needed).filter(|(_, needed)| *needed) {
                 if let Op::Lookup { table, indices } = &step.op
@@ -44,7 +44,7 @@ impl TableUses {
 /// uniform `table_sizes` at `first_binding`, unless they have no dimensions; and accessors.
 ///
 /// An accessor takes ints that are in range, or of any value in dimensions of size 1. Where indices depend on what tables
-/// hold, or on the score, there is one that clamps them.
+/// hold, on lengths of batch entries, or on the score, there is one that clamps them.
 #[must_use]
 pub fn tables(tables: &[Table], uses: &TableUses, first_binding: u32) -> String {
     let mut text = String::new();

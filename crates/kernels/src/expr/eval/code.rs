@@ -1,7 +1,7 @@
 //! Steps as they are executed: operands are slots, types are settled.
 
-use super::super::arithmetic::{floor_divide, floor_remainder};
-use super::super::{Comparison, Op, Program, StepId, Type, Variable};
+use super::super::arithmetic::{floor_divide, floor_remainder, maximum, minimum};
+use super::super::{Comparison, Op, OwnLengths, Program, StepId, Type, Variable};
 
 /// What to do, and where the value goes.
 #[derive(Clone, Copy, Debug)]
@@ -27,14 +27,30 @@ pub(super) enum Code {
     AbsFloat(u32),
     IntOf(Binary, u32, u32),
     FloatOf(Binary, u32, u32),
-    Floor(u32),
+    /// Whether it is bounded.
+    Floor(u32, bool),
     Sqrt(u32),
     Exp(u32),
     Log(u32),
     Tanh(u32),
     ToFloat(u32),
     Slope(u32),
-    Lookup { table: u32, first: u32, count: u32 },
+    Lookup {
+        table: u32,
+        first: u32,
+        count: u32,
+        clamped: bool,
+    },
+}
+
+impl Code {
+    /// A look-up whose indices are moved into their table, if so.
+    pub(super) fn clamped(self, so: bool) -> Self {
+        match self {
+            Self::Lookup { table, first, count, .. } => Self::Lookup { table, first, count, clamped: so },
+            other => other,
+        }
+    }
 }
 
 /// Operations on two ints or two floats.
@@ -50,9 +66,10 @@ pub(super) enum Binary {
 }
 
 /// The earliest level at which a value can be found: with the sizes, a row, a key, a score.
-pub(super) fn own_level(op: &Op) -> usize {
+pub(super) fn own_level(op: &Op, own: OwnLengths) -> usize {
     match op {
         Op::Variable(Variable::Batch | Variable::Head | Variable::KvHead | Variable::Query) => 1,
+        Op::Variable(variable) if own.include(*variable) => 1,
         // A constant index out of range is reported with the first row.
         Op::Lookup { .. } => 1,
         Op::Variable(Variable::Key) => 2,
@@ -89,7 +106,7 @@ pub(super) fn encode(program: &Program, op: &Op, ty: Type, slots: &[u32], indice
         Op::Remainder(a, b) => binary(Binary::Remainder, a, b),
         Op::Min(a, b) => binary(Binary::Min, a, b),
         Op::Max(a, b) => binary(Binary::Max, a, b),
-        Op::Floor(a) => Code::Floor(at(a)),
+        Op::Floor(a) => Code::Floor(at(a), false),
         Op::Sqrt(a) => Code::Sqrt(at(a)),
         Op::Exp(a) => Code::Exp(at(a)),
         Op::Log(a) => Code::Log(at(a)),
@@ -100,7 +117,12 @@ pub(super) fn encode(program: &Program, op: &Op, ty: Type, slots: &[u32], indice
             let first = indices.len();
             indices.extend(list.iter().map(|&id| at(id)));
             let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            Code::Lookup { table: small(table), first: small(first), count: small(list.len()) }
+            Code::Lookup {
+                table: small(table),
+                first: small(first),
+                count: small(list.len()),
+                clamped: false,
+            }
         }
         Op::Shape { lowered, .. } => Code::Or(at(lowered), at(lowered)),
     }
@@ -119,7 +141,7 @@ pub(super) fn on_ints(op: Binary, a: i64, b: i64) -> i64 {
     }
 }
 
-/// As IEEE 754 says.
+/// As IEEE 754 says; `min` and `max` of a NaN are NaN.
 pub(super) fn on_floats(op: Binary, a: f64, b: f64) -> f64 {
     match op {
         Binary::Add => a + b,
@@ -127,7 +149,7 @@ pub(super) fn on_floats(op: Binary, a: f64, b: f64) -> f64 {
         Binary::Multiply => a * b,
         Binary::Divide => a / b,
         Binary::Remainder => a - b * (a / b).floor(),
-        Binary::Min => a.min(b),
-        Binary::Max => a.max(b),
+        Binary::Min => minimum(a, b),
+        Binary::Max => maximum(a, b),
     }
 }

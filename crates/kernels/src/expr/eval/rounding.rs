@@ -73,7 +73,7 @@ impl Evaluator<'_> {
                 on_floats(op, a, b, as_float(scratch.ints[slot])).ceil()
             }
             Code::IntOf(..) => 0.0,
-            Code::Floor(a) => {
+            Code::Floor(a, _) => {
                 let (value, error) = (float(a), error(a));
                 let jumps = (value + error).floor() - (value - error).floor();
                 if jumps == 0.0 { 0.0 } else { error.ceil().max(1.0) }

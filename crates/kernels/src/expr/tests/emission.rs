@@ -3,17 +3,28 @@
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use super::super::emit::{TableUses, function, helpers, table_params, tables};
-use super::super::{Class, Classifier, Comparison, Op, Program, Region, Shape, Sizes, Table, Type, Variable};
+use super::super::{
+    Class, Classifier, Comparison, Op, OwnLengths, Program, Region, Shape, Sizes, Table, Type, Variable,
+};
 use super::build::Builder;
 use super::random;
 use crate::Dtype;
 
+/// No batch entry has lengths of its own.
+const OWN: OwnLengths = OwnLengths { queries: false, keys: false };
+
 /// A shader around the functions of a mask and a score.
 fn shader(mask: &Program, score: &Program) -> String {
-    let uses = TableUses::of(&[mask, score]);
+    shader_of(mask, score, OWN)
+}
+
+fn shader_of(mask: &Program, score: &Program, own: OwnLengths) -> String {
+    let uses = TableUses::of(&[mask, score], own);
     format!(
         "struct Element {{ batch: u32, head: u32, query: u32, key: u32 }}
-struct Params {{ q_len: u32, kv_len: u32, group: u32, q_heads: u32 }}
+struct Params {{ q_len: u32, kv_len: u32, group: u32, q_heads: u32, negative_infinity: f32 }}
+fn q_length(batch: u32) -> u32 {{ return params.q_len - batch; }}
+fn kv_length(batch: u32) -> u32 {{ return params.kv_len - batch; }}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> o: array<f32>;
 {}{}{}{}
@@ -23,9 +34,9 @@ struct Params {{ q_len: u32, kv_len: u32, group: u32, q_heads: u32 }}
 }}
 ",
         tables(&mask.tables, &uses, 2),
-        helpers(&[mask, score]),
-        function(mask, "mask_at"),
-        function(score, "score_at"),
+        helpers(&[mask, score], own),
+        function(mask, "mask_at", own),
+        function(score, "score_at", own),
     )
 }
 
@@ -171,7 +182,42 @@ fn random_text_is_wgsl() {
         let mask = random::mask(&mut rng, sizes, tables.clone());
         let score = random::score(&mut rng, sizes, tables);
         validate(&shader(&mask, &score));
+        validate(&shader_of(&mask, &score, OwnLengths { queries: true, keys: true }));
     }
+}
+
+/// Lengths of batch entries come from the shader, and what they are read at stays within tables.
+#[test]
+fn lengths_of_batch_entries_are_asked_for() {
+    let text = "window(3, 0) & id[k % nk] != id[qp]";
+    let tables = vec![Table::new("id", Dtype::I32, vec![80])];
+    let mask = text.parse::<crate::expr::Expr>().unwrap().bind(&tables).unwrap();
+    let plain = function(&mask, "mask_at", OWN);
+    assert!(plain.contains("params.kv_len") && plain.contains("table_0_at(") && !plain.contains("clamped"));
+    let keys = function(&mask, "mask_at", OwnLengths { queries: false, keys: true });
+    assert!(keys.contains("let nk = i32(kv_length(at.batch));"), "{keys}");
+    assert!(keys.contains("let nq = i32(params.q_len);"), "{keys}");
+    // An entry may have no key: nothing is divided by it.
+    assert!(keys.contains("floor_remainder(k, nk)") && !keys.contains("table_0_at("), "{keys}");
+}
+
+/// What may be NaN is looked at; what cannot be is not.
+#[test]
+fn only_what_may_be_nan_is_looked_at() {
+    let of = |text: &str| {
+        let score = text.parse::<crate::expr::Expr>().unwrap().bind(&[]).unwrap();
+        function(&score, "score_at", OWN)
+    };
+    for (text, looks) in [
+        ("max(s, 0.0)", 1),
+        ("min(s, s * 2.0)", 2),
+        ("s + max(k * 0.5, 1.0)", 1),
+        ("s + max(k, 3)", 0),
+        ("s + min(slope(h), 0.5)", 0),
+    ] {
+        assert_eq!(of(text).matches("not_a_number(").count(), looks, "{}", of(text));
+    }
+    assert!(of("softcap(30.0)").contains("tanh_of("));
 }
 
 /// The specialiser takes a mask as a hook.
@@ -192,9 +238,9 @@ fn a_mask_fits_the_kernels() {
     let root = b.push(Op::And(mask, kept));
     let mask = b.finish(root);
     let text = [
-        tables(&mask.tables, &TableUses::of(&[&mask]), 16),
-        helpers(&[&mask]),
-        function(&mask, "mask_at"),
+        tables(&mask.tables, &TableUses::of(&[&mask], OWN), 16),
+        helpers(&[&mask], OWN),
+        function(&mask, "mask_at", OWN),
         "fn hook_visible(at: Element, keys: vec4u) -> vec4<bool> { return vec4<bool>(mask_at(at)); }"
             .to_owned(),
     ];
@@ -257,9 +303,9 @@ fn a_mask_reads_like_one() {
     return x6;
 }
 ";
-    assert_eq!(function(&mask, "visible"), expected);
-    assert_eq!(helpers(&[&mask]), "");
-    let uses = TableUses::of(&[&mask]);
+    assert_eq!(function(&mask, "visible", OWN), expected);
+    assert_eq!(helpers(&[&mask], OWN), "");
+    let uses = TableUses::of(&[&mask], OWN);
     let fields = table_params(&mask.tables, &uses);
     assert_eq!(fields, [("t4_size_0".to_owned(), 80), ("t4_stride_0".to_owned(), 1)]);
     assert_eq!(
@@ -271,7 +317,7 @@ fn a_mask_reads_like_one() {
 #[test]
 fn strides_are_zero_where_a_table_broadcasts() {
     let (mask, score) = with_everything();
-    let fields = table_params(&mask.tables, &TableUses::of(&[&mask, &score]));
+    let fields = table_params(&mask.tables, &TableUses::of(&[&mask, &score], OWN));
     let values: Vec<_> = fields.iter().filter(|(name, _)| name.contains("stride")).map(|(_, v)| *v).collect();
     assert_eq!(values, [4 * 64 * 80, 64 * 80, 80, 1, 1, 0, 1, 1]);
     assert_eq!(mask.steps.last().map(|step| step.ty), Some(Type::Bool));

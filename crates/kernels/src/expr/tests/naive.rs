@@ -5,7 +5,10 @@ use std::cell::RefCell;
 use fastrand::Rng;
 
 use super::super::arithmetic::{alibi_slope, compare};
-use super::super::{Class, Classifier, Evaluator, Op, Program, Sizes, StepId, Table, Type, Variable, check};
+use super::super::dependence::data_dependent;
+use super::super::{
+    Class, Classifier, Evaluator, Op, OwnLengths, Program, Sizes, StepId, Table, Type, Variable, check,
+};
 use super::build::Builder;
 use super::random;
 use super::soundness::{by_name, ranges};
@@ -100,8 +103,12 @@ fn naive(element: &Element<'_>, id: StepId) -> Naive {
                 Naive::Float(round(a - round(b * round(a / b).floor())))
             }
         },
-        Op::Min(a, b) => both_exact(of(a), of(b), i128::min, f64::min),
-        Op::Max(a, b) => both_exact(of(a), of(b), i128::max, f64::max),
+        Op::Min(a, b) => both_exact(of(a), of(b), i128::min, |a, b| if a < b || a.is_nan() { a } else { b }),
+        Op::Max(a, b) => both_exact(of(a), of(b), i128::max, |a, b| if a > b || a.is_nan() { a } else { b }),
+        #[expect(clippy::cast_possible_truncation, reason = "saturates, as documented")]
+        Op::Floor(a) if data_dependent(program, OwnLengths::default())[a] => {
+            Naive::Int((float(a).floor() as i64).clamp(-(1 << 24), 1 << 24).into())
+        }
         #[expect(clippy::cast_possible_truncation, reason = "saturates, as documented")]
         Op::Floor(a) => Naive::Int((float(a).floor() as i64).into()),
         Op::Sqrt(a) => real(a, f64::sqrt),
