@@ -184,3 +184,139 @@ fn logarithm(a: Bounded, result: f64) -> f64 {
     let own = if (0.5..=2.0).contains(&a.0) { 8.0 * UNIT } else { 4.0 * rounding(result) };
     carried + own
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::on_ints;
+    use super::*;
+    use crate::expr::arithmetic::{alibi_slope, compare, to_i64};
+    use crate::expr::{Expr, ExprKind, Sizes, Table, Variable};
+    use crate::{Dtype, HostTensor};
+
+    const SIZES: Sizes = Sizes { batch: 2, q_heads: 3, kv_heads: 1, q_len: 40, kv_len: 70 };
+
+    /// The program's result at the scratch's place, each step in f32.
+    #[expect(clippy::cast_possible_truncation, reason = "f32 is the purpose")]
+    fn in_f32(evaluator: &Evaluator<'_>, at: &[i64; 4], s: f32) -> Option<f32> {
+        let mut ints = vec![0i64; evaluator.slots.max(1)];
+        let mut floats = vec![0f32; evaluator.slots.max(1)];
+        for &Instruction { slot, code } in &evaluator.instructions[..evaluator.ends[3]] {
+            let int = |i: u32| ints[i as usize];
+            let float = |i: u32| floats[i as usize];
+            let flag = |value: bool| (i64::from(value), 0.0);
+            let value = match code {
+                Code::Int(value) => (value, 0.0),
+                Code::Float(value) => (0, value as f32),
+                Code::Variable(Variable::Score) => (0, s),
+                Code::Variable(variable) => (evaluator.variable(variable, at), 0.0),
+                Code::Not(a) => flag(int(a) == 0),
+                Code::And(a, b) => (int(a) & int(b), 0.0),
+                Code::Or(a, b) => (int(a) | int(b), 0.0),
+                Code::CompareInt(by, a, b) => flag(compare(by, &int(a), &int(b))),
+                Code::CompareFloat(by, a, b) => flag(compare(by, &float(a), &float(b))),
+                Code::NegateInt(a) => (-int(a), 0.0),
+                Code::NegateFloat(a) => (0, -float(a)),
+                Code::AbsInt(a) => (int(a).abs(), 0.0),
+                Code::AbsFloat(a) => (0, float(a).abs()),
+                Code::IntOf(op, a, b) => (on_ints(op, int(a), int(b)), 0.0),
+                Code::FloatOf(op, a, b) => {
+                    let (a, b) = (float(a), float(b));
+                    let value = match op {
+                        Binary::Add => a + b,
+                        Binary::Subtract => a - b,
+                        Binary::Multiply => a * b,
+                        Binary::Divide => a / b,
+                        Binary::Remainder => a - b * (a / b).floor(),
+                        Binary::Min => a.min(b),
+                        Binary::Max => a.max(b),
+                    };
+                    (0, value)
+                }
+                Code::Floor(a) => (float(a).floor() as i64, 0.0),
+                Code::Sqrt(a) => (0, float(a).sqrt()),
+                Code::Exp(a) => (0, (float(a) * std::f32::consts::LOG2_E).exp2()),
+                Code::Log(a) => (0, float(a).log2() * std::f32::consts::LN_2),
+                Code::Tanh(a) => (0, float(a).tanh()),
+                Code::ToFloat(a) => (0, int(a) as f32),
+                Code::Slope(a) => (0, alibi_slope(int(a), to_i64(SIZES.q_heads)) as f32),
+                Code::Lookup { table, first, count } => {
+                    let indices = &evaluator.indices[first as usize..(first + count) as usize];
+                    let (int, float) = evaluator.look_up(table, indices, &ints).ok()?;
+                    (int, float as f32)
+                }
+            };
+            (ints[slot as usize], floats[slot as usize]) = value;
+        }
+        Some(if evaluator.ty == crate::expr::Type::Float {
+            floats[evaluator.result]
+        } else {
+            ints[evaluator.result] as f32
+        })
+    }
+
+    fn holds(text: &Expr, tables: &[Table], values: &[(&str, &HostTensor)], rng: &mut fastrand::Rng) -> f64 {
+        let program = text.bind(tables).unwrap();
+        let evaluator = Evaluator::new(&program, SIZES, values).unwrap();
+        let mut scratch = evaluator.scratch();
+        let mut errors = evaluator.step_errors(&scratch);
+        let mut loosest = 0.0f64;
+        for _ in 0..60 {
+            let [b, h, q] = [rng.usize(..2), rng.usize(..3), rng.usize(..40)];
+            evaluator.row(&mut scratch, b, h, q).unwrap();
+            evaluator.row_errors(&scratch, &mut errors);
+            let (key, s) = (rng.usize(..70), (rng.f32() - 0.5) * [2.0, 20.0, 300.0][rng.usize(..3)]);
+            let error = f64::from(rng.f32()) * 1e-5;
+            let exact = f64::from(s) + error * [1.0, -1.0, 0.3][rng.usize(..3)];
+            let value = evaluator.score_at(&mut scratch, key, exact).unwrap();
+            let bound = evaluator.score_error(&scratch, &mut errors, error);
+            let Some(got) = in_f32(&evaluator, &scratch.at, s) else { continue };
+            if !value.is_finite() || value.abs() > 1e37 {
+                continue;
+            }
+            let difference = (f64::from(got) - value).abs();
+            assert!(
+                difference <= bound,
+                "{text} at {b}, {h}, {q}, {key}, {s}: {got} and {value}, {bound:.1e}"
+            );
+            loosest = loosest.max(bound / value.abs().max(1.0));
+        }
+        loosest
+    }
+
+    #[test]
+    fn bounds_hold_for_f32() {
+        let mut rng = fastrand::Rng::with_seed(11);
+        let tables = [
+            Table { name: "t".into(), shape: vec![1, 70], element: Dtype::F32 },
+            Table { name: "u".into(), shape: vec![2, 40, 1], element: Dtype::F16 },
+        ];
+        let floats = |count: usize, rng: &mut fastrand::Rng| -> Vec<f32> {
+            (0..count).map(|_| (rng.f32() - 0.5) * 8.0).collect()
+        };
+        let t = HostTensor::from_f32(vec![1, 70], &floats(70, &mut rng), Dtype::F32).unwrap();
+        let u = HostTensor::from_f32(vec![2, 40, 1], &floats(80, &mut rng), Dtype::F16).unwrap();
+        let values = [("t", &t), ("u", &u)];
+        for text in [
+            "s + 700.0",
+            "s * 1000.0 - 5.3 * s * s",
+            "(s + 1e6) - 1e6",
+            "floor(s) * 100.0 + floor(3.0 * s) % 7",
+            "s % 7.3 + s / (0.1 + abs(s))",
+            "exp(min(s, 10.0)) + exp(-abs(s) * 3.7)",
+            "log(max(s, 0.3)) * 40.0 + log(1.0 + s * s)",
+            "sqrt(abs(s)) * sqrt(abs(s - 1.0))",
+            "30.0 * tanh(s / 30.0) + tanh(s)",
+            "max(s - 100000.0, -1000.0) + min(s, 2.5 * k)",
+            "s - slope(h) * abs(qp - k) + t[b, k] * u[b, q, k] * 1000.0",
+            "s / (s - 0.25)",
+        ] {
+            holds(&Expr::parse(text).unwrap(), &tables, &values, &mut rng);
+        }
+        for _ in 0..400 {
+            let text = Expr::random(&mut rng, ExprKind::Score, &tables, &SIZES, 12).unwrap();
+            let loosest = holds(&text, &tables, &values, &mut rng);
+            // A bound that allows everything would hold too.
+            assert!(loosest < 2e-3, "{text}: {loosest:.1e}");
+        }
+    }
+}
