@@ -1,5 +1,7 @@
 //! `foveal check`: every variant on this adapter against the f64 reference, or against stored outputs.
 
+mod report;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +20,7 @@ use crate::job::{Job, NoJob, check_variant, operators_of};
 use crate::measure;
 use crate::options;
 use crate::ui::{self, Ui};
-use crate::verify::{self, Checked};
+use crate::verify;
 
 /// The golden values are the float32 rounding of an f64 result: the reference has to be as near as that.
 const GOLDEN_ROUNDING: Tolerance = Tolerance { rel_rmse: 1e-6, worst: 1e-5, floor: 1e-7 };
@@ -99,9 +101,9 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
         let row = examine(&item, device.as_ref(), variant, args::string(matches, "adapter"));
         counts[row.status as usize] += 1;
         if ui.json {
-            rows.push(json_row(&item, &row));
+            rows.push(report::json_row(&item, &row));
         } else {
-            bar.suspend(|| print(ui, &item, &row, width));
+            bar.suspend(|| report::print(ui, &item, &row, width));
         }
         bar.inc(1);
         // Nobody would see the rest.
@@ -416,85 +418,6 @@ impl Prepared {
             self.expected.iter().find(|output| output.name == name).map(|output| output.values.clone())
         })
     }
-}
-
-fn print(ui: Ui, item: &Item, row: &Row, width: usize) {
-    let word = match row.status {
-        Status::Passed => "PASS",
-        Status::Failed => "FAIL",
-        Status::Skipped => "SKIP",
-    };
-    let errors: Vec<String> = row
-        .tried
-        .iter()
-        .filter_map(|tried| {
-            let error = tried.checked.as_ref().map(Checked::rel_rmse);
-            match (tried.status, error) {
-                (Status::Skipped, _) => None,
-                (_, Some(error)) => Some(format!("{} {error:.1e}", tried.variant)),
-                (_, None) => Some(format!("{} -", tried.variant)),
-            }
-        })
-        .collect();
-    let reason = shortened(row.reason.as_deref().unwrap_or_default());
-    let line = format!("{word}  {:<width$}  {}{reason}", item.name, errors.join("  "));
-    ui.line(line.trim_end());
-    for tried in row.tried.iter().filter(|tried| tried.status == Status::Passed) {
-        if let Some(note) = tried.checked.as_ref().and_then(Checked::note) {
-            ui.line(format!("      {}: {note}", tried.variant));
-        }
-    }
-    if let Some(note) = row.blind.and_then(verify::blindness) {
-        ui.line(format!("      note: {note}"));
-    }
-    if row.status == Status::Failed {
-        for tried in row.tried.iter().filter(|tried| tried.status == Status::Failed) {
-            ui.line(format!("      {}: {}", tried.variant, tried.reason.as_deref().unwrap_or_default()));
-        }
-        ui.line(format!("      again: {}", row.repro));
-    }
-}
-
-/// Reasons quote what a file says, which may be a page of mask.
-fn shortened(reason: &str) -> String {
-    const MOST: usize = 110;
-    if reason.chars().count() <= MOST {
-        reason.to_owned()
-    } else {
-        reason.chars().take(MOST).chain("...".chars()).collect()
-    }
-}
-
-fn json_row(item: &Item, row: &Row) -> Value {
-    let checked = || row.tried.iter().filter_map(|tried| tried.checked.as_ref());
-    let furthest = checked().max_by(|a, b| {
-        (!a.passed(), a.rel_rmse())
-            .partial_cmp(&(!b.passed(), b.rel_rmse()))
-            .unwrap_or(std::cmp::Ordering::Equal)
-    });
-    let variants: Vec<Value> = row
-        .tried
-        .iter()
-        .map(|tried| {
-            json!({
-                "variant": tried.variant,
-                "status": tried.status.word(),
-                "rel_rmse": tried.checked.as_ref().map(Checked::rel_rmse),
-                "ill_conditioned": tried.checked.as_ref().and_then(Checked::ill_conditioned),
-                "reason": tried.reason,
-            })
-        })
-        .collect();
-    json!({
-        "name": item.name,
-        "status": row.status.word(),
-        "rel_rmse": furthest.map(Checked::rel_rmse),
-        "worst": furthest.and_then(Checked::worst),
-        "repro": row.repro,
-        "reason": row.reason,
-        "queries_without_keys": row.blind.map(|[blind, _]| blind),
-        "variants": variants,
-    })
 }
 
 /// A word as a shell reads it back.

@@ -22,6 +22,7 @@
 //! ```
 
 mod arrangement;
+mod bindings;
 mod broadcast;
 mod cases;
 mod extent;
