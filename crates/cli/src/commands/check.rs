@@ -20,7 +20,7 @@ use crate::job::{Job, NoJob, check_variant, operators_of};
 use crate::measure;
 use crate::options;
 use crate::ui::{self, Ui};
-use crate::verify;
+use crate::verify::{self, Checked};
 
 /// The golden values are the float32 rounding of an f64 result: the reference has to be as near as that.
 const GOLDEN_ROUNDING: Tolerance = Tolerance { rel_rmse: 1e-6, worst: 1e-5, floor: 1e-7 };
