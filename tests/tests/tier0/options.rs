@@ -82,7 +82,11 @@ fn tables_that_make_no_sense_are_errors_that_name_them() -> Result<()> {
 fn other_options_that_make_no_sense_are_errors_that_name_them() -> Result<()> {
     for (options, argument, words) in [
         (json!({"maks": "causal"}), "maks", &["mask", "score", "block_mask"][..]),
-        (json!({"mask": 3}), "mask", &["text", "3"]),
+        (json!({"mask": 3}), "mask", &["a mask is a bool, this is a number"]),
+        (json!({"mask": [3]}), "mask", &["text", "3"]),
+        (json!({"score": true}), "score", &["a score is a number, this is a bool"]),
+        (json!({"scale": 1e-300}), "scale", &["f32"]),
+        (json!({"scale": 1e39}), "scale", &["f32"]),
         (json!({"qk_norm": "l1"}), "qk_norm", &["l2", "l1"]),
         (json!({"scale": true}), "scale", &["number"]),
         (json!({"scale": "2 m"}), "scale", &["2 m"]),
@@ -101,10 +105,11 @@ fn other_options_that_make_no_sense_are_errors_that_name_them() -> Result<()> {
             "block_mask",
             &["heads", "3"],
         ),
+        // Refused before lists for so many heads are made.
         (
-            json!({"block_mask": {"q_block": 64, "kv_block": 64, "random": 0.5}, "mask": "causal"}),
+            json!({"block_mask": {"q_block": 16, "kv_block": 16, "random": 0.5, "heads": 2_097_152}}),
             "block_mask",
-            &["causal"],
+            &["heads", "2097152"],
         ),
     ] {
         let text = options.to_string();

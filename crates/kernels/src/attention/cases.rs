@@ -142,8 +142,12 @@ const EXPRESSIONS: &[(&str, &str, &str)] = &[
     (
         "lengths_shared",
         "3x2x100x40",
-        r#"{"mask":"causal & same(doc) & k + 90 >= n[b]","tables":{"doc":"i32[3,100]","n":"i32[3]"},"kv_len":"n",
-            "q_len":"n"}"#,
+        r#"{"mask":"causal & k + 90 >= n[b]","tables":{"n":"i32[3]"},"kv_len":"n","q_len":"n"}"#,
+    ),
+    (
+        "lengths_same",
+        "3x2x100:130x40",
+        r#"{"mask":"causal & same(doc)","tables":{"doc":"i32[3,130]"},"kv_len":"n"}"#,
     ),
     (
         "blocks_causal",

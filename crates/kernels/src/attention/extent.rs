@@ -24,6 +24,11 @@ impl Maker<'_> {
     pub(super) fn count_workgroups(&mut self, pieces: &[Piece]) -> Result<Option<usize>, Error> {
         let spec = self.spec;
         let (Some(lengths), None, [_]) = (&spec.q_lengths, &self.lists, pieces) else { return Ok(None) };
+        // What fills in the other rows is one dispatch.
+        let most = self.adapter.limits.max_compute_workgroups_per_dimension as usize;
+        if [spec.q_len.div_ceil(THREADS), spec.q_heads, spec.batch].into_iter().any(|groups| groups > most) {
+            return Ok(None);
+        }
         let at = self.scratch.len();
         self.scratch.push(Scratch { name: "foveal.attention.extent", bytes: BYTES, contents: None });
         let request = Request::new("attention/extent")

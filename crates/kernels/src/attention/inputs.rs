@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{Attention, listed, visibility::Visibility};
 use crate::{
-    Dtype, Error, HostTensor, TensorData,
+    Dtype, Error, HostTensor,
     expr::{
         EntryLengths, Evaluator, Program, Scratch,
         examine::{Index, assumption, far_from_zero, unproved, value_range},
@@ -118,18 +118,11 @@ pub(super) fn stored<'t>(
     name: &str,
     dtype: Dtype,
 ) -> Result<Cow<'t, HostTensor>, Error> {
-    match tensor.data() {
-        _ if tensor.dtype() == Some(dtype) => Ok(Cow::Borrowed(tensor)),
-        TensorData::F32(_) | TensorData::F16(_) | TensorData::Bf16(_) | TensorData::F64(_)
-            if !dtype.is_float() =>
-        {
-            Err(Error::invalid(name, format!("expected elements of type {dtype}, got reals")))
-        }
-        _ => {
-            let bytes = tensor.checked_bytes(name, dtype)?;
-            HostTensor::from_bytes(tensor.shape().to_vec(), &bytes, dtype).map(Cow::Owned)
-        }
+    if tensor.dtype() == Some(dtype) {
+        return Ok(Cow::Borrowed(tensor));
     }
+    let bytes = tensor.checked_bytes(name, dtype)?;
+    HostTensor::from_bytes(tensor.shape().to_vec(), &bytes, dtype).map(Cow::Owned)
 }
 
 /// The elements of a problem that are evaluated.

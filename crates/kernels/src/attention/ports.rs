@@ -51,6 +51,9 @@ impl Attention {
 
     /// That inputs of one name are one tensor: of one type and shape.
     pub(super) fn validate_names(&self) -> Result<(), Error> {
+        if let Some(name) = self.head_scale.as_ref().filter(|_| self.head_scale == self.sink_logits) {
+            return Err(Error::invalid(name.as_str(), "two tensors have this name: factors and sinks"));
+        }
         let mut known: Vec<Port> = Vec::new();
         for port in self.named_ports() {
             if ["q", "k", "v", "o", "lse"].contains(&&*port.name) {
