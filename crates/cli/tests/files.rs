@@ -1,5 +1,7 @@
 //! What is read and what is written: other formats, types, places, and what is left when something goes wrong.
 
+#![expect(clippy::unwrap_used, reason = "tests report by panicking")]
+
 mod common;
 
 use std::collections::HashMap;

@@ -148,7 +148,7 @@ fn items(matches: &ArgMatches, operators: &[&'static dyn Operator], golden: Opti
     }
     let seed = matches.get_one::<u64>("seed").copied().unwrap_or(1);
     if let Some(&count) = matches.get_one::<u64>("random") {
-        return Ok(random(operators, count, seed));
+        return Ok(random(operators.to_vec(), count, seed));
     }
     if let Some(name) = args::string(matches, "recipe") {
         return Ok(recipes(operators, name)?.into());
@@ -179,7 +179,7 @@ fn items(matches: &ArgMatches, operators: &[&'static dyn Operator], golden: Opti
 }
 
 /// `count` cases of each operator.
-fn random(operators: &[&'static dyn Operator], count: u64, seed: u64) -> Items {
+fn random(operators: Vec<&'static dyn Operator>, count: u64, seed: u64) -> Items {
     let one = |operator: &'static dyn Operator, seed: u64| {
         let case = operator.random_case(seed);
         Item {
@@ -191,7 +191,6 @@ fn random(operators: &[&'static dyn Operator], count: u64, seed: u64) -> Items {
     };
     let all = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(operators.len());
     let items = operators
-        .to_vec()
         .into_iter()
         .flat_map(move |operator| (0..count).map(move |index| one(operator, seed.wrapping_add(index))));
     Items { count: all, width: WIDEST, items: Box::new(items) }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use foveal_kernels::{HostTensor, TensorData};
+use half::{bf16, f16};
 use serde_json::{Map, Value};
 
 use crate::failure::usage;
@@ -161,12 +162,12 @@ fn entries_with(directory: &Path, extension: &str) -> Result<Vec<PathBuf>> {
 /// Writes elements in their own type, little endian.
 fn write_elements(out: &mut dyn Write, tensor: &HostTensor) -> std::io::Result<()> {
     match tensor.data() {
-        TensorData::F16(values) => write_all(out, values, |value| value.to_le_bytes()),
-        TensorData::Bf16(values) => write_all(out, values, |value| value.to_le_bytes()),
-        TensorData::F32(values) => write_all(out, values, |value| value.to_le_bytes()),
-        TensorData::F64(values) => write_all(out, values, |value| value.to_le_bytes()),
-        TensorData::I32(values) => write_all(out, values, |value| value.to_le_bytes()),
-        TensorData::I64(values) => write_all(out, values, |value| value.to_le_bytes()),
+        TensorData::F16(values) => write_all(out, values, f16::to_le_bytes),
+        TensorData::Bf16(values) => write_all(out, values, bf16::to_le_bytes),
+        TensorData::F32(values) => write_all(out, values, f32::to_le_bytes),
+        TensorData::F64(values) => write_all(out, values, f64::to_le_bytes),
+        TensorData::I32(values) => write_all(out, values, i32::to_le_bytes),
+        TensorData::I64(values) => write_all(out, values, i64::to_le_bytes),
         TensorData::U8(values) => out.write_all(values),
     }
 }

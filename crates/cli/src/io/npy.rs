@@ -260,12 +260,13 @@ mod tests {
         // More than is read at a time, and not a multiple of it.
         let shape = [3, 101, 1009];
         let values: Vec<f64> = (0..3 * 101 * 1009).map(f64::from).collect();
-        let mut file = Vec::new();
-        write(&mut file, &HostTensor::new(shape.to_vec(), TensorData::F64(values.clone())).unwrap()).unwrap();
-        let stored = |file: &[u8]| super::parse(&Source::of(file)).unwrap();
-        assert_eq!(stored(&file).load(None).unwrap().data(), &TensorData::F64(values.clone()));
+        let mut written = Vec::new();
+        write(&mut written, &HostTensor::new(shape.to_vec(), TensorData::F64(values.clone())).unwrap())
+            .unwrap();
+        let stored = |bytes: &[u8]| super::parse(&Source::of(bytes)).unwrap();
+        assert_eq!(stored(&written).load(None).unwrap().data(), &TensorData::F64(values.clone()));
         let single: Vec<f32> = values.iter().map(|&x| x as f32).collect();
-        let as_f32 = stored(&file).load(Some(foveal_kernels::Dtype::F32)).unwrap();
+        let as_f32 = stored(&written).load(Some(foveal_kernels::Dtype::F32)).unwrap();
         assert_eq!(as_f32.data(), &TensorData::F32(single));
         let header = "{'descr': '>f8', 'fortran_order': True, 'shape': (3, 101, 1009), }\n".to_owned();
         let mut bytes = Vec::new();
@@ -276,7 +277,7 @@ mod tests {
                 }
             }
         }
-        let turned = stored(&super::tests::file(&header, &bytes)).load(None).unwrap();
+        let turned = stored(&file(&header, &bytes)).load(None).unwrap();
         assert_eq!(turned.data(), &TensorData::F64(values));
     }
 

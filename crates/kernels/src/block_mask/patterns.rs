@@ -54,6 +54,11 @@ impl BlockMask {
         grid.check()?;
         let wide = grid.kv_blocks();
         drawable(&grid)?;
+        // The rows that see all there are known before any is made.
+        let whole = (grid.batch * grid.heads).saturating_mul(global_blocks.min(grid.q_blocks()));
+        if whole.saturating_mul(wide) > MOST_BLOCKS {
+            return Err(too_many_blocks(&grid));
+        }
         let mut random = fastrand::Rng::with_seed(seed);
         let row_of = |row: usize| {
             let (_, _, q_block) = grid.place(row);
