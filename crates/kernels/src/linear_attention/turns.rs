@@ -43,7 +43,7 @@ impl LinearAttention {
             "chunk_state" | "chunk_apply" => found + of_loop(CHUNK / 32, 0) + of_loop(4, 0),
             // Of packed sequences, any may have all tokens.
             "chunk_scan" => of_loop(self.chunks(), 0),
-            "chunk_scores" => found + slices(16, of_loop(4, 0)) + 2 * of_loop(4, 0),
+            "chunk_scores" => found + slices(16, 2 * of_loop(4, 0)) + 2 * of_loop(4, 0),
             // Products of blocks, and the matrix on its way out.
             "chunk_solve" => {
                 found + slices(32, 0) + 2 * of_loop(4, 0) + 2 * of_loop(8, 0) + 3 * of_loop(4, 0)
@@ -51,7 +51,9 @@ impl LinearAttention {
             "chunk_delta" => {
                 let slice = count(request, "SLICE").max(1);
                 let chunks = if segments.count > 1 { segments.chunks } else { self.chunks() };
-                of_loop(chunks, slices(slice, 0) + of_loop(CHUNK.div_ceil(slice), 0))
+                // The rows once for each vector of channels that a thread owns.
+                let vectors = key_dim.div_ceil(64) as u64;
+                of_loop(chunks, slices(slice, 0) + vectors * of_loop(CHUNK.div_ceil(slice), 0))
             }
             "chunk_join" => slices(32, 0) + of_loop(segments.count, of_loop(key_dim / 4, 2 * of_loop(4, 0))),
             _ => found + slices(16, 0) + of_loop(CHUNK / 32, 0) + of_loop(4, 0),
