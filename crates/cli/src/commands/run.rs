@@ -113,14 +113,7 @@ fn check(job: &Job, inputs: &[(&str, &HostTensor)], done: &Done) -> Result<Check
     Ok(Checked::new(&*job.problem, &expected, &done.outputs)?)
 }
 
-fn report(
-    ui: Ui,
-    job: &Job,
-    done: &Done,
-    checked: Option<&Checked>,
-    notes: &Notes,
-    path: &std::path::Path,
-) {
+fn report(ui: Ui, job: &Job, done: &Done, checked: Option<&Checked>, notes: &Notes, path: &std::path::Path) {
     let problem = &job.problem;
     ui.line(format!("{} {}", job.operator.name(), problem.describe()));
     ui.line(format!("  on       {}", done.adapter));

@@ -79,7 +79,8 @@ fn spoil(spec: &Attention, inputs: &mut [(Name, HostTensor)]) {
             *values = changed;
         }
     };
-    let place = |at: usize| [at / spec.kv_len / spec.kv_heads, at / spec.kv_len % spec.kv_heads, at % spec.kv_len];
+    let place =
+        |at: usize| [at / spec.kv_len / spec.kv_heads, at / spec.kv_len % spec.kv_heads, at % spec.kv_len];
     let unseen = seen.iter().enumerate().filter(|(_, count)| **count == 0).map(|(at, _)| (place(at), true));
     let (mut keys, mut values): (Vec<_>, Vec<_>) = (unseen.clone().collect(), unseen.collect());
     let few = || seen.iter().enumerate().filter(|(_, count)| (1..=rows / 2).contains(*count));

@@ -242,11 +242,7 @@ impl Attention {
     /// # Errors
     /// [`crate::ErrorKind::Invalid`], naming the dimension, what was expected and what came.
     pub fn validate(&self) -> Result<(), Error> {
-        let at_least_one = [
-            ("batch", self.batch),
-            ("q_heads", self.q_heads),
-            ("kv_heads", self.kv_heads),
-        ];
+        let at_least_one = [("batch", self.batch), ("q_heads", self.q_heads), ("kv_heads", self.kv_heads)];
         for (name, size) in at_least_one {
             if size == 0 {
                 return Err(Error::invalid(name, "expected at least 1, got 0"));
@@ -255,7 +251,10 @@ impl Attention {
         if let Some([batch, width]) = self.other_k {
             for (what, expected, got) in [("batch", self.batch, batch), ("head_dim", self.head_dim, width)] {
                 if got != expected {
-                    return Err(Error::invalid("k", format!("expected {what} {expected} as in q, got {got}")));
+                    return Err(Error::invalid(
+                        "k",
+                        format!("expected {what} {expected} as in q, got {got}"),
+                    ));
                 }
             }
         }
