@@ -180,13 +180,11 @@ def compute(p, q, k, v, visible, scale, sinks, norm, score_of, real):
             total = total + np.exp(sink - base)
         lse = base + np.log(total)
         weights = weights / np.where(total == 0, 1, total)[..., None]
-        if np.isfinite(v).all():
-            o = weights @ v
-        else:
-            seen = ~np.isneginf(s)
-            o = np.zeros(visible.shape[:3] + v.shape[-1:], real)
-            for key in range(v.shape[2]):
-                o += np.where(seen[..., key, None], weights[..., key, None] * v[:, :, None, key], 0)
+        # A value that is not finite makes NaN of its column wherever it is seen, however small its weight.
+        odd = ~np.isfinite(v)
+        o = weights @ np.where(odd, 0, v)
+        if odd.any():
+            o[((~np.isneginf(s)).astype(np.float64) @ odd.astype(np.float64)) > 0] = np.nan
         # Rows whose scores are NaN: all of o.
         o = np.where(np.isnan(lse)[..., None], np.nan, o)
     return o, lse

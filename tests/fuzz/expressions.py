@@ -25,7 +25,7 @@ def window(p, left, right):
 
 
 def raster(p, width):
-    return p.qp % width - p.k % width, p.qp // width - p.k // width
+    return p.q % width - p.k % width, p.q // width - p.k // width
 
 
 def disc(p, width, radius):
@@ -56,9 +56,9 @@ MASKS = [
     ("k < nk - 5", lambda p: p.k < p.nk - 5, ""),
     ("q < nq - 1 & k != q", lambda p: (p.q < p.nq - 1) & (p.k != p.q), ""),
     ("prefix(9) | causal", lambda p: (p.k < 9) | causal(p), ""),
-    ("blocks(16)", lambda p: p.qp // 16 == p.k // 16, ""),
-    ("causal & blocks(24)", lambda p: causal(p) & (p.qp // 24 == p.k // 24), ""),
-    ("shifted_blocks(16, 5)", lambda p: (p.qp + 5) // 16 == (p.k + 5) // 16, ""),
+    ("blocks(16)", lambda p: p.q // 16 == p.k // 16, ""),
+    ("causal & blocks(24)", lambda p: causal(p) & (p.q // 24 == p.k // 24), ""),
+    ("shifted_blocks(16, 5)", lambda p: (p.q + 5) // 16 == (p.k + 5) // 16, ""),
     ("dilated(3)", lambda p: (p.qp - p.k) % 3 == 0, ""),
     ("causal & dilated(2)", lambda p: causal(p) & ((p.qp - p.k) % 2 == 0), ""),
     ("strided(4, 3) | window(3, 3)", lambda p: (p.k // 4 % 3 == 0) | window(p, 3, 3), ""),
@@ -68,16 +68,13 @@ MASKS = [
     ("k < 20 + 7 * h | q < 2", lambda p: (p.k < 20 + 7 * p.h) | (p.q < 2), ""),
     ("!(k > qp) & (h % 2 == 0 | k % 2 == 0)", lambda p: causal(p) & ((p.h % 2 == 0) | (p.k % 2 == 0)), ""),
     ("abs(q - k) < 15 | g == 1", lambda p: (abs(p.q - p.k) < 15) | (p.g == 1), ""),
-    ("same(qseg, kseg)", lambda p: None, "seg"),
+    ("same(qseg, kseg)", lambda p: p.t["kseg"][p.k] == p.t["qseg"][p.q], "seg"),
     ("causal & same(doc)", lambda p: causal(p) & (look(p.t["doc"], p.b, p.qp) == look(p.t["doc"], p.b, p.k)), "doc"),
     ("m[b, h, q, k] == 1", lambda p: look(p.t["m"], p.b, p.h, p.q, p.k) == 1, "m"),
     ("causal & m[b, h, q, k] != 0", lambda p: causal(p) & (look(p.t["m"], p.b, p.h, p.q, p.k) != 0), "m"),
     ("k < n[b]", lambda p: p.k < look(p.t["n"], p.b), "n"),
     ("k <= q + n[b] - 10", lambda p: p.k <= p.q + look(p.t["n"], p.b) - 10, "n"),
 ]
-# `same` of two tables looks both up at positions: queries at qp.
-MASKS[24] = ("kseg[k] == qseg[q]", lambda p: p.t["kseg"][p.k] == p.t["qseg"][p.q], "seg")
-
 # Tables: bias (f32 of all pairs), rel (f32 [H, 33]), pad (f32 of keys: 0 or much less).
 SCORES = [
     ("", lambda p, s: s, ""),
