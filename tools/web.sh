@@ -57,9 +57,9 @@ tool() {
   "${CARGO_TARGET_DIR:-target}/debug/foveal-web-tool" "$@"
 }
 
-# A compiler and a linker, and clippy with them if asked to, where they can be installed. rust-web-llvm brings rust-lld, which
-# rustc-web only recommends.
-compiler() { has_target || install rustc-web cargo-web rust-web-src rust-web-llvm "$@"; }
+# A compiler and a linker, and clippy with them if asked to, where they can be installed. rust-web-llvm, which rustc-web recommends,
+# brings a link to the linker, lld-22 the linker itself: it is called by its own name.
+compiler() { has_target || install rustc-web cargo-web rust-web-src lld-22 "$@"; }
 
 # Where nothing may be installed, what is missing is a skipped test, and said; anywhere else it is a failed one.
 or_skip() {

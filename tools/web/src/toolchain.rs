@@ -75,7 +75,7 @@ impl Toolchain {
     }
 }
 
-const DEBIAN_PACKAGES: &str = "rustc-web cargo-web rust-web-src rust-web-llvm";
+const DEBIAN_PACKAGES: &str = "rustc-web cargo-web rust-web-src lld-22";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
@@ -109,7 +109,7 @@ fn linker(sysroot: &Path) -> Result<Option<PathBuf>> {
         Some(found) => Ok(Some(found)),
         None => bail!(
             "there is a compiler for {TARGET}, but no linker: neither rust-lld nor wasm-ld was found. Either of these gets one:\n  \
-             apt-get install rust-web-llvm   (Debian; the package that rustc-web recommends)\n  \
+             apt-get install lld-22   (Debian, beside rustc-web)\n  \
              apt-get install lld"
         ),
     }
