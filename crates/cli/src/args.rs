@@ -50,7 +50,7 @@ fn run(op: Arg, operators: &[&dyn Operator]) -> Command {
         .arg(op)
         .arg(input().required(true))
         .arg(
-            path("output", "F", "Where to write: a .safetensors file, or a directory for .npy files")
+            path("output", "F", "Where to write: a .safetensors file, or a directory for .npy files (a new one, an empty one, or one that a run wrote: it is replaced whole). Links are followed; an input is never replaced")
                 .required(true),
         )
         .arg(variant())

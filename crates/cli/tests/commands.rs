@@ -337,3 +337,45 @@ fn bench_prints_its_document() {
     assert_eq!(rows[1]["variant"], "naive");
     assert_eq!(rows[0]["checked"], true);
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_pipe_in_place_of_a_cached_file_is_ignored_and_replaced() {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    if !has_adapter() {
+        return;
+    }
+    let place = Place::new();
+    let (input, output) = (place.attention(), place.path("o.safetensors"));
+    let cache = place.path("cache/foveal");
+    let ran = || {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_foveal"))
+            .args(words(&[&"run", &"attention", &"--input", &input, &"--output", &output]))
+            .env("XDG_CACHE_HOME", place.path("cache"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if begun.elapsed() > Duration::from_secs(120) {
+                child.kill().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(child.wait().unwrap().success(), "it waited for a writer");
+    };
+    let files = || -> Vec<std::path::PathBuf> {
+        std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    ran();
+    assert!(!files().is_empty());
+    for path in files() {
+        std::fs::remove_file(&path).unwrap();
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    }
+    ran();
+    assert!(files().iter().any(|path| path.is_file()), "written anew");
+}
