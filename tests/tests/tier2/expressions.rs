@@ -81,7 +81,7 @@ fn comparisons_with_nan_are_false_and_it_differs_from_everything() -> Result<()>
 fn functions_have_their_ends() -> Result<()> {
     let engine = engine_or_skip!();
     // log of 0 is -inf: what is below 0 is hidden, and rows of nothing else see nothing.
-    let spec = problem("log(max(s * 0.0 + bias[q, k], 0.0))")?;
+    let spec = problem("log(max(bias[q, k], 0.0))")?;
     let rows = |q: usize, k: usize| if q % 5 == 2 { -1.0 } else { ((q + k) % 4) as f32 - 1.0 };
     let values_of: Vec<f32> = (0..LEN * LEN).map(|at| rows(at / LEN, at % LEN)).collect();
     by_every_variant(&engine, &spec, inputs_with(&spec, "bias", &values_of)?, |outputs| {

@@ -171,6 +171,7 @@ impl<'a> Writer<'a> {
             Op::Abs(a) => format!("abs({})", name(a)),
             Op::Add(a, b) => format!("{} + {}", name(a), name(b)),
             Op::Subtract(a, b) => format!("{} - {}", name(a), name(b)),
+            Op::Multiply(a, b) if float && (self.is_zero(a) || self.is_zero(b)) => self.times_zero(a, b),
             Op::Multiply(a, b) => format!("{} * {}", name(a), name(b)),
             Op::Divide(a, b) => format!("{} / {}", name(a), name(b)),
             Op::Remainder(a, b) => {
@@ -234,6 +235,17 @@ impl<'a> Writer<'a> {
             .map(|operand| format!("is_nan({})", self.names[operand]))
             .collect();
         if odd.is_empty() { value } else { format!("nan_if({value}, {})", odd.join(" | ")) }
+    }
+
+    fn is_zero(&self, id: StepId) -> bool {
+        self.constants[id] == Some(Constant::Float(0.0))
+    }
+
+    /// Compilers take 0 * x for 0, whatever x is.
+    fn times_zero(&self, a: StepId, b: StepId) -> String {
+        let other = if self.is_zero(a) { b } else { a };
+        let (product, other_name) = (format!("{} * {}", self.names[a], self.names[b]), &self.names[other]);
+        if self.numbers[other] { product } else { format!("nan_if({product}, !is_finite({other_name}))") }
     }
 
     fn is_number(&self, op: &Op) -> bool {

@@ -222,6 +222,10 @@ fn only_what_may_be_nan_is_looked_at() {
         assert_eq!(of(text).matches("is_nan(").count(), looks, "{}", of(text));
     }
     assert!(of("softcap(30.0)").contains("safe_tanh("));
+    assert!(
+        of("s * 0.0 + 1.0").contains("!is_finite(s)")
+            && !of("k * 0.5 + slope(h) * 0.0").contains("is_finite")
+    );
 }
 
 /// The specialiser takes a mask as a hook.
