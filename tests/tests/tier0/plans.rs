@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Layout, Mask};
-use foveal_kernels::{AdapterProfile, Constraints, Dtype, ErrorKind, Problem, operator, operators};
+use foveal_kernels::{AdapterProfile, Constraints, Dtype, ErrorKind, Problem, Rows, operator, operators};
 use foveal_tests::{planned, profiles, say};
 
 #[test]
