@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Layout, Mask};
-use foveal_kernels::{AdapterProfile, Constraints, Dtype, ErrorKind, Problem, operator, operators};
+use foveal_kernels::{AdapterProfile, Constraints, Dtype, ErrorKind, Problem, Rows, operator, operators};
 use foveal_tests::{planned, profiles, say};
 
 #[test]
@@ -184,17 +184,33 @@ fn case_names_are_unique() {
 
 #[test]
 fn nonsense_is_invalid_and_says_which_argument() {
-    let wrong: [(&str, Attention); 6] = [
+    let wrong: [(&str, Attention); 7] = [
         ("q_heads", Attention::new([1, 3, 4, 8], [1, 2, 4, 8])),
         ("kv_heads", Attention::new([1, 3, 4, 8], [1, 0, 4, 8])),
-        ("kv_len", Attention::new([1, 1, 4, 8], [1, 1, 0, 8])),
-        ("head_dim", Attention::new([1, 1, 4, 0], [1, 1, 4, 8])),
+        ("k", Attention::new([1, 1, 4, 64], [1, 1, 4, 32])),
+        ("k", Attention::new([2, 1, 4, 8], [1, 1, 4, 8])),
+        ("head_dim", Attention::new([1, 1, 4, 0], [1, 1, 4, 0])),
         ("value_dim", Attention::new([1, 1, 4, 8], [1, 1, 4, 8]).value_dim(577)),
         ("scale", Attention::new([1, 1, 4, 8], [1, 1, 4, 8]).scale(f64::NAN)),
     ];
     for (argument, spec) in wrong {
         let error = spec.plan(&AdapterProfile::webgpu_floor(), &Constraints::default()).unwrap_err();
         assert_eq!((error.kind(), error.argument()), (ErrorKind::Invalid, argument), "{error}");
+    }
+}
+
+#[test]
+fn a_k_of_another_width_or_batch_is_not_taken_for_one_of_q() {
+    for (k, message) in [
+        ([2, 1, 4, 32], "k: expected head_dim 64 as in q, got 32"),
+        ([1, 1, 4, 64], "k: expected batch 2 as in q, got 1"),
+    ] {
+        let spec = Attention::new([2, 1, 4, 64], k);
+        let planned = spec.plan(&AdapterProfile::webgpu_floor(), &Constraints::default());
+        assert!(planned.unwrap_err().to_string().contains(message), "{message}");
+        let inputs = Attention::new([2, 1, 4, 64], [2, 1, 4, 64]).random_inputs(1);
+        let inputs: Vec<_> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+        assert!(spec.reference(&inputs, Rows::All).unwrap_err().to_string().contains(message), "{message}");
     }
 }
 

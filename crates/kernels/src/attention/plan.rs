@@ -57,7 +57,12 @@ impl Attention {
                 break (choice, dispatches);
             }
         };
-        let (mut threads, mut workgroup_bytes) = (taken.threads, taken.workgroup_bytes);
+        let mut dispatched = (taken.threads, taken.workgroup_bytes);
+        if self.kv_len == 0 {
+            // The variant's kernel is not.
+            dispatched = (0, 0);
+        }
+        let (mut threads, mut workgroup_bytes) = dispatched;
         for (module, its_threads, its_bytes) in PREPARING {
             if dispatches.passes.iter().any(|pass| pass.request.module == module) {
                 threads = threads.max(its_threads);
