@@ -396,7 +396,6 @@ impl Maker<'_> {
         self.spec.params(self.lists.as_ref().map(|lists| &lists.layout), first)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what a dispatch is made of")]
     pub(super) fn push(
         &mut self,
         name: &str,
