@@ -76,7 +76,7 @@ fn paddings_from_tables_are_served_too() -> Result<()> {
 fn mistakes_among_large_scores_are_refused() -> Result<()> {
     for (from, to) in [
         ("let keys = keys_seen(row.batch, row.query);", "let keys = keys_seen(row.batch, row.query) - 1u;"),
-        ("exp2(score - raised)", "exp2(score - raised) * (1.0 + 1e-2 * f32(key % 2u))"),
+        ("weight(score, raised)", "weight(score, raised) * (1.0 + 1e-2 * f32(key % 2u))"),
     ] {
         let options = Options { library: Arc::new(wrong::library(from, to)?), ..device::options() };
         let Some(engine) = device::engine_with(module_path!(), options)? else { return Ok(()) };

@@ -43,7 +43,7 @@ fn refusal(from: &str, to: &str) -> Result<Option<String>> {
 #[test]
 fn small_errors_are_caught() -> Result<()> {
     let Some(reason) =
-        refusal("exp2(score - raised)", "exp2(score - raised) * (1.0 + 1e-4 * f32(key % 2u))")?
+        refusal("weight(score, raised)", "weight(score, raised) * (1.0 + 1e-4 * f32(key % 2u))")?
     else {
         return Ok(());
     };
