@@ -98,7 +98,6 @@ pub(crate) fn non_finite(tensor: &HostTensor) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use foveal_kernels::Tolerance;
 
     use super::*;
 

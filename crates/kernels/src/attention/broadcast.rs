@@ -100,6 +100,8 @@ fn of_rows(
     };
     let together = rows_of_a_vector(lanes);
     let together = if rows_a_lane.is_multiple_of(together) { together } else { rows_a_lane };
+    // Where elements may be hidden, values that are not finite make the kernel begin again, twice.
+    let attempts = if spec.may_hide() { 3 } else { 1 };
     Candidate {
         variant: "broadcast",
         request: spec
@@ -114,7 +116,10 @@ fn of_rows(
         threads: small(threads),
         workgroup_bytes: 0,
         // With bits of elements the runs of a block are a loop in the loop.
-        turns: Turns { of_block: 1 + of_loop(KV_BLOCK / keys, 0), other: 1 + 2 * of_loop(rows_a_lane, 0) },
+        turns: Turns {
+            of_block: attempts * (1 + of_loop(KV_BLOCK / keys, 0)),
+            other: 1 + attempts * (2 + 2 * of_loop(rows_a_lane, 0)),
+        },
         tiles: vec![tile("rows", tile_rows), tile("rows a lane", rows_a_lane), tile("keys", keys)],
         cost: timed(cost, adapter),
     }

@@ -134,7 +134,7 @@ impl Attention {
     }
 
     /// Whether some keys may be hidden from some queries.
-    fn may_hide(&self) -> bool {
+    pub(super) fn may_hide(&self) -> bool {
         let lengths = self.q_lengths.is_some() || self.kv_lengths.is_some();
         let blocks = self.blocks.is_some() || self.listed.is_some();
         self.mask != Mask::None || self.score.is_some() || lengths || blocks
@@ -266,6 +266,12 @@ fn tiled(
         occupancy: occupancy(spec, adapter, block_q),
         ..Cost::default()
     };
+    // Where elements may be hidden, values are tested, and those that are not finite are met one by one.
+    let of_odd_values = if spec.may_hide() {
+        of_loop((block_k * value_lanes).div_ceil(threads), 0) + of_loop(block_k, 0)
+    } else {
+        0
+    };
     Ok(Candidate {
         variant: "tiled",
         request: spec
@@ -282,7 +288,8 @@ fn tiled(
             of_block: 1
                 + of_loop(head_dim.div_ceil(slice), 0)
                 + of_loop(lanes, 0)
-                + of_loop(block_k / key_slice, 0),
+                + of_loop(block_k / key_slice, 0)
+                + of_odd_values,
             other: 1 + of_loop(lanes, 0),
         },
         tiles: vec![
