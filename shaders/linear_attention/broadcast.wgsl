@@ -10,13 +10,14 @@
 // Storage   registers only: of the state all channels of COLUMNS vectors of Dv a lane; of LANES rows of q and k CHANNELS
 //           vectors of Dk a lane
 // Numerics  f32; sums of gates are taken between the rows that they separate, so that nothing is ever subtracted or divided:
-//           every exponent is 0 or less, and a state loses exp(g) - 1 of itself
+//           every exponent is 0 or less; how states decay: `decay_step`. What a chunk adds to a state is summed first: a sum of
+//           a hundred thousand rows is rounded a LANES-th as often
 // Source    Yang et al. 2024, DeltaNet, section 3; Yang et al. 2024, Gated Delta Networks, section 3.3
 //
 // Made for adapters on which a load costs tens of FMAs, as software drivers' do: every element of q, k, v and o is loaded or
 // stored once, and rows are loaded as they lie. Subgroups have LANES lanes, no more and no less.
 
-import package::linear_attention::problem::{GATE, PADDED, STEPS, LOG2_E, Sequence, params, sequence_at, place_of, query_row, key_row, value_row, output_row, gate_of, channel_gate_of, loss, beta_of, state_of, sums_of};
+import package::linear_attention::problem::{GATE, PADDED, STEPS, LOG2_E, Sequence, params, sequence_at, place_of, query_row, key_row, value_row, output_row, gate_of, channel_gate_of, decay, decay_step, decay_of_step, decayed, beta_of, state_of, sums_of};
 import package::linear_attention::state::{state4, put_state4};
 import package::linear_attention::sums::{NORMALISE, SUMS_IN, SUMS_OUT, BONUS, ADD_PARTIAL, z_in, z_out, bonus, first_o};
 import package::linear_attention::erase::{erase4};
@@ -127,7 +128,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
         var q: array<array<vec4f, CHANNELS>, LANES>;
         var k: array<array<vec4f, CHANNELS>, LANES>;
         var x: array<array<vec4f, CHANNELS>, LANES>;
-        // What channels lose before each row.
+        // Steps of the channels' decays before each row.
         var lost: array<array<vec4f, CHANNELS>, LANES>;
         // Values, and then what is written of them.
         var u: array<array<vec4f, COLUMNS>, LANES>;
@@ -149,7 +150,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
                 }
                 if GATE == 2u {
                     for (var e = 0u; e < UNROLL_COMPONENTS; e += 1u) {
-                        let taken = loss(channel_gate_of(batch, head, row.token, channel[c] + e));
+                        let taken = decay_step(channel_gate_of(batch, head, row.token, channel[c] + e));
                         lost[r][c][e] = select(0.0, taken, row.gated);
                     }
                 }
@@ -172,12 +173,13 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
         // loop halves them: a lane keeps those of its half of the columns, and adds what its partner has of them.
         var a: array<f32, LANES>;
         var m: array<f32, LANES>;
-        // What the state loses over the chunk.
+        // Steps of the state's decays over the chunk.
         var losses: array<vec4f, CHANNELS>;
         for (var r = 0u; r < LANES; r += 1u) {
             var of_a: array<f32, LANES>;
             var of_m: array<f32, LANES>;
             for (var c = 0u; c < CHANNELS; c += 1u) {
+                let decays = decay_of_step(lost[r][c]);
                 for (var j = 0u; j < r; j += 1u) {
                     if BONUS {
                         of_a[j] += dot(q[r][c], k[j][c]);
@@ -187,7 +189,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
                     }
                     if GATE == 2u {
                         // Keys decay from row to row, until the chunk's end.
-                        k[j][c] = fma(k[j][c], lost[r][c], k[j][c]);
+                        k[j][c] *= decays;
                     }
                     if WRITE_O && !BONUS {
                         of_a[j] += dot(q[r][c], k[j][c]);
@@ -225,11 +227,13 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
                 var since = vec4f(1.0);
                 for (var r = 0u; r < LANES; r += 1u) {
                     let before = since;
-                    since = fma(since, lost[r][c], since);
+                    since *= decay_of_step(lost[r][c]);
                     q[r][c] *= select(since, before, BONUS);
                     x[r][c] *= select(since, before, ERASE_FIRST);
                     losses[c] = fma(losses[c], lost[r][c], losses[c] + lost[r][c]);
                 }
+                // Above 0.65, all steps are losses: see `decay_step`.
+                losses[c] = select(select(since, vec4f(-1.0), since < vec4f(1e-37)), losses[c], since > vec4f(0.65));
             }
         } else if GATE == 1u {
             var until = 0.0;
@@ -247,10 +251,10 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
                 since_before += select(0.0, here, lane > r);
                 loss_of_all += here;
             }
-            loss_of_all = loss(loss_of_all);
+            loss_of_all = decay_step(loss_of_all);
             let to_k = exp2(until * LOG2_E);
-            let to_q = exp2(select(since, since_before, BONUS) * LOG2_E);
-            let to_x = exp2(select(since, since_before, ERASE_FIRST) * LOG2_E);
+            let to_q = decay(select(since, since_before, BONUS));
+            let to_x = decay(select(since, since_before, ERASE_FIRST));
             for (var r = 0u; r < LANES; r += 1u) {
                 for (var c = 0u; c < CHANNELS; c += 1u) {
                     k[r][c] *= subgroupShuffle(to_k, r);
@@ -308,7 +312,13 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
                     }
                     let by = subgroupShuffle(my_beta, r_0 + r);
                     for (var c = 0u; c < COLUMNS; c += 1u) {
-                        u[r_0 + r][c] = by * (u[r_0 + r][c] - read[r][c]);
+                        let left = by * (u[r_0 + r][c] - read[r][c]);
+                        if PADDED {
+                            // Not a product with 0: a state may hold NaN.
+                            u[r_0 + r][c] = select(vec4f(), left, row_at(sequence, first + r_0 + r).kept);
+                        } else {
+                            u[r_0 + r][c] = left;
+                        }
                     }
                 }
                 if WRITE_O {
@@ -340,34 +350,42 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
 
         for (var d = 0u; d < K_VECTORS; d += 1u) {
             let loss_here = subgroupShuffle(losses[d / LANES], d % LANES);
-            for (var e = 0u; e < UNROLL_COMPONENTS; e += 1u) {
-                for (var c = 0u; c < COLUMNS; c += 1u) {
-                    if GATE == 2u {
-                        state[4u * d + e][c] = fma(vec4f(loss_here[e]), state[4u * d + e][c], state[4u * d + e][c]);
-                    } else if GATE == 1u {
-                        state[4u * d + e][c] = fma(vec4f(loss_of_all), state[4u * d + e][c], state[4u * d + e][c]);
-                    }
-                }
-            }
+            var added: array<array<vec4f, COLUMNS>, 4>;
             for (var j = 0u; j < LANES; j += 1u) {
                 let k_there = subgroupShuffle(k[j][d / LANES], d % LANES);
                 for (var e = 0u; e < UNROLL_COMPONENTS; e += 1u) {
                     for (var c = 0u; c < COLUMNS; c += 1u) {
-                        state[4u * d + e][c] = fma(vec4f(k_there[e]), u[j][c], state[4u * d + e][c]);
+                        if j == 0u {
+                            added[e][c] = k_there[e] * u[j][c];
+                        } else {
+                            added[e][c] = fma(vec4f(k_there[e]), u[j][c], added[e][c]);
+                        }
                     }
+                }
+            }
+            for (var e = 0u; e < UNROLL_COMPONENTS; e += 1u) {
+                for (var c = 0u; c < COLUMNS; c += 1u) {
+                    if GATE == 2u {
+                        state[4u * d + e][c] = decayed(state[4u * d + e][c], vec4f(loss_here[e]));
+                    } else if GATE == 1u {
+                        state[4u * d + e][c] = decayed(state[4u * d + e][c], vec4f(loss_of_all));
+                    }
+                    state[4u * d + e][c] += added[e][c];
                 }
             }
         }
         if NORMALISE {
             for (var c = 0u; c < CHANNELS; c += 1u) {
                 if GATE == 2u {
-                    z[c] = fma(losses[c], z[c], z[c]);
+                    z[c] = decayed(z[c], losses[c]);
                 } else if GATE == 1u {
-                    z[c] = fma(vec4f(loss_of_all), z[c], z[c]);
+                    z[c] = decayed(z[c], vec4f(loss_of_all));
                 }
-                for (var j = 0u; j < LANES; j += 1u) {
-                    z[c] += k[j][c];
+                var added = k[0][c];
+                for (var j = 1u; j < LANES; j += 1u) {
+                    added += k[j][c];
                 }
+                z[c] += added;
             }
         }
     }

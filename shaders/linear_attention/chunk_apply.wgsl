@@ -15,6 +15,7 @@ import package::linear_attention::chunk_decays::{PRE, row_decays, row_decays_bef
 import package::linear_attention::chunk_stage::{stage};
 import package::linear_attention::erase::{erase4};
 import package::shared::inputs::{k4, v4};
+import package::shared::vector::{UNROLL_COMPONENTS};
 import package::shared::grid::{workgroup_of};
 
 @group(0) @binding(18) var<storage, read_write> u_out: array<vec4f>;
@@ -28,7 +29,7 @@ const ERASE_KEY: bool = false;
 const ERASE_FIRST: bool = false;
 // Rows that are staged at a time, and steps whose operands are loaded together.
 const SLICE: u32 = 32u;
-const BATCH: u32 = 2u;
+const BATCH: u32 = 4u;
 
 const LANES: u32 = 16u;
 const THREADS: u32 = LANES * LANES;
@@ -36,8 +37,7 @@ const KEY_TILES: u32 = (HEAD_DIM + 63u) / 64u;
 const TILES: u32 = KEY_TILES + (VALUE_DIM + 63u) / 64u;
 const B_STAGE: u32 = SLICE * LANES;
 const UNROLL_STAGE: u32 = SLICE * LANES / THREADS;
-const UNROLL_ROWS: u32 = SLICE / BATCH;
-const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
+const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && SLICE % 4u == 0u && 4u % BATCH == 0u;
 const_assert 2u * SLICE * LANES <= 1024u && CHUNK == 4u * LANES;
 
 @compute @workgroup_size(THREADS)
@@ -93,8 +93,11 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             stage[B_STAGE + at] = select(vec4f(), value, row.kept & (column < width));
         }
         workgroupBarrier();
-        for (var turn = 0u; turn < UNROLL_ROWS; turn += 1u) {
-            let j = turn * BATCH;
+        // Columns that all of the thread's rows have, then the block on the diagonal. What lies above is not multiplied: 0 times
+        // NaN is not 0.
+        let own = row_lane * 4u;
+        let before = clamp(own, part, part + SLICE) - part;
+        for (var j = 0u; j < before; j += BATCH) {
             var a: array<vec4f, BATCH>;
             var b: array<vec4f, BATCH>;
             for (var i = 0u; i < BATCH; i += 1u) {
@@ -104,6 +107,15 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             for (var i = 0u; i < BATCH; i += 1u) {
                 for (var r = 0u; r < 4u; r += 1u) {
                     sums[r] = fma(vec4f(a[BATCH - 1u - i][r]), b[BATCH - 1u - i], sums[r]);
+                }
+            }
+        }
+        if own / SLICE == part / SLICE {
+            for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
+                let a = stage[(own - part + i) * LANES + row_lane];
+                let b = stage[B_STAGE + (own - part + i) * LANES + lane];
+                for (var r = i; r < UNROLL_COMPONENTS; r += 1u) {
+                    sums[r] = fma(vec4f(a[r]), b, sums[r]);
                 }
             }
         }

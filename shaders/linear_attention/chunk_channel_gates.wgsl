@@ -1,6 +1,6 @@
 // Decays within chunks of every channel: of each row, and from each to the chunk's start and end.
 //
-//   decay_r = exp(g_r)   pre_r = exp(g_first + .. + g_r)   suf_r = exp(g_(r+1) + .. + g_last)   total = exp(all) - 1
+//   decay_r = exp(g_r)   pre_r = exp(g_first + .. + g_r)   suf_r = exp(g_(r+1) + .. + g_last)   total: the step of exp(all)
 //
 // Shapes    g [HV], [B, HV, T] or [B, HV, T, Dk]   gates [HV, slots, 3 * CHUNK + 1, Dk]: decay, pre, suf of each row, total
 // Dispatch  x = slots, y = value heads
@@ -8,7 +8,7 @@
 // Numerics  f32; both sums begin at their end of the chunk, so that none is a difference
 // Source    Yang et al. 2024, Gated Linear Attention, section 4
 
-import package::linear_attention::problem::{GATE, LOG2_E, params, gate_of, channel_gate_of, loss};
+import package::linear_attention::problem::{GATE, params, gate_of, channel_gate_of, decay, decay_step};
 import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
 import package::linear_attention::chunk_decays::{DECAY, PRE, SUF};
 import package::shared::grid::{workgroup_of};
@@ -48,8 +48,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             } else if GATE == 2u {
                 x = channel_gate_of(batch, head, row.token, inside);
             }
-            // Far below what underflows, and finite.
-            log[i] = select(0.0, max(x, -1e5), row.gated);
+            log[i] = select(0.0, x, row.gated);
             sum += log[i];
         }
         workgroupBarrier();
@@ -63,17 +62,17 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         }
         if channel < HEAD_DIM {
             if block == 0u {
-                gates_out[(first + 3u * CHUNK) * HEAD_DIM + channel] = loss(sum + after);
+                gates_out[(first + 3u * CHUNK) * HEAD_DIM + channel] = decay_step(sum + after);
             }
             for (var i = 0u; i < ROWS; i += 1u) {
                 let row = first + block * ROWS + i;
                 before += log[i];
-                gates_out[(row + DECAY * CHUNK) * HEAD_DIM + channel] = exp2(log[i] * LOG2_E);
-                gates_out[(row + PRE * CHUNK) * HEAD_DIM + channel] = exp2(before * LOG2_E);
+                gates_out[(row + DECAY * CHUNK) * HEAD_DIM + channel] = decay(log[i]);
+                gates_out[(row + PRE * CHUNK) * HEAD_DIM + channel] = decay(before);
             }
             for (var i = 0u; i < ROWS; i += 1u) {
                 let row = first + block * ROWS + ROWS - 1u - i;
-                gates_out[(row + SUF * CHUNK) * HEAD_DIM + channel] = exp2(after * LOG2_E);
+                gates_out[(row + SUF * CHUNK) * HEAD_DIM + channel] = decay(after);
                 after += log[ROWS - 1u - i];
             }
         }

@@ -1,7 +1,7 @@
 // Decays within chunks, as linear_attention/chunk_gates writes them.
 //
-// With G_r the sum of a chunk's gates to row r, inclusive: `pre` is exp(G_r), `suf` is exp(G_last - G_r), `total` is what the
-// whole chunk's decay takes from a state, exp(G_last) - 1. All are at most 1; nothing is divided by a decay.
+// With G_r the sum of a chunk's gates to row r, inclusive: `pre` is exp(G_r), `suf` is exp(G_last - G_r), `total` is the step
+// of the whole chunk's decay, see `decay_step`. All are at most 1; nothing is divided by a decay.
 
 import package::linear_attention::chunk::{CHUNK};
 

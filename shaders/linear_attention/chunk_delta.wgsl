@@ -1,20 +1,20 @@
 // The delta rule from chunk to chunk: the state at the start of each, and what is left of its values.
 //
-//   U = U0 - W S          S' = S + total S + K~^T U          k~_j = k_j exp(G_last - G_j)
+//   U = U0 - W S          S' = exp(G_last) S + K~^T U          k~_j = k_j exp(G_last - G_j)
 //
 // Shapes    k [B, H, R, Dk]   -W^T [HV, slots, Dk, CHUNK]   U [HV, slots, CHUNK, Dv], U0 before   S [HV, slots, Dk, Dv]
 //           states [N, HV, Dk, Dv]
 // Dispatch  x = tiles of 4 * LANES columns of Dv, y = value heads, z = sequences, or their segments
 // Storage   a thread keeps 4 channels in each 64 and 4 columns of S in registers, and 4 rows and 4 columns of U; slices of W, S,
 //           k and U go through workgroup memory
-// Numerics  f32; a state loses exp(G) - 1 of itself, see `loss`
+// Numerics  f32; how states decay: `decay_step`
 // Source    Yang et al. 2024, Parallelizing DeltaNet, equations 8 and 9; Gated Delta Networks, section 3.3
 //
 // A sequence may be cut into segments that run at once. S at the end of one is P S + H of that at its start: a first dispatch finds
 // H, from an empty state, and P, whose columns are what comes of the columns of the identity where there are no values.
 // linear_attention/chunk_join then makes the starts of them, from which a second dispatch goes on.
 
-import package::linear_attention::problem::{GATE, params, sequence_at, key_row, state_of};
+import package::linear_attention::problem::{GATE, PADDED, params, sequence_at, key_row, state_of, decayed};
 import package::linear_attention::chunk::{CHUNK, chunk_of, chunks_of, row_of, pair_of, segment_of};
 import package::linear_attention::chunk_decays::{SUF, row_decays, row_total, channel_decays, channel_totals};
 import package::linear_attention::state::{state4, put_state4};
@@ -174,17 +174,23 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 left[r] *= row_decays(pair, row_lane * 4u + r).y;
             }
         }
+        if PADDED {
+            // Of a state that holds NaN, rows that change nothing leave NaN too.
+            for (var r = 0u; r < 4u; r += 1u) {
+                left[r] = select(vec4f(), left[r], row_of(chunk, row_lane * 4u + r).kept);
+            }
+        }
 
         for (var v = 0u; v < KEY_VECTORS; v += 1u) {
             if GATE == 1u {
                 let total = vec4f(row_total(pair));
                 for (var r = 0u; r < 4u; r += 1u) {
-                    state[v][r] = fma(state[v][r], total, state[v][r]);
+                    state[v][r] = decayed(state[v][r], total);
                 }
             } else if GATE == 2u {
                 let totals = channel_totals(pair, min(v * 64u + row_lane * 4u, HEAD_DIM - 4u), HEAD_DIM);
                 for (var r = 0u; r < 4u; r += 1u) {
-                    state[v][r] = fma(state[v][r], vec4f(totals[r]), state[v][r]);
+                    state[v][r] = decayed(state[v][r], vec4f(totals[r]));
                 }
             }
             for (var part = 0u; part < chunk.rows; part += SLICE) {

@@ -1,6 +1,6 @@
 // Decays within chunks, of every row to the chunk's start and end.
 //
-//   pre_r = exp(G_r)   suf_r = exp(G_last - G_r)   total = exp(G_last) - 1          G_r = g_first + .. + g_r
+//   pre_r = exp(G_r)   suf_r = exp(G_last - G_r)   total: the step of exp(G_last)          G_r = g_first + .. + g_r
 //
 // Shapes    g [HV], [B, HV, T]   gates [HV, slots, CHUNK + 1, 4]: (pre, suf, log2(pre) as a whole number and its rest) for
 //           each row, then total
@@ -10,13 +10,18 @@
 //           they were
 // Source    Yang et al. 2024, Gated Linear Attention, section 4
 
-import package::linear_attention::problem::{LOG2_E, params, gate_of, loss};
+import package::linear_attention::problem::{LOG2_E, params, gate_of, is_nan, decay_step_of};
 import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
 import package::shared::grid::{workgroup_of};
 
 @group(0) @binding(16) var<storage, read_write> gates_out: array<vec4f>;
 
 var<workgroup> logs: array<f32, CHUNK>;
+
+// 2^x; NaN for NaN.
+fn power(x: f32) -> f32 {
+    return select(exp2(min(x, 0.0)), x, is_nan(x));
+}
 
 @compute @workgroup_size(CHUNK)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -27,8 +32,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     }
     let head = params.first_head + group.y;
     let row = row_of(chunk, thread);
-    // Far below what underflows, and finite.
-    logs[thread] = select(0.0, max(gate_of(chunk.sequence.batch, head, row.token), -1e5), row.gated);
+    logs[thread] = select(0.0, gate_of(chunk.sequence.batch, head, row.token), row.gated);
     workgroupBarrier();
     var whole = 0.0;
     var rest = 0.0;
@@ -43,10 +47,11 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         own = select(own, vec2f(whole, rest), i == thread);
     }
     let at = pair_of(head, chunk.slot) * (CHUNK + 1u);
-    let pre = exp2(min(own.x + own.y, 0.0));
-    let suf = exp2(min((whole - own.x) + (rest - own.y), 0.0));
-    gates_out[at + thread] = vec4f(pre, suf, own);
+    let pre = power(own.x + own.y);
+    let suf = power((whole - own.x) + (rest - own.y));
+    // What is NaN is so by pre and suf: differences of whole numbers need numbers.
+    gates_out[at + thread] = vec4f(pre, suf, select(own, vec2f(), is_nan(own.x + own.y)));
     if thread == 0u {
-        gates_out[at + CHUNK] = vec4f(loss(sum));
+        gates_out[at + CHUNK] = vec4f(decay_step_of(sum, power(whole + rest)));
     }
 }

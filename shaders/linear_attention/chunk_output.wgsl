@@ -43,7 +43,7 @@ const CAUSAL: bool = true;
 const SLICE: u32 = 16u;
 const KEY_SLICE: u32 = 32u;
 const BATCH: u32 = 2u;
-const KEY_BATCH: u32 = 2u;
+const KEY_BATCH: u32 = 4u;
 
 const LANES: u32 = 16u;
 const THREADS: u32 = LANES * LANES;
@@ -54,14 +54,13 @@ const S_THREADS: u32 = THREADS - 2u * BLOCKS;
 const UNROLL_S: u32 = SLICE * LANES / S_THREADS;
 const UNROLL_VALUES: u32 = KEY_SLICE * LANES / THREADS;
 const UNROLL_CHANNELS: u32 = SLICE / BATCH;
-const UNROLL_KEYS: u32 = KEY_SLICE / KEY_BATCH;
 const K_STAGE: u32 = SLICE * LANES;
 const S_STAGE: u32 = 2u * SLICE * LANES;
 const Z_STAGE: u32 = 3u * SLICE * LANES;
 // Whether scores are computed here.
 const SCORES: bool = CAUSAL && GATE != 2u;
 const V_STAGE: u32 = KEY_SLICE * LANES;
-const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && SLICE % 4u == 0u;
+const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && SLICE % 4u == 0u && KEY_SLICE % 4u == 0u && 4u % KEY_BATCH == 0u;
 const_assert 3u * SLICE * LANES + SLICE / 4u <= 1024u && 2u * KEY_SLICE * LANES <= 1024u && CHUNK == 4u * LANES;
 
 @compute @workgroup_size(THREADS)
@@ -208,8 +207,11 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 stage[V_STAGE + at] = select(vec4f(), value, column < VALUE_DIM);
             }
             workgroupBarrier();
-            for (var turn = 0u; turn < UNROLL_KEYS; turn += 1u) {
-                let j = turn * KEY_BATCH;
+            // Keys that all of the thread's rows see, then the block on the diagonal. What comes later is not multiplied: 0 times
+            // NaN is not 0.
+            let own = row_lane * 4u;
+            let before = clamp(own, part, part + KEY_SLICE) - part;
+            for (var j = 0u; j < before; j += KEY_BATCH) {
                 var p: array<vec4f, KEY_BATCH>;
                 var b: array<vec4f, KEY_BATCH>;
                 for (var i = 0u; i < KEY_BATCH; i += 1u) {
@@ -222,6 +224,18 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                     }
                     for (var r = 0u; r < 4u; r += 1u) {
                         o[r] = fma(vec4f(p[KEY_BATCH - 1u - i][r]), b[KEY_BATCH - 1u - i], o[r]);
+                    }
+                }
+            }
+            if own / KEY_SLICE == part / KEY_SLICE {
+                for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
+                    let p = stage[(own - part + i) * LANES + row_lane];
+                    let b = stage[V_STAGE + (own - part + i) * LANES + lane];
+                    for (var r = i; r < UNROLL_COMPONENTS; r += 1u) {
+                        if NORMALISE {
+                            denominators[r] += p[r];
+                        }
+                        o[r] = fma(vec4f(p[r]), b, o[r]);
                     }
                 }
             }

@@ -1,14 +1,14 @@
 // States at the starts of chunks, from what each chunk adds.
 //
-//   S_(c+1) = S_c + total_c S_c + H_c          H_c is replaced by S_c, sums of keys likewise
+//   S_(c+1) = exp(G_c) S_c + H_c          H_c is replaced by S_c, sums of keys likewise
 //
 // Shapes    H, S [HV, slots, Dk, Dv]   states [N, HV, Dk, Dv]   sums [HV, slots, Dk]
 // Dispatch  x = vectors of four columns of a state (and of four sums) / THREADS, y = value heads, z = sequences
 // Storage   none; a thread carries four columns of one channel from chunk to chunk
-// Numerics  f32; a state loses exp(G) - 1 of itself, see `loss`
+// Numerics  f32; how states decay: `decay_step`
 // Source    Blelloch 1990, with one thread for each element instead of a tree: there are thousands of elements
 
-import package::linear_attention::problem::{GATE, params, sequence_at, state_of, sums_of};
+import package::linear_attention::problem::{GATE, params, sequence_at, state_of, sums_of, decayed};
 import package::linear_attention::chunk::{chunks_of, first_slot_of, pair_of};
 import package::linear_attention::chunk_decays::{row_total, channel_totals};
 import package::linear_attention::sums::{NORMALISE, SUMS_IN, SUMS_OUT, z_in, z_out};
@@ -44,9 +44,9 @@ fn scan_sums(pair_sequence: u32, head: u32, first: u32, chunks: u32, channel: u3
         let added = sums[at];
         sums[at] = z;
         if GATE == 1u {
-            z = fma(z, vec4f(row_total(first + c)), z);
+            z = decayed(z, vec4f(row_total(first + c)));
         } else if GATE == 2u {
-            z = fma(z, channel_totals(first + c, channel, HEAD_DIM), z);
+            z = decayed(z, channel_totals(first + c, channel, HEAD_DIM));
         }
         z += added;
     }
@@ -101,7 +101,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             if c + u < chunks {
                 states[(first + c + u) * VECTORS + own] = state;
                 if GATE != 0u {
-                    state = fma(state, vec4f(total[u]), state);
+                    state = decayed(state, vec4f(total[u]));
                 }
                 state += added[u];
             }

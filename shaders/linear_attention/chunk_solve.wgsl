@@ -54,6 +54,17 @@ fn product(rows: u32, column: u32, first: u32, count: u32) -> vec4f {
     return sum;
 }
 
+// The same of a left block that is zero above its diagonal. What lies there is not multiplied: 0 times NaN is not 0.
+fn triangle_product(rows: u32, column: u32, first: u32) -> vec4f {
+    var sum = product(rows, column, first, rows * 4u - first);
+    let right = stage[column * LANES + rows];
+    for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
+        let next = fma(stage[(rows * 4u + c) * LANES + rows], vec4f(right[c]), sum);
+        sum = select(sum, next, vec4u(0u, 1u, 2u, 3u) >= vec4u(c));
+    }
+    return sum;
+}
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
     let group = workgroup_of(dispatched);
@@ -146,10 +157,13 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     if thread < CHUNK {
         for (var k = 0u; k < 16u; k += 1u) {
             let solved = select(-t[k / 4u][k % 4u], 1.0, k == own);
-            for (var i = k / 4u; i < 4u; i += 1u) {
+            // Not the rows that are solved, and again no product with 0.
+            let next = fma(stage[(block * 16u + k) * LANES + block * 4u + k / 4u], vec4f(solved), t[k / 4u]);
+            t[k / 4u] = select(t[k / 4u], next, vec4u(0u, 1u, 2u, 3u) > vec4u(k % 4u));
+            t[k / 4u][k % 4u] = solved;
+            for (var i = k / 4u + 1u; i < 4u; i += 1u) {
                 t[i] = fma(stage[(block * 16u + k) * LANES + block * 4u + i], vec4f(solved), t[i]);
             }
-            t[k / 4u][k % 4u] = solved;
         }
     }
     workgroupBarrier();
@@ -174,7 +188,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     }
     workgroupBarrier();
     if half < 2u {
-        below = -product(half_rows, half_column, half * 32u + 16u, 16u);
+        below = -triangle_product(half_rows, half_column, half * 32u + 16u);
     }
     workgroupBarrier();
     if half < 2u {
@@ -189,7 +203,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     workgroupBarrier();
     stage[whole_column * LANES + whole_rows] = below;
     workgroupBarrier();
-    below = -product(whole_rows, whole_column, 32u, 32u);
+    below = -triangle_product(whole_rows, whole_column, 32u);
     workgroupBarrier();
     stage[whole_column * LANES + whole_rows] = below;
     workgroupBarrier();

@@ -11,7 +11,7 @@
 // Rows of rules that take several steps a token are spread out: the steps' rows follow each other. A factor of zero writes
 // zeros whatever x holds.
 
-import package::linear_attention::problem::{loss};
+import package::linear_attention::problem::{loss, bounded, is_nan};
 import package::shared::inputs::{q4};
 import package::shared::vector::{UNROLL_COMPONENTS};
 import package::shared::grid::{workgroup_of};
@@ -45,24 +45,29 @@ const SOFTMAX: bool = MAP == 6u || MAP == 7u;
 // Whether rows have factors.
 const BY: bool = false;
 
+// Drivers' max, min and exp make a number of NaN: `x` where it is none.
+fn kept_nan(mapped: vec4f, x: vec4f) -> vec4f {
+    return select(mapped, x, vec4<bool>(is_nan(x.x), is_nan(x.y), is_nan(x.z), is_nan(x.w)));
+}
+
 fn each(x: vec4f) -> vec4f {
     if MAP == 1u {
-        return max(x, vec4f());
+        return kept_nan(max(x, vec4f()), x);
     }
     if MAP == 2u {
-        return select(exp(min(x, vec4f())), x + 1.0, x > vec4f());
+        return kept_nan(select(exp(min(x, vec4f())), x + 1.0, x > vec4f()), x);
     }
     if MAP == 3u {
         let positive = max(x, vec4f());
-        return positive * positive;
+        return kept_nan(positive * positive, x);
     }
     if MAP == 4u {
-        return x / (1.0 + exp(min(-x, vec4f(80.0))));
+        return kept_nan(x / (1.0 + exp(min(-x, vec4f(80.0)))), x);
     }
     if MAP == 8u {
         var taken: vec4f;
         for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
-            taken[c] = -loss(min(x[c], 0.0));
+            taken[c] = -loss(bounded(x[c]));
         }
         return taken;
     }
@@ -115,7 +120,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         return;
     }
     // A first turn writes what the map makes of each element, or the projection; if rows are normalised, a second follows.
-    var largest = -1e30;
+    var largest = -3.4e38;
     var square = 0.0;
     for (var i = 0u; i < vectors; i += 1u) {
         var value: vec4f;
@@ -136,7 +141,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         out[out_at + i] = within(value * factor, 4u * i);
     }
     if MAP == 5u {
-        let inverse = 1.0 / max(sqrt(square), 1e-12);
+        let inverse = select(1.0 / max(sqrt(square), 1e-12), square, is_nan(square));
         for (var i = 0u; i < vectors; i += 1u) {
             out[out_at + i] *= inverse;
         }
@@ -144,7 +149,8 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     if SOFTMAX {
         var sum = 0.0;
         for (var i = 0u; i < vectors; i += 1u) {
-            let weights = within(exp(out[out_at + i] - largest), 4u * i);
+            let logits = out[out_at + i];
+            let weights = within(kept_nan(exp(logits - largest), logits), 4u * i);
             sum += weights.x + weights.y + weights.z + weights.w;
             out[out_at + i] = weights;
         }

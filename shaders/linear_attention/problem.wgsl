@@ -113,21 +113,62 @@ fn output_row(batch: u32, head: u32, token: u32) -> u32 {
     return params.o_base + batch * params.o_batch + head * params.o_head + token * params.o_row;
 }
 
+// Told from the bits: a compiler may take it for granted that numbers are none.
+fn is_nan(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+}
+
+// A gate, no further below 0 than what is sure to underflow. Drivers' min, max and exp2 make a number of NaN.
+fn bounded(gate: f32) -> f32 {
+    return select(clamp(gate, -1e5, 0.0), gate, is_nan(gate));
+}
+
 // The logarithm of a token's decay.
 fn gate_of(batch: u32, head: u32, token: u32) -> f32 {
-    return min(g[params.g_base + batch * params.g_batch + head * params.g_head + token * params.g_row], 0.0);
+    return bounded(g[params.g_base + batch * params.g_batch + head * params.g_head + token * params.g_row]);
 }
 
 fn channel_gate_of(batch: u32, head: u32, token: u32, channel: u32) -> f32 {
     let row = params.g_base + batch * params.g_batch + head * params.g_head + token * params.g_row;
-    return min(g[row + min(channel, params.key_dim - 1u)], 0.0);
+    return bounded(g[row + min(channel, params.key_dim - 1u)]);
 }
 
-// What a decay takes from a state: exp(x) - 1 for x <= 0. States are decayed as S + S * loss: decays near one, multiplied
-// thousands of times, would carry their rounding into S.
+// exp(x) - 1 for x from -0.5 to 0.
+fn loss_near(x: f32) -> f32 {
+    return x * (1.0 + x * (0.5 + x * (0.16666667 + x * (0.041666668 + x * (0.008333334 + x * (0.0013888889 + x * 0.0001984127))))));
+}
+
+// exp(x) - 1 for x <= 0.
 fn loss(x: f32) -> f32 {
-    let near = x * (1.0 + x * (0.5 + x * (0.16666667 + x * (0.041666668 + x * (0.008333334 + x * (0.0013888889 + x * 0.0001984127))))));
-    return select(exp2(x * LOG2_E) - 1.0, near, x > -0.5);
+    let value = select(loss_near(x), exp2(x * LOG2_E) - 1.0, x <= -0.5);
+    return select(value, x, is_nan(x));
+}
+
+// exp(x) for x <= 0.
+fn decay(x: f32) -> f32 {
+    return select(exp2(x * LOG2_E), x, is_nan(x));
+}
+
+// What a decay exp(x), x <= 0, does to a state, in a number that tells by its sign how `decayed` applies it: exp(x) - 1 to what it
+// is added to, because decays near one, multiplied thousands of times, would carry their rounding into S; exp(x) itself where
+// it is small, because S + S (exp(x) - 1) would leave the rounding of S behind; and -1 where nothing is left.
+fn decay_step(x: f32) -> f32 {
+    return decay_step_of(x, exp2(x * LOG2_E));
+}
+
+// The same if exp(x) is known.
+fn decay_step_of(x: f32, of_x: f32) -> f32 {
+    let step = select(loss_near(x), select(of_x, -1.0, x < -87.0), x <= -0.5);
+    return select(step, x, is_nan(x));
+}
+
+fn decayed(s: vec4f, step: vec4f) -> vec4f {
+    return fma(s, step, select(s, vec4f(), step > vec4f()));
+}
+
+// exp(x) of a step.
+fn decay_of_step(step: vec4f) -> vec4f {
+    return step + select(vec4f(1.0), vec4f(), step > vec4f());
 }
 
 fn beta_of(batch: u32, head: u32, row: u32) -> f32 {

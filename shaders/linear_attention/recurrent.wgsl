@@ -6,10 +6,10 @@
 // Dispatch  x = slices of 4 * COLUMNS columns of Dv, y = value heads, z = sequences
 // Storage   a thread keeps DEPTH channels of four columns of the state in registers; rows of q, k, x and gates go through
 //           workgroup memory where several threads need them, and so do sums over channels
-// Numerics  f32; gates are 0 or less, and a state loses exp(g) - 1 of itself
+// Numerics  f32; gates are 0 or less; how states decay: `decay_step`
 // Source    Katharopoulos et al. 2020, equations 18 to 20; Yang et al. 2024, DeltaNet, equation 1
 
-import package::linear_attention::problem::{GATE, PADDED, STEPS, params, sequence_at, place_of, query_row, key_row, value_row, output_row, gate_of, channel_gate_of, loss, beta_of, state_of, sums_of};
+import package::linear_attention::problem::{GATE, PADDED, STEPS, params, sequence_at, place_of, query_row, key_row, value_row, output_row, gate_of, channel_gate_of, decay_step, decayed, beta_of, state_of, sums_of};
 import package::linear_attention::state::{state4, put_state4};
 import package::linear_attention::sums::{NORMALISE, SUMS_IN, SUMS_OUT, BONUS, ADD_PARTIAL, z_in, z_out, bonus, first_o};
 import package::linear_attention::erase::{erase4};
@@ -61,7 +61,7 @@ struct Row {
     gated: bool,
 }
 
-// Four channels of a row: q, k, x and what they lose.
+// Four channels of a row: q, k, x and steps of their decays.
 fn load_row(row: Row, channel: u32) -> array<vec4f, 4> {
     let inside = channel < HEAD_DIM;
     let at = min(channel, HEAD_DIM - 4u);
@@ -77,7 +77,7 @@ fn load_row(row: Row, channel: u32) -> array<vec4f, 4> {
     }
     if GATE == 2u {
         for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
-            lost[c] = loss(channel_gate_of(row.batch, row.head, row.token, at + c));
+            lost[c] = decay_step(channel_gate_of(row.batch, row.head, row.token, at + c));
         }
         lost = select(vec4f(), lost, row.gated);
     }
@@ -170,7 +170,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         var change = select(vec4f(), v4(value_row(batch, head, row), column), kept);
         var lost_by_all = 0.0;
         if GATE == 1u {
-            lost_by_all = select(0.0, loss(gate_of(batch, head, token)), step == 0u && kept);
+            lost_by_all = select(0.0, decay_step(gate_of(batch, head, token)), step == 0u && kept);
         }
         var o: vec4f;
         var denominator = 0.0;
@@ -188,9 +188,9 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             for (var d = 0u; d < DEPTH; d += 1u) {
                 if !ERASE_FIRST {
                     if GATE == 2u {
-                        state[d] = fma(state[d], vec4f(lost[d / 4u][d % 4u]), state[d]);
+                        state[d] = decayed(state[d], vec4f(lost[d / 4u][d % 4u]));
                     } else if GATE == 1u {
-                        state[d] = fma(state[d], vec4f(lost_by_all), state[d]);
+                        state[d] = decayed(state[d], vec4f(lost_by_all));
                     }
                 }
                 if ERASE_KEY {
@@ -204,23 +204,24 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             for (var p = 0u; p < PARTS; p += 1u) {
                 change -= sums[p * COLUMNS + lane];
             }
-            change *= select(0.0, beta_of(batch, head, row), kept);
+            // Not a product with 0: a state may hold NaN.
+            change = select(vec4f(), change * beta_of(batch, head, row), kept);
             workgroupBarrier();
         }
         for (var d = 0u; d < DEPTH; d += 1u) {
             if !DELTA || ERASE_FIRST {
                 if GATE == 2u {
-                    state[d] = fma(state[d], vec4f(lost[d / 4u][d % 4u]), state[d]);
+                    state[d] = decayed(state[d], vec4f(lost[d / 4u][d % 4u]));
                 } else if GATE == 1u {
-                    state[d] = fma(state[d], vec4f(lost_by_all), state[d]);
+                    state[d] = decayed(state[d], vec4f(lost_by_all));
                 }
             }
             state[d] = fma(vec4f(k[d / 4u][d % 4u]), change, state[d]);
             if NORMALISE {
                 if GATE == 2u {
-                    z[d] = fma(z[d], lost[d / 4u][d % 4u], z[d]);
+                    z[d] = decayed(vec4f(z[d]), vec4f(lost[d / 4u][d % 4u])).x;
                 } else if GATE == 1u {
-                    z[d] = fma(z[d], lost_by_all, z[d]);
+                    z[d] = decayed(vec4f(z[d]), vec4f(lost_by_all)).x;
                 }
                 z[d] += k[d / 4u][d % 4u];
             }

@@ -35,7 +35,7 @@ fn problems(rules: &'static [Rule], gates: &'static [Gate]) -> impl Strategy<Val
                 .rule(rule)
                 .gate(gate);
             (spec.state_in, spec.state_out) = (state_in, true);
-            spec.fill = Fill { gates: fill, integer_beta: integers, repeated_keys: repeated };
+            spec.fill = Fill { gates: fill, integer_beta: integers, repeated_keys: repeated, nan: false };
             match (rule, extra) {
                 (Rule::Add, 1) => spec.bonus = Some("u".into()),
                 (Rule::Add, 2) => {

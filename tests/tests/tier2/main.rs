@@ -10,6 +10,7 @@ mod golden;
 mod lengths;
 mod linear;
 mod linear_isolation;
+mod linear_nonfinite;
 mod lists;
 mod lost;
 mod pieces;

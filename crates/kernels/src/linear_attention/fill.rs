@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{Fill, Gate, Gates, LinearAttention, Rule};
+use super::{Fill, Gate, Gates, LinearAttention, Rule, nan};
 use crate::{Error, HostTensor, Name, Port, PortRole, random::normal};
 
 impl fmt::Display for Fill {
@@ -20,6 +20,9 @@ impl fmt::Display for Fill {
         if self.repeated_keys {
             f.write_str(",repeated_keys")?;
         }
+        if self.nan {
+            f.write_str(",nan")?;
+        }
         Ok(())
     }
 }
@@ -28,7 +31,8 @@ impl FromStr for Fill {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        const WORDS: [&str; 6] = ["mild", "strong", "zero", "extreme", "integer_beta", "repeated_keys"];
+        const WORDS: [&str; 7] =
+            ["mild", "strong", "zero", "extreme", "integer_beta", "repeated_keys", "nan"];
         let mut fill = Self::default();
         for word in text.split(',') {
             match word {
@@ -38,6 +42,7 @@ impl FromStr for Fill {
                 "extreme" => fill.gates = Gates::Extreme,
                 "integer_beta" => fill.integer_beta = true,
                 "repeated_keys" => fill.repeated_keys = true,
+                "nan" => fill.nan = true,
                 _ => return Err(Error::no_word("fill", &WORDS, word)),
             }
         }
@@ -47,10 +52,19 @@ impl FromStr for Fill {
 
 pub(super) fn random_inputs(spec: &LinearAttention, seed: u64) -> Vec<(Name, HostTensor)> {
     let inputs = spec.all_ports().into_iter().filter(|port| port.role == PortRole::Input);
-    inputs
+    let mut drawn: Vec<(Port, Vec<f32>)> = inputs
         .zip(1..)
-        .filter_map(|(port, stream)| {
+        .map(|(port, stream)| {
             let values = values(spec, &port, seed.wrapping_mul(31).wrapping_add(stream), seed);
+            (port, values)
+        })
+        .collect();
+    if spec.fill.nan {
+        nan::scatter(spec, &mut drawn);
+    }
+    drawn
+        .into_iter()
+        .filter_map(|(port, values)| {
             HostTensor::from_f32(port.shape, &values, port.dtype).ok().map(|tensor| (port.name, tensor))
         })
         .collect()

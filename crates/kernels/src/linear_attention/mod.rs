@@ -30,6 +30,7 @@ mod cases;
 mod chunked;
 mod chunked_passes;
 mod fill;
+mod nan;
 mod operator;
 mod options;
 mod params;

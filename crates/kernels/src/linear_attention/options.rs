@@ -115,7 +115,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         name: "fill",
-        value: "mild|strong|zero|extreme[,integer_beta][,repeated_keys]",
+        value: "mild|strong|zero|extreme[,integer_beta][,repeated_keys][,nan]",
         help: "what random gates, betas and keys are like (default: mild)",
     },
 ];

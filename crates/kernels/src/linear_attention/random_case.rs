@@ -38,6 +38,7 @@ pub(super) fn random_case(seed: u64) -> Case {
         gates: one(random, &[Gates::Mild, Gates::Mild, Gates::Strong, Gates::Zero, Gates::Extreme]),
         integer_beta: rarely(random, 3),
         repeated_keys: rarely(random, 3),
+        nan: false,
     };
     if rarely(random, 4) {
         spec.scale = Some(one(random, &[0.1, 1.0, 0.37, 0.0]));
@@ -63,6 +64,7 @@ pub(super) fn random_case(seed: u64) -> Case {
     } else if rarely(random, 6) {
         spec.kv_len = Some("lengths".into());
     }
+    spec.fill.nan = rarely(random, 3);
     Case { name: format!("random_{seed}"), problem: Arc::new(spec) as Arc<dyn Problem>, seed }
 }
 

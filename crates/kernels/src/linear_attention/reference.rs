@@ -208,10 +208,11 @@ impl<'a> Given<'a> {
                 let (k, v) = (self.k.row(batch, key_head, token), self.v.row(batch, head, token));
                 let u = bonus.row(0, head, 0);
                 let q = self.q.row(batch, key_head, token);
-                let own: f64 =
-                    if hidden { 0.0 } else { q.iter().zip(u).zip(k).map(|((q, u), k)| q * u * k).sum() };
+                let own: f64 = q.iter().zip(u).zip(k).map(|((q, u), k)| q * u * k).sum();
                 let mut row = times(&state, q, wide);
-                row.iter_mut().zip(v).for_each(|(o, v)| *o += own * v);
+                if !hidden {
+                    row.iter_mut().zip(v).for_each(|(o, v)| *o += own * v);
+                }
                 let scale = spec.resolved_scale();
                 o[position * wide..][..wide].iter_mut().zip(row).for_each(|(o, x)| *o = scale * x);
             }
@@ -385,16 +386,21 @@ fn mapped(spec: &LinearAttention, rows: Rowed, count: usize, weight: Option<&[f6
     Rowed { elements, strides, dim }
 }
 
+/// The larger of both; NaN if one is NaN.
+fn max(x: f64, y: f64) -> f64 {
+    if x.is_nan() || x > y { x } else { y }
+}
+
 fn feature(map: FeatureMap, x: &[f64]) -> Vec<f64> {
     let each = |f: fn(f64) -> f64| x.iter().map(|&x| f(x)).collect();
     match map {
         FeatureMap::Identity | FeatureMap::Learned => x.to_vec(),
-        FeatureMap::Relu => each(|x| x.max(0.0)),
+        FeatureMap::Relu => each(|x| max(x, 0.0)),
         FeatureMap::Elu1 => each(|x| if x > 0.0 { x + 1.0 } else { x.exp() }),
-        FeatureMap::Relu2 => each(|x| x.max(0.0).powi(2)),
+        FeatureMap::Relu2 => each(|x| max(x, 0.0).powi(2)),
         FeatureMap::Silu => each(|x| x / (1.0 + (-x).exp())),
         FeatureMap::L2Norm => {
-            let norm = x.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-12);
+            let norm = max(x.iter().map(|x| x * x).sum::<f64>().sqrt(), 1e-12);
             x.iter().map(|x| x / norm).collect()
         }
         FeatureMap::Softmax => softmax(x.to_vec()),

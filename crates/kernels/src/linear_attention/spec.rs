@@ -88,6 +88,9 @@ pub struct Fill {
     pub integer_beta: bool,
     /// Whether every fourth key repeats the one before.
     pub repeated_keys: bool,
+    /// Whether NaN lie in padding, and in v at a token that no other reads, or only later ones: they must not reach what
+    /// does not read them.
+    pub nan: bool,
 }
 
 /// Random gates.

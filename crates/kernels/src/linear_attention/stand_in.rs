@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::LinearAttention;
+use super::{Fill, LinearAttention};
 
 impl LinearAttention {
     /// A small problem with the same shaders: what a variant proves itself with. More than one chunk of most variants and an
-    /// uneven rest, two heads of keys.
+    /// uneven rest, two heads of keys, NaN where they must not matter.
     pub(super) fn stand_in(&self) -> Self {
         let group = self.group().min(2);
         let len = match self.key_dim() * self.value_dim {
@@ -22,6 +22,7 @@ impl LinearAttention {
             value_heads: 2 * group,
             len,
             sequences: self.sequences.map(|_| 3),
+            fill: Fill { nan: true, ..self.fill },
             chosen_for: Some(Arc::new(self.sized().clone())),
             ..self.clone()
         }

@@ -113,7 +113,7 @@ fn specs(len: usize) -> Vec<LinearAttention> {
             let mut bonus = of(Rule::Add);
             bonus.bonus = Some("u".into());
             let mut integers = of(Rule::Delta);
-            integers.fill = Fill { gates: fill, integer_beta: true, repeated_keys: true };
+            integers.fill = Fill { gates: fill, integer_beta: true, repeated_keys: true, nan: false };
             let mut erase = of(Rule::Delta);
             erase.erase_key = Some("p".into());
             let mut steps = of(Rule::Delta);
