@@ -414,3 +414,16 @@ fn softmax(mut x: Vec<f64>) -> Vec<f64> {
     x.iter_mut().for_each(|x| *x /= sum);
     x
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn feature_maps_keep_nan() {
+        for map in FeatureMap::ALL {
+            let mapped = feature(*map, &[1.0, f64::NAN, -2.0]);
+            assert!(mapped[1].is_nan(), "{map}: {mapped:?}");
+        }
+    }
+}
