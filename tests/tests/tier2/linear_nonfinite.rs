@@ -206,7 +206,8 @@ fn strong_gates_leave_nothing_behind() -> Result<()> {
     for spec in
         specs().into_iter().filter(|spec| spec.gate != Gate::None && spec.dt.is_none() && spec.state_in)
     {
-        let spec = LinearAttention { kv_len: None, key: Key::Given, ..spec };
+        let mut spec = spec;
+        (spec.kv_len, spec.key) = (None, Key::Given);
         let given = Given::random(spec.clone(), 9)?;
         let large = given.tensor("state_in").map(|_, x| 1e4 * x);
         let given = given.with("state_in", large);
@@ -242,7 +243,9 @@ fn strong_gates_leave_nothing_behind() -> Result<()> {
         by_each(&engine, &spec, |variant, run| {
             for (name, given, expected) in &problems {
                 let off = worst_row(&run(given)?, expected)?;
-                ensure!(off < 2e-5, "gates of {name}, {variant}: {off:.1e} off: {}", spec.describe());
+                // What a of the rule dplr reads has not decayed: rows are differences of large numbers.
+                let most = if spec.rule == Rule::Dplr { 5e-4 } else { 2e-5 };
+                ensure!(off < most, "gates of {name}, {variant}: {off:.1e} off: {}", spec.describe());
                 worst = worst.max(off);
             }
             Ok(())
