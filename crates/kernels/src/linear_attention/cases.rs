@@ -107,6 +107,13 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     ("scale_zero", "1x2x40x32", r#"{"scale":0.0}"#),
     ("scale_one", "1x2x40x32", r#"{"scale":1.0,"gate":"vector"}"#),
+    ("nan_padded", "3x2x130x32", r#"{"gate":"vector","kv_len":"lengths","fill":"nan","state_in":true}"#),
+    ("nan_packed", "1x2:4x130x64", r#"{"rule":"delta","gate":"scalar","sequences":5,"fill":"nan"}"#),
+    (
+        "nan_reverse",
+        "2x2x130x32",
+        r#"{"rule":"delta","gate":"vector","kv_len":"lengths","direction":"reverse","fill":"nan"}"#,
+    ),
 ];
 
 /// A problem of the table above. The table is ours, and a test holds that every entry parses: an entry that does not is left
