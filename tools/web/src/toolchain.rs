@@ -75,6 +75,17 @@ impl Toolchain {
     }
 }
 
+impl Toolchain {
+    /// What its compiler has to be told, beside what every one is. Where in its source something panicked is nothing that a page
+    /// can use, and costs tens of kilobytes; what went wrong is still said.
+    fn rustflags(&self) -> &str {
+        match self.source {
+            Source::Current { .. } => "",
+            Source::Debian => " -Zlocation-detail=none",
+        }
+    }
+}
+
 const DEBIAN_PACKAGES: &str = "rustc-web cargo-web rust-web-src lld-22";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
@@ -142,7 +153,7 @@ pub(crate) fn ready() -> Result<()> {
 /// Compiles `foveal-web`, and returns where the module lies.
 pub(crate) fn compile(root: &Path, target: &Path) -> Result<PathBuf> {
     let toolchain = Toolchain::find()?;
-    run(toolchain.cargo(), "build", toolchain.flags(), &[], root, target)?;
+    run(&toolchain, toolchain.cargo(), "build", &[], root, target)?;
     Ok(target.join(TARGET).join(PROFILE).join("foveal_web.wasm"))
 }
 
@@ -159,13 +170,13 @@ pub(crate) fn lint(root: &Path, target: &Path) -> Result<()> {
         let first = Path::new(DEBIAN_CLIPPY).parent().map(Path::to_path_buf);
         command.env("PATH", std::env::join_paths(first.into_iter().chain(std::env::split_paths(&path)))?);
     }
-    run(command, "clippy", toolchain.flags(), &["--", "-D", "warnings"], root, target)
+    run(&toolchain, command, "clippy", &["--", "-D", "warnings"], root, target)
 }
 
 fn run(
+    toolchain: &Toolchain,
     mut command: Command,
     what: &str,
-    flags: &[&str],
     more: &[&str],
     root: &Path,
     target: &Path,
@@ -173,13 +184,13 @@ fn run(
     command
         .current_dir(root)
         .arg(what)
-        .args(flags)
+        .args(toolchain.flags())
         .args(["--package", "foveal-web", "--profile", PROFILE, "--target", TARGET])
         .args(more)
         .env("CARGO_TARGET_DIR", target)
         .env(
             "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS",
-            format!("-Clink-arg=-zstack-size={STACK_BYTES}"),
+            format!("-Clink-arg=-zstack-size={STACK_BYTES}{}", toolchain.rustflags()),
         );
     let status = command.status().with_context(|| format!("{command:?} could not be run"))?;
     if !status.success() {
