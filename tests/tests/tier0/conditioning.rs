@@ -120,11 +120,7 @@ fn allowances_are_subtracted_and_said() -> Result<()> {
 }
 
 /// Softmax attention in f32 as kernels do it: powers of 2, weights of differences to the largest score.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::suboptimal_flops,
-    reason = "f32 and its rounding is the purpose"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "f32 and its rounding is the purpose")]
 fn in_f32(
     [q, k, v]: [&[f32]; 3],
     [queries, keys, dim]: [usize; 3],

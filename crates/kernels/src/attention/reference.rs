@@ -180,7 +180,7 @@ impl Definition<'_> {
         room.errors.begin(spec, query_row, scale, score);
         let norms = &self.key_norms[(batch * spec.kv_heads + kv_head) * spec.kv_len..];
         let mut scores: Vec<(usize, f64)> = Vec::new();
-        for key in 0..keys_seen {
+        for (key, &key_norm) in norms.iter().enumerate().take(keys_seen) {
             if !self.visible(room, [batch, head, query, key])? {
                 continue;
             }
@@ -194,7 +194,7 @@ impl Definition<'_> {
             score = as_device_has_it(score, if spec.natural_scores() { 1.0 } else { LOG2_E });
             if score != f64::NEG_INFINITY {
                 scores.push((key, score));
-                room.errors.add(norms[key], scaled, score, self.score.as_ref().zip(room.score.as_ref()));
+                room.errors.add(key_norm, scaled, score, self.score.as_ref().zip(room.score.as_ref()));
             }
         }
         let sink = self.sinks.as_ref().map(|sinks| sinks[head]);
@@ -252,6 +252,7 @@ impl Attention {
 
 /// How many rows see each key by mask, lists and lengths: `[B, G, Tk]`.
 pub(super) fn seen(spec: &Attention, inputs: &[(&str, &HostTensor)]) -> Result<Vec<usize>, Error> {
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not general enough")]
     define(spec, inputs, &Visibility::new(spec)?, |definition| definition.seen())
 }
 
