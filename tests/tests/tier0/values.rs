@@ -49,7 +49,7 @@ fn with(value: i32, at: usize, other: i32) -> TensorData {
 #[test]
 fn integers_beyond_32_bits_are_refused() -> Result<()> {
     let spec = problem(Some("same(doc)"), None, &[("doc", LEN)])?;
-    let ids = |id: i64| TensorData::I64((0..LEN as i64).map(|at| if at < 7 { 1 } else { id }).collect());
+    let ids = |id: i64| TensorData::I64((0..LEN).map(|at| if at < 7 { 1 } else { id }).collect());
     ensure!(complaint(&spec, &[("doc", ids(i64::from(i32::MAX)))])?.is_none());
     for id in [1 << 31, 1 << 32, 1 << 40, i64::MAX, -(1 << 31) - 1] {
         let said = complaint(&spec, &[("doc", ids(id))])?.context("it was taken")?;
@@ -144,7 +144,7 @@ fn computed_indices_are_refused_where_they_leave_their_table() -> Result<()> {
         match said {
             None => ensure!(got.is_none(), "{mask} of {value}: {got:?}"),
             Some(said) => {
-                ensure!(got.as_ref().is_some_and(|got| got.contains(said)), "{mask} of {value}: {got:?}")
+                ensure!(got.as_ref().is_some_and(|got| got.contains(said)), "{mask} of {value}: {got:?}");
             }
         }
     }

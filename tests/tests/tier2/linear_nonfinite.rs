@@ -30,7 +30,7 @@ fn specs() -> Vec<LinearAttention> {
     vec![
         spec(Rule::Add, Gate::None),
         changed(Rule::Add, Gate::Constant, |spec| {
-            (spec.dt, spec.skip) = (Some("dt".into()), Some("d".into()))
+            (spec.dt, spec.skip) = (Some("dt".into()), Some("d".into()));
         }),
         spec(Rule::Add, Gate::Scalar),
         changed(Rule::Add, Gate::Vector, |spec| spec.kv_len = Some("lengths".into())),

@@ -19,6 +19,7 @@ fn change(
 ) -> Result<()> {
     let (_, tensor) = inputs.iter_mut().find(|(given, _)| given == name).context("no such input")?;
     let &[_, _, len, width] = tensor.shape() else { anyhow::bail!("{name} is no tensor of tokens") };
+    #[expect(clippy::cast_possible_truncation, reason = "they were f32, or less")]
     let values: Vec<f32> = tensor.to_f64().into_iter().map(|x| x as f32).collect();
     let place = |at: usize| (at / width / len, at / width % len, at % width);
     let changed = values.iter().enumerate().map(|(at, &x)| {
@@ -112,7 +113,7 @@ fn what_nobody_sees_may_hold_anything() -> Result<()> {
         let clean = spec.random_inputs(3);
         let mut inputs = clean.clone();
         let odd = |_: usize, key: usize, column: usize| {
-            let odd = if column % 2 == 0 { f32::NAN } else { f32::INFINITY };
+            let odd = if column.is_multiple_of(2) { f32::NAN } else { f32::INFINITY };
             (!seen(key)).then_some(odd)
         };
         change(&mut inputs, "k", odd)?;
@@ -214,13 +215,8 @@ fn finite_scores_count_however_low() -> Result<()> {
     let bias: Vec<f32> = (0..40 * 90)
         .map(|at| match (at / 90 % 5, at % 90) {
             (0, _) => LOWEST,
-            (1, k) => {
-                if k % 30 == 7 {
-                    LOWEST
-                } else {
-                    f32::NEG_INFINITY
-                }
-            }
+            (1, k) if k % 30 == 7 => LOWEST,
+            (1, _) => f32::NEG_INFINITY,
             (2, k) => {
                 if k == 20 {
                     -5.0

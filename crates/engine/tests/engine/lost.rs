@@ -203,7 +203,7 @@ fn adapters_are_chosen_by_name_and_index() {
 #[test]
 fn a_device_that_does_not_answer_in_time_is_given_up() {
     // What opening the first engine measures of the adapter is waited for too.
-    if crate::common::engine().is_none() {
+    if engine().is_none() {
         return;
     }
     let options = Options { wait_limit: std::time::Duration::ZERO, self_check: SelfCheck::Off, ..options() };

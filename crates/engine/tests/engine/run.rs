@@ -205,9 +205,8 @@ fn runs_in_one_pass_see_what_those_before_wrote() {
     engine.queue().write_buffer(&buffers[0], 0, &scale.input().to_bytes(Dtype::F32));
     let runs: Vec<_> = buffers.windows(2).map(|pair| [("x", &pair[0]), ("y", &pair[1])]).collect();
     submit(&engine, |encoder| kernel.encode_runs(encoder, &runs).unwrap());
-    for (run, buffer) in buffers.iter().enumerate() {
-        let expected: Vec<f64> =
-            scale.input().to_f64().iter().map(|x| x * 3.0_f64.powi(run as i32)).collect();
+    for (run, buffer) in (0..).zip(&buffers) {
+        let expected: Vec<f64> = scale.input().to_f64().iter().map(|x| x * 3.0_f64.powi(run)).collect();
         let found = block_on(engine.read_back(buffer, &[100], Dtype::F32)).unwrap();
         assert_eq!(found.to_f64(), expected, "after {run} runs");
     }

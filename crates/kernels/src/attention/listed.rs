@@ -1,6 +1,6 @@
 //! Lists of blocks that lie on the device.
 
-use super::{Attention, reference::given, visibility::Visibility};
+use super::{Attention, ports::dense, reference::given, visibility::Visibility};
 use crate::{Dtype, Error, HostTensor, Port, PortRole};
 
 /// Which blocks of keys each block of queries visits, as tensors that an earlier pass may have written: counts
@@ -103,17 +103,10 @@ impl Attention {
 
     /// The tensors of i32 that only the device reads: lengths and lists.
     pub(super) fn device_ports(&self) -> Vec<Port> {
-        let port = |name: &str, shape: Vec<usize>| Port {
-            name: name.to_owned().into(),
-            role: PortRole::Input,
-            dtype: Dtype::I32,
-            span: shape.iter().product(),
-            shape,
-            head_axis: None,
-        };
+        let port = |name: &str, shape| dense(name, PortRole::Input, Dtype::I32, shape, None);
         let lengths = self.q_lengths.iter().chain(&self.kv_lengths).map(|name| port(name, vec![self.batch]));
         let lists = self.listed.iter().flat_map(|listed| {
-            let lists = vec![listed.batch, listed.heads, self.q_len.div_ceil(listed.q_block)];
+            let lists = vec![listed.batch, listed.heads, self.q_len.div_ceil(listed.q_block.max(1))];
             let indices = lists.iter().copied().chain([listed.most]).collect();
             [port(&listed.counts, lists), port(&listed.indices, indices)]
         });

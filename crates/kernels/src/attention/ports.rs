@@ -110,7 +110,14 @@ impl Attention {
     }
 }
 
-fn dense(name: &str, role: PortRole, dtype: Dtype, shape: Vec<usize>, head_axis: Option<usize>) -> Port {
+/// A tensor without gaps.
+pub(super) fn dense(
+    name: &str,
+    role: PortRole,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    head_axis: Option<usize>,
+) -> Port {
     Port {
         name: name.to_owned().into(),
         role,
