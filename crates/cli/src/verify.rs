@@ -96,8 +96,21 @@ pub(crate) fn non_finite(tensor: &HostTensor) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
+/// What to say of an output whose type ends before its values do.
+pub(crate) fn overflow(name: &str, tensor: &HostTensor) -> Option<String> {
+    let (count, what) = match tensor.data() {
+        TensorData::F16(values) => (values.iter().filter(|x| x.is_infinite()).count(), "f16 ends at 65504"),
+        TensorData::Bf16(values) => {
+            (values.iter().filter(|x| x.is_infinite()).count(), "bf16 ends at 3.4e38")
+        }
+        _ => (0, ""),
+    };
+    (count > 0).then(|| format!("{name} holds {count} infinite: {what}"))
+}
+
 #[cfg(test)]
 mod tests {
+    use foveal_kernels::Dtype;
 
     use super::*;
 
@@ -108,5 +121,15 @@ mod tests {
         assert_eq!(non_finite(&tensor(&[1.0, 2.0])), None);
         let bad = tensor(&[f32::NAN, f32::NAN, f32::NEG_INFINITY]);
         assert_eq!(non_finite(&bad).unwrap(), "2 NaN, 1 infinite");
+    }
+
+    #[test]
+    fn what_a_type_cannot_hold_is_said() {
+        let stored = |dtype, values: &[f32]| HostTensor::from_f32(vec![values.len()], values, dtype).unwrap();
+        let values = [65_519.0, -65_520.0, 1e6];
+        let said = overflow("o", &stored(Dtype::F16, &values)).unwrap();
+        assert_eq!(said, "o holds 2 infinite: f16 ends at 65504");
+        assert_eq!(overflow("o", &stored(Dtype::Bf16, &values)), None);
+        assert_eq!(overflow("lse", &stored(Dtype::F32, &[f32::NEG_INFINITY])), None);
     }
 }

@@ -65,6 +65,7 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     });
     notes.said.extend(notes.blind.and_then(verify::blindness));
     notes.said.extend(job.problem.notes());
+    notes.said.extend(done.outputs.iter().filter_map(|(name, tensor)| verify::overflow(name, tensor)));
     let checked = if matches.get_flag("check") { Some(check(&job, &inputs, &done)?) } else { None };
 
     let written: Vec<(&str, &HostTensor)> =

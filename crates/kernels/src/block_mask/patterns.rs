@@ -99,12 +99,12 @@ impl BlockMask {
 }
 
 /// Every row is drawn from all its blocks: more of them than this would take minutes.
-const MOST_DRAWN: usize = 1 << 32;
+const MOST_DRAWN: u64 = 1 << 32;
 
 /// That lists for this grid can be drawn in a bounded time, before any is.
 fn drawable(grid: &BlockGrid) -> Result<(), Error> {
     let (rows, wide) = (grid.rows(), grid.kv_blocks());
-    if rows.saturating_mul(wide) <= MOST_DRAWN {
+    if (rows as u64).saturating_mul(wide as u64) <= MOST_DRAWN {
         return Ok(());
     }
     let message = format!(
