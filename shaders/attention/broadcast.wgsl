@@ -312,13 +312,11 @@ fn main(
         // The rows leave as they came: the first is written, the others move up.
         for (var turn = 0u; turn < ROWS; turn += 1u) {
             let index = first_row + turn * THREADS + thread;
+            var sunk = vec3f(0.0);
             if SINKS {
-                let sunk = with_sink(maximum[0], head[0]);
+                sunk = with_sink(maximum[0], head[0]);
                 maximum[0] = sunk.x;
                 weight_sum[0] = weight_sum[0] * sunk.y + sunk.z;
-                for (var c = 0u; c < V_VECTORS; c += 1u) {
-                    o[0][c] *= sunk.y;
-                }
             }
             var odd: array<u32, COLUMN_WORDS>;
             if HIDES {
@@ -333,6 +331,12 @@ fn main(
                 }
                 // A sum of weights that is not finite is another matter, which doing it again does not change.
                 spoilt = spoilt | ((any_odd != 0u) & is_finite(weight_sum[0]));
+            }
+            if SINKS {
+                // Not before: a sink far above all scores would hide what is odd.
+                for (var c = 0u; c < V_VECTORS; c += 1u) {
+                    o[0][c] *= sunk.y;
+                }
             }
             if index < row_count() && attempt != MARKING {
                 let row = row_at(index, group);

@@ -100,7 +100,11 @@ def problem(kernel, rng, fancy):
     if kernel.blocks:
         q_block, kv_block = (int(pick([16, 32, 64])) for _ in range(2))
         rows, columns = -(-q_len // q_block), -(-kv_len // kv_block)
-        listed = rng.random((some(batch), some(heads), rows, columns)) < pick([0.3, 0.7])
+        shared = (some(batch), some(heads))
+        if batch == heads:
+            # Lists of one of them look like lists of the other.
+            shared = pick([(1, 1), (batch, heads)])
+        listed = rng.random((*shared, rows, columns)) < pick([0.3, 0.7])
         row_ptr = np.concatenate([[0], np.cumsum(listed.reshape(-1, columns).sum(1))])
         tensors["row_ptr"] = row_ptr.astype(np.int32)
         tensors["columns"] = np.nonzero(listed.reshape(-1, columns))[1].astype(np.int32)

@@ -119,3 +119,33 @@ fn a_memory_read_through_its_modes_is_called_ill_conditioned() -> Result<()> {
     }
     Ok(())
 }
+
+/// A sink so far above the scores that every weight is zero: what a row sees is seen nevertheless.
+#[test]
+fn a_sink_far_above_hides_no_nan() -> Result<()> {
+    let engine = engine_or_skip!();
+    let mut spec = Attention::new([1, 2, 40, 32], [1, 2, 40, 32]).causal().with_lse();
+    spec.sink_logits = Some("sinks".into());
+    let mut inputs = spec.random_inputs(6);
+    for (name, tensor) in &mut inputs {
+        if name == "sinks" {
+            *tensor = HostTensor::from_f32(vec![2], &[3000.0, 0.0], Dtype::F32)?;
+        }
+        if name == "v" {
+            let mut values = vec![0.5; 2 * 40 * 32];
+            for head in 0..2 {
+                values[(head * 40 + 17) * 32 + 5] = f32::NAN;
+            }
+            *tensor = HostTensor::from_f32(vec![1, 2, 40, 32], &values, Dtype::F32)?;
+        }
+    }
+    let inputs = harness::borrowed(&inputs);
+    let expected = spec.reference(&inputs, Rows::All)?;
+    let nan = expected[0].values.iter().filter(|value| value.is_nan()).count();
+    ensure!(nan == 2 * 23, "{nan}");
+    for variant in ["tiled", "broadcast", "naive"] {
+        let tried = block_on(engine.try_variant(&spec, &inputs, &expected, variant));
+        ensure!(tried.status != Status::Failed, "{variant}: {:?}", tried.reason);
+    }
+    Ok(())
+}
