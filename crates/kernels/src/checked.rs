@@ -107,6 +107,8 @@ impl Checked {
             )
         } else if let Some((head, error)) = worst_head(output) {
             format!("head {head} has rel RMSE {error:.1e}, the whole {allowed}")
+        } else if output.judged <= output.tolerance.rel_rmse {
+            format!("the element that is furthest off is off by more than any may be; {allowed}")
         } else {
             allowed
         };

@@ -14,8 +14,8 @@ pub struct Expected {
     /// The values.
     pub values: Vec<f64>,
     /// How far f32 may be from each value because the problem is ill-conditioned there, beyond what a [`Tolerance`] is
-    /// for; `None` where that is nowhere. At an infinite value, an infinite allowance says that infinite inputs made it,
-    /// and that NaN will do.
+    /// for; `None` where that is nowhere. At a value that is not finite, an infinite allowance says that infinite inputs
+    /// made it, and that NaN will do for infinity, and infinity for NaN.
     pub allowance: Option<Vec<f64>>,
     /// The axis of `shape` that counts heads, if there is one.
     pub head_axis: Option<usize>,
@@ -195,10 +195,11 @@ fn overflow(actual: &HostTensor) -> f64 {
 
 /// `slack` is how far a finite value may be off.
 fn special(value: f64, want: f64, allowance: f64, slack: f64, overflow: f64) -> Special {
+    let lenient = allowance == f64::INFINITY;
     let right = if want.is_nan() {
-        value.is_nan()
+        value.is_nan() || value.is_infinite() && lenient
     } else if want.is_infinite() {
-        value == want || value.is_nan() && allowance == f64::INFINITY
+        value == want || value.is_nan() && lenient
     } else if value.is_infinite() {
         value.signum() == want.signum() && want.abs() + slack >= overflow
     } else if value.is_nan() || want.abs() - slack > overflow {

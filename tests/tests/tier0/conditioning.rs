@@ -67,6 +67,9 @@ fn values_that_are_not_finite_have_their_places() -> Result<()> {
     for (got, right) in [(f32::NAN, true), (f32::INFINITY, true), (f32::NEG_INFINITY, false), (1.0, false)] {
         let comparison = compared(&[INF], Some(&[INF]), &[got], Dtype::F32)?;
         ensure!(comparison.passed == right, "{got}: {comparison:?}");
+        // And infinity for NaN.
+        let comparison = compared(&[f64::NAN], Some(&[INF]), &[got], Dtype::F32)?;
+        ensure!(comparison.passed != got.is_finite(), "{got}: {comparison:?}");
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::{
     random::normal,
 };
 
-/// What ints of tables are drawn as where indices are computed from them: less and less, until they fit.
+/// What tables are drawn as where indices are computed from them: less and less, until they fit.
 const SMALLER: [Fill; 8] = [
     Fill::Below(64),
     Fill::Below(16),
@@ -20,7 +20,7 @@ const SMALLER: [Fill; 8] = [
 ];
 
 pub(super) fn random_inputs(spec: &Attention, seed: u64) -> Vec<(Name, HostTensor)> {
-    let first = drawn(spec, seed, None, false);
+    let first = drawn(spec, seed, None, Small::Neither, false);
     let fits = |inputs: &[(Name, HostTensor)]| {
         let given: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
         spec.check_values(&given).is_ok()
@@ -29,13 +29,25 @@ pub(super) fn random_inputs(spec: &Attention, seed: u64) -> Vec<(Name, HostTenso
         return first;
     }
     // Lengths may move an index out of its table, and so may ints; entries that are full are checked with the plan.
-    let fills = std::iter::once(None).chain(SMALLER.map(Some));
-    let others = fills.map(|fill| drawn(spec, seed, fill, true));
+    let fills = std::iter::once((None, Small::Neither));
+    let fills = fills.chain(SMALLER.map(|fill| (Some(fill), Small::Ints)));
+    let fills = fills.chain(SMALLER.map(|fill| (Some(fill), Small::All)));
+    let others = fills.map(|(fill, of)| drawn(spec, seed, fill, of, true));
     others.into_iter().find(|inputs| fits(inputs)).unwrap_or(first)
 }
 
-/// Inputs with ints of tables as `ints`, and lengths that are full, if so.
-fn drawn(spec: &Attention, seed: u64, ints: Option<Fill>, full: bool) -> Vec<(Name, HostTensor)> {
+/// Which tables are drawn so that indices that are computed from them fit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Small {
+    Neither,
+    /// Those of ints.
+    Ints,
+    /// Those of reals too, whose floors may be indices.
+    All,
+}
+
+/// Inputs with tables drawn as `fill`, if they are of those, and lengths that are full, if so.
+fn drawn(spec: &Attention, seed: u64, fill: Option<Fill>, of: Small, full: bool) -> Vec<(Name, HostTensor)> {
     let inputs = spec.all_ports().into_iter().filter(|port| port.role == PortRole::Input);
     let mut inputs: Vec<(Name, HostTensor)> = inputs
         .zip(1..)
@@ -54,7 +66,12 @@ fn drawn(spec: &Attention, seed: u64, ints: Option<Fill>, full: bool) -> Vec<(Na
             }
             let values = match table {
                 _ if own.is_some() => own.unwrap_or_default(),
-                Some(input) => table_values(spec, input, seed, ints),
+                Some(input) => table_values(
+                    spec,
+                    input,
+                    seed,
+                    fill.filter(|_| of == Small::All || !input.table.element.is_float()),
+                ),
                 // A scale that is negative or zero would be an odd one.
                 None if spec.head_scale.as_deref() == Some(&*port.name) => {
                     normal(seed, port.span).into_iter().map(|x| 0.1 + x.abs()).collect()
@@ -108,14 +125,13 @@ fn spoil(spec: &Attention, inputs: &mut [(Name, HostTensor)]) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the integers are far below 2^24")]
-fn table_values(spec: &Attention, input: &TableInput, seed: u64, ints: Option<Fill>) -> Vec<f32> {
+fn table_values(spec: &Attention, input: &TableInput, seed: u64, small: Option<Fill>) -> Vec<f32> {
     let shape = &input.table.shape;
     let count: usize = shape.iter().product();
     let mut random = fastrand::Rng::with_seed(seed);
     // What other tables are indexed with has to stay within them.
-    let ints = ints.filter(|_| !input.table.element.is_float());
-    let fill = match (ints, index_limit(spec, input)) {
-        (Some(ints), _) => ints,
+    let fill = match (small, index_limit(spec, input)) {
+        (Some(small), _) => small,
         (None, Some(limit)) => Fill::Below(limit),
         (None, None) => input.fill,
     };

@@ -180,7 +180,8 @@ impl Elements<'_> {
                             for k in of(axes.key, k, spec.kv_len) {
                                 let at = [b, h, q, k];
                                 if self.counts(at) && shown(mask.as_ref(), of_mask.as_mut(), at)? {
-                                    return Err(outside(program, index, at, value, &tables));
+                                    let error = outside(program, index, at, value, &tables);
+                                    return Err(self.with_way_out(error));
                                 }
                             }
                         }
@@ -190,6 +191,15 @@ impl Elements<'_> {
             Ok(())
         };
         parallel::try_map_with(rows.unwrap_or(0), room, row).map(|_| ())
+    }
+
+    /// What users of lengths are likely to have meant.
+    fn with_way_out(&self, error: Error) -> Error {
+        if self.lengths.keys.is_none() || self.lengths.queries.is_some() {
+            return error;
+        }
+        let hint = "`qp` counts back from the entry's last key: where queries are padded as keys are, name q_len too";
+        Error::invalid(error.argument().to_owned(), format!("{} ({hint})", error.message()))
     }
 
     /// Whether lengths, structure and lists leave it to expressions whether the element is visible.

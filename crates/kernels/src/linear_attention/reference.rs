@@ -81,7 +81,7 @@ pub(super) fn reference(
                 name: port.name,
                 shape: port.shape,
                 elements: (!whole).then_some(elements),
-                allowance: with_infinities(&values, allowance),
+                allowance: with_infinities(&values, allowance, inputs),
                 values,
                 head_axis: port.head_axis,
             }

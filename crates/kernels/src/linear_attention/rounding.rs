@@ -5,7 +5,7 @@
 //! is said here. The roundings of S add up like those of a random walk, and decay as S does; a delta rule is trusted not to
 //! amplify them.
 
-use crate::expr::UNIT;
+use crate::{HostTensor, expr::UNIT};
 
 /// Up to this ratio of the products' magnitudes to their sum nothing is added to tolerances: a random q leaves about
 /// sqrt(Dk).
@@ -66,14 +66,24 @@ impl Variances {
 }
 
 /// At infinite values of a recurrence NaN will do: whether infinity times a decay near zero is one or the other is a
-/// matter of range.
-pub(super) fn with_infinities(values: &[f64], allowance: Option<Vec<f64>>) -> Option<Vec<f64>> {
-    if !values.iter().any(|value| value.is_infinite()) {
+/// matter of range. Where inputs hold infinities, infinity will do for NaN too: `(q . k) v` and `q . (k v)` are the same but
+/// for products of infinities that cancel.
+pub(super) fn with_infinities(
+    values: &[f64],
+    allowance: Option<Vec<f64>>,
+    inputs: &[(&str, &HostTensor)],
+) -> Option<Vec<f64>> {
+    if values.iter().all(|value| value.is_finite()) {
+        return allowance;
+    }
+    let infinite = inputs.iter().any(|(_, tensor)| tensor.to_f64().iter().any(|x| x.is_infinite()));
+    let odd = |value: f64| value.is_infinite() || infinite && value.is_nan();
+    if !values.iter().any(|&value| odd(value)) {
         return allowance;
     }
     let mut allowance = allowance.unwrap_or_else(|| vec![0.0; values.len()]);
     for (allowance, value) in allowance.iter_mut().zip(values) {
-        if value.is_infinite() {
+        if odd(*value) {
             *allowance = f64::INFINITY;
         }
     }
