@@ -187,6 +187,18 @@ fn random_tables_fit_the_indices_that_are_computed_from_them() -> Result<()> {
 }
 
 #[test]
+fn random_tables_of_reals_fit_where_their_floors_are_indices() -> Result<()> {
+    let spec = problem(Some("t[floor(x[q] * 2.0)] > 0"), None, &[("t", 5)])?;
+    let spec = spec.table(Table::new("x", Dtype::F32, vec![LEN]));
+    for problem in [&spec as &dyn Problem, &*spec.canonical()] {
+        let inputs = problem.random_inputs(1);
+        let given: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+        problem.check_inputs(&given)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn one_tensor_may_have_several_uses() -> Result<()> {
     let spec = problem(Some("causal & k + 15 >= n[b]"), None, &[("n", 1)])?.kv_lengths("n").q_lengths("n");
     ensure!(spec.ports().iter().filter(|port| port.name == "n").count() == 1);
