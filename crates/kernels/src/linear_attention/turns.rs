@@ -40,13 +40,19 @@ impl LinearAttention {
             "read" => of_loop(value_dim.div_ceil(64), of_loop(key_dim / 4, 0)),
             "chunk_gates" => found + of_loop(CHUNK, 0),
             "chunk_channel_gates" => found + of_loop(key_dim.div_ceil(64), of_loop(4, 0)),
-            "chunk_state" | "chunk_apply" => found + of_loop(CHUNK / 32, 0) + of_loop(4, 0),
+            "chunk_state" => found + of_loop(CHUNK / 32, 0) + of_loop(4, 0),
+            // Products that end at the diagonal, in each slice of rows.
+            "chunk_apply" => found + of_loop(CHUNK / 8, of_loop(CHUNK, 0)) + of_loop(4, 0),
             // Of packed sequences, any may have all tokens.
             "chunk_scan" => of_loop(self.chunks(), 0),
             "chunk_scores" => found + slices(16, 2 * of_loop(4, 0)) + 2 * of_loop(4, 0),
             // Products of blocks, and the matrix on its way out.
             "chunk_solve" => {
-                found + slices(32, 0) + 2 * of_loop(4, 0) + 2 * of_loop(8, 0) + 3 * of_loop(4, 0)
+                found
+                    + slices(32, 0)
+                    + 2 * of_loop(4, 0)
+                    + 2 * of_loop(8, 0)
+                    + 8 * of_loop(4, of_loop(CHUNK / 4, 0))
             }
             "chunk_delta" => {
                 let slice = count(request, "SLICE").max(1);
@@ -56,7 +62,7 @@ impl LinearAttention {
                 of_loop(chunks, slices(slice, 0) + vectors * of_loop(CHUNK.div_ceil(slice), 0))
             }
             "chunk_join" => slices(32, 0) + of_loop(segments.count, of_loop(key_dim / 4, 2 * of_loop(4, 0))),
-            _ => found + slices(16, 0) + of_loop(CHUNK / 32, 0) + of_loop(4, 0),
+            _ => found + slices(16, 0) + of_loop(CHUNK / 32, of_loop(CHUNK, 0)) + of_loop(4, 0),
         }
     }
 }
