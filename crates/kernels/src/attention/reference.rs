@@ -251,7 +251,6 @@ impl Attention {
 }
 
 /// How many rows see each key by mask, lists and lengths: `[B, G, Tk]`.
-#[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is of one lifetime only")]
 pub(super) fn seen(spec: &Attention, inputs: &[(&str, &HostTensor)]) -> Result<Vec<usize>, Error> {
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not general enough")]
     define(spec, inputs, &Visibility::new(spec)?, |definition| definition.seen())
