@@ -10,7 +10,8 @@
 //           they were
 // Source    Yang et al. 2024, Gated Linear Attention, section 4
 
-import package::linear_attention::problem::{LOG2_E, params, gate_of, is_nan, decay_step_of};
+import package::linear_attention::problem::{LOG2_E, params, gate_of, decay_step_of};
+import package::shared::math::{is_nan};
 import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
 import package::shared::grid::{workgroup_of};
 

@@ -11,7 +11,8 @@
 // Rows of rules that take several steps a token are spread out: the steps' rows follow each other. A factor of zero writes
 // zeros whatever x holds.
 
-import package::linear_attention::problem::{loss, bounded, is_nan};
+import package::linear_attention::problem::{loss, bounded};
+import package::shared::math::{is_nan};
 import package::shared::inputs::{q4};
 import package::shared::vector::{UNROLL_COMPONENTS};
 import package::shared::grid::{workgroup_of};

@@ -6,6 +6,8 @@
 // S is [Dk, Dv] for each sequence and value head; without the delta rule the term with x is not there. A *token* has STEPS
 // *rows* of k, v and beta: the gate acts before the first of them, o is read after the last. Offsets and strides in elements.
 
+import package::shared::math::{is_nan};
+
 struct Params {
     len: u32,
     // Value heads, and how many of them share a head of q and k.
@@ -111,11 +113,6 @@ fn value_row(batch: u32, head: u32, row: u32) -> u32 {
 
 fn output_row(batch: u32, head: u32, token: u32) -> u32 {
     return params.o_base + batch * params.o_batch + head * params.o_head + token * params.o_row;
-}
-
-// Told from the bits: a compiler may take it for granted that numbers are none.
-fn is_nan(x: f32) -> bool {
-    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
 }
 
 // A gate, no further below 0 than what is sure to underflow. Drivers' min, max and exp2 make a number of NaN.
