@@ -59,7 +59,7 @@ struct Row {
     blind: Option<[usize; 2]>,
 }
 
-/// What is gone through, one by one: any number of random cases may be asked for.
+/// The items to check, made one at a time: any number of random cases may be asked for.
 struct Items {
     count: usize,
     /// Of the column of names.
@@ -276,7 +276,7 @@ fn examine(item: &Item, device: Option<&Device>, variant: Option<&str>, adapter:
 
 fn of_case(operator: &str, case: &Case, device: Option<&Device>, variant: Option<&str>) -> Result<Prepared> {
     let operator = crate::job::operator(operator)?;
-    // What no variant can run may be of any size: neither its tensors nor its reference are made.
+    // A problem that no variant can run may be of any size: make neither its tensors nor its reference.
     if let Some(device) = device {
         let mut refused = None;
         let planned = variants(operator, variant).any(|name| {

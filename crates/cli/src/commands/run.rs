@@ -26,7 +26,7 @@ struct Done {
     outputs: Vec<(Name, HostTensor)>,
 }
 
-/// What the caller may want to know beside the outputs.
+/// Notes for the caller, beside the outputs.
 struct Notes {
     /// Of values, shown with the result.
     said: Vec<String>,

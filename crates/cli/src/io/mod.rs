@@ -28,7 +28,7 @@ pub(crate) use stored::{Element, Stored};
 
 /// Holds the options of a run beside a directory's `.npy` files.
 const OPTIONS_FILE: &str = "foveal.json";
-/// What it says of the directory itself, which is no option: the tensors that a run wrote there.
+/// The entry about the directory itself, which is no option: the names of the tensors that a run wrote there.
 const WROTE: &str = "wrote";
 
 /// Tensors by name, and what a file says about them.

@@ -1,4 +1,4 @@
-//! What a check says of each item.
+//! Prints and serialises the result of each item.
 
 use foveal::Status;
 use serde_json::{Value, json};
