@@ -36,6 +36,8 @@ const STATE_OUT: bool = false;
 const WRITE_O: bool = true;
 
 const THREADS: u32 = PARTS * COLUMNS;
+// Unrolled: where loops have a budget, a token must not cost more than a turn.
+const UNROLL_PARTS: u32 = PARTS;
 const CHANNELS: u32 = DEPTH / 4u;
 // Whether threads share rows: then each is loaded once a workgroup.
 const STAGED: bool = COLUMNS > 1u;
@@ -201,7 +203,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             }
             sums[thread] = read;
             workgroupBarrier();
-            for (var p = 0u; p < PARTS; p += 1u) {
+            for (var p = 0u; p < UNROLL_PARTS; p += 1u) {
                 change -= sums[p * COLUMNS + lane];
             }
             // Not a product with 0: a state may hold NaN.
@@ -239,11 +241,11 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             }
             workgroupBarrier();
             if part == 0u && writes {
-                for (var p = 1u; p < PARTS; p += 1u) {
+                for (var p = 1u; p < UNROLL_PARTS; p += 1u) {
                     o += sums[p * COLUMNS + lane];
                 }
                 if NORMALISE {
-                    for (var p = 1u; p < PARTS; p += 1u) {
+                    for (var p = 1u; p < UNROLL_PARTS; p += 1u) {
                         denominator += denominators[p * COLUMNS + lane];
                     }
                     o /= denominator + params.eps;

@@ -3,7 +3,8 @@
 //! A loop with constant bounds is unrolled if its variable reaches the index of a function-scope array, because only then
 //! can the array become scalars, or if its header names a constant that begins with `UNROLL`, because the author asks for
 //! it. Every other loop stays a loop: that is how authors keep the size of the code in hand. (A loop of one iteration is
-//! always resolved, and one of none dropped: neither adds code.)
+//! always resolved, and one of none dropped: neither adds code.) A `break` or `continue` of its own keeps a loop, unless
+//! folding drops it.
 
 use wgsl_parse::span::Span;
 use wgsl_parse::syntax::{
@@ -32,7 +33,13 @@ impl Context<'_> {
             && s.attributes.is_empty()
             && let Some((name, values, demanded)) = self.iterations(s, span)?
         {
-            return self.unrolled(s, span, &name, &values, demanded, out);
+            // Whether a `break` is live is known once the body is folded.
+            let mut body = Vec::new();
+            let flow = self.unrolled(s, span, &name, &values, demanded, &mut body)?;
+            if !jumps(&body, true, true) {
+                out.append(&mut body);
+                return Ok(flow);
+            }
         }
         let rolled = self.rolled(s)?;
         self.push_loop(rolled, span, out)
@@ -98,10 +105,11 @@ impl Context<'_> {
             return Ok(None);
         };
         let mut num = start.num.concrete().map_err(|m| self.constant_error(span, &m))?;
-        if is_blocked(&s.body.statements, &name) {
+        if assigns(&s.body.statements, &name) {
             return Ok(None);
         }
         let demanded = self.is_demanded(s, &name);
+        let several = demanded && !jumps(&s.body.statements, true, true);
 
         let mut values = Vec::new();
         loop {
@@ -117,7 +125,7 @@ impl Context<'_> {
                 Some(false) => return Ok(Some((name, values, demanded))),
                 Some(true) => values.push(num),
             }
-            if !demanded && values.len() > 1 {
+            if !several && values.len() > 1 {
                 return Ok(None);
             }
             if values.len() > MAX_ITERATIONS {
@@ -188,12 +196,6 @@ pub(crate) fn operation(op: AssignmentOperator) -> Option<BinaryOperator> {
         AssignmentOperator::ShiftRightAssign => BinaryOperator::ShiftRight,
         AssignmentOperator::ShiftLeftAssign => BinaryOperator::ShiftLeft,
     })
-}
-
-/// Whether a body assigns the loop variable, takes its address, or leaves or continues the loop: then it cannot be
-/// repeated as it stands.
-fn is_blocked(body: &[Stmt], name: &str) -> bool {
-    jumps(body, true, true) || assigns(body, name)
 }
 
 /// Whether statements contain a `break` out of the `switch` they are in.

@@ -178,6 +178,21 @@ fn other_loops_stay_loops() {
 }
 
 #[test]
+fn a_break_that_folding_drops_keeps_no_single_turn() {
+    assert_eq!(
+        body("for (var i = 0u; i < 1u; i++) { data[i] = 1.0; if N < 2u { break; } if N < 2u { continue; } }"),
+        "data[0u] = 1.0;"
+    );
+    for live in ["if x == 1u { break; }", "if N > 2u { continue; }"] {
+        let text = body(&format!("for (var i = 0u; i < 1u; i++) {{ {live} data[i] = 1.0; }}"));
+        assert!(text.contains("for (var i"), "{text}");
+    }
+    // Of several turns, the later ones would have to be known too.
+    let text = body("for (var i = 0u; i < UNROLL_N; i++) { data[i] = 1.0; if i == 7u { break; } }");
+    assert!(text.contains("for (var i"), "{text}");
+}
+
+#[test]
 fn the_author_may_ask_for_unrolling() {
     assert_eq!(
         body("for (var i = 0u; i < UNROLL_N; i++) { data[i] = 1.0; }"),

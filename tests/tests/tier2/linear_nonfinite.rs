@@ -198,6 +198,39 @@ fn worst_row(got: &Tensors, expected: &Tensors) -> Result<f64> {
     Ok(worst)
 }
 
+/// The rule dplr, token by token, on one batch entry and in f32: how far the format itself is off.
+#[allow(clippy::cast_possible_truncation)]
+fn dplr_in_f32(given: &Given) -> Tensors {
+    let spec = &given.spec;
+    let (tall, wide) = (spec.key_dim(), spec.value_dim);
+    let scale = spec.resolved_scale() as f32;
+    let mut o = Tensor::of([1, spec.value_heads, spec.len, wide], |_| 0.0);
+    let mut state_out = given.tensor("state_in").clone();
+    for head in 0..spec.value_heads {
+        let key_head = head * spec.heads / spec.value_heads;
+        let of = |name: &str, head: usize, t: usize, d: usize| given.tensor(name).at([0, head, t, d]) as f32;
+        for column in 0..wide {
+            let mut state: Vec<f32> =
+                (0..tall).map(|d| given.tensor("state_in").at([0, head, d, column]) as f32).collect();
+            for t in 0..spec.len {
+                let read: f32 = (0..tall).map(|d| of("a", key_head, t, d) * state[d]).sum();
+                for (d, s) in state.iter_mut().enumerate() {
+                    let g = of("g", head, t, if spec.gate == Gate::Vector { d } else { 0 });
+                    *s = *s * g.exp()
+                        + of("b", key_head, t, d) * read
+                        + of("k", key_head, t, d) * of("v", head, t, column);
+                }
+                let sum: f32 = (0..tall).map(|d| of("q", key_head, t, d) * state[d]).sum();
+                o.values[(head * spec.len + t) * wide + column] = f64::from(scale * sum);
+            }
+            for (d, s) in state.into_iter().enumerate() {
+                state_out.values[(head * tall + d) * wide + column] = f64::from(s);
+            }
+        }
+    }
+    Tensors::from([("o".into(), o), ("state_out".into(), state_out)])
+}
+
 /// A large state, then gates: what is left of it is right by its own size, though it was 10,000 times what tokens bring.
 #[test]
 fn strong_gates_leave_nothing_behind() -> Result<()> {
@@ -232,20 +265,24 @@ fn strong_gates_leave_nothing_behind() -> Result<()> {
             });
             given.clone().with("g", g)
         };
-        let problems: Vec<(&str, Given, Tensors)> = forms
+        let problems: Vec<(&str, Given, Tensors, f64)> = forms
             .iter()
             .map(|(name, gate)| {
                 let given = given_with(*gate);
                 let expected = given.reference()?;
-                Ok((*name, given, expected))
+                // What a of the rule dplr reads has not decayed: rows are differences of large numbers.
+                let most = if spec.rule == Rule::Dplr {
+                    2e-5f64.max(4.0 * worst_row(&dplr_in_f32(&given), &expected)?)
+                } else {
+                    2e-5
+                };
+                Ok((*name, given, expected, most))
             })
             .collect::<Result<_>>()?;
         by_each(&engine, &spec, |variant, run| {
-            for (name, given, expected) in &problems {
+            for (name, given, expected, most) in &problems {
                 let off = worst_row(&run(given)?, expected)?;
-                // What a of the rule dplr reads has not decayed: rows are differences of large numbers.
-                let most = if spec.rule == Rule::Dplr { 5e-4 } else { 2e-5 };
-                ensure!(off < most, "gates of {name}, {variant}: {off:.1e} off: {}", spec.describe());
+                ensure!(off < *most, "gates of {name}, {variant}: {off:.1e} off: {}", spec.describe());
                 worst = worst.max(off);
             }
             Ok(())

@@ -3,7 +3,7 @@
 
 use foveal_shaders::{Request, Value};
 
-use super::{LinearAttention, Rule, chunked::CHUNK, params::Segments};
+use super::{LinearAttention, chunked::CHUNK, params::Segments};
 use crate::turns::of_loop;
 
 /// A tunable of the request's, of those that count something.
@@ -32,9 +32,7 @@ impl LinearAttention {
                 } else {
                     0
                 };
-                let sums = usize::from(self.rule != Rule::Add)
-                    + if self.causal { 1 + usize::from(self.normalises()) } else { 0 };
-                of_loop(rows, staged + sums as u64 * of_loop(parts, 0))
+                of_loop(rows, staged)
             }
             "broadcast" => of_loop(rows.div_ceil(count(request, "LANES").max(1)), 0),
             "read" => of_loop(value_dim.div_ceil(64), of_loop(key_dim / 4, 0)),
