@@ -146,18 +146,13 @@ fn runtime_checks_change_nothing() -> Result<()> {
     Ok(())
 }
 
-const GUARDED: [&str; 13] = [
+/// What indexes differ by; each compiles all variants once more.
+const GUARDED: [&str; 7] = [
     "len_65_causal",
-    "dim_7",
     "f16_dim_7_bthd",
     "grouped_6_2_5",
-    "mask_some_rows_nothing",
-    "mask_more_queries",
     "mask_folded",
-    "mask_table_by_head",
     "mask_table_f16",
     "score_narrow_biases",
-    "sinks_folded",
-    "normalised",
     "blocks_uneven",
 ];
