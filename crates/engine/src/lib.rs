@@ -66,6 +66,17 @@ mod timing;
 mod trial;
 mod trusted;
 
+/// The examples in the documents, compiled as tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../../docs/EMBEDDING.md")]
+    mod embedding {}
+    #[doc = include_str!("../../../docs/OPERATORS.md")]
+    mod operators {}
+}
+
 pub use foveal_kernels::{
     self as kernels, AdapterKind, AdapterProfile, Checked, Comparison, Constraints, Dtype, Expected,
     HostTensor, Maths, Operator, Place, Plan, Port, PortRole, Problem, Rates, Rejected, Rows, TensorData,
