@@ -73,6 +73,8 @@ mod documents {
     mod readme {}
     #[doc = include_str!("../../../docs/EMBEDDING.md")]
     mod embedding {}
+    #[doc = include_str!("../../../docs/EXPRESSIONS.md")]
+    mod expressions {}
     #[doc = include_str!("../../../docs/OPERATORS.md")]
     mod operators {}
 }
