@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use foveal_kernels::operators;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -100,6 +101,23 @@ fn rust_examples_are_compiled() -> Result<()> {
                 engine.contains(&format!("/{name}\")]")),
                 "{name}: the engine's doc tests do not include it"
             );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn operators_are_documented() -> Result<()> {
+    let text = std::fs::read_to_string(root().join("docs/OPERATORS.md"))?;
+    for operator in operators() {
+        for option in operator.options() {
+            let name = option.name;
+            ensure!(text.contains(&format!("`{name}`")), "docs/OPERATORS.md lacks the option {name}");
+        }
+        for recipe in operator.recipes() {
+            let (source, name) = (recipe.source, recipe.name);
+            let row = format!("| {source} | `{name}` |");
+            ensure!(text.contains(&row), "docs/OPERATORS.md lacks a row that begins with {row}");
         }
     }
     Ok(())
