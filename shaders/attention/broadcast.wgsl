@@ -16,11 +16,11 @@
 // both sides of every branch, so there is none here: all is done as if values were finite, with NaN for those that are not. If a
 // row ends with NaN, all is done again: once to see which of its columns see a value that is not finite, then without such values.
 
-import package::attention::problem::{FOLD, params, row_at, row_count, q_row, o_row, kv_head, k_head_offset, v_head_offset, batch_of, last_key, keys_seen, keys_of_tile, put_lse};
+import package::attention::problem::{PACK_GQA, params, row_at, row_count, q_row, o_row, kv_head, k_head_offset, v_head_offset, batch_of, last_key, num_visible_keys, keys_of_tile, put_lse};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
-import package::attention::hooks::{Element, hook_score, hook_visible};
-import package::attention::blocks::{ARRANGED, ELEMENT_BITS, KV_BLOCK, position_of, place_of, visits_of, first_key, bits_of_step, word_of_bits, visible_by_word};
+import package::attention::hooks::{Element, hook_score_mod, hook_mask_mod};
+import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, KV_BLOCK, position_of, place_of, visits_of, first_key, bits_of_step, word_of_bits, visible_by_word};
 import package::attention::softmax::{NATURAL, HIDES, FIRST_MAXIMUM, LOG2_E, inverse_of, finite_or_nan, lse_of};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
 import package::shared::math::{is_finite};
@@ -41,8 +41,8 @@ const VALUE_ROWS: u32 = 1u;
 // Keys loaded together: 4 are swapped within quads, 8 spread by shuffles.
 const KEYS: u32 = 8u;
 const WRITE_LSE: bool = true;
-const SCORE_HOOK: bool = false;
-const MASK_HOOK: bool = false;
+const SCORE_MOD: bool = false;
+const MASK_MOD: bool = false;
 
 const KEY_QUADS: u32 = KEYS / 4u;
 // Keys between one look at the lists and the next: a whole block only where its bits pay for a loop in the loop.
@@ -157,7 +157,7 @@ fn main(
                     q[r][c] = q[r + 1u][c];
                 }
                 seen[r] = seen[r + 1u];
-                if SCORE_HOOK || MASK_HOOK || SINKS {
+                if SCORE_MOD || MASK_MOD || SINKS {
                     head[r] = head[r + 1u];
                     query[r] = query[r + 1u];
                 }
@@ -171,8 +171,8 @@ fn main(
             for (var c = 0u; c < K_VECTORS; c += 1u) {
                 q[ROWS - 1u][c] = q4(q_row(row), 4u * c) * scale;
             }
-            seen[ROWS - 1u] = keys_seen(batch, row.query);
-            if SCORE_HOOK || MASK_HOOK || SINKS {
+            seen[ROWS - 1u] = num_visible_keys(batch, row.query);
+            if SCORE_MOD || MASK_MOD || SINKS {
                 head[ROWS - 1u] = row.head;
                 query[ROWS - 1u] = row.query;
             }
@@ -243,18 +243,18 @@ fn main(
                         for (var g = 0u; g < KEY_QUADS; g += 1u) {
                             let these = key_0 + 4u * g + key_order(lane);
                             var here = min(these, vec4u(last));
-                            if ARRANGED {
+                            if TOKEN_ORDER {
                                 here = keys_met(key, g);
                             }
-                            if SCORE_HOOK {
+                            if SCORE_MOD {
                                 for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
                                     let at = Element(batch, head[r], query[r], here[i]);
-                                    s[r][g][i] = hook_score(s[r][g][i], at);
+                                    s[r][g][i] = hook_score_mod(s[r][g][i], at);
                                 }
                             }
-                            if MASK_HOOK {
+                            if MASK_MOD {
                                 let at = Element(batch, head[r], query[r], key_0);
-                                s[r][g] = select(vec4f(hidden), s[r][g], hook_visible(at, here) | vec4<bool>(whole));
+                                s[r][g] = select(vec4f(hidden), s[r][g], hook_mask_mod(at, here) | vec4<bool>(whole));
                             }
                             if ELEMENT_BITS {
                                 var word = run_bits[r][0];

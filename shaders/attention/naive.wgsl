@@ -8,10 +8,10 @@
 // Numerics  f32 accumulation; scores in base 2, or natural where an expression or a sink wants them (see softmax.wgsl)
 // Source    Milakov and Gimelshein 2018, algorithm 3
 
-import package::attention::problem::{params, row_at, row_count, q_row, o_row, kv_head, k_head_offset, v_head_offset, keys_seen, put_lse};
+import package::attention::problem::{params, row_at, row_count, q_row, o_row, kv_head, k_head_offset, v_head_offset, num_visible_keys, put_lse};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
-import package::attention::hooks::{Element, hook_score, hook_visible};
+import package::attention::hooks::{Element, hook_score_mod, hook_mask_mod};
 import package::attention::blocks::{KV_BLOCK, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
 import package::attention::softmax::{FIRST_MAXIMUM, weight, inverse_of, finite_or_nan, lse_of, is_hidden};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
@@ -22,8 +22,8 @@ const HEAD_DIM: u32 = 64u;
 const VALUE_DIM: u32 = 64u;
 const THREADS: u32 = 64u;
 const WRITE_LSE: bool = true;
-const SCORE_HOOK: bool = false;
-const MASK_HOOK: bool = false;
+const SCORE_MOD: bool = false;
+const MASK_MOD: bool = false;
 const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
 
 @compute @workgroup_size(THREADS)
@@ -42,7 +42,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     if NORMALISE {
         k_norms = key_norms_of(row.batch, kv_head(group));
     }
-    let keys = keys_seen(row.batch, row.query);
+    let keys = num_visible_keys(row.batch, row.query);
     let visits = visits_of(place.list, keys, KV_BLOCK);
 
     var o: array<vec4f, VALUE_DIM / 4u>;
@@ -70,14 +70,14 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             score *= inverse_norms[k_norms + key];
         }
         let at = Element(row.batch, row.head, row.query, key);
-        if SCORE_HOOK {
-            score = hook_score(score, at);
+        if SCORE_MOD {
+            score = hook_score_mod(score, at);
             if is_hidden(score) {
                 continue;
             }
         }
-        if MASK_HOOK {
-            if step < visits.partial_steps && !hook_visible(at, vec4u(key)).x {
+        if MASK_MOD {
+            if step < visits.partial_steps && !hook_mask_mod(at, vec4u(key)).x {
                 continue;
             }
         }

@@ -13,11 +13,11 @@
 // q and k are staged transposed ([d][row], [d][key]): one vec4 load brings four rows or keys of the same d, and each pair
 // of loads feeds an outer product of 16 FMAs. The weights are staged as [key][row] for the same reason.
 
-import package::attention::problem::{FOLD, params, row_at, row_count, q_row, q_row_after, o_row, kv_head, k_head_offset, v_head_offset, batch_of, last_key, keys_seen, keys_of_tile, put_lse};
+import package::attention::problem::{PACK_GQA, params, row_at, row_count, q_row, q_row_after, o_row, kv_head, k_head_offset, v_head_offset, batch_of, last_key, num_visible_keys, keys_of_tile, put_lse};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
-import package::attention::hooks::{Element, hook_score, hook_visible};
-import package::attention::blocks::{ARRANGED, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
+import package::attention::hooks::{Element, hook_score_mod, hook_mask_mod};
+import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
 import package::attention::softmax::{HIDES, FIRST_MAXIMUM, weight, weights, are_hidden, not_finite, inverse_of, finite_or_nan, lse_of};
 import package::attention::scale::{HEAD_SCALE, NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
 import package::shared::vector::{UNROLL_COMPONENTS};
@@ -35,8 +35,8 @@ const KEY_SLICE: u32 = 32u;
 // Steps whose operands are loaded together. They are used last first: the wait for the last then covers all of them.
 const BATCH: u32 = 2u;
 const WRITE_LSE: bool = true;
-const SCORE_HOOK: bool = false;
-const MASK_HOOK: bool = false;
+const SCORE_MOD: bool = false;
+const MASK_MOD: bool = false;
 
 const THREADS: u32 = LANES * ROW_LANES;
 const BLOCK_Q: u32 = 4u * ROW_LANES;
@@ -133,7 +133,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                     let d = slice + column;
                     let at = K_STAGE + column * LANES + quad;
                     let a = k_first + (key_0 + quad * 4u) * params.k_row;
-                    if ARRANGED {
+                    if TOKEN_ORDER {
                         if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
                             let from_place = key_0 + quad * 4u;
                             stage_transposed(at, LANES, k4(k_first + key_in(from_place, group) * params.k_row, d),
@@ -178,7 +178,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         let key = key_0 + lane * 4u;
         let places = min(vec4u(key, key + 1u, key + 2u, key + 3u), vec4u(last));
         var these = places;
-        if ARRANGED {
+        if TOKEN_ORDER {
             these = vec4u(key_in(places.x, group), key_in(places.y, group), key_in(places.z, group), key_in(places.w, group));
         }
         if NORMALISE {
@@ -188,21 +188,21 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 s[r] *= norms;
             }
         }
-        if SCORE_HOOK {
+        if SCORE_MOD {
             for (var r = 0u; r < 4u; r += 1u) {
                 let row = row_at(first_row + row_lane * 4u + r, group);
                 for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
-                    s[r][c] = hook_score(s[r][c], Element(row.batch, row.head, row.query, these[c]));
+                    s[r][c] = hook_score_mod(s[r][c], Element(row.batch, row.head, row.query, these[c]));
                 }
             }
         }
-        if MASK_HOOK || ELEMENT_BITS {
+        if MASK_MOD || ELEMENT_BITS {
             // The same for the whole workgroup: blocks without hidden elements skip all of this.
             if step < visits.partial_steps {
                 for (var r = 0u; r < 4u; r += 1u) {
                     let row = row_at(first_row + row_lane * 4u + r, group);
-                    if MASK_HOOK {
-                        s[r] = select(vec4f(params.negative_infinity), s[r], hook_visible(Element(row.batch, row.head, row.query, key), these));
+                    if MASK_MOD {
+                        s[r] = select(vec4f(params.negative_infinity), s[r], hook_mask_mod(Element(row.batch, row.head, row.query, key), these));
                     }
                     if ELEMENT_BITS {
                         let bits = bits_of_step(visits, step, BLOCK_K);
@@ -213,7 +213,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         }
         if key_0 + BLOCK_K > keys.every {
             for (var r = 0u; r < 4u; r += 1u) {
-                let seen = keys_seen(batch_of(group), row_at(first_row + row_lane * 4u + r, group).query);
+                let seen = num_visible_keys(batch_of(group), row_at(first_row + row_lane * 4u + r, group).query);
                 s[r] = select(vec4f(params.negative_infinity), s[r], vec4u(key, key + 1u, key + 2u, key + 3u) < vec4u(seen));
             }
         }
@@ -223,8 +223,8 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         var hidden = 0u;
         var odd = false;
         if HIDES {
-            tested = SCORE_HOOK | (key_0 + BLOCK_K > keys.every);
-            if MASK_HOOK || ELEMENT_BITS {
+            tested = SCORE_MOD | (key_0 + BLOCK_K > keys.every);
+            if MASK_MOD || ELEMENT_BITS {
                 tested = tested | (step < visits.partial_steps);
             }
             if tested {
@@ -300,7 +300,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 // else lies there need not be.
                 let inside = KEY_SLICE * VALUE_LANES % THREADS == 0u || block < KEY_SLICE * VALUE_LANES;
                 if inside && (4u * VALUE_LANES == VALUE_DIM || column < VALUE_DIM) {
-                    if ARRANGED {
+                    if TOKEN_ORDER {
                         let from_key = v_first + key_in(key_0 + part + block / VALUE_LANES, group) * params.v_row;
                         stage[V_STAGE + block] = v4(from_key, column);
                     } else {

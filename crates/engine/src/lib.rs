@@ -37,19 +37,18 @@
 )]
 
 mod adapters;
+mod bind_groups;
 mod binding;
 mod calibrate;
-mod cut;
+mod dispatch_offsets;
+mod dispatch_timeline;
 mod engine;
 mod error;
 mod facts;
 mod gpu;
-mod grids;
-mod groups;
+mod grid_partition;
 mod kernel;
 mod options;
-mod pace;
-mod paced;
 mod params;
 mod pipeline;
 mod pool;
@@ -61,10 +60,11 @@ mod scope;
 mod self_check;
 mod slices;
 mod store;
+mod submit;
 mod tensor;
 mod timing;
-mod trial;
 mod trusted;
+mod variant_check;
 
 /// The examples in the documents, compiled as tests.
 #[cfg(doctest)]
@@ -80,8 +80,8 @@ mod documents {
 }
 
 pub use foveal_kernels::{
-    self as kernels, AdapterKind, AdapterProfile, Checked, Comparison, Constraints, Dtype, Expected,
-    HostTensor, Maths, Operator, Place, Plan, Port, PortRole, Problem, Rates, Rejected, Rows, TensorData,
+    self as kernels, Access, AdapterKind, AdapterProfile, Checked, Comparison, Constraints, Dtype, Expected,
+    HostTensor, Maths, Operator, Place, Plan, Problem, Rates, RejectedVariant, Rows, TensorData, TensorSpec,
     Tolerance, Work, compare, operator, operators,
 };
 pub use foveal_shaders as shaders;
@@ -98,4 +98,4 @@ pub use roofline::Roofline;
 pub use slices::{Job, Progress, Slices};
 pub use tensor::{DeviceTensor, Input};
 pub use timing::{Clock, Timing, Timings};
-pub use trial::{Status, Tried};
+pub use variant_check::{Status, VariantCheck};

@@ -46,5 +46,7 @@ pub use layout::{Layout, Strides};
 pub use operator::{
     Case, Constraints, Operator, OptionSpec, Problem, Recipe, Rows, VariantInfo, Work, operator, operators,
 };
-pub use plan::{Cost, Name, ParamValue, Pass, PassBinding, Plan, Port, PortRole, Rejected, Scratch, Source};
+pub use plan::{
+    Access, Cost, Name, ParamValue, Pass, PassBinding, Plan, RejectedVariant, Scratch, Source, TensorSpec,
+};
 pub use tensor::{HostTensor, TensorData};

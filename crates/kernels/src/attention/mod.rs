@@ -21,41 +21,41 @@
 //! # Ok::<(), foveal_kernels::Error>(())
 //! ```
 
-mod arrangement;
 mod bindings;
+mod block_schedule;
 mod broadcast;
 mod cases;
-mod extent;
+mod device_block_mask;
 mod fill;
 mod hooks;
+mod indirect;
 mod inputs;
 mod layout;
-mod listed;
-mod lists;
 mod mask;
+mod mask_program;
 mod operator;
 mod options;
-mod order;
 mod params;
+mod partition;
 mod passes;
 mod plan;
-mod ports;
-mod preparing;
+mod preprocess;
 mod problem;
 mod random_case;
 mod recipes;
 mod reference;
 mod rounding;
-mod segments;
+mod rows_without_keys;
+mod self_check_problem;
 mod spec;
-mod split;
-mod stand_in;
-mod unseeing;
+mod split_kv;
+mod tensors;
+mod tile_scheduler;
+mod token_order;
 mod variants;
-mod visibility;
 
 pub use crate::layout::{Layout, Strides};
-pub use listed::ListedBlocks;
+pub use device_block_mask::DeviceBlockMask;
 pub use mask::{Fill, Mask, QkNorm, TableInput};
 pub use operator::{AttentionOperator, OPERATOR};
 pub use spec::Attention;

@@ -1,0 +1,20 @@
+//! What can be tested without a GPU.
+
+mod chunks;
+mod conditioning;
+mod documents;
+mod golden;
+mod kernels;
+mod layering;
+mod linear;
+mod linear_options;
+mod linear_tasks;
+mod loops;
+mod mask_program;
+mod options;
+mod plans;
+mod properties;
+mod reference;
+mod self_check_problems;
+mod snapshots;
+mod values;
