@@ -66,6 +66,19 @@ mod timing;
 mod trusted;
 mod variant_check;
 
+/// The examples in the documents, compiled as tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../../docs/EMBEDDING.md")]
+    mod embedding {}
+    #[doc = include_str!("../../../docs/EXPRESSIONS.md")]
+    mod expressions {}
+    #[doc = include_str!("../../../docs/OPERATORS.md")]
+    mod operators {}
+}
+
 pub use foveal_kernels::{
     self as kernels, Access, AdapterKind, AdapterProfile, Checked, Comparison, Constraints, Dtype, Expected,
     HostTensor, Maths, Operator, Place, Plan, Problem, Rates, RejectedVariant, Rows, TensorData, TensorSpec,

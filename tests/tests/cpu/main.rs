@@ -2,6 +2,7 @@
 
 mod chunks;
 mod conditioning;
+mod documents;
 mod golden;
 mod kernels;
 mod layering;
