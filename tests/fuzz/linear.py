@@ -30,7 +30,9 @@ def kernel(rng):
             c.feature = "l2norm"
     if c.rule == "add":
         c.bonus = rarely(6)
-        if not c.bonus:
+        if c.bonus:
+            c.dt, c.skip = rarely(3), c.direction != "both" and rarely(3)
+        else:
             c.sums = rarely(3)
             maps = ["elu1", "softmax"] if c.sums else ["identity", "identity", "relu", "elu1", "relu2", "silu", "l2norm", "softmax"]
             c.feature = pick(maps)
@@ -263,7 +265,8 @@ def one_sequence(x, sequence, entry, head, begin, end, reverse, q, k, v, g, real
         seen = x.lengths is None or i < x.lengths[entry]
         if c.bonus:
             own = (q[entry, head, t] * x.u[head].astype(real)) @ k[entry, head, t] if seen else real(0)
-            o[i] = scale * (q[entry, head, t] @ s + (own * v[entry, head, t] if seen else 0))
+            step = real(1) if x.dt is None else real(x.dt[entry, head, t])
+            o[i] = scale * (q[entry, head, t] @ s + (own * step * v[entry, head, t] if seen else 0))
         if seen:
             dt = real(1) if x.dt is None else real(x.dt[entry, head, t])
             if c.rule == "dplr":

@@ -200,6 +200,23 @@ fn what_a_query_sees_shows() -> Result<()> {
     by_every_variant(&engine, &spec, inputs_with(&spec, "sinks", &[f32::NAN, 0.5])?, |outputs| {
         ensure!(values(outputs, "lse")?.iter().enumerate().all(|(row, lse)| lse.is_nan() == (row < 70)));
         Ok(())
+    })?;
+    // So does one that is inf, in rows that see no key as in others: here the first 40 of 70.
+    let mut spec = Attention::new([1, 2, 70, 64], [1, 2, 30, 64]).with_lse().causal();
+    spec.sink_logits = Some("sinks".into());
+    let inputs = inputs_with(&spec, "sinks", &[f32::INFINITY, 0.5])?;
+    let given: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+    for expected in spec.reference(&given, Rows::All)? {
+        let head = expected.values.len() / 2;
+        ensure!(expected.values.iter().enumerate().all(|(at, x)| x.is_nan() == (at < head)));
+    }
+    by_every_variant(&engine, &spec, inputs, |outputs| {
+        for name in ["o", "lse"] {
+            let found = values(outputs, name)?;
+            let head = found.len() / 2;
+            ensure!(found.iter().enumerate().all(|(at, x)| x.is_nan() == (at < head)), "`{name}`");
+        }
+        Ok(())
     })
 }
 

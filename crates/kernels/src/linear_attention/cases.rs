@@ -50,6 +50,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("dplr_no_gate", "1x2x50x40", r#"{"rule":"dplr"}"#),
     ("bonus", "1x2x100x64", r#"{"gate":"vector","bonus":"u","state_in":true}"#),
     ("bonus_scalar", "1x2:4x40x32", r#"{"gate":"scalar","bonus":"u","layout":"bthd"}"#),
+    ("bonus_step_sizes", "1x2:4x70x32", r#"{"gate":"scalar","bonus":"u","dt":"dt"}"#),
     ("normalised", "2x2x100x64", r#"{"normaliser":"sum","feature_map":"elu1","state_in":true,"z_in":true}"#),
     ("normalised_gated", "1x2x100x64", r#"{"normaliser":"sum","gate":"scalar"}"#),
     ("reverse", "1x2x100x64", r#"{"gate":"scalar","direction":"reverse","state_in":true}"#),

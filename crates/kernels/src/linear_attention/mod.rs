@@ -29,6 +29,7 @@ mod broadcast;
 mod cases;
 mod chunked;
 mod chunked_passes;
+mod feature_maps;
 mod fill;
 mod kinds;
 mod nan;

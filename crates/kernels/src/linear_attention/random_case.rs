@@ -86,6 +86,8 @@ fn discretise(random: &mut fastrand::Rng, spec: &mut LinearAttention) {
 fn add_only(random: &mut fastrand::Rng, spec: &mut LinearAttention) {
     if rarely(random, 6) {
         spec.bonus = Some("u".into());
+        spec.dt = rarely(random, 3).then(|| "dt".into());
+        spec.skip = (spec.direction != Direction::Both && rarely(random, 3)).then(|| "d".into());
         return;
     }
     if rarely(random, 3) {

@@ -1,23 +1,10 @@
 //! The definition, token by token, in f64.
 
-use super::products::{add_outer, times};
+use super::feature_maps::mapped;
+use super::products::{Rowed, add_outer, times};
 use super::rounding::{Variances, add_magnitudes, cancels, with_infinities};
-use super::{Direction, FeatureMap, Gate, Key, LinearAttention, Rule, StateLayout};
+use super::{Direction, Gate, Key, LinearAttention, Rule, StateLayout};
 use crate::{Access, Error, Expected, HostTensor, Rows, Strides, parallel};
-
-/// Rows of one tensor, found by batch entry, head and position.
-struct Rowed {
-    elements: Vec<f64>,
-    strides: Strides,
-    dim: usize,
-}
-
-impl Rowed {
-    fn row(&self, batch: usize, head: usize, position: usize) -> &[f64] {
-        let at = batch * self.strides.batch + head * self.strides.head + position * self.strides.position;
-        &self.elements[at..at + self.dim]
-    }
-}
 
 /// All inputs, in f64.
 struct Given<'a> {
@@ -238,7 +225,8 @@ impl<'a> Given<'a> {
                 let (k, v) = (self.k.row(batch, key_head, token), self.v.row(batch, head, token));
                 let u = bonus.row(0, head, 0);
                 let q = self.q.row(batch, key_head, token);
-                let own: f64 = q.iter().zip(u).zip(k).map(|((q, u), k)| q * u * k).sum();
+                let dt = self.dt.as_ref().map_or(1.0, |dt| dt.row(batch, head, token)[0]);
+                let own = dt * q.iter().zip(u).zip(k).map(|((q, u), k)| q * u * k).sum::<f64>();
                 let mut row = times(&state, q, wide);
                 if !hidden {
                     row.iter_mut().zip(v).for_each(|(o, v)| *o += own * v);
@@ -427,76 +415,6 @@ impl<'a> Given<'a> {
                 );
             }
             _ => found.extend(outcome.z.iter().enumerate().map(|(d, &x)| (pair * tall + d, x))),
-        }
-    }
-}
-
-/// The rows of q or k after the feature map.
-fn mapped(spec: &LinearAttention, rows: Rowed, count: usize, weight: Option<&[f64]>) -> Rowed {
-    if spec.feature_map == FeatureMap::Identity {
-        return rows;
-    }
-    let dim = spec.key_dim();
-    let strides = spec.token_strides(spec.heads, count, dim);
-    let mut elements = vec![0.0; spec.batch * spec.heads * count * dim];
-    for batch in 0..spec.batch {
-        for head in 0..spec.heads {
-            for position in 0..count {
-                let x = rows.row(batch, head, position);
-                let mapped = match weight {
-                    Some(weight) => {
-                        let size = spec.head_dim * spec.feature_dim;
-                        let projected = times(&weight[head * size..][..size], x, spec.feature_dim);
-                        softmax(projected.iter().copied().chain(projected.iter().map(|x| -x)).collect())
-                    }
-                    None => feature(spec.feature_map, x),
-                };
-                let at = batch * strides.batch + head * strides.head + position * strides.position;
-                elements[at..at + dim].copy_from_slice(&mapped);
-            }
-        }
-    }
-    Rowed { elements, strides, dim }
-}
-
-/// The larger of both; NaN if one is NaN.
-fn max(x: f64, y: f64) -> f64 {
-    if x.is_nan() || x > y { x } else { y }
-}
-
-fn feature(map: FeatureMap, x: &[f64]) -> Vec<f64> {
-    let each = |f: fn(f64) -> f64| x.iter().map(|&x| f(x)).collect();
-    match map {
-        FeatureMap::Identity | FeatureMap::Learned => x.to_vec(),
-        FeatureMap::Relu => each(|x| max(x, 0.0)),
-        FeatureMap::Elu1 => each(|x| if x > 0.0 { x + 1.0 } else { x.exp() }),
-        FeatureMap::Relu2 => each(|x| max(x, 0.0).powi(2)),
-        FeatureMap::Silu => each(|x| x / (1.0 + (-x).exp())),
-        FeatureMap::L2Norm => {
-            let norm = max(x.iter().map(|x| x * x).sum::<f64>().sqrt(), 1e-12);
-            x.iter().map(|x| x / norm).collect()
-        }
-        FeatureMap::Softmax => softmax(x.to_vec()),
-    }
-}
-
-fn softmax(mut x: Vec<f64>) -> Vec<f64> {
-    let largest = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    x.iter_mut().for_each(|x| *x = (*x - largest).exp());
-    let sum: f64 = x.iter().sum();
-    x.iter_mut().for_each(|x| *x /= sum);
-    x
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn feature_maps_keep_nan() {
-        for map in FeatureMap::ALL {
-            let mapped = feature(*map, &[1.0, f64::NAN, -2.0]);
-            assert!(mapped[1].is_nan(), "{map}: {mapped:?}");
         }
     }
 }
