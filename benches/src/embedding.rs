@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use foveal::{Access, Constraints, Engine, Kernel, wgpu};
 use foveal_kernels::Problem;
-use foveal_kernels::attention::Attention;
-use foveal_kernels::linear_attention::{Gate, LinearAttention, Rule};
+use foveal_kernels::attention::{Attention, Shape};
+use foveal_kernels::linear_attention::{Gate, LinearAttention, LinearShape, Rule};
 
 use crate::{Figure, dense};
 
@@ -35,7 +35,7 @@ pub(crate) async fn measure(engine: &Engine, bars: bool) -> Result<Vec<Figure>> 
             None,
         );
     }
-    let many = || Attention::new([1, 64, 1024, 64], [1, 64, 1024, 64]);
+    let many = || Attention::new(Shape::bhtd(1, 64, 1024, 64));
     for (name, spec, variant, workgroup) in [
         ("64 heads, T=1024", &many() as &dyn Problem, None, None),
         ("64 heads, T=1024, causal", &many().causal(), None, None),
@@ -60,7 +60,7 @@ fn micros(time: Duration) -> f64 {
 }
 
 fn chunked_of(len: usize) -> LinearAttention {
-    LinearAttention::new([1, 8, len, 64], 8, 64).rule(Rule::Delta).gate(Gate::Scalar)
+    LinearAttention::new(LinearShape::bhtd(1, 8, len, 64)).rule(Rule::Delta).gate(Gate::Scalar)
 }
 
 async fn prepare(

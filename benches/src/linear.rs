@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use foveal::{Constraints, Engine, Problem};
-use foveal_kernels::linear_attention::{Gate, LinearAttention, Rule};
+use foveal_kernels::linear_attention::{Gate, LinearAttention, LinearShape, Rule};
 
 use crate::{Figure, dense, time};
 
@@ -13,7 +13,7 @@ async fn median(engine: &Engine, spec: &dyn Problem) -> Result<Duration> {
 }
 
 fn gated(len: usize, rule: Rule, gate: Gate) -> LinearAttention {
-    LinearAttention::new([1, 8, len, 64], 8, 64).rule(rule).gate(gate)
+    LinearAttention::new(LinearShape::bhtd(1, 8, len, 64)).rule(rule).gate(gate)
 }
 
 /// Every figure with its bar; the bars are lavapipe's.
@@ -69,7 +69,7 @@ pub(crate) async fn measure(engine: &Engine, bars: bool) -> Result<Vec<Figure>> 
     let scratch = plan.scratch_bytes() as f64 / 1e6;
     figure("linear: memory beyond inputs and outputs, T=65536".into(), scratch, "MB", None, false);
 
-    let decode = LinearAttention::new([1, 32, 1, 128], 32, 128).gate(Gate::Scalar).with_states();
+    let decode = LinearAttention::new(LinearShape::bhtd(1, 32, 1, 128)).gate(Gate::Scalar).with_states();
     let time = time(engine, &decode, &Constraints::default(), 60).await?;
     let roofline = engine.measure_roofline().await?;
     let gbps = decode.work().bytes / time.as_secs_f64() / 1e9;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 use foveal::{Constraints, Dtype, Engine, HostTensor, Options, Problem, Rows, Timing, compare};
-use foveal_kernels::attention::Attention;
+use foveal_kernels::attention::{Attention, Shape};
 use serde::Serialize;
 
 /// A figure, with the bar it was meant to reach.
@@ -76,7 +76,7 @@ fn main() -> Result<()> {
 }
 
 pub(crate) fn dense(len: usize, dim: usize) -> Attention {
-    Attention::new([1, 8, len, dim], [1, 8, len, dim])
+    Attention::new(Shape::bhtd(1, 8, len, dim))
 }
 
 async fn measure(wanted: &[String]) -> Result<Report> {

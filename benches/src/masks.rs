@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use foveal::{Constraints, Engine, HostTensor, Problem, wgpu};
-use foveal_kernels::attention::{Attention, Mask};
+use foveal_kernels::attention::{Attention, Mask, Shape};
 use foveal_kernels::block_mask::{BlockGrid, BlockMask};
 
 use crate::{Figure, dense, time};
@@ -46,8 +46,7 @@ pub(crate) async fn measure(engine: &Engine, bars: bool) -> Result<Vec<Figure>> 
     let written = median(engine, &dense(2048, 64).mask(Mask::parse("k <= q + nk - nq")?)).await?;
     figure("k <= q + nk - nq over causal time, T=2048".into(), over(written, structural), "", 1.10, false);
 
-    let long =
-        Attention::new([1, 8, 65_536, 64], [1, 8, 65_536, 64]).mask(Mask::parse("causal & window(1023, 0)")?);
+    let long = Attention::new(Shape::bhtd(1, 8, 65_536, 64)).mask(Mask::parse("causal & window(1023, 0)")?);
     let started = Instant::now();
     std::hint::black_box(engine.plan(&long)?);
     figure(
@@ -58,7 +57,7 @@ pub(crate) async fn measure(engine: &Engine, bars: bool) -> Result<Vec<Figure>> 
         false,
     );
 
-    let windows = Attention::new([4096, 6, 49, 32], [4096, 6, 49, 32]);
+    let windows = Attention::new(Shape::bhtd(4096, 6, 49, 32));
     let together = median(engine, &windows).await?;
     let apart = window_by_window(engine, 4096).await?;
     figure(
@@ -69,8 +68,8 @@ pub(crate) async fn measure(engine: &Engine, bars: bool) -> Result<Vec<Figure>> 
         true,
     );
     // The dense path visits all pairs of a raster of windows: of 64 windows here, as 4096 would take minutes.
-    let raster = median(engine, &Attention::new([1, 6, 3136, 32], [1, 6, 3136, 32])).await?;
-    let of_raster = median(engine, &Attention::new([64, 6, 49, 32], [64, 6, 49, 32])).await?;
+    let raster = median(engine, &Attention::new(Shape::bhtd(1, 6, 3136, 32))).await?;
+    let of_raster = median(engine, &Attention::new(Shape::bhtd(64, 6, 49, 32))).await?;
     figure(
         "a raster of 64 Swin windows, dense over window by window".into(),
         over(raster, of_raster),
@@ -83,7 +82,7 @@ pub(crate) async fn measure(engine: &Engine, bars: bool) -> Result<Vec<Figure>> 
 
 /// The time of a dispatch for each window, recorded into one encoder and submitted once.
 async fn window_by_window(engine: &Engine, count: u64) -> Result<Duration> {
-    let spec = Attention::new([1, 6, 49, 32], [1, 6, 49, 32]);
+    let spec = Attention::new(Shape::bhtd(1, 6, 49, 32));
     let kernel = engine.prepare(&engine.plan(&spec)?).await?;
     let window = kernel.plan().tensor("q").context("q")?.size_bytes();
     let owned = spec.random_inputs(7);

@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::{Problem, attention::Attention};
+use foveal_kernels::{
+    Problem,
+    attention::{Attention, Shape},
+};
 use safetensors::tensor::{Dtype, TensorView};
 
 /// Time of `foveal run` on 1x8x512x64 with no cache of ours or the driver's, then with the caches that run filled; nothing if
@@ -43,7 +46,7 @@ pub(crate) fn first_results(adapter: &str) -> Result<Option<[Duration; 2]>> {
 }
 
 fn write_input(path: &Path) -> Result<()> {
-    let spec = Attention::new([1, 8, 512, 64], [1, 8, 512, 64]);
+    let spec = Attention::new(Shape::bhtd(1, 8, 512, 64));
     let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = spec
         .random_inputs(1)
         .into_iter()

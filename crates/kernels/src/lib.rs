@@ -5,9 +5,9 @@
 //! dispatched over what, and why. [`Problem::reference`] computes what the answer has to be, from the definition.
 //!
 //! ```
-//! use foveal_kernels::{AdapterProfile, Constraints, Problem, attention::Attention};
+//! use foveal_kernels::{AdapterProfile, Constraints, Problem, attention::{Attention, Shape}};
 //!
-//! let spec = Attention::new([1, 8, 1024, 64], [1, 8, 1024, 64]).causal();
+//! let spec = Attention::new(Shape::bhtd(1, 8, 1024, 64)).causal();
 //! let plan = spec.plan(&AdapterProfile::webgpu_floor(), &Constraints::default())?;
 //! assert_eq!(plan.variant, "tiled");
 //! println!("{plan}");

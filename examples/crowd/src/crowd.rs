@@ -1,6 +1,6 @@
 //! The simulation: buffers that stay on the device, the host's passes over them, and Foveal's attention in between.
 
-use foveal::kernels::attention::{Attention, DeviceBlockMask};
+use foveal::kernels::attention::{Attention, DeviceBlockMask, Shape};
 use foveal::{Binding, Engine, Kernel, wgpu};
 use foveal_examples_common::Failure;
 
@@ -62,7 +62,7 @@ pub(crate) struct Buffers {
 /// The problem that every step solves.
 pub(crate) fn problem(world: &World, sight: Sight) -> Attention {
     // Both heads read the same keys and values; what sets them apart is in q.
-    let attention = Attention::new([1, HEADS, world.agents(), KEY], [1, 1, world.agents(), KEY])
+    let attention = Attention::new(Shape::bhtd(1, HEADS, world.agents(), KEY).kv(1, world.agents()))
         .value_dim(VALUE)
         // Weights are powers of two, so that scores are exact: sort.wgsl.
         .scale(std::f64::consts::LN_2);

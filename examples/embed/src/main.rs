@@ -11,8 +11,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use foveal::kernels::attention::{Attention, Mask};
-use foveal::{Dtype, Engine, Problem, Rows, compare, wgpu};
+use foveal::{Attention, Dtype, Engine, Mask, Problem, Rows, Shape, compare, wgpu};
 
 use crate::host::{Screen, say};
 use crate::photo::{COLOURS, FEATURES, Photo, SIDE};
@@ -46,9 +45,9 @@ async fn open() -> Result<(wgpu::Device, wgpu::Queue), Box<dyn Error>> {
 async fn frame(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<(), Box<dyn Error>> {
     // Once: what is computed, how, and is it right on this adapter?
     let engine = Engine::from_device(device.clone(), queue.clone())?;
-    let shape = [1, 1, SIDE * SIDE, FEATURES];
+    let shape = Shape::bhtd(1, 1, SIDE * SIDE, FEATURES).value_dim(COLOURS);
     let nearby = Mask::parse(&format!("disc({SIDE}, 12)"))?;
-    let problem = Attention::new(shape, shape).value_dim(COLOURS).scale(1.0).mask(nearby);
+    let problem = Attention::new(shape).scale(1.0).mask(nearby);
     let plan = engine.plan(&problem)?;
     say(format_args!("{plan}"));
     let kernel = engine.prepare(&plan).await?;

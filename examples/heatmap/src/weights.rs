@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use foveal::kernels::attention::{Attention, Strides};
+use foveal::kernels::attention::{Attention, Shape, Strides};
 use foveal::{Comparison, Dtype, Engine, HostTensor, Kernel, Problem, Rows, TensorData, compare, wgpu};
 use foveal_examples_common::Failure;
 
@@ -102,10 +102,9 @@ fn problem(sample: &Sample, queries: usize) -> Attention {
         shape
     };
     let [batch, heads, _, width] = shape(&sample.q);
-    let [.., length, _] = shape(&sample.k);
-    let mut problem = Attention::new([batch, heads, queries, width], shape(&sample.k))
-        .value_dim(length)
-        .scale(sample.scale);
+    let [_, kv_heads, length, _] = shape(&sample.k);
+    let sizes = Shape::bhtd(batch, heads, queries, width).kv(kv_heads, length).value_dim(length);
+    let mut problem = Attention::new(sizes).scale(sample.scale);
     // All heads read one identity: a stride of 0 takes them to the same rows.
     problem.v_strides = Some(Strides { batch: 0, head: 0, position: length });
     problem

@@ -6,8 +6,8 @@
 //! histories. Where in ring and history that goes, a clock on the device tells: the CPU records the same commands every
 //! second token, and reads nothing.
 
-use foveal::kernels::attention::Attention;
-use foveal::kernels::linear_attention::{Gate, LinearAttention, Rule};
+use foveal::kernels::attention::{Attention, Shape};
+use foveal::kernels::linear_attention::{Gate, LinearAttention, LinearShape, Rule};
 use foveal::kernels::{Layout, attention::Mask};
 use foveal::{Binding, Dtype, Engine, HostTensor, Kernel, Problem, TensorData, wgpu};
 use foveal_examples_common::{Failure, Host};
@@ -36,7 +36,7 @@ const ROWS_END: u64 = BETA + 256;
 
 /// Linear attention with the gated delta rule (Yang et al. 2024) over `tokens` tokens.
 pub(crate) fn linear(tokens: usize) -> LinearAttention {
-    LinearAttention::new([1, HEADS, tokens, WIDTH], HEADS, WIDTH)
+    LinearAttention::new(LinearShape::bhtd(1, HEADS, tokens, WIDTH))
         .rule(Rule::Delta)
         .gate(Gate::Scalar)
         .layout(Layout::Bthd)
@@ -45,14 +45,14 @@ pub(crate) fn linear(tokens: usize) -> LinearAttention {
 
 /// Attention of one query to the `keys` first slots of a ring, as many as the tensor `keys` says.
 pub(crate) fn ring(window: usize) -> Attention {
-    Attention::new([1, HEADS, 1, WIDTH], [1, HEADS, window, WIDTH]).scale(SHARPNESS).kv_lengths("keys")
+    Attention::new(Shape::bhtd(1, HEADS, 1, WIDTH).kv(HEADS, window)).scale(SHARPNESS).kv_lengths("keys")
 }
 
 /// What the ring comes to: attention over the whole sequence that sees the last `window` tokens only.
 pub(crate) fn windowed(tokens: usize, window: usize) -> Result<Attention, Failure> {
-    let shape = [1, HEADS, tokens, WIDTH];
+    let shape = Shape::bhtd(1, HEADS, tokens, WIDTH);
     let mask = Mask::parse(&format!("causal & window({}, 0)", window - 1))?;
-    Ok(Attention::new(shape, shape).scale(SHARPNESS).mask(mask).layout(Layout::Bthd))
+    Ok(Attention::new(shape).scale(SHARPNESS).mask(mask).layout(Layout::Bthd))
 }
 
 /// Both memories, with all that they keep on the device.

@@ -1,7 +1,7 @@
 //! The order in which things happen, and end.
 
 use ash::vk;
-use foveal::kernels::attention::{Attention, Mask};
+use foveal::kernels::attention::{Attention, Mask, Shape};
 use foveal::kernels::{Name, Rows};
 use foveal::{Dtype, Engine, HostTensor, Options, Plan, Problem, compare, wgpu};
 
@@ -31,7 +31,7 @@ pub(crate) fn run() -> Result<bool, Failure> {
 }
 
 fn on_device(host: &Device<'_>, adapter: &Adapter, lent: &Lent) -> Result<bool, Failure> {
-    let problem = Attention::new([1, 4, 256, 64], [1, 4, 256, 64]).mask(Mask::parse("causal")?);
+    let problem = Attention::new(Shape::bhtd(1, 4, 256, 64)).mask(Mask::parse("causal")?);
     let tensors = problem.random_inputs(1);
     let tensors: Vec<(&str, &HostTensor)> = tensors.iter().map(|(name, tensor)| (&**name, tensor)).collect();
 

@@ -2,9 +2,9 @@
 //! ill-conditioned. The bounds are held against f32 arithmetic done here; ordinary problems get none.
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::attention::Attention;
+use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::expr::{Expr, Table};
-use foveal_kernels::linear_attention::LinearAttention;
+use foveal_kernels::linear_attention::{LinearAttention, LinearShape};
 use foveal_kernels::{
     Checked, Comparison, Dtype, Expected, HostTensor, Problem, Rows, Tolerance, compare, operators,
 };
@@ -169,7 +169,8 @@ const SIZES: [usize; 3] = [24, 70, 16];
 
 fn large(text: &str) -> Result<(Attention, Vec<(foveal_kernels::Name, HostTensor)>)> {
     let [queries, keys, dim] = SIZES;
-    let spec = Attention::new([1, 1, queries, dim], [1, 1, keys, dim]).score(Expr::parse(text)?).with_lse();
+    let spec =
+        Attention::new(Shape::bhtd(1, 1, queries, dim).kv(1, keys)).score(Expr::parse(text)?).with_lse();
     let inputs = spec.random_inputs(7);
     Ok((spec, inputs))
 }
@@ -225,7 +226,8 @@ fn mistakes_among_large_scores_are_found() -> Result<()> {
 #[test]
 fn large_scores_from_tables_and_sinks_have_bounds() -> Result<()> {
     let table = Table { name: "bias".into(), shape: vec![1, 8], element: Dtype::F32 };
-    let spec = Attention::new([1, 2, 4, 8], [1, 2, 8, 8]).score(Expr::parse("s + bias[b, k]")?).table(table);
+    let spec =
+        Attention::new(Shape::bhtd(1, 2, 4, 8).kv(2, 8)).score(Expr::parse("s + bias[b, k]")?).table(table);
     let mut inputs = spec.random_inputs(1);
     let bias = |values: Vec<f32>| HostTensor::from_f32(vec![1, 8], &values, Dtype::F32);
     for (values, ordinary) in [
@@ -241,7 +243,7 @@ fn large_scores_from_tables_and_sinks_have_bounds() -> Result<()> {
         let outputs = spec.reference(&borrowed(&inputs), Rows::All)?;
         ensure!(outputs[0].allowance.is_none() == ordinary, "{values:?}: {:?}", outputs[0].allowance);
     }
-    let mut spec = Attention::new([1, 1, 2, 4], [1, 1, 3, 4]).with_lse();
+    let mut spec = Attention::new(Shape::bhtd(1, 1, 2, 4).kv(1, 3)).with_lse();
     spec.sink_logits = Some("sinks".into());
     let mut inputs = spec.random_inputs(1);
     let sinks = inputs.iter_mut().find(|(name, _)| name == "sinks").context("no sinks")?;
@@ -289,7 +291,7 @@ fn ordinary_problems_get_no_allowance() -> Result<()> {
 #[test]
 fn outputs_that_cancel_are_called_ill_conditioned() -> Result<()> {
     let (tokens, dim, wide) = (80, 16, 8);
-    let spec = LinearAttention::new([1, 1, tokens, dim], 1, wide).scale(1.0);
+    let spec = LinearAttention::new(LinearShape::bhtd(1, 1, tokens, dim).value_dim(wide)).scale(1.0);
     let random = |count: usize, seed: u64| {
         let mut random = fastrand::Rng::with_seed(seed);
         (0..count).map(|_| random.f32() - 0.5).collect::<Vec<f32>>()

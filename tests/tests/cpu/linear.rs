@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use foveal_kernels::linear_attention::{
-    Direction, FeatureMap, Fill, Gate, Gates, Key, LinearAttention, Normaliser, Rule,
+    Direction, FeatureMap, Fill, Gate, Gates, Key, LinearAttention, LinearShape, Normaliser, Rule,
 };
 use foveal_tests::linear::{Given, Tensors, identities};
 use proptest::prelude::*;
@@ -31,9 +31,11 @@ fn problems(rules: &'static [Rule], gates: &'static [Gate]) -> impl Strategy<Val
             (state_in, integers, repeated, extra),
             seed,
         )| {
-            let mut spec = LinearAttention::new([batch, heads, len, dim], heads * group, value_dim)
-                .rule(rule)
-                .gate(gate);
+            let mut spec = LinearAttention::new(
+                LinearShape::bhtd(batch, heads, len, dim).value_heads(heads * group).value_dim(value_dim),
+            )
+            .rule(rule)
+            .gate(gate);
             (spec.state_in, spec.state_out) = (state_in, true);
             spec.fill = Fill { gates: fill, integer_beta: integers, repeated_keys: repeated, nan: false };
             match (rule, extra) {

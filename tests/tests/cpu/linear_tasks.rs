@@ -1,7 +1,7 @@
 //! What linear attention is known to solve in closed form: state tracking, recall, regression in context.
 
 use anyhow::{Result, ensure};
-use foveal_kernels::linear_attention::{LinearAttention, Rule};
+use foveal_kernels::linear_attention::{LinearAttention, LinearShape, Rule};
 use foveal_tests::linear::{Given, Tensor, Tensors};
 
 fn bits(seed: u64, count: usize) -> Vec<bool> {
@@ -23,7 +23,7 @@ fn parities(bits: &[bool]) -> Vec<f64> {
 /// A state of one number that a token with a set bit turns around: with beta 2 the delta rule reflects, `S - 2 k k^T S`.
 fn parity_problem(bits: &[bool]) -> Result<Given> {
     let len = bits.len();
-    let mut spec = LinearAttention::new([1, 1, len, 1], 1, 1).rule(Rule::Delta).with_states();
+    let mut spec = LinearAttention::new(LinearShape::bhtd(1, 1, len, 1)).rule(Rule::Delta).with_states();
     spec.scale = Some(1.0);
     let ones = Tensor::of([1, 1, len, 1], |_| 1.0);
     let beta = ones.map(|[_, _, t, _], _| if bits[t] { 2.0 } else { 0.0 });
@@ -54,7 +54,8 @@ fn reflections_track_the_parity_of_bits_exactly() -> Result<()> {
 fn two_reflections_a_token_count_modulo_five() -> Result<()> {
     let (len, fifth) = (1000, std::f64::consts::TAU / 5.0);
     let set = bits(3, len);
-    let mut spec = LinearAttention::new([1, 1, len, 2], 1, 1).rule(Rule::Delta).with_states();
+    let mut spec =
+        LinearAttention::new(LinearShape::bhtd(1, 1, len, 2).value_dim(1)).rule(Rule::Delta).with_states();
     (spec.steps, spec.scale) = (2, Some(1.0));
     // Reflections along (1, 0), then along half the angle of the rotation.
     let k = Tensor::of([1, 1, 2 * len, 2], |[_, _, row, c]| match (row % 2, c) {
@@ -81,7 +82,9 @@ fn two_reflections_a_token_count_modulo_five() -> Result<()> {
 /// A value written with beta 1 under a key of unit length is what that key reads, whatever the state held.
 #[test]
 fn what_is_written_with_beta_one_is_read_back() -> Result<()> {
-    let mut spec = LinearAttention::new([2, 2, 40, 8], 4, 5).rule(Rule::Delta).with_states();
+    let mut spec = LinearAttention::new(LinearShape::bhtd(2, 2, 40, 8).value_heads(4).value_dim(5))
+        .rule(Rule::Delta)
+        .with_states();
     spec.scale = Some(1.0);
     let given = Given::random(spec, 11)?;
     let (k, beta) = (given.tensor("k").clone(), given.tensor("beta").map(|_, _| 1.0));
@@ -104,7 +107,7 @@ struct Regression {
 /// Points `x` with labels `y`: `W = rate / N * sum y x^T`, and `W x` for each (von Oswald et al. 2023, proposition 1).
 fn regression(causal: bool) -> Result<Regression> {
     let (points, dim, labels, rate) = (60, 7, 3, 0.7);
-    let mut spec = LinearAttention::new([1, 2, points, dim], 2, labels);
+    let mut spec = LinearAttention::new(LinearShape::bhtd(1, 2, points, dim).value_dim(labels));
     spec.causal = causal;
     spec.scale = Some(rate / 60.0);
     let given = Given::random(spec, 21)?;
@@ -155,7 +158,9 @@ fn the_last_token_of_a_causal_layer_is_a_step_of_gradient_descent() -> Result<()
 #[test]
 fn the_delta_rule_is_stochastic_gradient_descent() -> Result<()> {
     let (points, dim) = (200, 6);
-    let mut spec = LinearAttention::new([1, 1, points, dim], 1, 2).rule(Rule::Delta).with_states();
+    let mut spec = LinearAttention::new(LinearShape::bhtd(1, 1, points, dim).value_dim(2))
+        .rule(Rule::Delta)
+        .with_states();
     spec.scale = Some(1.0);
     let given = Given::random(spec, 31)?;
     let truth = given.tensor("state_in").clone();

@@ -1,8 +1,8 @@
 //! Plans for drivers that end an invocation's loops after some turns.
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::attention::{Attention, Mask};
-use foveal_kernels::linear_attention::{LinearAttention, Rule};
+use foveal_kernels::attention::{Attention, Mask, Shape};
+use foveal_kernels::linear_attention::{LinearAttention, LinearShape, Rule};
 use foveal_kernels::{AdapterProfile, Constraints, ErrorKind, Plan, Problem};
 use foveal_tests::{planned, profiles};
 
@@ -61,7 +61,7 @@ fn without_a_bound_nothing_changes() -> Result<()> {
 
 #[test]
 fn keys_are_visited_in_as_many_segments_as_keep_loops_short() -> Result<()> {
-    let long = Attention::new([1, 1, 2, 8], [1, 1, 600_000, 8]).with_lse();
+    let long = Attention::new(Shape::bhtd(1, 1, 2, 8).kv(1, 600_000)).with_lse();
     // What one dispatch was seen to reach: 65,535 keys / 4, 524,280, and more than 600,000 of 64 keys a step.
     for (variant, min) in [("naive", 37), ("broadcast", 2), ("tiled", 2)] {
         let plan = plan(&long, variant)?;
@@ -70,7 +70,7 @@ fn keys_are_visited_in_as_many_segments_as_keep_loops_short() -> Result<()> {
     }
     // A rolled loop over the width in every turn.
     for (width, reached) in [(256, 992), (576, 448)] {
-        let wide = Attention::new([1, 1, 3, width], [1, 1, 1000, width]);
+        let wide = Attention::new(Shape::bhtd(1, 1, 3, width).kv(1, 1000));
         let naive = plan(&wide, "naive")?;
         check(&naive)?;
         let segments = dispatches(&naive);
@@ -82,7 +82,7 @@ fn keys_are_visited_in_as_many_segments_as_keep_loops_short() -> Result<()> {
 #[test]
 fn segments_follow_what_is_visited_not_how_many_keys_there_are() -> Result<()> {
     let keys = 1 << 20;
-    let all = Attention::new([1, 1, 64, 16], [1, 1, keys, 16]);
+    let all = Attention::new(Shape::bhtd(1, 1, 64, 16).kv(1, keys));
     let local = all.clone().mask(Mask::parse("causal & window(1023, 0)")?);
     for variant in ["naive", "broadcast", "tiled"] {
         let (whole, few) = (plan(&all, variant)?, plan(&local, variant)?);
@@ -96,7 +96,7 @@ fn segments_follow_what_is_visited_not_how_many_keys_there_are() -> Result<()> {
 #[test]
 fn what_has_no_room_for_segments_is_refused_and_says_why() -> Result<()> {
     // The results of a segment take 128 MiB, all that a binding holds.
-    let mut wide = Attention::new([1, 4, 65_536, 4], [1, 4, 100_000, 4]);
+    let mut wide = Attention::new(Shape::bhtd(1, 4, 65_536, 4).kv(4, 100_000));
     wide.value_dim = 128;
     let error = wide.plan(&bounded(), &Constraints::variant("naive")).err().context("it planned")?;
     ensure!(error.kind() == ErrorKind::Limit && error.argument() == "variant naive", "{error}");
@@ -106,7 +106,7 @@ fn what_has_no_room_for_segments_is_refused_and_says_why() -> Result<()> {
 
 #[test]
 fn recurrences_that_are_too_long_are_left_to_other_variants() -> Result<()> {
-    let spec = LinearAttention::new([1, 1, 70_000, 16], 1, 16).with_states();
+    let spec = LinearAttention::new(LinearShape::bhtd(1, 1, 70_000, 16)).with_states();
     let error =
         spec.plan(&bounded(), &Constraints::variant("recurrent")).err().context("recurrent planned")?;
     ensure!(error.kind() == ErrorKind::Limit && error.to_string().contains("turns"), "{error}");
@@ -123,7 +123,7 @@ fn recurrences_that_are_too_long_are_left_to_other_variants() -> Result<()> {
         }
     }
     // Chunks of eight rows.
-    let spec = LinearAttention::new([1, 1, 600_000, 16], 1, 16);
+    let spec = LinearAttention::new(LinearShape::bhtd(1, 1, 600_000, 16));
     ensure!(plan(&spec, "broadcast").is_err());
     check(&spec.plan(&bounded(), &Constraints::default())?)
 }

@@ -1,7 +1,7 @@
 //! What masks, lists of blocks and sinks mean, by the reference: identities that follow from the definition.
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::attention::Attention;
+use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::block_mask::{BlockGrid, BlockMask};
 use foveal_kernels::expr::{Evaluator, Expr, ExprKind, Sizes, Table};
 use foveal_kernels::{Dtype, Expected, HostTensor, Name, Problem, Rows, TensorData};
@@ -28,7 +28,7 @@ fn small(seed: u64) -> Attention {
     let [batch, kv_heads, group] =
         [(0, [1, 2, 1]), (1, [1, 2, 1]), (2, [1, 2, 3])].map(|(at, of)| pick(seed, at, &of));
     let (q_len, kv_len) = (pick(seed, 3, &[1, 5, 33, 40]), pick(seed, 4, &[1, 7, 32, 45]));
-    Attention::new([batch, kv_heads * group, q_len, 4], [batch, kv_heads, kv_len, 4]).with_lse()
+    Attention::new(Shape::bhtd(batch, kv_heads * group, q_len, 4).kv(kv_heads, kv_len)).with_lse()
 }
 
 fn reference(spec: &Attention, inputs: &Inputs) -> Result<Vec<Expected>> {

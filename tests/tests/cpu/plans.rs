@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::attention::{Attention, Layout, Mask};
-use foveal_kernels::{AdapterProfile, Constraints, Dtype, ErrorKind, Problem, Rows, operator, operators};
+use foveal_kernels::attention::{Attention, Layout, Mask, Shape};
+use foveal_kernels::{AdapterProfile, Constraints, Dtype, ErrorKind, Problem, operator, operators};
 use foveal_tests::{planned, profiles, say};
 
 #[test]
@@ -86,7 +86,7 @@ fn refused_variants_are_not_taken() -> Result<()> {
 
 #[test]
 fn errors_of_limits_name_the_limit() -> Result<()> {
-    let spec = || Attention::new([2, 4, 128, 64], [2, 4, 128, 64]).with_lse();
+    let spec = || Attention::new(Shape::bhtd(2, 4, 128, 64)).with_lse();
     let floor = AdapterProfile::webgpu_floor;
     let with = |change: fn(&mut foveal_kernels::Limits)| {
         let mut adapter = floor();
@@ -187,14 +187,12 @@ fn case_names_are_unique() {
 
 #[test]
 fn nonsense_is_invalid_and_says_which_argument() {
-    let wrong: [(&str, Attention); 7] = [
-        ("q_heads", Attention::new([1, 3, 4, 8], [1, 2, 4, 8])),
-        ("kv_heads", Attention::new([1, 3, 4, 8], [1, 0, 4, 8])),
-        ("k", Attention::new([1, 1, 4, 64], [1, 1, 4, 32])),
-        ("k", Attention::new([2, 1, 4, 8], [1, 1, 4, 8])),
-        ("head_dim", Attention::new([1, 1, 4, 0], [1, 1, 4, 0])),
-        ("value_dim", Attention::new([1, 1, 4, 8], [1, 1, 4, 8]).value_dim(577)),
-        ("scale", Attention::new([1, 1, 4, 8], [1, 1, 4, 8]).scale(f64::NAN)),
+    let wrong: [(&str, Attention); 5] = [
+        ("q_heads", Attention::new(Shape::bhtd(1, 3, 4, 8).kv(2, 4))),
+        ("kv_heads", Attention::new(Shape::bhtd(1, 3, 4, 8).kv(0, 4))),
+        ("head_dim", Attention::new(Shape::bhtd(1, 1, 4, 0))),
+        ("value_dim", Attention::new(Shape::bhtd(1, 1, 4, 8)).value_dim(577)),
+        ("scale", Attention::new(Shape::bhtd(1, 1, 4, 8)).scale(f64::NAN)),
     ];
     for (argument, spec) in wrong {
         let error = spec.plan(&AdapterProfile::webgpu_floor(), &Constraints::default()).unwrap_err();
@@ -204,16 +202,14 @@ fn nonsense_is_invalid_and_says_which_argument() {
 
 #[test]
 fn a_k_of_another_width_or_batch_is_not_taken_for_one_of_q() {
-    for (k, message) in [
-        ([2, 1, 4, 32], "k: expected head_dim 64 as in q, got 32"),
-        ([1, 1, 4, 64], "k: expected batch 2 as in q, got 1"),
+    let q = [2, 1, 4, 64];
+    for (k, v, message) in [
+        ([2, 1, 4, 32], [2, 1, 4, 64], "k: expected head_dim 64 as in q, got 32"),
+        ([1, 1, 4, 64], [1, 1, 4, 64], "k: expected batch 2 as in q, got 1"),
+        ([2, 3, 4, 64], [2, 1, 4, 64], "v: expected heads 3 as in k, got 1"),
+        ([2, 1, 9, 64], [2, 1, 4, 64], "v: expected length 9 as in k, got 4"),
     ] {
-        let spec = Attention::new([2, 1, 4, 64], k);
-        let planned = spec.plan(&AdapterProfile::webgpu_floor(), &Constraints::default());
-        assert!(planned.unwrap_err().to_string().contains(message), "{message}");
-        let inputs = Attention::new([2, 1, 4, 64], [2, 1, 4, 64]).random_inputs(1);
-        let inputs: Vec<_> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
-        assert!(spec.reference(&inputs, Rows::All).unwrap_err().to_string().contains(message), "{message}");
+        assert!(Shape::of_tensors(q, k, v).unwrap_err().to_string().contains(message), "{message}");
     }
 }
 
@@ -223,7 +219,7 @@ fn every_storage_type_and_layout_runs_on_the_floor() -> Result<()> {
         for layout in [Layout::Bhtd, Layout::Bthd] {
             for mask in [Mask::None, Mask::Causal, Mask::CausalTopLeft] {
                 for dim in [1, 63, 64, 576] {
-                    let spec = Attention::new([1, 2, 50, dim], [1, 2, 50, dim])
+                    let spec = Attention::new(Shape::bhtd(1, 2, 50, dim))
                         .dtype(dtype)
                         .layout(layout)
                         .mask(mask.clone());

@@ -1,7 +1,7 @@
 //! What holds of any plan, for limits that no adapter has.
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::attention::{Attention, Layout, Mask};
+use foveal_kernels::attention::{Attention, Layout, Mask, Shape};
 use foveal_kernels::{AdapterProfile, Constraints, Dtype, ErrorKind, Plan, Problem, Source, operators};
 use foveal_tests::profiles;
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ fn problems() -> impl Strategy<Value = Attention> {
     (sizes, choices).prop_map(
         |((batch, kv_heads, group, q_len, kv_len, dim, value_dim), (mask, dtype, bthd, lse))| {
             let mut spec =
-                Attention::new([batch, kv_heads * group, q_len, dim], [batch, kv_heads, kv_len, dim])
+                Attention::new(Shape::bhtd(batch, kv_heads * group, q_len, dim).kv(kv_heads, kv_len))
                     .value_dim(value_dim)
                     .mask([Mask::None, Mask::Causal, Mask::CausalTopLeft][mask].clone())
                     .dtype(Dtype::FLOATS[dtype])

@@ -1,7 +1,7 @@
 //! Identities that attention satisfies, and so must the reference. Most follow from the definition of softmax.
 #![expect(clippy::expect_used, reason = "a test reports by panicking, in its helpers too")]
 
-use foveal_kernels::attention::{Attention, Layout, Mask};
+use foveal_kernels::attention::{Attention, Layout, Mask, Shape};
 use foveal_kernels::{Expected, HostTensor, Problem, Rows, TensorData};
 use proptest::prelude::*;
 
@@ -49,8 +49,8 @@ fn host(t: &Tensor, layout: Layout) -> HostTensor {
 
 impl Inputs {
     fn spec(&self) -> Attention {
-        let value_dim = sizes(&self.v)[3];
-        Attention::new(sizes(&self.q), sizes(&self.k)).value_dim(value_dim).with_lse()
+        let [q, k, v] = [&self.q, &self.k, &self.v].map(|tensor| sizes(tensor));
+        Attention::new(Shape::of_tensors(q, k, v).expect("tensors that match")).with_lse()
     }
 
     fn run(&self, spec: &Attention) -> Outputs {

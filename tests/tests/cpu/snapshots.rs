@@ -1,7 +1,7 @@
 //! Plans in words. A change here is a change of what users get: look at it, then accept it with `INSTA_UPDATE=always`.
 
 use anyhow::Result;
-use foveal_kernels::attention::{Attention, Layout};
+use foveal_kernels::attention::{Attention, Layout, Shape};
 use foveal_kernels::{AdapterProfile, Constraints, Dtype, Problem};
 use foveal_tests::profiles;
 
@@ -15,7 +15,9 @@ fn text(spec: &Attention, adapter: &AdapterProfile) -> Result<String> {
 
 #[test]
 fn plans_are_what_they_were() -> Result<()> {
-    let spec = |q: [usize; 4], kv: [usize; 4]| Attention::new(q, kv);
+    let spec = |q: [usize; 4], [_, heads, len, _]: [usize; 4]| {
+        Attention::new(Shape::bhtd(q[0], q[1], q[2], q[3]).kv(heads, len))
+    };
     let problems = [
         ("dense_512", spec([1, 8, 512, 64], [1, 8, 512, 64])),
         ("causal_2048", spec([1, 8, 2048, 64], [1, 8, 2048, 64]).causal().with_lse()),

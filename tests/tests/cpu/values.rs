@@ -2,14 +2,14 @@
 //! that leave their tables. The reference and runs on devices ask the same question.
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::attention::Attention;
+use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::expr::{Expr, Table};
 use foveal_kernels::{Dtype, HostTensor, Name, Problem, Rows, TensorData};
 
 const LEN: usize = 20;
 
 fn problem(mask: Option<&str>, score: Option<&str>, tables: &[(&str, usize)]) -> Result<Attention> {
-    let mut spec = Attention::new([1, 2, LEN, 8], [1, 2, LEN, 8]);
+    let mut spec = Attention::new(Shape::bhtd(1, 2, LEN, 8));
     if let Some(mask) = mask {
         spec = spec.mask(Expr::parse_mask(mask)?);
     }

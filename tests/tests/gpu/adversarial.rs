@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::attention::{Attention, Layout, Mask};
+use foveal_kernels::attention::{Attention, Layout, Mask, Shape};
 use foveal_kernels::{AdapterProfile, Case, Constraints, Dtype, ErrorKind, HostTensor, Problem, Rows};
 use foveal_tests::harness::{self, Prepared};
 use foveal_tests::{device, profiles, say};
@@ -13,9 +13,12 @@ use crate::{engine_or_skip, folder};
 
 fn specs() -> Vec<Attention> {
     vec![
-        Attention::new([1, 2, 70, 64], [1, 2, 90, 64]).with_lse().causal(),
-        Attention::new([2, 6, 5, 40], [2, 2, 77, 40]).with_lse().dtype(Dtype::F16).layout(Layout::Bthd),
-        Attention::new([1, 1, 130, 7], [1, 1, 65, 7]).with_lse().mask(Mask::CausalTopLeft).dtype(Dtype::Bf16),
+        Attention::new(Shape::bhtd(1, 2, 70, 64).kv(2, 90)).with_lse().causal(),
+        Attention::new(Shape::bhtd(2, 6, 5, 40).kv(2, 77)).with_lse().dtype(Dtype::F16).layout(Layout::Bthd),
+        Attention::new(Shape::bhtd(1, 1, 130, 7).kv(1, 65))
+            .with_lse()
+            .mask(Mask::CausalTopLeft)
+            .dtype(Dtype::Bf16),
     ]
 }
 
@@ -65,7 +68,7 @@ fn plans_for_other_adapters_are_right_here() -> Result<()> {
 #[test]
 fn extreme_values_stay_finite_and_right() -> Result<()> {
     let engine = engine_or_skip!();
-    let spec = Attention::new([1, 2, 65, 64], [1, 2, 65, 64]).with_lse();
+    let spec = Attention::new(Shape::bhtd(1, 2, 65, 64)).with_lse();
     let count = 2 * 65 * 64;
     type Pattern = fn(usize) -> f32;
     let patterns: [(&str, Pattern); 4] = [

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use foveal::{Options, Status};
-use foveal_kernels::attention::Attention;
+use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::expr::{Expr, Table};
-use foveal_kernels::linear_attention::LinearAttention;
+use foveal_kernels::linear_attention::{LinearAttention, LinearShape};
 use foveal_kernels::{Checked, Constraints, Dtype, HostTensor, Name, Problem, Rows};
 use foveal_tests::wrong::{self, Sabotaged, WRONG};
 use foveal_tests::{device, harness, say};
@@ -15,7 +15,7 @@ use pollster::block_on;
 use crate::engine_or_skip;
 
 fn scored(text: &str) -> Result<Attention> {
-    Ok(Attention::new([1, 2, 40, 32], [1, 2, 90, 32]).score(Expr::parse(text)?).with_lse())
+    Ok(Attention::new(Shape::bhtd(1, 2, 40, 32).kv(2, 90)).score(Expr::parse(text)?).with_lse())
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn large_scores_are_served_by_every_variant() -> Result<()> {
     ] {
         let mut spec = scored(text)?;
         if text == "s + (q - k)" {
-            spec = Attention::new([1, 1, 64, 32], [1, 1, 2048, 32]).score(Expr::parse(text)?).with_lse();
+            spec = Attention::new(Shape::bhtd(1, 1, 64, 32).kv(1, 2048)).score(Expr::parse(text)?).with_lse();
         }
         let inputs = spec.random_inputs(3);
         let inputs = harness::borrowed(&inputs);
@@ -99,7 +99,7 @@ fn mistakes_among_large_scores_are_refused() -> Result<()> {
 fn a_memory_read_through_its_modes_is_called_ill_conditioned() -> Result<()> {
     let engine = engine_or_skip!();
     let (tokens, dim, wide) = (150, 16, 8);
-    let spec = LinearAttention::new([1, 1, tokens, dim], 1, wide).scale(1.0);
+    let spec = LinearAttention::new(LinearShape::bhtd(1, 1, tokens, dim).value_dim(wide)).scale(1.0);
     let mut random = fastrand::Rng::with_seed(5);
     let mut noise = |count: usize| (0..count).map(|_| random.f32() - 0.5).collect::<Vec<f32>>();
     let k: Vec<f32> = noise(tokens * dim).iter().map(|x| 1.0 + 1e-4 * x).collect();
@@ -127,7 +127,7 @@ fn a_memory_read_through_its_modes_is_called_ill_conditioned() -> Result<()> {
 #[test]
 fn a_sink_far_above_hides_no_nan() -> Result<()> {
     let engine = engine_or_skip!();
-    let mut spec = Attention::new([1, 2, 40, 32], [1, 2, 40, 32]).causal().with_lse();
+    let mut spec = Attention::new(Shape::bhtd(1, 2, 40, 32)).causal().with_lse();
     spec.sink_logits = Some("sinks".into());
     let mut inputs = spec.random_inputs(6);
     for (name, tensor) in &mut inputs {

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use foveal::Engine;
-use foveal_kernels::attention::{Attention, QkNorm};
+use foveal_kernels::attention::{Attention, QkNorm, Shape};
 use foveal_kernels::expr::{Expr, Table};
 use foveal_kernels::{Constraints, Dtype, HostTensor, Name, Problem, operator};
 use foveal_tests::harness::{self, Output};
@@ -11,16 +11,16 @@ use pollster::block_on;
 use crate::engine_or_skip;
 
 fn specs() -> Result<Vec<Attention>> {
-    let causal = Attention::new([3, 4, 65, 64], [3, 2, 65, 64]).causal().with_lse();
-    let odd = Attention::new([3, 2, 37, 30], [3, 2, 50, 30]).with_lse().dtype(Dtype::F16);
-    let decode = Attention::new([3, 8, 1, 64], [3, 2, 200, 64]).with_lse();
+    let causal = Attention::new(Shape::bhtd(3, 4, 65, 64).kv(2, 65)).causal().with_lse();
+    let odd = Attention::new(Shape::bhtd(3, 2, 37, 30).kv(2, 50)).with_lse().dtype(Dtype::F16);
+    let decode = Attention::new(Shape::bhtd(3, 8, 1, 64).kv(2, 200)).with_lse();
     // The device makes lists.
-    let documents = Attention::new([3, 2, 513, 16], [3, 2, 520, 16])
+    let documents = Attention::new(Shape::bhtd(3, 2, 513, 16).kv(2, 520))
         .with_lse()
         .mask(Expr::parse_mask("same(seg_q, seg_k) | k < 2")?)
         .table(Table::new("seg_q", Dtype::I32, vec![513]))
         .table(Table::new("seg_k", Dtype::I32, vec![520]));
-    let mut scored = Attention::new([3, 2, 70, 32], [3, 2, 90, 32])
+    let mut scored = Attention::new(Shape::bhtd(3, 2, 70, 32).kv(2, 90))
         .with_lse()
         .mask(Expr::parse_mask("causal & window(40, 0)")?)
         .score(Expr::parse_score("s + bias[h, q, k]")?)

@@ -1,7 +1,7 @@
 //! Expressions on the device: NaN and the ends of functions, lengths of batch entries, what tables' values decide.
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::attention::Attention;
+use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::expr::{Expr, Table};
 use foveal_kernels::{Dtype, HostTensor, Problem, Rows, TensorData};
 use foveal_tests::harness;
@@ -13,7 +13,7 @@ use crate::visibility::{by_every_variant, inputs_with, values};
 const LEN: usize = 40;
 
 fn problem(score: &str) -> Result<Attention> {
-    Ok(Attention::new([1, 2, LEN, 16], [1, 2, LEN, 16])
+    Ok(Attention::new(Shape::bhtd(1, 2, LEN, 16))
         .with_lse()
         .score(Expr::parse_score(score)?)
         .table(Table::new("bias", Dtype::F32, vec![LEN, LEN])))
@@ -107,7 +107,7 @@ fn functions_have_their_ends() -> Result<()> {
 #[test]
 fn lengths_are_those_of_the_entry_in_every_expression() -> Result<()> {
     let engine = engine_or_skip!();
-    let spec = || Attention::new([2, 2, 2, 32], [2, 2, 64, 32]).kv_lengths("n").with_lse();
+    let spec = || Attention::new(Shape::bhtd(2, 2, 2, 32).kv(2, 64)).kv_lengths("n").with_lse();
     let seen = |mask: &str| -> Result<Vec<f64>> {
         let spec = spec().mask(Expr::parse_mask(mask)?);
         let mut inputs = inputs_with(&spec, "n", &[20.0, 64.0])?;
@@ -138,7 +138,7 @@ fn lengths_are_those_of_the_entry_in_every_expression() -> Result<()> {
 #[test]
 fn runs_are_refused_for_what_tables_hold() -> Result<()> {
     let engine = engine_or_skip!();
-    let spec = Attention::new([1, 2, 20, 16], [1, 2, 20, 16])
+    let spec = Attention::new(Shape::bhtd(1, 2, 20, 16))
         .mask(Expr::parse_mask("t[q] + t[k] > 0 & u[t[k] % 4 + 1] > 0")?)
         .table(Table::new("t", Dtype::I32, vec![20]))
         .table(Table::new("u", Dtype::I32, vec![4]));

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use foveal::Constraints;
-use foveal_kernels::attention::{Attention, DeviceBlockMask};
+use foveal_kernels::attention::{Attention, DeviceBlockMask, Shape};
 use foveal_kernels::{Dtype, HostTensor, Name, Problem, Rows, compare, operator};
 use foveal_tests::harness;
 use pollster::block_on;
@@ -22,7 +22,7 @@ fn what_lies_beyond_a_length_does_not_matter() -> Result<()> {
     let (batch, queries, keys, dim) = (4, 90, 200, 32);
     let lists = DeviceBlockMask::new(64, 64, 4);
     let spec = || {
-        Attention::new([batch, 2, queries, dim], [batch, 2, keys, dim])
+        Attention::new(Shape::bhtd(batch, 2, queries, dim).kv(2, keys))
             .q_lengths("queries")
             .kv_lengths("keys")
             .with_lse()
@@ -77,7 +77,7 @@ fn what_lies_beyond_a_length_does_not_matter() -> Result<()> {
 fn nothing_that_they_hold_reaches_out_of_bounds() -> Result<()> {
     let engine = engine_or_skip!();
     let lists = DeviceBlockMask::new(64, 64, 5);
-    let spec = Attention::new([1, 2, 200, 32], [1, 2, 300, 32])
+    let spec = Attention::new(Shape::bhtd(1, 2, 200, 32).kv(2, 300))
         .q_lengths("queries")
         .kv_lengths("keys")
         .listed(lists);
@@ -110,9 +110,8 @@ fn nothing_that_they_hold_reaches_out_of_bounds() -> Result<()> {
 #[test]
 fn hosts_are_told_what_is_wrong_with_them() -> Result<()> {
     let engine = engine_or_skip!();
-    let spec = Attention::new([2, 2, 100, 32], [2, 2, 100, 32])
-        .kv_lengths("keys")
-        .listed(DeviceBlockMask::new(64, 64, 2));
+    let spec =
+        Attention::new(Shape::bhtd(2, 2, 100, 32)).kv_lengths("keys").listed(DeviceBlockMask::new(64, 64, 2));
     let kernel = block_on(engine.prepare(&engine.plan(&spec)?))?;
     let complaint = |name: &str, values: &[f32]| -> Result<String> {
         let mut inputs = spec.random_inputs(3);
@@ -134,8 +133,7 @@ fn hosts_are_told_what_is_wrong_with_them() -> Result<()> {
             .contains("indices: element 3 is 1, expected 0 to 1, each once")
     );
     for (block, message) in [(48, "multiple of 64, got 48"), (0, "multiple of 64, got 0")] {
-        let spec =
-            Attention::new([1, 1, 100, 32], [1, 1, 100, 32]).listed(DeviceBlockMask::new(block, 64, 2));
+        let spec = Attention::new(Shape::bhtd(1, 1, 100, 32)).listed(DeviceBlockMask::new(block, 64, 2));
         let error = engine.plan(&spec).err().context("it was planned")?;
         ensure!(error.to_string().contains(message), "{error}");
     }

@@ -4,7 +4,9 @@ use std::fmt;
 
 use anyhow::{Context, Result, ensure};
 use foveal::{Engine, ErrorKind, Kernel};
-use foveal_kernels::linear_attention::{Direction, Gate, Gates, Key, LinearAttention, Normaliser, Rule};
+use foveal_kernels::linear_attention::{
+    Direction, Gate, Gates, Key, LinearAttention, LinearShape, Normaliser, Rule,
+};
 use foveal_kernels::{Constraints, Problem, operator};
 use foveal_tests::linear::{Given, Tensor, Tensors, identities, off};
 use foveal_tests::say;
@@ -63,7 +65,10 @@ pub(crate) fn by_every_variant(
 
 /// More than two chunks of 64 tokens and an uneven rest, two batch entries, value heads that share keys.
 fn spec(rule: Rule, gate: Gate) -> LinearAttention {
-    LinearAttention::new([2, 2, 145, 32], 4, 20).rule(rule).gate(gate).with_states()
+    LinearAttention::new(LinearShape::bhtd(2, 2, 145, 32).value_heads(4).value_dim(20))
+        .rule(rule)
+        .gate(gate)
+        .with_states()
 }
 
 /// A rule with a gate each, and what rules have beside.
@@ -249,7 +254,7 @@ fn what_is_not_causal_reads_the_last_state() -> Result<()> {
 fn reflections_track_the_parity_of_bits() -> Result<()> {
     let engine = engine_or_skip!();
     let len = 1000;
-    let mut spec = LinearAttention::new([1, 1, len, 1], 1, 1).rule(Rule::Delta).with_states();
+    let mut spec = LinearAttention::new(LinearShape::bhtd(1, 1, len, 1)).rule(Rule::Delta).with_states();
     spec.scale = Some(1.0);
     let ones = Tensor::of([1, 1, len, 1], |_| 1.0);
     let mut random = fastrand::Rng::with_seed(1);

@@ -1,7 +1,7 @@
 //! What heads and batch entries of linear attention do to each other: nothing. And bits that are the same each time.
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::linear_attention::{Direction, Gate, LinearAttention, Rule};
+use foveal_kernels::linear_attention::{Direction, Gate, LinearAttention, LinearShape, Rule};
 use foveal_kernels::{Dtype, Layout, Problem};
 use foveal_tests::harness::{self, Output};
 use foveal_tests::linear::{Given, Tensor, Tensors, off};
@@ -12,9 +12,15 @@ use crate::linear::{Refused, kernel, variants};
 /// Every way in which inputs reach a kernel: as they are, 16 bits of uneven widths, prepared in a buffer first. But for the
 /// uneven ones the kernels are those of other tests, which have compiled them.
 fn specs() -> Vec<LinearAttention> {
-    let of = |rule, gate| LinearAttention::new([3, 2, 90, 32], 4, 20).rule(rule).gate(gate);
-    let uneven =
-        LinearAttention::new([3, 2, 90, 30], 2, 17).rule(Rule::Delta).gate(Gate::Scalar).dtype(Dtype::F16);
+    let of = |rule, gate| {
+        LinearAttention::new(LinearShape::bhtd(3, 2, 90, 32).value_heads(4).value_dim(20))
+            .rule(rule)
+            .gate(gate)
+    };
+    let uneven = LinearAttention::new(LinearShape::bhtd(3, 2, 90, 30).value_dim(17))
+        .rule(Rule::Delta)
+        .gate(Gate::Scalar)
+        .dtype(Dtype::F16);
     let mut both = of(Rule::Delta, Gate::Vector);
     both.direction = Direction::Both;
     vec![

@@ -3,7 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use foveal::Engine;
 use foveal_kernels::Problem;
-use foveal_kernels::linear_attention::{Direction, FeatureMap, Gate, Key, LinearAttention, Normaliser, Rule};
+use foveal_kernels::linear_attention::{
+    Direction, FeatureMap, Gate, Key, LinearAttention, LinearShape, Normaliser, Rule,
+};
 use foveal_tests::linear::{Given, Tensor, Tensors, off};
 use foveal_tests::say;
 
@@ -12,7 +14,10 @@ use crate::linear::{Refused, kernel, variants};
 
 /// More than one chunk of 64 rows and an uneven rest.
 fn spec(rule: Rule, gate: Gate) -> LinearAttention {
-    LinearAttention::new([1, 1, 90, 32], 2, 20).rule(rule).gate(gate).with_states()
+    LinearAttention::new(LinearShape::bhtd(1, 1, 90, 32).value_heads(2).value_dim(20))
+        .rule(rule)
+        .gate(gate)
+        .with_states()
 }
 
 fn changed(rule: Rule, gate: Gate, change: impl FnOnce(&mut LinearAttention)) -> LinearAttention {
@@ -296,7 +301,7 @@ fn strong_gates_leave_nothing_behind() -> Result<()> {
 #[test]
 fn long_sums_keep_their_precision() -> Result<()> {
     let engine = engine_or_skip!();
-    let spec = LinearAttention::new([1, 2, 262_144, 16], 2, 16).with_states();
+    let spec = LinearAttention::new(LinearShape::bhtd(1, 2, 262_144, 16)).with_states();
     let given = Given::random(spec.clone(), 1)?;
     let given =
         given.clone().with("state_in", Tensor { values: vec![0.0; 512], ..given.tensor("state_in").clone() });

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use foveal::Engine;
-use foveal_kernels::attention::Attention;
+use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::block_mask::{BlockClass, BlockMask};
 use foveal_kernels::expr::{Evaluator, Expr, Sizes, Table};
 use foveal_kernels::{
@@ -137,7 +137,9 @@ struct Example {
 }
 
 fn examples() -> Vec<Example> {
-    let spec = |q: [usize; 4], k: [usize; 4]| Attention::new(q, k);
+    let spec = |q: [usize; 4], [_, heads, len, _]: [usize; 4]| {
+        Attention::new(Shape::bhtd(q[0], q[1], q[2], q[3]).kv(heads, len))
+    };
     let table = |name: &str, dtype: Dtype, shape: &[usize]| Table::new(name, dtype, shape.to_vec());
     let i32s = |name: &str, shape: &[usize]| table(name, Dtype::I32, shape);
     vec![

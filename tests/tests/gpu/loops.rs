@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use foveal::{AdapterProfile, Constraints, Engine, ErrorKind, Options, SelfCheck};
-use foveal_kernels::attention::Attention;
-use foveal_kernels::linear_attention::{Gate, LinearAttention, Rule};
+use foveal_kernels::attention::{Attention, Shape};
+use foveal_kernels::linear_attention::{Gate, LinearAttention, LinearShape, Rule};
 use foveal_kernels::{Case, Problem, operator};
 use foveal_shaders::Value;
 use foveal_tests::harness::Prepared;
@@ -44,10 +44,10 @@ fn by_every_variant(engine: &Engine, of: &str, prepared: &Prepared) -> Result<()
 #[test]
 fn many_keys_are_all_seen() -> Result<()> {
     let engine = engine_or_skip!();
-    let long = Attention::new([1, 1, 2, 8], [1, 1, 600_000, 8]).with_lse();
+    let long = Attention::new(Shape::bhtd(1, 1, 2, 8).kv(1, 600_000)).with_lse();
     by_every_variant(&engine, "attention", &prepared("loops_600000_keys", long)?)?;
     for width in [256, 576] {
-        let wide = Attention::new([1, 1, 3, width], [1, 1, 1000, width]).with_lse();
+        let wide = Attention::new(Shape::bhtd(1, 1, 3, width).kv(1, 1000)).with_lse();
         by_every_variant(&engine, "attention", &prepared(&format!("loops_width_{width}"), wide)?)?;
     }
     Ok(())
@@ -56,7 +56,7 @@ fn many_keys_are_all_seen() -> Result<()> {
 #[test]
 fn many_tokens_are_all_remembered() -> Result<()> {
     let engine = engine_or_skip!();
-    let spec = LinearAttention::new([1, 1, 70_000, 8], 1, 8).with_states();
+    let spec = LinearAttention::new(LinearShape::bhtd(1, 1, 70_000, 8)).with_states();
     by_every_variant(&engine, "linear", &prepared("loops_70000_tokens", spec.clone())?)?;
     let delta = spec.rule(Rule::Delta).gate(Gate::Scalar);
     by_every_variant(&engine, "linear", &prepared("loops_70000_tokens_delta", delta)?)
@@ -66,7 +66,7 @@ fn many_tokens_are_all_remembered() -> Result<()> {
 fn plans_that_were_made_before_the_bound_was_known_are_made_again() -> Result<()> {
     let engine = engine_or_skip!();
     let unknown = AdapterProfile { loop_turns: None, ..engine.profile().clone() };
-    let wide = prepared("loops_unknown", Attention::new([1, 1, 3, 256], [1, 1, 1500, 256]))?;
+    let wide = prepared("loops_unknown", Attention::new(Shape::bhtd(1, 1, 3, 256).kv(1, 1500)))?;
     let plan = wide.case.problem.plan(&unknown, &Constraints::variant("naive"))?;
     for kernel in [block_on(engine.prepare(&plan))?, block_on(engine.prepare_exact(&plan))?] {
         let again = kernel.plan();

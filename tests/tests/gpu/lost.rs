@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use foveal::{Binding, Engine, ErrorKind, Timing, wgpu};
-use foveal_kernels::attention::Attention;
+use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::{Dtype, HostTensor, Problem};
 use foveal_tests::{device, harness};
 use pollster::block_on;
@@ -12,7 +12,7 @@ fn engine() -> Result<Option<Engine>> {
 }
 
 fn spec() -> Attention {
-    Attention::new([1, 1, 17, 8], [1, 1, 17, 8])
+    Attention::new(Shape::bhtd(1, 1, 17, 8))
 }
 
 fn is_lost<T>(step: &str, result: Result<T, foveal::Error>) -> Result<()> {

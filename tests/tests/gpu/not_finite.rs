@@ -1,7 +1,7 @@
 //! Numbers at the ends of f32, and beyond: what a query does not see must not reach it, what it sees must, and finite scores count.
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::attention::{Attention, DeviceBlockMask, QkNorm};
+use foveal_kernels::attention::{Attention, DeviceBlockMask, QkNorm, Shape};
 use foveal_kernels::block_mask::{BlockGrid, BlockMask};
 use foveal_kernels::expr::{Expr, Table};
 use foveal_kernels::{Dtype, HostTensor, Name, Problem, Rows};
@@ -32,7 +32,7 @@ fn change(
 }
 
 fn causal_like() -> Result<Vec<Attention>> {
-    let spec = |len: usize| Attention::new([1, 4, len, 64], [1, 2, len, 64]).with_lse();
+    let spec = |len: usize| Attention::new(Shape::bhtd(1, 4, len, 64).kv(2, len)).with_lse();
     let doc = Table::new("doc", Dtype::I32, vec![1, 600]);
     let bits = BlockMask::from_dense_blocks(BlockGrid::new(260, 260, 64, 64), &[2; 25])?
         .with_bits(&|_, _, q, k| k <= q)?;
@@ -45,8 +45,8 @@ fn causal_like() -> Result<Vec<Attention>> {
             .score(Expr::parse_score("softcap(20.0)")?),
         spec(600).mask(Expr::parse_mask("causal & same(doc)")?).table(doc),
         spec(260).blocks(bits),
-        Attention::new([1, 8, 5, 40], [1, 2, 90, 40]).with_lse().causal(),
-        Attention::new([1, 2, 260, 33], [1, 2, 260, 33]).with_lse().causal().dtype(Dtype::Bf16),
+        Attention::new(Shape::bhtd(1, 8, 5, 40).kv(2, 90)).with_lse().causal(),
+        Attention::new(Shape::bhtd(1, 2, 260, 33)).with_lse().causal().dtype(Dtype::Bf16),
     ])
 }
 
@@ -96,7 +96,7 @@ fn a_value_that_is_not_finite_reaches_those_that_see_its_key_and_no_others() -> 
 #[test]
 fn what_nobody_sees_may_hold_anything() -> Result<()> {
     let engine = engine_or_skip!();
-    let spec = || Attention::new([1, 2, 150, 64], [1, 2, 200, 64]).with_lse();
+    let spec = || Attention::new(Shape::bhtd(1, 2, 150, 64).kv(2, 200)).with_lse();
     let blocks = BlockMask::from_dense_blocks(BlockGrid::new(150, 200, 16, 16), &{
         let mut map = [2u8; 130];
         map.iter_mut().enumerate().for_each(|(at, class)| *class = if at % 13 == 4 { 0 } else { 1 });
@@ -142,9 +142,9 @@ fn what_nobody_sees_may_hold_anything() -> Result<()> {
 fn self_checks_hold_what_must_not_be_seen() -> Result<()> {
     let engine = engine_or_skip!();
     let mut specs = causal_like()?;
-    specs.push(Attention::new([2, 2, 100, 32], [2, 2, 100, 32]).with_lse().kv_lengths("keys"));
+    specs.push(Attention::new(Shape::bhtd(2, 2, 100, 32)).with_lse().kv_lengths("keys"));
     let lists = DeviceBlockMask::new(64, 64, 3);
-    specs.push(Attention::new([1, 2, 200, 32], [1, 2, 300, 32]).with_lse().listed(lists));
+    specs.push(Attention::new(Shape::bhtd(1, 2, 200, 32).kv(2, 300)).with_lse().listed(lists));
     for spec in specs {
         let small = spec.self_check_problem();
         let inputs = small.random_inputs(1);
@@ -163,7 +163,7 @@ fn self_checks_hold_what_must_not_be_seen() -> Result<()> {
 #[test]
 fn what_a_query_sees_shows() -> Result<()> {
     let engine = engine_or_skip!();
-    let spec = || Attention::new([1, 2, 70, 64], [1, 2, 150, 64]).with_lse();
+    let spec = || Attention::new(Shape::bhtd(1, 2, 70, 64).kv(2, 150)).with_lse();
     let specs = [
         spec(),
         spec().causal(),
@@ -202,7 +202,7 @@ fn what_a_query_sees_shows() -> Result<()> {
         Ok(())
     })?;
     // So does one that is inf, in rows that see no key as in others: here the first 40 of 70.
-    let mut spec = Attention::new([1, 2, 70, 64], [1, 2, 30, 64]).with_lse().causal();
+    let mut spec = Attention::new(Shape::bhtd(1, 2, 70, 64).kv(2, 30)).with_lse().causal();
     spec.sink_logits = Some("sinks".into());
     let inputs = inputs_with(&spec, "sinks", &[f32::INFINITY, 0.5])?;
     let given: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
@@ -227,7 +227,7 @@ const LOWEST: f32 = f32::MIN;
 fn finite_scores_count_however_low() -> Result<()> {
     let engine = engine_or_skip!();
     let table = |spec: Attention| spec.table(Table::new("m", Dtype::F32, vec![40, 90]));
-    let spec = || table(Attention::new([1, 2, 40, 64], [1, 2, 90, 64]).with_lse());
+    let spec = || table(Attention::new(Shape::bhtd(1, 2, 40, 64).kv(2, 90)).with_lse());
     // Rows in turn: the lowest throughout; -inf but for the lowest at three keys; the lowest but for one key; far apart; -inf.
     let bias: Vec<f32> = (0..40 * 90)
         .map(|at| match (at / 90 % 5, at % 90) {
@@ -298,7 +298,7 @@ fn finite_scores_count_however_low() -> Result<()> {
 #[test]
 fn no_keys_give_zeros_and_minus_infinity() -> Result<()> {
     let engine = engine_or_skip!();
-    let spec = |dim: usize| Attention::new([2, 4, 70, dim], [2, 2, 0, dim]).with_lse();
+    let spec = |dim: usize| Attention::new(Shape::bhtd(2, 4, 70, dim).kv(2, 0)).with_lse();
     for spec in [
         spec(64),
         spec(33).causal().dtype(Dtype::F16),
@@ -341,8 +341,8 @@ fn f16_at_its_ends() -> Result<()> {
         Ok(())
     };
     for spec in [
-        Attention::new([3, 12, 17, 24], [3, 3, 17, 24]).mask(Expr::parse_mask("dilated(3)")?),
-        Attention::new([1, 2, 70, 33], [1, 2, 70, 33]).causal(),
+        Attention::new(Shape::bhtd(3, 12, 17, 24).kv(3, 17)).mask(Expr::parse_mask("dilated(3)")?),
+        Attention::new(Shape::bhtd(1, 2, 70, 33)).causal(),
     ] {
         let spec = spec.with_lse().dtype(Dtype::F16);
         let mut inputs = spec.random_inputs(5);
@@ -354,7 +354,7 @@ fn f16_at_its_ends() -> Result<()> {
         by_every_variant(&engine, &spec, inputs, finite)?;
     }
     for width in [64, 33] {
-        let spec = Attention::new([1, 2, 30, width], [1, 2, 30, width]).with_lse().dtype(Dtype::F16);
+        let spec = Attention::new(Shape::bhtd(1, 2, 30, width)).with_lse().dtype(Dtype::F16);
         let mut inputs = spec.random_inputs(6);
         change(&mut inputs, "v", |_, key, column| {
             Some(match column % 3 {

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use foveal::Engine;
-use foveal_kernels::attention::{Attention, Layout, QkNorm};
+use foveal_kernels::attention::{Attention, Layout, QkNorm, Shape};
 use foveal_kernels::block_mask::{BlockGrid, BlockMask};
 use foveal_kernels::expr::{Expr, Table};
-use foveal_kernels::linear_attention::{Gate, LinearAttention, Rule};
+use foveal_kernels::linear_attention::{Gate, LinearAttention, LinearShape, Rule};
 use foveal_kernels::{AdapterProfile, Case, Constraints, Dtype, ErrorKind, Problem, operator};
 use foveal_tests::harness::Prepared;
 use foveal_tests::say;
@@ -55,16 +55,16 @@ fn pieces_that_fit_in_bindings_equal_the_whole() -> Result<()> {
     let engine = engine_or_skip!();
     // 32 KiB for all keys of a batch entry and head: 64 KiB holds two of them.
     let small = lowered(&engine, |limits| limits.max_storage_buffer_binding_size = 64 << 10);
-    let spec = Attention::new([3, 4, 200, 64], [3, 4, 128, 64]).with_lse().causal();
+    let spec = Attention::new(Shape::bhtd(3, 4, 200, 64).kv(4, 128)).with_lse().causal();
     split_equals_whole(&engine, &spec, &small, "bindings of 64 KiB")?;
-    let transposed = Attention::new([2, 3, 150, 64], [2, 3, 64, 64]).with_lse().layout(Layout::Bthd);
+    let transposed = Attention::new(Shape::bhtd(2, 3, 150, 64).kv(3, 64)).with_lse().layout(Layout::Bthd);
     let medium = lowered(&engine, |limits| limits.max_storage_buffer_binding_size = 128 << 10);
     split_equals_whole(&engine, &transposed, &medium, "bindings of 128 KiB")?;
     // Rows of odd width in 16 bits start in the middle of words and of alignments.
-    let odd = Attention::new([3, 4, 150, 33], [3, 2, 100, 33]).with_lse().dtype(Dtype::F16);
+    let odd = Attention::new(Shape::bhtd(3, 4, 150, 33).kv(2, 100)).with_lse().dtype(Dtype::F16);
     let tiny = lowered(&engine, |limits| limits.max_storage_buffer_binding_size = 12 << 10);
     split_equals_whole(&engine, &odd, &tiny, "bindings of 12 KiB")?;
-    let grouped = Attention::new([4, 8, 3, 64], [4, 2, 100, 64]).with_lse().causal();
+    let grouped = Attention::new(Shape::bhtd(4, 8, 3, 64).kv(2, 100)).with_lse().causal();
     split_equals_whole(&engine, &grouped, &small, "bindings of 64 KiB")
 }
 
@@ -75,14 +75,15 @@ fn pieces_of_linear_attention_equal_the_whole() -> Result<()> {
     // States at the starts of the chunks of all heads are 1.3 MB, decays of two heads' channels 395 KB.
     let small = lowered(&engine, |limits| limits.max_storage_buffer_binding_size = 512 << 10);
     let narrow = lowered(&engine, |limits| limits.max_compute_workgroups_per_dimension = 16);
-    let spec = LinearAttention::new([5, 2, 200, 64], 4, 64).with_states();
+    let spec = LinearAttention::new(LinearShape::bhtd(5, 2, 200, 64).value_heads(4)).with_states();
     let add = spec.clone().gate(Gate::Scalar);
     let delta = spec.rule(Rule::Delta).gate(Gate::Vector);
     for spec in [add, delta] {
         split_equals_whole(&engine, &spec, &small, "bindings of 512 KiB")?;
         split_equals_whole(&engine, &spec, &narrow, "sixteen workgroups a dimension")?;
     }
-    let packed = LinearAttention::new([1, 2, 1500, 16], 2, 16).gate(Gate::Scalar).with_states().sequences(5);
+    let packed =
+        LinearAttention::new(LinearShape::bhtd(1, 2, 1500, 16)).gate(Gate::Scalar).with_states().sequences(5);
     split_equals_whole(&engine, &packed, &narrow, "sixteen workgroups a dimension")
 }
 
@@ -90,9 +91,9 @@ fn pieces_of_linear_attention_equal_the_whole() -> Result<()> {
 fn pieces_that_fit_in_grids_equal_the_whole() -> Result<()> {
     let engine = engine_or_skip!();
     let narrow = lowered(&engine, |limits| limits.max_compute_workgroups_per_dimension = 2);
-    let spec = Attention::new([3, 4, 300, 64], [3, 4, 128, 64]).with_lse().causal();
+    let spec = Attention::new(Shape::bhtd(3, 4, 300, 64).kv(4, 128)).with_lse().causal();
     split_equals_whole(&engine, &spec, &narrow, "two workgroups a dimension")?;
-    let grouped = Attention::new([3, 12, 20, 64], [3, 4, 50, 64]).with_lse().causal();
+    let grouped = Attention::new(Shape::bhtd(3, 12, 20, 64).kv(4, 50)).with_lse().causal();
     split_equals_whole(&engine, &grouped, &narrow, "two workgroups a dimension")
 }
 
@@ -102,7 +103,8 @@ fn pieces_of_masked_problems_equal_the_whole() -> Result<()> {
     let engine = engine_or_skip!();
     let small = lowered(&engine, |limits| limits.max_storage_buffer_binding_size = 64 << 10);
     let narrow = lowered(&engine, |limits| limits.max_compute_workgroups_per_dimension = 3);
-    let spec = |q_len: usize, kv_len: usize| Attention::new([3, 4, q_len, 64], [3, 2, kv_len, 64]).with_lse();
+    let spec =
+        |q_len: usize, kv_len: usize| Attention::new(Shape::bhtd(3, 4, q_len, 64).kv(2, kv_len)).with_lse();
     let by_head = spec(200, 128).mask(Expr::parse_mask("causal & window(30, 0) | k < h + b")?);
     let mut scored = spec(150, 120)
         .mask(Expr::parse_mask("k <= q + 20")?)
@@ -118,7 +120,7 @@ fn pieces_of_masked_problems_equal_the_whole() -> Result<()> {
         split_equals_whole(&engine, &spec, &small, "bindings of 64 KiB")?;
         split_equals_whole(&engine, &spec, &narrow, "three workgroups a dimension")?;
     }
-    let documents = Attention::new([1, 3, 600, 16], [1, 3, 520, 16])
+    let documents = Attention::new(Shape::bhtd(1, 3, 600, 16).kv(3, 520))
         .with_lse()
         .mask(Expr::parse_mask("seg_q[q] == seg_k[k] | k < h")?)
         .table(Table::new("seg_q", Dtype::I32, vec![600]))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use foveal_kernels::attention::Attention;
+use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::{Case, Constraints, Dtype, Plan, Problem, operator};
 use foveal_shaders::Request;
 use foveal_tests::device;
@@ -26,8 +26,8 @@ fn rolled_and_unrolled_text_give_the_same_numbers() -> Result<()> {
     let engine = engine_or_skip!();
     // Small: rolled text keeps its arrays, and software drivers take many seconds to compile those.
     let specs = [
-        Attention::new([1, 2, 40, 16], [1, 2, 50, 16]).with_lse().causal(),
-        Attention::new([1, 4, 3, 10], [1, 2, 30, 10]).with_lse().dtype(Dtype::F16),
+        Attention::new(Shape::bhtd(1, 2, 40, 16).kv(2, 50)).with_lse().causal(),
+        Attention::new(Shape::bhtd(1, 4, 3, 10).kv(2, 30)).with_lse().dtype(Dtype::F16),
     ];
     for spec in specs {
         let prepared =

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use foveal::{ErrorKind, Options, SelfCheckReport};
-use foveal_kernels::attention::Attention;
+use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::{Case, Problem};
 use foveal_tests::harness::Prepared;
 use foveal_tests::wrong::{self, Sabotaged, WRONG};
@@ -14,7 +14,7 @@ use pollster::block_on;
 use crate::folder;
 
 fn problem() -> Arc<dyn Problem> {
-    Arc::new(Attention::new([1, 2, 200, 32], [1, 2, 200, 32]).with_lse())
+    Arc::new(Attention::new(Shape::bhtd(1, 2, 200, 32)).with_lse())
 }
 
 /// What is said of a variant whose text has `to` in place of `from`. Checks that another variant gives the right result.

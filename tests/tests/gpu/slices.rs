@@ -163,7 +163,9 @@ fn what_takes_long_is_submitted_in_parts() -> Result<()> {
     else {
         return Ok(());
     };
-    let spec = foveal_kernels::attention::Attention::new([1, 4, 700, 64], [1, 4, 700, 64]).causal();
+    let spec =
+        foveal_kernels::attention::Attention::new(foveal_kernels::attention::Shape::bhtd(1, 4, 700, 64))
+            .causal();
     let kernel = block_on(engine.prepare(&engine.plan(&spec)?))?;
     let inputs = spec.random_inputs(5);
     let inputs = harness::borrowed(&inputs);

@@ -61,7 +61,9 @@ fn segments_are_merged_exactly() -> Result<()> {
 #[test]
 fn a_long_row_is_split_until_its_workgroups_are_short() -> Result<()> {
     let engine = engine_or_skip!();
-    let spec = foveal_kernels::attention::Attention::new([1, 1, 1, 64], [1, 1, 20_000, 64]);
+    let spec = foveal_kernels::attention::Attention::new(
+        foveal_kernels::attention::Shape::bhtd(1, 1, 1, 64).kv(1, 20_000),
+    );
     let segments = |time: Duration| -> Result<usize> {
         let constraints = Constraints { workgroup_time: Some(time), ..Constraints::default() };
         let plan = engine.plan_with(&spec, &constraints)?;

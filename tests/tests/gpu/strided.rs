@@ -1,7 +1,7 @@
 //! Tensors with strides: parts of larger tensors, bound where they lie.
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::attention::{Attention, Mask, Strides};
+use foveal_kernels::attention::{Attention, Mask, Shape, Strides};
 use foveal_kernels::{Access, Constraints, Dtype, HostTensor, Plan, Problem, Rows, compare, operator};
 use foveal_tests::{device, harness};
 use pollster::block_on;
@@ -83,7 +83,7 @@ fn packed(dim: usize, value_dim: usize, gap: usize, dtype: Dtype) -> Attention {
     let (batch, heads, q_len, kv_len) = (2, 2, 37, 45);
     let row = heads * (2 * dim + value_dim) + gap;
     let within = |head: usize, len: usize| Strides { batch: len * row + gap, head, position: row };
-    let mut spec = Attention::new([batch, heads, q_len, dim], [batch, heads, kv_len, dim])
+    let mut spec = Attention::new(Shape::bhtd(batch, heads, q_len, dim).kv(heads, kv_len))
         .value_dim(value_dim)
         .dtype(dtype)
         .mask(Mask::Causal)
@@ -140,7 +140,7 @@ fn strided_problems_pass_the_self_check() -> Result<()> {
 #[test]
 fn inputs_may_overlap_themselves() -> Result<()> {
     let engine = engine_or_skip!();
-    let mut spec = Attention::new([2, 2, 20, 32], [2, 2, 30, 32]).with_lse();
+    let mut spec = Attention::new(Shape::bhtd(2, 2, 20, 32).kv(2, 30)).with_lse();
     spec.k_strides = Some(Strides { batch: 0, head: 0, position: 32 });
     spec.v_strides = Some(Strides { batch: 0, head: 960, position: 32 });
     for variant in operator(spec.operator())?.variants() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use foveal::Engine;
-use foveal_kernels::attention::Attention;
+use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::block_mask::{BlockGrid, BlockMask};
 use foveal_kernels::expr::{Expr, Table};
 use foveal_kernels::{Case, Constraints, Dtype, HostTensor, Name, Problem, Rows, TensorData, operator};
@@ -55,7 +55,7 @@ pub(crate) fn inputs_with(spec: &Attention, name: &str, values: &[f32]) -> Resul
 #[test]
 fn a_mask_that_hides_everything_gives_zeros_and_minus_infinity() -> Result<()> {
     let engine = engine_or_skip!();
-    let spec = |len: usize| Attention::new([1, 2, len, 64], [1, 2, len, 64]).with_lse();
+    let spec = |len: usize| Attention::new(Shape::bhtd(1, 2, len, 64)).with_lse();
     let doc = |len: usize| Table::new("doc", Dtype::I32, vec![len]);
     let nothing = |outputs: &[Output]| -> Result<()> {
         ensure!(values(outputs, "o")?.iter().all(|&x| x == 0.0), "o is not zero");
@@ -88,7 +88,7 @@ fn bias(odd: f32, at: impl Fn(usize, usize) -> bool) -> Vec<f32> {
 }
 
 fn biased(mask: Option<&str>) -> Result<Attention> {
-    let spec = Attention::new([1, 2, 70, 64], [1, 2, 90, 64])
+    let spec = Attention::new(Shape::bhtd(1, 2, 70, 64).kv(2, 90))
         .with_lse()
         .score(Expr::parse_score("s + bias[q, k]")?)
         .table(Table::new("bias", Dtype::F32, vec![70, 90]));
@@ -142,7 +142,7 @@ fn minus_infinity_in_a_bias_hides_as_a_mask_does() -> Result<()> {
 #[test]
 fn an_index_that_leaves_its_table_is_an_error_that_names_the_tensor() -> Result<()> {
     let engine = engine_or_skip!();
-    let spec = Attention::new([1, 2, 20, 16], [1, 2, 20, 16])
+    let spec = Attention::new(Shape::bhtd(1, 2, 20, 16))
         .score(Expr::parse_score("s + rel[bucket[q, k], h]")?)
         .table(Table::new("rel", Dtype::F32, vec![32, 2]))
         .table(Table::new("bucket", Dtype::I32, vec![20, 20]));

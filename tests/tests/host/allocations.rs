@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use allocation_counter::measure;
 use anyhow::{Result, ensure};
 use foveal::{Constraints, Engine, Kernel, wgpu};
-use foveal_kernels::attention::Attention;
+use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::{Problem, operator};
 use foveal_tests::host::{Host, bound};
 use foveal_tests::{harness, say};
@@ -102,7 +102,7 @@ type Storage = Vec<(&'static str, Vec<u8>)>;
 
 /// Kernels of one pass and of many.
 fn kernels(engine: &Engine) -> Result<Vec<(Kernel, Storage)>> {
-    let attention: Box<dyn Problem> = Box::new(Attention::new([1, 4, 300, 32], [1, 4, 300, 32]).causal());
+    let attention: Box<dyn Problem> = Box::new(Attention::new(Shape::bhtd(1, 4, 300, 32)).causal());
     let options = serde_json::from_str(r#"{"rule":"delta","gate":"scalar"}"#)?;
     let linear = operator("linear")?.problem_of_shape("1x2x200x32", &options)?;
     let mut kernels = Vec::new();

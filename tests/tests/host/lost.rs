@@ -142,7 +142,8 @@ fn a_device_that_goes_is_an_error_at_every_step_and_the_next_one_works() -> Resu
 fn an_engine_of_its_own_device_is_made_anew() -> Result<()> {
     let _turn = turn();
     let Some(engine) = foveal_tests::device::engine_with(module_path!(), options())? else { return Ok(()) };
-    let spec = foveal_kernels::attention::Attention::new([1, 2, 50, 16], [1, 2, 50, 16]);
+    let spec =
+        foveal_kernels::attention::Attention::new(foveal_kernels::attention::Shape::bhtd(1, 2, 50, 16));
     let kernel = block_on(engine.prepare(&engine.plan(&spec)?))?;
     let inputs = spec.random_inputs(2);
     let inputs = harness::borrowed(&inputs);

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use foveal::{Constraints, Engine, ErrorKind, wgpu};
-use foveal_kernels::attention::Attention;
+use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::{Problem, operator};
 use foveal_tests::host::Host;
 use foveal_tests::{harness, say, skipped};
@@ -45,7 +45,7 @@ fn with_little_memory() -> Result<()> {
     }
     let host = Host::open(module_path!())?.context("no host")?;
     let engine = Engine::from_device_with(host.device.clone(), host.queue.clone(), options())?;
-    let spec = Attention::new([1, 2, 64, 32], [1, 2, 64, 32]);
+    let spec = Attention::new(Shape::bhtd(1, 2, 64, 32));
     let kernel = block_on(engine.prepare(&engine.plan(&spec)?))?;
     let inputs = spec.random_inputs(1);
     let inputs = harness::borrowed(&inputs);

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use foveal::{Engine, Kernel, wgpu};
 use foveal_kernels::Problem;
-use foveal_kernels::attention::Attention;
+use foveal_kernels::attention::{Attention, Shape};
 use foveal_tests::harness;
 use foveal_tests::host::bound;
 use pollster::block_on;
@@ -27,7 +27,7 @@ fn some_threads_record_while_another_prepares() -> Result<()> {
     let _turn = turn();
     let host = host_or_skip!();
     let engine = Engine::from_device_with(host.device.clone(), host.queue.clone(), options())?;
-    let spec = Attention::new([1, 2, 100, 32], [1, 2, 100, 32]).causal();
+    let spec = Attention::new(Shape::bhtd(1, 2, 100, 32)).causal();
     let kernel = block_on(engine.prepare(&engine.plan(&spec)?))?;
     let inputs = spec.random_inputs(3);
     let inputs = harness::storage(&kernel.plan().tensors, &inputs)?;
@@ -49,7 +49,7 @@ fn some_threads_record_while_another_prepares() -> Result<()> {
             .collect();
         // Other kernels meanwhile, which compiles, submits and waits on this thread.
         for dim in [8, 12, 16] {
-            let spec = Attention::new([1, 1, 33, dim], [1, 1, 33, dim]);
+            let spec = Attention::new(Shape::bhtd(1, 1, 33, dim));
             block_on(engine.prepare(&engine.plan(&spec)?))?;
         }
         let recorded = recorders.into_iter().map(|thread| match thread.join() {

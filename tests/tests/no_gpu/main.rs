@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use foveal::{Engine, ErrorKind, Options, SelfCheck, wgpu};
-use foveal_kernels::attention::Attention;
+use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::{AdapterProfile, Constraints, Problem};
 use foveal_shaders::Library;
 use foveal_tests::{device, parallel, planned, profiles, say, wrong};
@@ -74,7 +74,7 @@ fn encode(engine: &Engine, kernel: &foveal::Kernel) -> Result<()> {
 }
 
 fn problem() -> Attention {
-    Attention::new([1, 2, 65, 64], [1, 2, 65, 64]).with_lse()
+    Attention::new(Shape::bhtd(1, 2, 65, 64)).with_lse()
 }
 
 /// What becomes of a shader that does not fit its plan.
@@ -126,7 +126,7 @@ fn a_plan_for_a_larger_adapter_is_an_error_that_names_the_limit() -> Result<()> 
     let mut small = AdapterProfile::webgpu_floor();
     small.limits.max_compute_workgroup_storage_size = 8 << 10;
     small.limits.max_compute_invocations_per_workgroup = 64;
-    let spec = Attention::new([1, 2, 65, 64], [1, 2, 65, 64]);
+    let spec = Attention::new(Shape::bhtd(1, 2, 65, 64));
     let plan = spec.plan(&roomy, &Constraints::variant("tiled"))?;
     let error = block_on(engine(&small, options())?.prepare_exact(&plan)).err().context("taken")?;
     ensure!(error.kind() == ErrorKind::Limit, "{error}");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use foveal::kernels::attention::Attention;
+use foveal::kernels::attention::{Attention, Shape};
 use foveal::kernels::{ParamValue, Pass, PassBinding, Scratch, Source};
 use foveal::shaders::{Library, Request};
 use foveal::{
@@ -146,7 +146,7 @@ impl Problem for Scale {
         };
         let scratch = Scratch { name: "between", bytes: 4 * self.count as u64, contents: None };
         // A plan cannot be made from nothing outside of its crate, but any plan can be made into another.
-        let mut plan = Attention::new([1, 1, 1, 4], [1, 1, 1, 4])
+        let mut plan = Attention::new(Shape::bhtd(1, 1, 1, 4))
             .plan(&AdapterProfile::webgpu_floor(), &Constraints::default())?;
         plan.problem = Arc::new(self.clone());
         plan.operator = "scale";

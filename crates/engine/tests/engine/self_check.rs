@@ -169,7 +169,9 @@ fn attention_is_checked_like_any_other_problem() {
     let Some(engine) = engine_with(Options { library: Options::default().library, ..options() }) else {
         return;
     };
-    let spec = foveal::kernels::attention::Attention::new([1, 2, 65, 64], [1, 2, 65, 64]).causal();
+    let spec =
+        foveal::kernels::attention::Attention::new(foveal::kernels::attention::Shape::bhtd(1, 2, 65, 64))
+            .causal();
     let plan = engine.plan(&spec).unwrap();
     let kernel = block_on(engine.prepare(&plan)).unwrap();
     println!("{} {:?} {:?}", kernel.plan().variant, kernel.self_check(), kernel.refused());

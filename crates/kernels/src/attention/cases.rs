@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Attention, Layout, Mask, operator::spec_of_shape};
+use super::{Attention, Layout, Mask, Shape, operator::spec_of_shape};
 use crate::{Case, Dtype, Problem};
 
 /// Masks, scores and lists of blocks: name, shape and options.
@@ -174,7 +174,9 @@ fn described(shape: &str, options: &str) -> Option<Attention> {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    let spec = |q: [usize; 4], k: [usize; 4]| Attention::new(q, k).with_lse();
+    let spec = |q: [usize; 4], [_, heads, len, _]: [usize; 4]| {
+        Attention::new(Shape::bhtd(q[0], q[1], q[2], q[3]).kv(heads, len)).with_lse()
+    };
     let self_attention = |len: usize, dim: usize| spec([1, 2, len, dim], [1, 2, len, dim]);
     let mut cases: Vec<(String, Attention)> = Vec::new();
     for len in [1, 17, 63, 64, 65, 200] {
@@ -217,7 +219,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.push(("scale_zero".into(), self_attention(64, 64).scale(0.0)));
     cases.push(("scale_negative".into(), self_attention(64, 64).scale(-0.2)));
     cases.push(("large_scores".into(), self_attention(65, 64).scale(12.0)));
-    cases.push(("no_lse".into(), Attention::new([1, 2, 65, 64], [1, 2, 65, 64])));
+    cases.push(("no_lse".into(), Attention::new(Shape::bhtd(1, 2, 65, 64))));
     cases.push(("len_1000".into(), self_attention(1000, 64).causal()));
     cases.push(("empty".into(), spec([1, 2, 0, 64], [1, 2, 7, 64])));
     cases.extend(

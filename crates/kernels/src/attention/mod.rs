@@ -12,9 +12,9 @@
 //! computation: Dao 2023, algorithm 1; masks and scores as functions of indices: He et al. 2024, FlexAttention.
 //!
 //! ```
-//! use foveal_kernels::{AdapterProfile, Constraints, Problem, attention::{Attention, Mask}};
+//! use foveal_kernels::{AdapterProfile, Constraints, Problem, attention::{Attention, Shape, Mask}};
 //!
-//! let spec = Attention::new([1, 8, 4096, 64], [1, 8, 4096, 64]).mask(Mask::parse("causal & (window(255, 0) | sinks(4))")?);
+//! let spec = Attention::new(Shape::bhtd(1, 8, 4096, 64)).mask(Mask::parse("causal & (window(255, 0) | sinks(4))")?);
 //! let plan = spec.plan(&AdapterProfile::webgpu_floor(), &Constraints::default())?;
 //! // Blocks of keys that the mask hides are in no list.
 //! println!("{plan}");
@@ -47,6 +47,7 @@ mod reference;
 mod rounding;
 mod rows_without_keys;
 mod self_check_problem;
+mod shape;
 mod spec;
 mod split_kv;
 mod tensors;
@@ -58,4 +59,5 @@ pub use crate::layout::{Layout, Strides};
 pub use device_block_mask::DeviceBlockMask;
 pub use mask::{Fill, Mask, QkNorm, TableInput};
 pub use operator::{AttentionOperator, OPERATOR};
+pub use shape::Shape;
 pub use spec::Attention;

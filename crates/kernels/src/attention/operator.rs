@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{
-    Attention, Layout, cases,
+    Attention, Layout, Shape, cases,
     options::{OPTIONS, with_options},
     random_case,
     recipes::{self, RECIPES},
@@ -67,25 +67,9 @@ impl Operator for AttentionOperator {
             found.map(|(_, tensor)| tensor).ok_or_else(|| Error::invalid(name, "the tensor is missing"))
         };
         let (q, k, v) = (find("q")?, find("k")?, find("v")?);
-        let [batch, q_heads, q_len, head_dim] = sizes("q", q, layout)?;
-        let k_sizes @ [k_batch, kv_heads, kv_len, k_dim] = sizes("k", k, layout)?;
-        let [v_batch, v_heads, v_len, value_dim] = sizes("v", v, layout)?;
-        for (name, what, got, expected) in [
-            ("k", "batch", k_batch, batch),
-            ("k", "head_dim", k_dim, head_dim),
-            ("v", "batch", v_batch, batch),
-            ("v", "heads", v_heads, kv_heads),
-            ("v", "length", v_len, kv_len),
-        ] {
-            if got != expected {
-                let of = if name == "k" { "q" } else { "k" };
-                let of = if what == "batch" { "q" } else { of };
-                return Err(Error::invalid(
-                    name,
-                    format!("expected {what} {expected} as in {of}, got {got}"),
-                ));
-            }
-        }
+        let [q_sizes, k_sizes, v_sizes] =
+            [sizes("q", q, layout)?, sizes("k", k, layout)?, sizes("v", v, layout)?];
+        let shape = Shape::of_tensors(q_sizes, k_sizes, v_sizes)?;
         let dtype = storage("q", q)?;
         for (name, tensor) in [("k", k), ("v", v)] {
             if storage(name, tensor)? != dtype {
@@ -93,8 +77,7 @@ impl Operator for AttentionOperator {
                 return Err(Error::invalid(name, format!("expected {dtype} as in q, got {got}")));
             }
         }
-        let mut spec =
-            Attention::new([batch, q_heads, q_len, head_dim], k_sizes).value_dim(value_dim).layout(layout);
+        let mut spec = Attention::new(shape).layout(layout);
         spec = with_options(spec, options, Some(tensors))?.dtype(dtype);
         // A file that stores lse wants it compared.
         spec.lse |= tensors.iter().any(|(name, _)| name == "lse");
@@ -127,7 +110,7 @@ pub(super) fn spec_of_shape(shape: &str, options: &Map<String, Value>) -> Result
         return Err(wrong());
     }
     let spec =
-        Attention::new([batch, heads, q_len, dim], [batch, kv_heads, kv_len, dim]).value_dim(value_dim);
+        Attention::new(Shape::bhtd(batch, heads, q_len, dim).kv(kv_heads, kv_len)).value_dim(value_dim);
     let spec = with_options(spec, options, None)?;
     spec.validate()?;
     Ok(spec)

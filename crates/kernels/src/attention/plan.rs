@@ -119,12 +119,13 @@ impl Proposal for Candidate {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Shape;
     use super::*;
     use crate::{Access, Limits};
 
     #[test]
     fn inputs_come_before_outputs() {
-        let roles: Vec<Access> = Attention::new([1, 2, 3, 4], [1, 2, 3, 4])
+        let roles: Vec<Access> = Attention::new(Shape::bhtd(1, 2, 3, 4))
             .with_lse()
             .all_tensors()
             .iter()
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn large_batches_are_split_into_bindings_that_fit() {
-        let spec = Attention::new([64, 8, 4096, 64], [64, 8, 4096, 64]);
+        let spec = Attention::new(Shape::bhtd(64, 8, 4096, 64));
         let mut adapter = AdapterProfile::webgpu_floor();
         adapter.limits.max_buffer_size = 1 << 40;
         let plan = spec.plan_on(&adapter, &Constraints::default()).unwrap();
@@ -151,7 +152,7 @@ mod tests {
     fn keys_beyond_a_binding_are_an_error_that_names_the_limit() {
         let mut adapter = AdapterProfile::webgpu_floor();
         adapter.limits.max_buffer_size = 1 << 40;
-        let spec = Attention::new([1, 1, 64, 64], [1, 1, 1 << 20, 64]);
+        let spec = Attention::new(Shape::bhtd(1, 1, 64, 64).kv(1, 1 << 20));
         let error = spec.plan_on(&adapter, &Constraints::default()).unwrap_err();
         assert_eq!(error.argument(), "max_storage_buffer_binding_size");
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Attention, DeviceBlockMask, Fill, Layout, Mask, QkNorm, TableInput};
+use super::{Attention, DeviceBlockMask, Fill, Layout, Mask, QkNorm, Shape, TableInput};
 use crate::{
     Case, Dtype, Problem,
     block_mask::{BlockGrid, BlockMask},
@@ -25,7 +25,7 @@ pub(super) fn random_case(seed: u64) -> Case {
     let q_len = one(&mut random, &LENGTHS);
     let kv_len = if random.bool() { q_len } else { one(&mut random, &LENGTHS) };
     let dim = one(&mut random, &DIMS);
-    let mut spec = Attention::new([batch, heads, q_len, dim], [batch, kv_heads, kv_len, dim]);
+    let mut spec = Attention::new(Shape::bhtd(batch, heads, q_len, dim).kv(kv_heads, kv_len));
     if random.u8(..4) == 0 {
         spec = spec.value_dim(one(&mut random, &DIMS));
     }

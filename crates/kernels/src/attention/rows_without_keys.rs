@@ -29,6 +29,7 @@ impl Attention {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Shape;
     use super::*;
     use crate::{Problem, Rows};
 
@@ -47,7 +48,7 @@ mod tests {
     #[test]
     fn queries_that_see_nothing_are_counted_by_lse_or_by_their_rows() {
         let mask = |text: &str| crate::attention::Mask::parse(text).unwrap();
-        let mut spec = Attention::new([2, 3, 10, 8], [2, 3, 10, 8]);
+        let mut spec = Attention::new(Shape::bhtd(2, 3, 10, 8));
         spec.lse = true;
         for (text, expected) in [("q >= 7", 2 * 3 * 7), ("causal", 0), ("k > q", 2 * 3)] {
             let masked = spec.clone().mask(mask(text));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{DeviceBlockMask, Layout, Mask, QkNorm, Strides, TableInput, layout::Tensor};
+use super::{DeviceBlockMask, Layout, Mask, QkNorm, Shape, Strides, TableInput, layout::Tensor};
 use crate::{Dtype, Error, block_mask::BlockMask, expr::Expr};
 
 /// An attention problem: shapes in elements, storage, mask and scale.
@@ -69,8 +69,6 @@ pub struct Attention {
     pub o_strides: Option<Strides>,
     /// What `blocks` was read from.
     pub(crate) blocks_option: Option<serde_json::Value>,
-    /// The batch size and width that k was said to have, if they were not those of q.
-    pub(crate) other_k: Option<[usize; 2]>,
     /// Whether random inputs have values that are NaN, above all where nobody sees them.
     pub(crate) odd_values: bool,
     /// Tiles are chosen as for this problem: how a small problem gets the shaders of a large one.
@@ -81,18 +79,18 @@ pub struct Attention {
 pub(crate) const MAX_DIM: usize = 576;
 
 impl Attention {
-    /// The problem of q `[B, H, Tq, Dk]` and of k `[B, G, Tk, Dk]`, with v as wide as k, nothing masked, f32. A k of another
-    /// batch size or width than q's is an error of [`Attention::validate`], and so of every plan.
+    /// The problem of tensors of that shape: nothing masked, f32, dense in the order bhtd.
     #[must_use]
-    pub fn new(q: [usize; 4], k: [usize; 4]) -> Self {
+    pub fn new(shape: Shape) -> Self {
+        let Shape { batch, q_heads, kv_heads, q_len, kv_len, head_dim, value_dim } = shape;
         Self {
-            batch: q[0],
-            q_heads: q[1],
-            kv_heads: k[1],
-            q_len: q[2],
-            kv_len: k[2],
-            head_dim: q[3],
-            value_dim: k[3],
+            batch,
+            q_heads,
+            kv_heads,
+            q_len,
+            kv_len,
+            head_dim,
+            value_dim,
             layout: Layout::Bhtd,
             mask: Mask::None,
             score: None,
@@ -112,7 +110,6 @@ impl Attention {
             k_strides: None,
             v_strides: None,
             o_strides: None,
-            other_k: (k[0] != q[0] || k[3] != q[3]).then_some([k[0], k[3]]),
             odd_values: false,
             specialized_for: None,
         }
@@ -246,16 +243,6 @@ impl Attention {
         for (name, size) in at_least_one {
             if size == 0 {
                 return Err(Error::invalid(name, "expected at least 1, got 0"));
-            }
-        }
-        if let Some([batch, width]) = self.other_k {
-            for (what, expected, got) in [("batch", self.batch, batch), ("head_dim", self.head_dim, width)] {
-                if got != expected {
-                    return Err(Error::invalid(
-                        "k",
-                        format!("expected {what} {expected} as in q, got {got}"),
-                    ));
-                }
             }
         }
         if !self.q_heads.is_multiple_of(self.kv_heads) {

@@ -15,10 +15,10 @@
 //! `h / (HV / H)`.
 //!
 //! ```
-//! use foveal_kernels::{AdapterProfile, Constraints, Problem, linear_attention::{Gate, LinearAttention, Rule}};
+//! use foveal_kernels::{AdapterProfile, Constraints, Problem, linear_attention::{LinearAttention, LinearShape}};
 //!
-//! // Gated DeltaNet: 4 heads of q and k, 8 of v, from a state to a state.
-//! let spec = LinearAttention::new([1, 4, 4096, 64], 8, 64).rule(Rule::Delta).gate(Gate::Scalar).with_states();
+//! // 4 heads of q and k, 8 of v, from a state to a state.
+//! let spec = LinearAttention::gated_delta_net(LinearShape::bhtd(1, 4, 4096, 64).value_heads(8)).with_states();
 //! let plan = spec.plan(&AdapterProfile::webgpu_floor(), &Constraints::default())?;
 //! println!("{plan}");
 //! # Ok::<(), foveal_kernels::Error>(())
@@ -32,6 +32,7 @@ mod chunked_passes;
 mod feature_maps;
 mod fill;
 mod kinds;
+mod models;
 mod nan;
 mod operator;
 mod options;
@@ -47,6 +48,7 @@ mod recurrent;
 mod reference;
 mod rounding;
 mod self_check_problem;
+mod shape;
 mod spec;
 mod states;
 mod tensors;
@@ -55,4 +57,5 @@ mod variants;
 
 pub use kinds::{Direction, FeatureMap, Gate, Key, Normaliser, Rule, StateLayout};
 pub use operator::{LinearOperator, OPERATOR};
+pub use shape::LinearShape;
 pub use spec::{Fill, Gates, LinearAttention};

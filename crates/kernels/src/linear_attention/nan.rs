@@ -69,7 +69,7 @@ fn stretches(spec: &LinearAttention, drawn: &[(TensorSpec, Vec<f32>)]) -> Vec<St
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Gate, Rule};
+    use super::super::{Gate, LinearShape, Rule};
     use crate::{Layout, Problem};
 
     use super::*;
@@ -83,7 +83,9 @@ mod tests {
 
     #[test]
     fn what_is_hidden_is_nan_and_one_value() {
-        let mut spec = LinearAttention::new([3, 2, 20, 4], 4, 6).rule(Rule::Delta).gate(Gate::Scalar);
+        let mut spec = LinearAttention::new(LinearShape::bhtd(3, 2, 20, 4).value_heads(4).value_dim(6))
+            .rule(Rule::Delta)
+            .gate(Gate::Scalar);
         spec.layout = Layout::Bthd;
         spec.kv_len = Some("lengths".into());
         spec.fill.nan = true;

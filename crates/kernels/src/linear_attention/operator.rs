@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{
-    Gate, Key, LinearAttention, Rule, cases,
+    Gate, Key, LinearAttention, LinearShape, Rule, cases,
     options::{OPTIONS, with_options},
     random_case,
     recipes::{self, RECIPES},
@@ -67,9 +67,11 @@ impl Operator for LinearOperator {
         let needed =
             |name: &str| find(name).ok_or_else(|| Error::invalid(name, "expected a tensor, got none"));
         let (q, v) = (needed("q")?, needed("v")?);
-        let q_sizes = sizes("q", q, layout)?;
+        let [batch, heads, len, head_dim] = sizes("q", q, layout)?;
         let [_, value_heads, _, value_dim] = sizes("v", v, layout)?;
-        let mut spec = LinearAttention::new(q_sizes, value_heads, value_dim);
+        let mut spec = LinearAttention::new(
+            LinearShape::bhtd(batch, heads, len, head_dim).value_heads(value_heads).value_dim(value_dim),
+        );
         if let Some(starts) = find("cu_seqlens") {
             spec.sequences = Some(starts.len().saturating_sub(1));
         }
@@ -187,8 +189,13 @@ pub(super) fn spec_of_shape(shape: &str, options: &Map<String, Value>) -> Result
     if batch != other_batch || len != other_len {
         return Err(wrong());
     }
-    let spec =
-        with_options(LinearAttention::new([batch, heads, len, dim], value_heads, value_dim), options, None)?;
+    let spec = with_options(
+        LinearAttention::new(
+            LinearShape::bhtd(batch, heads, len, dim).value_heads(value_heads).value_dim(value_dim),
+        ),
+        options,
+        None,
+    )?;
     spec.validate()?;
     Ok(spec)
 }

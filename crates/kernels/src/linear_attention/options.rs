@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{FeatureMap, LinearAttention, Normaliser};
+use super::{FeatureMap, LinearAttention, LinearShape, Normaliser};
 use crate::{Dtype, Error, OptionSpec, read::text};
 
 pub(super) const OPTIONS: &[OptionSpec] = &[
@@ -221,7 +221,7 @@ pub(super) fn with_options(
 
 /// The options that a problem would be read from: what is not the default.
 pub(super) fn options_of(spec: &LinearAttention) -> Map<String, Value> {
-    let plain = LinearAttention::new([1; 4], 1, 1);
+    let plain = LinearAttention::new(LinearShape::bhtd(1, 1, 1, 1));
     let mut options = Map::new();
     let mut put = |name: &str, value: Value, default: bool| {
         if !default {

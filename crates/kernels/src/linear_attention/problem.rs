@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{FeatureMap, Key, LinearAttention, OPERATOR, Rule, fill, options, reference};
+use super::{FeatureMap, Key, LinearAttention, LinearShape, OPERATOR, Rule, fill, options, reference};
 use crate::{
     AdapterProfile, Constraints, Dtype, Error, Expected, HostTensor, Name, Operator, Plan, Problem, Rows,
     TensorSpec, Tolerance, Work,
@@ -17,7 +17,7 @@ impl Problem for LinearAttention {
 
     fn describe(&self) -> String {
         let mut words = vec![self.shape(), self.dtype.to_string(), self.rule.to_string()];
-        let plain = Self::new([1; 4], 1, 1);
+        let plain = Self::new(LinearShape::bhtd(1, 1, 1, 1));
         if self.gate != plain.gate {
             words.push(format!("{} gate", self.gate));
         }

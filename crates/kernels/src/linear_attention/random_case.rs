@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Direction, FeatureMap, Fill, Gate, Gates, Key, LinearAttention, Normaliser, Rule, StateLayout};
+use super::{
+    Direction, FeatureMap, Fill, Gate, Gates, Key, LinearAttention, LinearShape, Normaliser, Rule,
+    StateLayout,
+};
 use crate::{Case, Dtype, Layout, Problem};
 
 const LENGTHS: [usize; 17] = [0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 129, 300];
@@ -25,7 +28,11 @@ pub(super) fn random_case(seed: u64) -> Case {
     let batch = one(random, &[1, 1, 2, 3]);
     let dim = one(random, &DIMS);
     let value_dim = if random.bool() { dim } else { one(random, &DIMS) };
-    let mut spec = LinearAttention::new([batch, heads, one(random, &LENGTHS), dim], value_heads, value_dim);
+    let mut spec = LinearAttention::new(
+        LinearShape::bhtd(batch, heads, one(random, &LENGTHS), dim)
+            .value_heads(value_heads)
+            .value_dim(value_dim),
+    );
     spec.dtype = one(random, &[Dtype::F32, Dtype::F32, Dtype::F16, Dtype::Bf16]);
     spec.layout = one(random, &[Layout::Bhtd, Layout::Bthd]);
     spec.rule = one(random, &[Rule::Add, Rule::Add, Rule::Delta, Rule::Delta, Rule::Dplr]);

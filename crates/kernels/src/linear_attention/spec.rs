@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Direction, FeatureMap, Gate, Key, Normaliser, Rule, StateLayout};
+use super::{Direction, FeatureMap, Gate, Key, LinearShape, Normaliser, Rule, StateLayout};
 use crate::{Dtype, Error, Layout};
 
 /// A linear attention problem: shapes in elements, storage and the rule. Tensors are dense, in the order of `layout`.
@@ -114,10 +114,10 @@ pub(crate) const MAX_DIM: usize = 256;
 pub(crate) const MAX_WHOLE_DIM: usize = 600;
 
 impl LinearAttention {
-    /// The problem of q and k `[B, H, T, Dk]` and v `[B, HV, T, Dv]`: plain causal linear attention in f32, no gate, from an
-    /// empty state.
+    /// Plain causal linear attention of tensors of that shape: f32, no gate, from an empty state.
     #[must_use]
-    pub fn new([batch, heads, len, head_dim]: [usize; 4], value_heads: usize, value_dim: usize) -> Self {
+    pub fn new(shape: LinearShape) -> Self {
+        let LinearShape { batch, heads, value_heads, len, head_dim, value_dim } = shape;
         Self {
             batch,
             heads,

@@ -9,7 +9,7 @@ mod real;
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::Problem;
-use foveal_kernels::linear_attention::{Fill, Gate, Gates as GateFill, LinearAttention, Rule};
+use foveal_kernels::linear_attention::{Fill, Gate, Gates as GateFill, LinearAttention, LinearShape, Rule};
 use foveal_tests::linear::{Given, Tensor, Tensors, off};
 use foveal_tests::{parallel, say};
 
@@ -99,7 +99,10 @@ fn by_chunks<R: Real>(given: &Given, len: usize, decays: Decays) -> Tensors {
 
 /// Two value heads that share keys; widths that no vector divides.
 fn spec(len: usize, rule: Rule, gate: Gate, gates: GateFill) -> LinearAttention {
-    let mut spec = LinearAttention::new([1, 1, len, 21], 2, 13).rule(rule).gate(gate).with_states();
+    let mut spec = LinearAttention::new(LinearShape::bhtd(1, 1, len, 21).value_heads(2).value_dim(13))
+        .rule(rule)
+        .gate(gate)
+        .with_states();
     spec.fill.gates = gates;
     spec
 }

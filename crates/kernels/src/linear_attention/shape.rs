@@ -1,0 +1,34 @@
+//! Sizes of linear attention's tensors.
+
+/// Sizes of q and k `[B, H, T, Dk]`, v and o `[B, HV, T, Dv]`, in elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinearShape {
+    pub(super) batch: usize,
+    pub(super) heads: usize,
+    pub(super) value_heads: usize,
+    pub(super) len: usize,
+    pub(super) head_dim: usize,
+    pub(super) value_dim: usize,
+}
+
+impl LinearShape {
+    /// B, H, T and D of q, k, v and o alike.
+    #[must_use]
+    pub fn bhtd(batch: usize, heads: usize, len: usize, dim: usize) -> Self {
+        Self { batch, heads, value_heads: heads, len, head_dim: dim, value_dim: dim }
+    }
+
+    /// With `heads` heads of v and o (HV), a multiple of H.
+    #[must_use]
+    pub fn value_heads(mut self, heads: usize) -> Self {
+        self.value_heads = heads;
+        self
+    }
+
+    /// With v and o of width `dim` (Dv).
+    #[must_use]
+    pub fn value_dim(mut self, dim: usize) -> Self {
+        self.value_dim = dim;
+        self
+    }
+}
