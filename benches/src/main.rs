@@ -1,4 +1,4 @@
-//! The figures of the README, measured on one adapter in one run: `cargo run --release -p foveal-benches`.
+//! The figures of docs/BENCHMARKS.md, measured on one adapter in one run: `cargo run --release -p foveal-benches`.
 //!
 //! Ratios only: a share of the FMA peak that is measured in the same run, or one time over another. `--json` prints them as
 //! one document; `attention`, `masks`, `linear`, `embedding` choose some of them. The process times need the `foveal` command beside this one: `cargo build --release` makes it.
@@ -135,6 +135,7 @@ async fn attention(engine: &Engine, four_wide: bool, peak: &mut f64) -> Result<V
     let scratch = plan.scratch_bytes() as f64 / 1e6;
     figure("memory beyond inputs and outputs, T=16384", scratch, "MB", Some(1.0), false);
     figure("plan", planning(engine)?.as_secs_f64() * 1e3, "ms", Some(1.0), false);
+    figure("specialise the dense kernel", specialising(engine)?.as_secs_f64() * 1e3, "ms", Some(20.0), false);
     if let Some([cold, warm]) = process::first_results(&engine.profile().name)? {
         figure("first result of a fresh process, nothing cached", cold.as_secs_f64(), "s", Some(8.0), false);
         figure(
@@ -183,6 +184,22 @@ fn planning(engine: &Engine) -> Result<Duration> {
     for len in 1000..1101 {
         let start = Instant::now();
         std::hint::black_box(engine.plan(&dense(len, 64))?);
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[times.len() / 2])
+}
+
+/// The median time of specialising the kernels of a dense problem.
+fn specialising(engine: &Engine) -> Result<Duration> {
+    let plan = engine.plan(&dense(1024, 64))?;
+    let library = foveal::shaders::Library::builtin();
+    let mut times = Vec::new();
+    for _ in 0..30 {
+        let start = Instant::now();
+        for request in plan.requests() {
+            std::hint::black_box(library.specialise(request)?);
+        }
         times.push(start.elapsed());
     }
     times.sort_unstable();

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::{AdapterProfile, Case, Constraints, ErrorKind, Plan, operators};
@@ -32,8 +31,6 @@ pub struct Kernel {
     pub request: Arc<Request>,
     /// What became of it.
     pub specialised: Specialised,
-    /// The quickest of a few specialisations, so that a busy machine does not count.
-    pub time: Duration,
 }
 
 /// The cases of all operators, the examples of their recipes included.
@@ -114,15 +111,8 @@ pub fn kernels(plans: &[Planned]) -> Result<Vec<Kernel>> {
     let distinct: Vec<(&str, Arc<Request>)> = distinct.into_values().collect();
     let library = Library::builtin();
     let kernels = parallel::map(&distinct, |(name, request)| {
-        let mut quickest = Duration::MAX;
-        let mut specialised = None;
-        for _ in 0..3 {
-            let started = Instant::now();
-            specialised = Some(library.specialise(request).with_context(|| (*name).to_owned())?);
-            quickest = quickest.min(started.elapsed());
-        }
-        let specialised = specialised.context("no attempt")?;
-        Ok(Kernel { name: (*name).to_owned(), request: Arc::clone(request), specialised, time: quickest })
+        let specialised = library.specialise(request).with_context(|| (*name).to_owned())?;
+        Ok(Kernel { name: (*name).to_owned(), request: Arc::clone(request), specialised })
     });
     kernels.into_iter().collect()
 }

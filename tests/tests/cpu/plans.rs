@@ -1,31 +1,20 @@
 //! Plans as plain data.
 
-use std::time::{Duration, Instant};
-
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Layout, Mask, Shape};
 use foveal_kernels::{AdapterProfile, Constraints, Dtype, ErrorKind, Problem, operator, operators};
-use foveal_tests::{planned, profiles, say};
+use foveal_tests::{planned, profiles};
 
 #[test]
-fn planning_is_deterministic_and_quick() -> Result<()> {
+fn planning_is_deterministic() -> Result<()> {
     let profiles = profiles::all();
-    let mut times = Vec::new();
     for case in planned::cases()? {
         for adapter in &profiles {
-            let started = Instant::now();
             let plan = case.problem.plan(adapter, &Constraints::default())?;
-            times.push(started.elapsed());
             let again = case.problem.plan(adapter, &Constraints::default())?;
             ensure!(format!("{plan:?}") == format!("{again:?}"), "{} plans differently again", case.name);
         }
     }
-    times.sort_unstable();
-    let median = times[times.len() / 2];
-    say(&format!("a plan takes {median:?} (median), {:?} at most", times[times.len() - 1]));
-    // Optimised builds promise a millisecond.
-    let allowed = Duration::from_millis(if cfg!(debug_assertions) { 20 } else { 1 });
-    ensure!(median < allowed, "the median of {median:?} exceeds {allowed:?}");
     Ok(())
 }
 
