@@ -4,7 +4,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use wgsl_parse::syntax::{Function, Ident};
 
-use crate::tree::{self, Node};
+use crate::tree::{self, Expr, Node};
 use crate::value::Known;
 
 /// What is known of a name's type: as much as the passes ask for.
@@ -25,6 +25,16 @@ pub(crate) struct Local {
     pub(crate) ident: Ident,
     pub(crate) known: Option<Known>,
     pub(crate) shape: Shape,
+    /// Whether it never changes: a `let`, or a parameter.
+    pub(crate) fixed: bool,
+    /// For a pointer parameter of an inlined function: the place that it points to, in the names of the output.
+    pub(crate) place: Option<Expr>,
+}
+
+impl Local {
+    pub(crate) fn new(ident: Ident, shape: Shape) -> Self {
+        Self { ident, known: None, shape, fixed: false, place: None }
+    }
 }
 
 /// The local names in scope, by their names in the source.
@@ -61,6 +71,13 @@ impl Scope {
 
     pub(crate) fn get(&self, name: &str) -> Option<&Local> {
         self.names.get(name)
+    }
+
+    /// Notes that the local `name` never changes.
+    pub(crate) fn fix(&mut self, name: &str) {
+        if let Some(local) = self.names.get_mut(name) {
+            local.fixed = true;
+        }
     }
 }
 
@@ -99,6 +116,15 @@ impl Names {
         if !self.taken.contains(&*ident.name()) {
             self.taken.insert(ident.to_string());
         }
+    }
+
+    /// Takes a name that an inlined function calls. `true`: it was free.
+    pub(crate) fn reserve(&mut self, name: &str) -> bool {
+        self.taken.insert(name.to_owned())
+    }
+
+    pub(crate) fn taken(&self) -> impl Iterator<Item = &str> {
+        self.taken.iter().map(String::as_str)
     }
 
     /// Whether the source declares this local in one place only.
