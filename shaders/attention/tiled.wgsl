@@ -20,6 +20,7 @@ import package::attention::hooks::{Element, hook_score, hook_visible};
 import package::attention::blocks::{ARRANGED, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
 import package::attention::softmax::{HIDES, FIRST_MAXIMUM, weight, weights, are_hidden, not_finite, inverse_of, finite_or_nan, lse_of};
 import package::attention::scale::{HEAD_SCALE, NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
+import package::shared::tile::{stage_transposed, rank1_updates};
 import package::shared::vector::{UNROLL_COMPONENTS};
 import package::shared::grid::{workgroup_of};
 
@@ -48,7 +49,7 @@ const BLOCKS: u32 = Q_BLOCKS + LANES * (SLICE / 4u);
 const UNROLL_BLOCKS: u32 = (BLOCKS + THREADS - 1u) / THREADS;
 const UNROLL_VALUES: u32 = (KEY_SLICE * VALUE_LANES + THREADS - 1u) / THREADS;
 // Whole slices are unrolled here: some drivers leave so long a loop rolled, at 13 % of its instructions.
-const UNROLL_SCORES: u32 = SLICE / BATCH;
+const UNROLL_SLICE: u32 = SLICE;
 const UNROLL_WEIGHTS: u32 = KEY_SLICE / BATCH;
 const K_STAGE: u32 = SLICE * ROW_LANES;
 const V_STAGE: u32 = KEY_SLICE * ROW_LANES;
@@ -59,14 +60,6 @@ const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && SLICE % 4u == 0u && 
 const_assert BLOCK_K % KEY_SLICE == 0u;
 
 var<workgroup> stage: array<vec4f, STAGE>;
-
-// Four rows of four columns, as four columns of four rows.
-fn stage_transposed(at: u32, step: u32, a: vec4f, b: vec4f, c: vec4f, d: vec4f) {
-    stage[at] = vec4f(a.x, b.x, c.x, d.x);
-    stage[at + step] = vec4f(a.y, b.y, c.y, d.y);
-    stage[at + 2u * step] = vec4f(a.z, b.z, c.z, d.z);
-    stage[at + 3u * step] = vec4f(a.w, b.w, c.w, d.w);
-}
 
 // The key in a place, or in the last.
 fn key_in(place: u32, group: vec3u) -> u32 {
@@ -152,19 +145,8 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 }
             }
             workgroupBarrier();
-            for (var turn = 0u; turn < UNROLL_SCORES; turn += 1u) {
-                let d = turn * BATCH;
-                var a: array<vec4f, BATCH>;
-                var b: array<vec4f, BATCH>;
-                for (var u = 0u; u < BATCH; u += 1u) {
-                    a[u] = stage[(d + u) * ROW_LANES + row_lane];
-                    b[u] = stage[K_STAGE + (d + u) * LANES + lane];
-                }
-                for (var u = 0u; u < BATCH; u += 1u) {
-                    for (var r = 0u; r < 4u; r += 1u) {
-                        s[r] = fma(vec4f(a[BATCH - 1u - u][r]), b[BATCH - 1u - u], s[r]);
-                    }
-                }
+            for (var d = 0u; d < UNROLL_SLICE; d += BATCH) {
+                rank1_updates(&s, d, row_lane, ROW_LANES, K_STAGE, lane, LANES);
             }
         }
 

@@ -19,6 +19,7 @@ import package::linear_attention::chunk::{CHUNK, chunk_of, chunks_of, row_of, pa
 import package::linear_attention::chunk_decays::{SUF, row_decays, row_total, channel_decays, channel_totals};
 import package::linear_attention::state::{state4, put_state4};
 import package::shared::inputs::{k4};
+import package::shared::tile::{rank1_updates};
 import package::shared::grid::{workgroup_of};
 
 @group(0) @binding(17) var<storage, read_write> states_out: array<vec4f>;
@@ -50,7 +51,7 @@ const KEY_VECTORS: u32 = (HEAD_DIM + 63u) / 64u;
 const B_STAGE: u32 = SLICE * ROW_LANES;
 const STAGE: u32 = SLICE * (ROW_LANES + LANES);
 const UNROLL_STAGE: u32 = SLICE * ROW_LANES / THREADS;
-const UNROLL_STEPS: u32 = SLICE / BATCH;
+const UNROLL_SLICE: u32 = SLICE;
 const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && SLICE * ROW_LANES % THREADS == 0u && 64u % SLICE == 0u;
 const_assert CHUNK == 4u * ROW_LANES;
 
@@ -149,19 +150,8 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 }
             }
             workgroupBarrier();
-            for (var turn = 0u; turn < UNROLL_STEPS; turn += 1u) {
-                let d = turn * BATCH;
-                var a: array<vec4f, BATCH>;
-                var b: array<vec4f, BATCH>;
-                for (var i = 0u; i < BATCH; i += 1u) {
-                    a[i] = stage[(d + i) * ROW_LANES + row_lane];
-                    b[i] = stage[B_STAGE + (d + i) * LANES + lane];
-                }
-                for (var i = 0u; i < BATCH; i += 1u) {
-                    for (var r = 0u; r < 4u; r += 1u) {
-                        left[r] = fma(vec4f(a[BATCH - 1u - i][r]), b[BATCH - 1u - i], left[r]);
-                    }
-                }
+            for (var d = 0u; d < UNROLL_SLICE; d += BATCH) {
+                rank1_updates(&left, d, row_lane, ROW_LANES, B_STAGE, lane, LANES);
             }
         }
         if !SUMMARY && writes {
@@ -213,19 +203,8 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                     }
                 }
                 workgroupBarrier();
-                for (var turn = 0u; turn < UNROLL_STEPS; turn += 1u) {
-                    let j = turn * BATCH;
-                    var a: array<vec4f, BATCH>;
-                    var b: array<vec4f, BATCH>;
-                    for (var i = 0u; i < BATCH; i += 1u) {
-                        a[i] = stage[(j + i) * ROW_LANES + row_lane];
-                        b[i] = stage[B_STAGE + (j + i) * LANES + lane];
-                    }
-                    for (var i = 0u; i < BATCH; i += 1u) {
-                        for (var r = 0u; r < 4u; r += 1u) {
-                            state[v][r] = fma(vec4f(a[BATCH - 1u - i][r]), b[BATCH - 1u - i], state[v][r]);
-                        }
-                    }
+                for (var j = 0u; j < UNROLL_SLICE; j += BATCH) {
+                    rank1_updates(&state[v], j, row_lane, ROW_LANES, B_STAGE, lane, LANES);
                 }
             }
         }

@@ -354,3 +354,29 @@ fn functions_of_other_modules_are_inlined() {
         library.specialise_items(&Request::new("shared/fill")).unwrap()
     ));
 }
+
+#[test]
+fn steps_import_from_their_kernel() {
+    let modules = |stage: &str| {
+        let root = format!(
+            "import package::step::{{put}};
+             import package::memory::{{{stage}}};
+             const COUNT: u32 = 3u;
+             @compute @workgroup_size(1) fn main(@builtin(local_invocation_index) x: u32) {{
+                 var a: array<f32, COUNT>; put(&a, x); }}"
+        );
+        let step = "import package::kernel::{COUNT, stage};
+            fn put(p: ptr<function, array<f32, COUNT>>, x: u32) { stage[x] = (*p)[COUNT - 1u]; }";
+        let memory = format!("var<workgroup> {stage}: array<f32, 8>;");
+        library(&[("root", &root), ("step", step), ("memory", &memory)])
+    };
+    let kernel = specialise(&modules("stage"), &Request::new("root"));
+    assert!(kernel.text.contains("stage[x] = a_2;"), "{}", kernel.text);
+    assert_eq!(modules("stage").roles("root").unwrap(), Vec::<String>::new());
+    let error = modules("shelf").specialise(&Request::new("root")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unresolved);
+    assert_eq!(
+        error.to_string(),
+        "step: imports `stage`, which `root` (in place of `kernel`) does not declare"
+    );
+}
