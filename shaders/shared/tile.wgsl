@@ -16,7 +16,7 @@ fn stage_transposed(at: u32, step: u32, a: vec4f, b: vec4f, c: vec4f, d: vec4f) 
 // sums[r] += a[r] * b
 fn rank1_update(sums: ptr<function, array<vec4f, 4>>, a: ptr<function, vec4f>, b: ptr<function, vec4f>) {
     for (var r = 0u; r < 4u; r += 1u) {
-        (*sums)[r] = fma(vec4f((*a)[r]), *b, (*sums)[r]);
+        sums[r] = fma(vec4f(a[r]), *b, sums[r]);
     }
 }
 
@@ -27,8 +27,8 @@ fn load_batch(
     step: u32, row_lane: u32, row_lanes: u32, columns: u32, lane: u32, lanes: u32,
 ) {
     for (var i = 0u; i < BATCH; i += 1u) {
-        (*a)[i] = stage[(step + i) * row_lanes + row_lane];
-        (*b)[i] = stage[columns + (step + i) * lanes + lane];
+        a[i] = stage[(step + i) * row_lanes + row_lane];
+        b[i] = stage[columns + (step + i) * lanes + lane];
     }
 }
 

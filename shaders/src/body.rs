@@ -41,7 +41,7 @@ impl Context<'_> {
     /// Specialises a function.
     pub(crate) fn function(&mut self, function: &Function) -> Result<Function, Error> {
         self.names = Names::of(function);
-        self.reserve_names_of_inlined();
+        self.keep_names_of_inlined();
         let mark = self.scope.enter();
         let mut out = function.clone();
         out.attributes = self.attributes(&function.attributes)?;
@@ -199,7 +199,7 @@ impl Context<'_> {
         place: Place,
     ) -> Ident {
         let name = ident.to_string();
-        let is_global = self.linked.items.contains_key(name.as_str());
+        let is_global = self.linked.items.contains_key(name.as_str()) || self.names.is_called(&name);
         let keep = !is_global
             && self.inlining.is_empty()
             && match place {

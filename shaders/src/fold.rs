@@ -77,7 +77,10 @@ impl Context<'_> {
                 Some(known) if known.num.is_discrete() => (known.num.to_expr(span), Some(known)),
                 known => (ident_expr(local.ident.clone(), span), known),
             }),
-            None => Ok((e.clone(), self.global_const(&name)?)),
+            None => {
+                self.refuse_captured(&name, span)?;
+                Ok((e.clone(), self.global_const(&name)?))
+            }
         }
     }
 

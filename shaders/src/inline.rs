@@ -101,15 +101,15 @@ impl<'l> Context<'l> {
         self.inlining.first().map_or(span, |inlining| inlining.span)
     }
 
-    /// Keeps the names that inlined functions call from being given to locals.
-    pub(crate) fn reserve_names_of_inlined(&mut self) {
+    /// Keeps the names that inlined functions call from being hidden by locals.
+    pub(crate) fn keep_names_of_inlined(&mut self) {
         let mut open: Vec<String> =
             self.names.taken().filter(|name| self.takes_pointer(name)).map(str::to_owned).collect();
         while let Some(name) = open.pop() {
             let Some(global) = self.linked.global(&name) else { continue };
             tree::each_mention(global, &mut |mention| {
                 if let Mention::Name(ident, true) = mention
-                    && self.names.reserve(&ident.name())
+                    && self.names.keep_called(&ident.name())
                 {
                     open.push(ident.to_string());
                 }
@@ -121,6 +121,17 @@ impl<'l> Context<'l> {
     fn takes_pointer(&self, name: &str) -> bool {
         let Some(GlobalDeclaration::Function(function)) = self.linked.global(name) else { return false };
         function.parameters.iter().any(|p| self.function_pointee(&p.ty).is_some())
+    }
+
+    /// Fails if an inlined function uses a name that it does not declare, but its caller does.
+    pub(crate) fn refuse_captured(&self, name: &str, span: Span) -> Result<(), Error> {
+        let Some(inlining) = self.inlining.last() else { return Ok(()) };
+        if !self.names.is_declared(name) || self.linked.items.contains_key(name) || self.names.is_called(name)
+        {
+            return Ok(());
+        }
+        let message = format!("`{name}` is not declared in `{}`", inlining.function.ident);
+        Err(self.error(ErrorKind::Unresolved, span, message))
     }
 
     /// Fails if a call that is to be inlined stands where its body cannot.

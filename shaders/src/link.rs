@@ -79,7 +79,8 @@ impl<'l> Linked<'l> {
                 };
                 let (source, parsed) = library.import(target, importer.name())?;
                 let item = &imported.item;
-                let passes_on = path == KERNEL && parsed.imports.iter().any(|i| i.item == *item);
+                let passes_on =
+                    path == KERNEL && parsed.imports.iter().any(|i| i.item == *item && i.module != KERNEL);
                 if !passes_on && !parsed.items.contains_key(item) {
                     let instead =
                         if target == path { String::new() } else { format!(" (in place of `{path}`)") };

@@ -86,6 +86,8 @@ impl Scope {
 pub(crate) struct Names {
     /// Every name that the source mentions, and every name made so far.
     taken: FxHashSet<String>,
+    /// The names that inlined functions call: no local may hide them.
+    called: FxHashSet<String>,
     /// How often the source declares each local.
     declared: FxHashMap<String, usize>,
     /// Arrays outside of unrolled loops that were renamed, and their names in the source.
@@ -118,9 +120,19 @@ impl Names {
         }
     }
 
-    /// Takes a name that an inlined function calls. `true`: it was free.
-    pub(crate) fn reserve(&mut self, name: &str) -> bool {
-        self.taken.insert(name.to_owned())
+    /// Keeps a name that an inlined function calls. `true`: it is new.
+    pub(crate) fn keep_called(&mut self, name: &str) -> bool {
+        self.taken.insert(name.to_owned());
+        self.called.insert(name.to_owned())
+    }
+
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.called.contains(name)
+    }
+
+    /// Whether the function declares a local of this name.
+    pub(crate) fn is_declared(&self, name: &str) -> bool {
+        self.declared.contains_key(name)
     }
 
     pub(crate) fn taken(&self) -> impl Iterator<Item = &str> {

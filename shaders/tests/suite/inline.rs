@@ -192,6 +192,24 @@ fn names_do_not_meet() {
 }
 
 #[test]
+fn callers_and_callees_do_not_see_each_others_names() {
+    let functions = "fn least(p: ptr<function, array<f32, 2>>) -> f32 { return min((*p)[0], (*p)[1]); }";
+    let text = body_with(
+        functions,
+        "var a: array<f32, 2>; let min = data[x]; let l = least(&a); data[x] = min + l;",
+    );
+    assert_eq!(
+        text,
+        "var a_0: f32; var a_1: f32; let min_1 = data[x]; let l: f32 = min(a_0, a_1); data[x] = min_1 + l;"
+    );
+    let functions = "fn read(p: ptr<function, array<f32, 2>>) -> f32 { return (*p)[0] + own; }";
+    let error =
+        error(functions, "var a: array<f32, 2>; let own = data[x]; let r = read(&a); data[x] = own + r;");
+    assert_eq!(error.kind(), ErrorKind::Unresolved);
+    assert_eq!(error.to_string(), "a:3: `own` is not declared in `read`");
+}
+
+#[test]
 fn locals_of_turns_have_names_of_their_own() {
     assert_eq!(
         body("var a: array<f32, 2>; for (var i = 0u; i < 2u; i++) { put(&a, i, data[i]); } data[x] = a[0];"),
