@@ -21,7 +21,7 @@ import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
 import package::attention::hooks::{Element, hook_score, hook_visible};
 import package::attention::blocks::{ARRANGED, ELEMENT_BITS, KV_BLOCK, position_of, place_of, visits_of, first_key, bits_of_step, word_of_bits, visible_by_word};
-import package::attention::softmax::{NATURAL, HIDES, FIRST_MAXIMUM, LOG2_E, inverse_of, finite_or_nan, lse_of};
+import package::attention::softmax::{NATURAL, HIDES, FIRST_ROW_MAX, LOG2_E, inverse_of, finite_or_nan, lse_of};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
 import package::shared::math::{is_finite};
 import package::shared::vector::{UNROLL_COMPONENTS};
@@ -143,8 +143,8 @@ fn main(
 
         var q: array<array<vec4f, K_VECTORS>, ROWS>;
         var o: array<array<vec4f, V_VECTORS>, ROWS>;
-        var maximum: array<f32, ROWS>;
-        var weight_sum: array<f32, ROWS>;
+        var row_max: array<f32, ROWS>;
+        var row_sum: array<f32, ROWS>;
         var seen: array<u32, ROWS>;
         // Which rows these are; only hooks and sinks ask.
         var head: array<u32, ROWS>;
@@ -178,7 +178,7 @@ fn main(
             }
         }
         for (var r = 0u; r < ROWS; r += 1u) {
-            maximum[r] = FIRST_MAXIMUM;
+            row_max[r] = FIRST_ROW_MAX;
         }
 
         for (var run = visits.first_step; run < visits.steps; run += 1u) {
@@ -229,7 +229,7 @@ fn main(
                 }
 
                 var s: array<array<vec4f, KEY_QUADS>, ROWS>;
-                var shrink: array<f32, ROWS>;
+                var rescale: array<f32, ROWS>;
                 for (var first = 0u; first < ROWS; first += TILE_ROWS) {
                     for (var c = 0u; c < K_VECTORS; c += 1u) {
                         for (var r = first; r < first + TILE_ROWS; r += 1u) {
@@ -239,7 +239,7 @@ fn main(
                         }
                     }
                     for (var r = first; r < first + TILE_ROWS; r += 1u) {
-                        var raised = maximum[r];
+                        var new_max = row_max[r];
                         for (var g = 0u; g < KEY_QUADS; g += 1u) {
                             let these = key_0 + 4u * g + key_order(lane);
                             var here = min(these, vec4u(last));
@@ -264,14 +264,14 @@ fn main(
                                 s[r][g] = select(vec4f(hidden), s[r][g], visible_by_word(word, these));
                             }
                             s[r][g] = select(vec4f(hidden), s[r][g], these < vec4u(seen[r]));
-                            raised = max(raised, max(max(s[r][g].x, s[r][g].y), max(s[r][g].z, s[r][g].w)));
+                            new_max = max(new_max, max(max(s[r][g].x, s[r][g].y), max(s[r][g].z, s[r][g].w)));
                         }
-                        shrink[r] = exp2(apart(maximum[r] - raised, spread));
-                        maximum[r] = raised;
-                        weight_sum[r] *= shrink[r];
+                        rescale[r] = exp2(apart(row_max[r] - new_max, spread));
+                        row_max[r] = new_max;
+                        row_sum[r] *= rescale[r];
                         for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                            s[r][g] = exp2(all_apart(s[r][g] - raised, spread));
-                            weight_sum[r] += s[r][g].x + s[r][g].y + s[r][g].z + s[r][g].w;
+                            s[r][g] = exp2(all_apart(s[r][g] - new_max, spread));
+                            row_sum[r] += s[r][g].x + s[r][g].y + s[r][g].z + s[r][g].w;
                         }
                     }
                 }
@@ -299,7 +299,7 @@ fn main(
                 for (var first = 0u; first < ROWS; first += VALUE_ROWS) {
                     for (var c = 0u; c < V_VECTORS; c += 1u) {
                         for (var r = first; r < first + VALUE_ROWS; r += 1u) {
-                            o[r][c] *= shrink[r];
+                            o[r][c] *= rescale[r];
                             for (var g = 0u; g < KEY_QUADS; g += 1u) {
                                 o[r][c] += s[r][g] * values_of[g][c];
                             }
@@ -314,9 +314,9 @@ fn main(
             let index = first_row + turn * THREADS + thread;
             var sunk = vec3f(0.0);
             if SINKS {
-                sunk = with_sink(maximum[0], head[0]);
-                maximum[0] = sunk.x;
-                weight_sum[0] = weight_sum[0] * sunk.y + sunk.z;
+                sunk = with_sink(row_max[0], head[0]);
+                row_max[0] = sunk.x;
+                row_sum[0] = row_sum[0] * sunk.y + sunk.z;
             }
             var odd: array<u32, COLUMN_WORDS>;
             if HIDES {
@@ -330,7 +330,7 @@ fn main(
                     any_odd |= odd[w];
                 }
                 // A sum of weights that is not finite is another matter, which doing it again does not change.
-                spoilt = spoilt | ((any_odd != 0u) & is_finite(weight_sum[0]));
+                spoilt = spoilt | ((any_odd != 0u) & is_finite(row_sum[0]));
             }
             if SINKS {
                 // Not before: a sink far above all scores would hide what is odd.
@@ -340,7 +340,7 @@ fn main(
             }
             if index < row_count() && attempt != MARKING {
                 let row = row_at(index, group);
-                let inverse = inverse_of(weight_sum[0]);
+                let inverse = inverse_of(row_sum[0]);
                 for (var c = 0u; c < V_VECTORS; c += 1u) {
                     var value = finite_or_nan(o[0][c] * inverse);
                     if HIDES {
@@ -350,7 +350,7 @@ fn main(
                     put_o4(o_row(row), 4u * c, value);
                 }
                 if WRITE_LSE {
-                    put_lse(row, lse_of(maximum[0], weight_sum[0]));
+                    put_lse(row, lse_of(row_max[0], row_sum[0]));
                 }
             }
             if HIDES {
@@ -365,11 +365,11 @@ fn main(
                 for (var c = 0u; c < V_VECTORS; c += 1u) {
                     o[r][c] = o[r + 1u][c];
                 }
-                weight_sum[r] = weight_sum[r + 1u];
+                row_sum[r] = row_sum[r + 1u];
                 if SINKS {
                     head[r] = head[r + 1u];
                 }
-                maximum[r] = maximum[r + 1u];
+                row_max[r] = row_max[r + 1u];
             }
         }
         if HIDES {
