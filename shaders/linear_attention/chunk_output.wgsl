@@ -64,6 +64,95 @@ const V_STAGE: u32 = KEY_SLICE * LANES;
 const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && SLICE % 4u == 0u && KEY_SLICE % 4u == 0u && 4u % BATCH == 0u;
 const_assert 3u * SLICE * LANES + SLICE / 4u <= 1024u && 2u * KEY_SLICE * LANES <= 1024u && CHUNK == 4u * LANES;
 
+// Adds the staged channels: of Q S to o, of Q K^T to a, of Q z to the denominators.
+fn multiply_channels(
+    o: ptr<function, array<vec4f, 4>>,
+    a: ptr<function, array<vec4f, 4>>,
+    denominators: ptr<function, vec4f>,
+    row_lane: u32,
+    lane: u32,
+) {
+    for (var turn = 0u; turn < UNROLL_CHANNELS; turn += 1u) {
+        let d = turn * CHANNEL_BATCH;
+        var q: array<vec4f, CHANNEL_BATCH>;
+        var k: array<vec4f, CHANNEL_BATCH>;
+        var s: array<vec4f, CHANNEL_BATCH>;
+        for (var i = 0u; i < CHANNEL_BATCH; i += 1u) {
+            q[i] = stage[(d + i) * LANES + row_lane];
+            if SCORES {
+                k[i] = stage[K_STAGE + (d + i) * LANES + lane];
+            }
+            s[i] = stage[S_STAGE + (d + i) * LANES + lane];
+        }
+        for (var i = 0u; i < CHANNEL_BATCH; i += 1u) {
+            if NORMALISE {
+                let z = stage[Z_STAGE + (d + CHANNEL_BATCH - 1u - i) / 4u][(d + CHANNEL_BATCH - 1u - i) % 4u];
+                *denominators = fma(q[CHANNEL_BATCH - 1u - i], vec4f(z), *denominators);
+            }
+            for (var r = 0u; r < 4u; r += 1u) {
+                o[r] = fma(vec4f(q[CHANNEL_BATCH - 1u - i][r]), s[CHANNEL_BATCH - 1u - i], o[r]);
+                if SCORES {
+                    a[r] = fma(vec4f(q[CHANNEL_BATCH - 1u - i][r]), k[CHANNEL_BATCH - 1u - i], a[r]);
+                }
+            }
+        }
+    }
+}
+
+// Queries decay from the chunk's start, and A from key to query.
+fn decay_rows(
+    o: ptr<function, array<vec4f, 4>>,
+    a: ptr<function, array<vec4f, 4>>,
+    denominators: ptr<function, vec4f>,
+    pair: u32,
+    row_lane: u32,
+    key: u32,
+) {
+    var whole: vec4f;
+    var rest: vec4f;
+    for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
+        let decays = row_decays(pair, key + c);
+        whole[c] = decays.z;
+        rest[c] = decays.w;
+    }
+    for (var r = 0u; r < 4u; r += 1u) {
+        let decays = row_decays(pair, row_lane * 4u + r);
+        o[r] *= decays.x;
+        (*denominators)[r] *= decays.x;
+        a[r] *= between(decays, whole, rest);
+    }
+}
+
+// Adds the staged values: of keys that all of the thread's rows see, then of the block on the diagonal. What comes later is not
+// multiplied: 0 times NaN is not 0.
+fn add_values(o: ptr<function, array<vec4f, 4>>, denominators: ptr<function, vec4f>, part: u32, row_lane: u32, lane: u32) {
+    let own = row_lane * 4u;
+    let before = clamp(own, part, part + KEY_SLICE) - part;
+    for (var j = 0u; j < before; j += BATCH) {
+        var p: array<vec4f, BATCH>;
+        var b: array<vec4f, BATCH>;
+        load_batch(&p, &b, j, row_lane, LANES, V_STAGE, lane, LANES);
+        for (var i = 0u; i < BATCH; i += 1u) {
+            if NORMALISE {
+                *denominators += p[BATCH - 1u - i];
+            }
+            rank1_update(o, &p[BATCH - 1u - i], &b[BATCH - 1u - i]);
+        }
+    }
+    if own / KEY_SLICE == part / KEY_SLICE {
+        for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
+            let p = stage[(own - part + i) * LANES + row_lane];
+            let b = stage[V_STAGE + (own - part + i) * LANES + lane];
+            for (var r = i; r < UNROLL_COMPONENTS; r += 1u) {
+                if NORMALISE {
+                    (*denominators)[r] += p[r];
+                }
+                o[r] = fma(vec4f(p[r]), b, o[r]);
+            }
+        }
+    }
+}
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
     let group = workgroup_of(dispatched);
@@ -136,48 +225,12 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             }
         }
         workgroupBarrier();
-        for (var turn = 0u; turn < UNROLL_CHANNELS; turn += 1u) {
-            let d = turn * CHANNEL_BATCH;
-            var q: array<vec4f, CHANNEL_BATCH>;
-            var k: array<vec4f, CHANNEL_BATCH>;
-            var s: array<vec4f, CHANNEL_BATCH>;
-            for (var i = 0u; i < CHANNEL_BATCH; i += 1u) {
-                q[i] = stage[(d + i) * LANES + row_lane];
-                if SCORES {
-                    k[i] = stage[K_STAGE + (d + i) * LANES + lane];
-                }
-                s[i] = stage[S_STAGE + (d + i) * LANES + lane];
-            }
-            for (var i = 0u; i < CHANNEL_BATCH; i += 1u) {
-                if NORMALISE {
-                    let z = stage[Z_STAGE + (d + CHANNEL_BATCH - 1u - i) / 4u][(d + CHANNEL_BATCH - 1u - i) % 4u];
-                    denominators = fma(q[CHANNEL_BATCH - 1u - i], vec4f(z), denominators);
-                }
-                for (var r = 0u; r < 4u; r += 1u) {
-                    o[r] = fma(vec4f(q[CHANNEL_BATCH - 1u - i][r]), s[CHANNEL_BATCH - 1u - i], o[r]);
-                    if SCORES {
-                        a[r] = fma(vec4f(q[CHANNEL_BATCH - 1u - i][r]), k[CHANNEL_BATCH - 1u - i], a[r]);
-                    }
-                }
-            }
-        }
+        multiply_channels(&o, &a, &denominators, row_lane, lane);
     }
 
     let key = lane * 4u;
     if GATE == 1u {
-        var whole: vec4f;
-        var rest: vec4f;
-        for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
-            let decays = row_decays(pair, key + c);
-            whole[c] = decays.z;
-            rest[c] = decays.w;
-        }
-        for (var r = 0u; r < 4u; r += 1u) {
-            let decays = row_decays(pair, row_lane * 4u + r);
-            o[r] *= decays.x;
-            denominators[r] *= decays.x;
-            a[r] *= between(decays, whole, rest);
-        }
+        decay_rows(&o, &a, &denominators, pair, row_lane, key);
     }
     for (var r = 0u; r < 4u; r += 1u) {
         a[r] = select(vec4f(), a[r], vec4u(key, key + 1u, key + 2u, key + 3u) <= vec4u(row_lane * 4u + r));
@@ -208,33 +261,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 stage[V_STAGE + at] = select(vec4f(), value, column < VALUE_DIM);
             }
             workgroupBarrier();
-            // Keys that all of the thread's rows see, then the block on the diagonal. What comes later is not multiplied: 0 times
-            // NaN is not 0.
-            let own = row_lane * 4u;
-            let before = clamp(own, part, part + KEY_SLICE) - part;
-            for (var j = 0u; j < before; j += BATCH) {
-                var p: array<vec4f, BATCH>;
-                var b: array<vec4f, BATCH>;
-                load_batch(&p, &b, j, row_lane, LANES, V_STAGE, lane, LANES);
-                for (var i = 0u; i < BATCH; i += 1u) {
-                    if NORMALISE {
-                        denominators += p[BATCH - 1u - i];
-                    }
-                    rank1_update(&o, &p[BATCH - 1u - i], &b[BATCH - 1u - i]);
-                }
-            }
-            if own / KEY_SLICE == part / KEY_SLICE {
-                for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-                    let p = stage[(own - part + i) * LANES + row_lane];
-                    let b = stage[V_STAGE + (own - part + i) * LANES + lane];
-                    for (var r = i; r < UNROLL_COMPONENTS; r += 1u) {
-                        if NORMALISE {
-                            denominators[r] += p[r];
-                        }
-                        o[r] = fma(vec4f(p[r]), b, o[r]);
-                    }
-                }
-            }
+            add_values(&o, &denominators, part, row_lane, lane);
         }
     }
 
