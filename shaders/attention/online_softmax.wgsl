@@ -25,7 +25,14 @@ fn add_sink(o: ptr<function, OutputRow>, row_max: ptr<function, f32>, row_sum: p
 }
 
 // Divides a row by its sum and writes it: the thread has every `lanes`-th vector of columns from `lane` on.
-fn finish_row(o: ptr<function, OutputRow>, row_max: ptr<function, f32>, row_sum: ptr<function, f32>, row: Row, lane: u32, lanes: u32) {
+fn finish_row(
+    o: ptr<function, OutputRow>,
+    row_max: ptr<function, f32>,
+    row_sum: ptr<function, f32>,
+    row: Row,
+    lane: u32,
+    lanes: u32,
+) {
     let inverse = inverse_of(*row_sum);
     for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
         let column = (c * lanes + lane) * 4u;
