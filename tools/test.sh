@@ -105,7 +105,7 @@ rustdoc() { RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace; }
 
 # One set of packages in every call: another set would mean other features of shared dependencies, and building them again.
 all_tests() { cargo test --workspace --no-fail-fast; }
-device_tier() { cargo test --workspace --no-fail-fast --test tier2 --test embedding; }
+device_tier() { cargo test --workspace --no-fail-fast --test gpu --test host; }
 examples() { cargo build --workspace --bins; }
 
 # The command, as `cargo test` built it, and examples, which check their results themselves and leave pictures.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use foveal::{Constraints, Engine, Kernel, PortRole, wgpu};
+use foveal::{Constraints, Engine, Kernel, Access, wgpu};
 use foveal_kernels::Problem;
 use foveal_kernels::attention::Attention;
 use foveal_kernels::linear_attention::{Gate, LinearAttention, Rule};
@@ -78,14 +78,14 @@ async fn prepare(
 async fn tensors(engine: &Engine, kernel: &Kernel) -> Result<Vec<(String, wgpu::Buffer)>> {
     let inputs = kernel.plan().problem.random_inputs(1);
     let mut tensors = Vec::new();
-    for port in &kernel.plan().ports {
-        let buffer = match inputs.iter().find(|(name, _)| *name == port.name) {
-            Some((_, tensor)) if port.role == PortRole::Input => {
-                engine.upload(&port.name, tensor, port.dtype).await?
+    for tensor_spec in &kernel.plan().tensors {
+        let buffer = match inputs.iter().find(|(name, _)| *name == tensor_spec.name) {
+            Some((_, tensor)) if tensor_spec.access == Access::Read => {
+                engine.upload(&tensor_spec.name, tensor, tensor_spec.dtype).await?
             }
-            _ => engine.buffer(&port.name, port.size_bytes()).await?,
+            _ => engine.buffer(&tensor_spec.name, tensor_spec.size_bytes()).await?,
         };
-        tensors.push((port.name.to_string(), buffer));
+        tensors.push((tensor_spec.name.to_string(), buffer));
     }
     Ok(tensors)
 }

@@ -55,11 +55,11 @@ pub(crate) async fn measure(engine: &Engine, bars: bool) -> Result<Vec<Figure>> 
         #[expect(clippy::cast_precision_loss, reason = "a length")]
         of_token.push(time.as_secs_f64() / len as f64);
     }
-    let most = of_token.iter().copied().fold(0.0, f64::max);
-    let least = of_token.iter().copied().fold(f64::INFINITY, f64::min);
+    let max = of_token.iter().copied().fold(0.0, f64::max);
+    let min = of_token.iter().copied().fold(f64::INFINITY, f64::min);
     figure(
         "linear: a token's dearest over its cheapest time, T=1024 to 65536".into(),
-        most / least,
+        max / min,
         "",
         Some(1.1),
         false,
@@ -71,7 +71,7 @@ pub(crate) async fn measure(engine: &Engine, bars: bool) -> Result<Vec<Figure>> 
 
     let decode = LinearAttention::new([1, 32, 1, 128], 32, 128).gate(Gate::Scalar).with_states();
     let time = time(engine, &decode, &Constraints::default(), 60).await?;
-    let roofline = engine.measure().await?;
+    let roofline = engine.measure_roofline().await?;
     let gbps = decode.work().bytes / time.as_secs_f64() / 1e9;
     let what = "linear: a token of 32 heads, D=128, states in and out, of the memory's bandwidth".to_owned();
     figure(what, gbps / roofline.memory_gbps, "", Some(0.6), true);

@@ -85,7 +85,7 @@ async fn measure(wanted: &[String]) -> Result<Report> {
     let software = engine.profile().name.to_lowercase();
     let four_wide = software.contains("swiftshader");
     // Measured before and after, so that a machine that slows down in between does not flatter us.
-    let before = engine.measure().await?;
+    let before = engine.measure_roofline().await?;
     // The first kernel of a process also warms caches and clocks.
     median(&engine, &dense(512, 64)).await?;
     let mut figures = Vec::new();
@@ -110,7 +110,7 @@ async fn attention(engine: &Engine, four_wide: bool, peak: &mut f64) -> Result<V
     let mut figures = Vec::new();
     let plain = median(engine, &dense(1024, 64)).await?;
     let wide = median(engine, &dense(1024, 128)).await?;
-    let after = engine.measure().await?;
+    let after = engine.measure_roofline().await?;
     *peak = peak.max(after.peak_gflops());
     let peak = *peak;
     let bar = |lavapipe: f64, swiftshader: f64| Some(if four_wide { swiftshader } else { lavapipe });
@@ -174,7 +174,7 @@ pub(crate) async fn time(
             comparison.rel_rmse
         );
     }
-    Ok(engine.time(&kernel, &inputs, Timing { warm_up: 3, repeats }).await?.median())
+    Ok(engine.benchmark(&kernel, &inputs, Timing { warm_up: 3, repeats }).await?.median())
 }
 
 /// The median time of making a plan.

@@ -85,7 +85,7 @@ pub(crate) async fn measure(engine: &Engine, bars: bool) -> Result<Vec<Figure>> 
 async fn window_by_window(engine: &Engine, count: u64) -> Result<Duration> {
     let spec = Attention::new([1, 6, 49, 32], [1, 6, 49, 32]);
     let kernel = engine.prepare(&engine.plan(&spec)?).await?;
-    let window = kernel.plan().port("q").context("q")?.size_bytes();
+    let window = kernel.plan().tensor("q").context("q")?.size_bytes();
     let owned = spec.random_inputs(7);
     let mut buffers = Vec::new();
     for name in ["q", "k", "v", "o"] {

@@ -6,7 +6,7 @@
 
 import package::attention::problem::{params};
 import package::attention::blocks::{KV_BLOCK, TILE};
-import package::attention::lists::{sizes, made, first_of, visible_from};
+import package::attention::block_schedule::{sizes, made, first_of, visible_from};
 import package::shared::grid::{workgroup_of};
 
 const THREADS: u32 = 64u;

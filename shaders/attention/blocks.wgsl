@@ -8,15 +8,15 @@ import package::attention::problem::{KV_LENGTHS, Q_LENGTHS, params};
 const LISTS: bool = false;
 // Without lists: whether the last tile follows the first, then come the second and the last but one, and so on. Where each
 // tile takes longer than the one before, every stretch of them then has its share of the work.
-const PAIRED: bool = false;
+const ZIGZAG: bool = false;
 // Whether rows and keys are taken in an order of its own, in which those that see each other lie close together: the lists
 // then count places in that order.
-const ARRANGED: bool = false;
+const TOKEN_ORDER: bool = false;
 // Whether blocks with hidden elements have a bit for each.
 const ELEMENT_BITS: bool = false;
 // Whether a dispatch visits a part of the keys only, whose results are merged later: a segment. It counts the keys of the
 // blocks that there are to visit, whole blocks at a time.
-const SEGMENTS: bool = false;
+const SPLIT_KV: bool = false;
 // Keys of a block: a multiple of a step, and of 32.
 const KV_BLOCK: u32 = 64u;
 // Rows of a tile, which are those of a block's bits.
@@ -32,7 +32,7 @@ const TILE: u32 = 64u;
 
 // The query or key in a place.
 fn position_of(place: u32) -> u32 {
-    if ARRANGED {
+    if TOKEN_ORDER {
         return lists[params.positions_at + place];
     }
     return place;
@@ -52,7 +52,7 @@ fn place_of(workgroup: vec3u) -> Place {
             over_tiles / params.list_heads + workgroup.z);
         return Place(group, list);
     }
-    if PAIRED {
+    if ZIGZAG {
         let pair = workgroup.x / 2u;
         let tile = select(pair, params.list_tiles - 1u - pair, workgroup.x % 2u == 1u);
         return Place(vec3u(tile, workgroup.yz), 0u);
@@ -90,7 +90,7 @@ fn visits_of(list: u32, keys: u32, step_keys: u32) -> Visits {
 }
 
 fn segment_of(visits: Visits, step_keys: u32) -> Visits {
-    if SEGMENTS {
+    if SPLIT_KV {
         return Visits(visits.entry, params.visit_from / step_keys, visits.partial_steps,
             min(visits.steps, params.visit_end / step_keys), visits.bits);
     }

@@ -38,8 +38,8 @@ const VALUE_ROWS: u32 = 1u;
 // Keys loaded together: 4 are swapped within quads, 8 spread by shuffles.
 const KEYS: u32 = 8u;
 const WRITE_LSE: bool = true;
-const SCORE_HOOK: bool = false;
-const MASK_HOOK: bool = false;
+const SCORE_MOD: bool = false;
+const MASK_MOD: bool = false;
 
 const KEY_QUADS: u32 = KEYS / 4u;
 // Keys between one look at the lists and the next: a whole block only where its bits pay for a loop in the loop.

@@ -1,11 +1,11 @@
 // The steps of attention by broadcast, on the rows of a lane.
 
-import package::kernel::{THREADS, ROWS, TILE_ROWS, VALUE_ROWS, KEYS, WRITE_LSE, SCORE_HOOK, MASK_HOOK, KEY_QUADS, RUN, WORDS, K_VECTORS, V_VECTORS, COLUMN_WORDS, MARKING};
-import package::attention::problem::{params, row_at, q_row, o_row, keys_seen, put_lse};
+import package::kernel::{THREADS, ROWS, TILE_ROWS, VALUE_ROWS, KEYS, WRITE_LSE, SCORE_MOD, MASK_MOD, KEY_QUADS, RUN, WORDS, K_VECTORS, V_VECTORS, COLUMN_WORDS, MARKING};
+import package::attention::problem::{params, row_at, q_row, o_row, num_visible_keys, put_lse};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
-import package::attention::hooks::{Element, hook_score, hook_visible};
-import package::attention::blocks::{ARRANGED, ELEMENT_BITS, bits_of_step, word_of_bits, visible_by_word, Visits};
+import package::attention::hooks::{Element, hook_score_mod, hook_mask_mod};
+import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, bits_of_step, word_of_bits, visible_by_word, Visits};
 import package::attention::softmax::{NATURAL, HIDES, inverse_of, finite_or_nan, lse_of};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale};
 import package::shared::vector::{UNROLL_COMPONENTS};
@@ -77,7 +77,7 @@ fn load_rows(
                 q[r][c] = q[r + 1u][c];
             }
             seen[r] = seen[r + 1u];
-            if SCORE_HOOK || MASK_HOOK || SINKS {
+            if SCORE_MOD || MASK_MOD || SINKS {
                 head[r] = head[r + 1u];
                 query[r] = query[r + 1u];
             }
@@ -91,8 +91,8 @@ fn load_rows(
         for (var c = 0u; c < K_VECTORS; c += 1u) {
             q[ROWS - 1u][c] = q4(q_row(row), 4u * c) * scale;
         }
-        seen[ROWS - 1u] = keys_seen(batch, row.query);
-        if SCORE_HOOK || MASK_HOOK || SINKS {
+        seen[ROWS - 1u] = num_visible_keys(batch, row.query);
+        if SCORE_MOD || MASK_MOD || SINKS {
             head[ROWS - 1u] = row.head;
             query[ROWS - 1u] = row.query;
         }
@@ -183,18 +183,18 @@ fn modify_and_mask(
 ) {
     let these = key_0 + 4u * g + key_order(lane);
     var here = min(these, vec4u(last));
-    if ARRANGED {
+    if TOKEN_ORDER {
         here = keys_met(key, g);
     }
-    if SCORE_HOOK {
+    if SCORE_MOD {
         for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
             let at = Element(batch, head[r], query[r], here[i]);
-            s[r][g][i] = hook_score(s[r][g][i], at);
+            s[r][g][i] = hook_score_mod(s[r][g][i], at);
         }
     }
-    if MASK_HOOK {
+    if MASK_MOD {
         let at = Element(batch, head[r], query[r], key_0);
-        s[r][g] = select(vec4f(hidden), s[r][g], hook_visible(at, here) | vec4<bool>(whole));
+        s[r][g] = select(vec4f(hidden), s[r][g], hook_mask_mod(at, here) | vec4<bool>(whole));
     }
     if ELEMENT_BITS {
         var word = run_bits[r][0];

@@ -6,7 +6,7 @@
 // Source    stable partition by prefix sums: Blelloch 1990, section 1.3
 
 import package::attention::problem::{params};
-import package::attention::lists::{sizes, made};
+import package::attention::block_schedule::{sizes, made};
 import package::shared::grid::{workgroup_of};
 
 const THREADS: u32 = 64u;

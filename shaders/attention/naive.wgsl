@@ -8,9 +8,9 @@
 // Numerics  f32 accumulation; scores in base 2, or natural where an expression or a sink wants them (see softmax.wgsl)
 // Source    Milakov and Gimelshein 2018, algorithm 3
 
-import package::attention::problem::{params, row_at, row_count, q_row, kv_head, k_head_offset, v_head_offset, keys_seen};
+import package::attention::problem::{params, row_at, row_count, q_row, kv_head, k_head_offset, v_head_offset, num_visible_keys};
 import package::shared::inputs::{q4, k4, v4};
-import package::attention::hooks::{Element, hook_score, hook_visible};
+import package::attention::hooks::{Element, hook_score_mod, hook_mask_mod};
 import package::attention::blocks::{KV_BLOCK, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
 import package::attention::softmax::{FIRST_ROW_MAX, weight, is_hidden};
 import package::attention::online_softmax::{add_sink, finish_row};
@@ -22,8 +22,8 @@ const HEAD_DIM: u32 = 64u;
 const VALUE_DIM: u32 = 64u;
 const THREADS: u32 = 64u;
 const WRITE_LSE: bool = true;
-const SCORE_HOOK: bool = false;
-const MASK_HOOK: bool = false;
+const SCORE_MOD: bool = false;
+const MASK_MOD: bool = false;
 const VALUE_VECTORS: u32 = VALUE_DIM / 4u;
 const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
 
@@ -43,7 +43,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     if NORMALISE {
         k_norms = key_norms_of(row.batch, kv_head(group));
     }
-    let keys = keys_seen(row.batch, row.query);
+    let keys = num_visible_keys(row.batch, row.query);
     let visits = visits_of(place.list, keys, KV_BLOCK);
 
     var o: array<vec4f, VALUE_VECTORS>;
@@ -71,14 +71,14 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             score *= inverse_norms[k_norms + key];
         }
         let at = Element(row.batch, row.head, row.query, key);
-        if SCORE_HOOK {
-            score = hook_score(score, at);
+        if SCORE_MOD {
+            score = hook_score_mod(score, at);
             if is_hidden(score) {
                 continue;
             }
         }
-        if MASK_HOOK {
-            if step < visits.partial_steps && !hook_visible(at, vec4u(key)).x {
+        if MASK_MOD {
+            if step < visits.partial_steps && !hook_mask_mod(at, vec4u(key)).x {
                 continue;
             }
         }

@@ -5,7 +5,7 @@
 // A *row* of a kernel is one (head, query) pair of the heads that share its workgroup's keys: with `fold` heads folded
 // together, rows run over head-in-group first, then over queries. Offsets and strides in elements.
 
-import package::attention::blocks::{ARRANGED, position_of};
+import package::attention::blocks::{TOKEN_ORDER, position_of};
 
 struct Params {
     q_len: u32,
@@ -53,7 +53,7 @@ const KV_LENGTHS: bool = false;
 @group(0) @binding(11) var<storage, read> kv_lengths: array<i32>; // [B]
 
 // Whether heads are folded together. Without it rows are queries, and no row needs a division.
-const FOLD: bool = false;
+const PACK_GQA: bool = false;
 
 // What a row is: its batch entry, its head and its query within the bound tensors.
 struct Row {
@@ -64,14 +64,14 @@ struct Row {
 
 // The first query head of a workgroup.
 fn first_head(group: vec3u) -> u32 {
-    if FOLD {
+    if PACK_GQA {
         return params.first_head + group.y * params.fold;
     }
     return params.first_head + group.y;
 }
 
 fn row_count() -> u32 {
-    if FOLD {
+    if PACK_GQA {
         return params.q_len * params.fold;
     }
     return params.q_len;
@@ -82,7 +82,7 @@ fn row_at(row: u32, group: vec3u) -> Row {
     let inside = min(row, row_count() - 1u);
     let batch = params.first_batch + group.z;
     let head = first_head(group);
-    if FOLD {
+    if PACK_GQA {
         return Row(batch, head + inside / params.q_len, inside % params.q_len);
     }
     return Row(batch, head, position_of(inside));
@@ -94,7 +94,7 @@ fn q_row(row: Row) -> u32 {
 
 // The row `ahead` rows after `row`, whose own offset is `offset`: no multiplication where rows are evenly spaced.
 fn q_row_after(offset: u32, row: u32, ahead: u32, group: vec3u) -> u32 {
-    if FOLD || ARRANGED {
+    if PACK_GQA || TOKEN_ORDER {
         return q_row(row_at(row + ahead, group));
     }
     let last = Row(params.first_batch + group.z, first_head(group), params.q_len - 1u);
@@ -145,7 +145,7 @@ fn last_key(batch: u32) -> u32 {
 }
 
 // How many keys, from the first, query i sees: none if there is no such query.
-fn keys_seen(batch: u32, query: u32) -> u32 {
+fn num_visible_keys(batch: u32, query: u32) -> u32 {
     if Q_LENGTHS || KV_LENGTHS {
         let queries = q_length(batch);
         let keys = kv_length(batch);
@@ -165,16 +165,16 @@ struct TileKeys {
 fn keys_of_tile(group: vec3u, first_row: u32, rows: u32) -> TileKeys {
     let batch = batch_of(group);
     // With heads folded together rows are not in query order: any tile may hold the last query.
-    if FOLD {
-        return TileKeys(keys_seen(batch, params.q_len - 1u), keys_seen(batch, 0u));
+    if PACK_GQA {
+        return TileKeys(num_visible_keys(batch, params.q_len - 1u), num_visible_keys(batch, 0u));
     }
     let last = min(first_row + rows, params.q_len) - 1u;
     if Q_LENGTHS {
         let inside = max(min(last + 1u, q_length(batch)), 1u) - 1u;
-        let some = keys_seen(batch, max(first_row, inside));
-        return TileKeys(some, min(keys_seen(batch, first_row), keys_seen(batch, last)));
+        let some = num_visible_keys(batch, max(first_row, inside));
+        return TileKeys(some, min(num_visible_keys(batch, first_row), num_visible_keys(batch, last)));
     }
-    return TileKeys(keys_seen(batch, last), keys_seen(batch, first_row));
+    return TileKeys(num_visible_keys(batch, last), num_visible_keys(batch, first_row));
 }
 
 fn put_lse(row: Row, value: f32) {

@@ -15,7 +15,7 @@
 
 import package::attention::problem::{params, row_at, row_count, q_row, q_row_after, kv_head, k_head_offset, v_head_offset, batch_of, last_key, keys_of_tile};
 import package::shared::inputs::{q4, k4};
-import package::attention::blocks::{ARRANGED, ELEMENT_BITS, place_of, visits_of, first_key};
+import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, place_of, visits_of, first_key};
 import package::attention::softmax::{HIDES, FIRST_ROW_MAX, weights};
 import package::attention::scale::{HEAD_SCALE, NORMALISE, SINKS, row_scale, key_norms_of};
 import package::attention::online_softmax::{add_sink, finish_row};
@@ -35,8 +35,8 @@ const KEY_SLICE: u32 = 32u;
 // Steps whose operands are loaded together. They are used last first: the wait for the last then covers all of them.
 const BATCH: u32 = 2u;
 const WRITE_LSE: bool = true;
-const SCORE_HOOK: bool = false;
-const MASK_HOOK: bool = false;
+const SCORE_MOD: bool = false;
+const MASK_MOD: bool = false;
 
 const THREADS: u32 = LANES * ROW_LANES;
 const BLOCK_Q: u32 = 4u * ROW_LANES;
@@ -120,7 +120,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                     let d = slice + column;
                     let at = K_STAGE + column * LANES + quad;
                     let a = k_first + (key_0 + quad * 4u) * params.k_row;
-                    if ARRANGED {
+                    if TOKEN_ORDER {
                         if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
                             let from_place = key_0 + quad * 4u;
                             stage_transposed(at, LANES, k4(k_first + key_in(from_place, group) * params.k_row, d),
@@ -148,16 +148,16 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         let key = key_0 + lane * 4u;
         let places = min(vec4u(key, key + 1u, key + 2u, key + 3u), vec4u(last));
         var these = places;
-        if ARRANGED {
+        if TOKEN_ORDER {
             these = vec4u(key_in(places.x, group), key_in(places.y, group), key_in(places.z, group), key_in(places.w, group));
         }
         if NORMALISE {
             divide_by_key_norms(&s, &k_norms, &these);
         }
-        if SCORE_HOOK {
+        if SCORE_MOD {
             modify_scores(&s, first_row, row_lane, group, &these);
         }
-        if MASK_HOOK || ELEMENT_BITS {
+        if MASK_MOD || ELEMENT_BITS {
             // The same for the whole workgroup: blocks without hidden elements skip all of this.
             if step < visits.partial_steps {
                 mask_scores(&s, step, key, first_row, row_lane, group, visits, places, &these);
@@ -172,8 +172,8 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         var hidden = 0u;
         var odd = false;
         if HIDES {
-            tested = SCORE_HOOK | (key_0 + BLOCK_K > keys.every);
-            if MASK_HOOK || ELEMENT_BITS {
+            tested = SCORE_MOD | (key_0 + BLOCK_K > keys.every);
+            if MASK_MOD || ELEMENT_BITS {
                 tested = tested | (step < visits.partial_steps);
             }
             if tested {

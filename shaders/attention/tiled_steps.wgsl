@@ -1,10 +1,10 @@
 // The steps of tiled attention: what a thread does with the scores and outputs of its 4 rows.
 
-import package::kernel::{stage, VALUE_DIM, LANES, ROW_LANES, KEY_SLICE, BATCH, MASK_HOOK, THREADS, BLOCK_K, VALUE_VECTORS, VALUE_LANES, UNROLL_VALUES, UNROLL_WEIGHTS, V_STAGE, UNROLL_BATCH};
-import package::attention::problem::{params, row_at, batch_of, last_key, keys_seen};
+import package::kernel::{stage, VALUE_DIM, LANES, ROW_LANES, KEY_SLICE, BATCH, MASK_MOD, THREADS, BLOCK_K, VALUE_VECTORS, VALUE_LANES, UNROLL_VALUES, UNROLL_WEIGHTS, V_STAGE, UNROLL_BATCH};
+import package::attention::problem::{params, row_at, batch_of, last_key, num_visible_keys};
 import package::shared::inputs::{v4};
-import package::attention::hooks::{Element, hook_score, hook_visible};
-import package::attention::blocks::{ARRANGED, ELEMENT_BITS, position_of, bits_of_step, visible_by_bits, Visits};
+import package::attention::hooks::{Element, hook_score_mod, hook_mask_mod};
+import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, position_of, bits_of_step, visible_by_bits, Visits};
 import package::attention::softmax::{weight, weights, are_hidden, not_finite};
 import package::attention::scale::{HEAD_SCALE, NORMALISE, inverse_norms};
 import package::attention::online_softmax::{rescale_row};
@@ -41,7 +41,7 @@ fn modify_scores(s: ptr<function, Scores>, first_row: u32, row_lane: u32, group:
     for (var r = 0u; r < 4u; r += 1u) {
         let row = row_at(first_row + row_lane * 4u + r, group);
         for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
-            s[r][c] = hook_score(s[r][c], Element(row.batch, row.head, row.query, (*keys)[c]));
+            s[r][c] = hook_score_mod(s[r][c], Element(row.batch, row.head, row.query, (*keys)[c]));
         }
     }
 }
@@ -60,8 +60,8 @@ fn mask_scores(
 ) {
     for (var r = 0u; r < 4u; r += 1u) {
         let row = row_at(first_row + row_lane * 4u + r, group);
-        if MASK_HOOK {
-            s[r] = select(vec4f(params.negative_infinity), s[r], hook_visible(Element(row.batch, row.head, row.query, key), *keys));
+        if MASK_MOD {
+            s[r] = select(vec4f(params.negative_infinity), s[r], hook_mask_mod(Element(row.batch, row.head, row.query, key), *keys));
         }
         if ELEMENT_BITS {
             let bits = bits_of_step(visits, step, BLOCK_K);
@@ -73,7 +73,7 @@ fn mask_scores(
 // Hides the keys beyond those that a row sees by its place.
 fn hide_unseen_keys(s: ptr<function, Scores>, key: u32, first_row: u32, row_lane: u32, group: vec3u) {
     for (var r = 0u; r < 4u; r += 1u) {
-        let seen = keys_seen(batch_of(group), row_at(first_row + row_lane * 4u + r, group).query);
+        let seen = num_visible_keys(batch_of(group), row_at(first_row + row_lane * 4u + r, group).query);
         s[r] = select(vec4f(params.negative_infinity), s[r], vec4u(key, key + 1u, key + 2u, key + 3u) < vec4u(seen));
     }
 }
@@ -165,7 +165,7 @@ fn stage_weights_and_values(
         // else lies there need not be.
         let inside = KEY_SLICE * VALUE_LANES % THREADS == 0u || block < KEY_SLICE * VALUE_LANES;
         if inside && (4u * VALUE_LANES == VALUE_DIM || column < VALUE_DIM) {
-            if ARRANGED {
+            if TOKEN_ORDER {
                 let from_key = v_first + key_in(key_0 + part + block / VALUE_LANES, group) * params.v_row;
                 stage[V_STAGE + block] = v4(from_key, column);
             } else {

@@ -131,13 +131,13 @@ fn channel_gate_of(batch: u32, head: u32, token: u32, channel: u32) -> f32 {
 }
 
 // exp(x) - 1 for x from -0.5 to 0.
-fn loss_near(x: f32) -> f32 {
+fn expm1_near(x: f32) -> f32 {
     return x * (1.0 + x * (0.5 + x * (0.16666667 + x * (0.041666668 + x * (0.008333334 + x * (0.0013888889 + x * 0.0001984127))))));
 }
 
 // exp(x) - 1 for x <= 0.
-fn loss(x: f32) -> f32 {
-    let value = select(loss_near(x), exp2(x * LOG2_E) - 1.0, x <= -0.5);
+fn expm1(x: f32) -> f32 {
+    let value = select(expm1_near(x), exp2(x * LOG2_E) - 1.0, x <= -0.5);
     return select(value, x, is_nan(x));
 }
 
@@ -155,7 +155,7 @@ fn decay_step(x: f32) -> f32 {
 
 // The same if exp(x) is known.
 fn decay_step_of(x: f32, of_x: f32) -> f32 {
-    let step = select(loss_near(x), select(of_x, -1.0, x < -87.0), x <= -0.5);
+    let step = select(expm1_near(x), select(of_x, -1.0, x < -87.0), x <= -0.5);
     return select(step, x, is_nan(x));
 }
 

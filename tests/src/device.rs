@@ -108,8 +108,8 @@ pub fn noop(like: &AdapterProfile) -> Result<(wgpu::Device, wgpu::Queue)> {
         limits: Some(limits.clone()),
         features: Some(features),
         device_type: None,
-        subgroup_min_size: subgroups.map(|(least, _)| least),
-        subgroup_max_size: subgroups.map(|(_, most)| most),
+        subgroup_min_size: subgroups.map(|(min, _)| min),
+        subgroup_max_size: subgroups.map(|(_, max)| max),
     };
     let instance = wgpu::Instance::new(descriptor);
     let adapter = block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))?;

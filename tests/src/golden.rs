@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::{
-    ErrorKind, Expected, HostTensor, PortRole, Problem, Rows, Tolerance, compare, operator,
+    ErrorKind, Expected, HostTensor, Access, Problem, Rows, Tolerance, compare, operator,
 };
 use serde_json::Value;
 
@@ -63,12 +63,12 @@ pub fn reference_agrees(path: &Path) -> Result<Option<String>> {
         Ok(problem) => problem,
         Err(why) => return Ok(Some(why)),
     };
-    let ports = problem.ports();
-    let inputs: Vec<(&str, &HostTensor)> = ports
+    let tensor_specs = problem.tensors();
+    let inputs: Vec<(&str, &HostTensor)> = tensor_specs
         .iter()
-        .filter(|port| port.role == PortRole::Input)
-        .map(|port| {
-            Ok((&*port.name, file.tensor(&port.name).with_context(|| format!("no tensor `{}`", port.name))?))
+        .filter(|tensor_spec| tensor_spec.access == Access::Read)
+        .map(|tensor_spec| {
+            Ok((&*tensor_spec.name, file.tensor(&tensor_spec.name).with_context(|| format!("no tensor `{}`", tensor_spec.name))?))
         })
         .collect::<Result<_>>()?;
     let computed = problem.reference(&inputs, Rows::All)?;

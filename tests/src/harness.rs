@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use foveal::wgpu;
 use foveal::{Engine, Kernel};
 use foveal_kernels::{
-    Case, Comparison, Dtype, Expected, HostTensor, Name, Plan, Port, PortRole, Rows, TensorData, compare,
+    Case, Comparison, Dtype, Expected, HostTensor, Name, Plan, TensorSpec, Access, Rows, TensorData, compare,
 };
 use pollster::block_on;
 
@@ -23,14 +23,14 @@ const GUARD: u8 = 0xa5;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
     /// The port.
-    pub port: Port,
-    /// Its bytes, [`Port::size_bytes`] of them.
+    pub tensor_spec: TensorSpec,
+    /// Its bytes, [`TensorSpec::size_bytes`] of them.
     pub bytes: Vec<u8>,
 }
 
 /// A tensor of a run, in the middle of a larger buffer.
 struct Placed<'p> {
-    port: &'p Port,
+    tensor_spec: &'p TensorSpec,
     buffer: wgpu::Buffer,
     bytes: Vec<u8>,
     start: usize,
@@ -38,19 +38,19 @@ struct Placed<'p> {
 }
 
 impl<'p> Placed<'p> {
-    fn new(engine: &Engine, port: &'p Port, body: &[u8]) -> Result<Self> {
-        let size = usize::try_from(port.size_bytes())?;
-        ensure!(body.len() <= size, "{} has {} bytes of {size}", port.name, body.len());
+    fn new(engine: &Engine, tensor_spec: &'p TensorSpec, body: &[u8]) -> Result<Self> {
+        let size = usize::try_from(tensor_spec.size_bytes())?;
+        ensure!(body.len() <= size, "{} has {} bytes of {size}", tensor_spec.name, body.len());
         let alignment = engine.profile().limits.min_storage_buffer_offset_alignment as usize;
         // Aligned as little as the adapter allows: what is aligned better by accident hides mistakes.
         let start = alignment * (2 * 256usize.div_ceil(alignment) + 1);
-        let around = if port.role == PortRole::Input { POISON } else { GUARD };
+        let around = if tensor_spec.access == Access::Read { POISON } else { GUARD };
         let mut bytes = vec![around; (start + size).next_multiple_of(4) + 256];
         bytes[start..start + body.len()].copy_from_slice(body);
         bytes[start + body.len()..start + size].fill(POISON);
-        let buffer = block_on(engine.buffer(&port.name, bytes.len() as u64))?;
+        let buffer = block_on(engine.buffer(&tensor_spec.name, bytes.len() as u64))?;
         engine.queue().write_buffer(&buffer, 0, &bytes);
-        Ok(Self { port, buffer, bytes, start, size })
+        Ok(Self { tensor_spec, buffer, bytes, start, size })
     }
 
     fn slice(&self) -> wgpu::BufferSlice<'_> {
@@ -63,10 +63,10 @@ impl<'p> Placed<'p> {
         let after = block_on(engine.read_back(&self.buffer, &[words], Dtype::F32))?.to_bytes(Dtype::F32);
         let end = self.start + self.size;
         let same = |range: std::ops::Range<usize>| after[range.clone()] == self.bytes[range];
-        ensure!(same(0..self.start), "the kernel wrote before `{}`", self.port.name);
-        ensure!(same(end..after.len()), "the kernel wrote beyond `{}`", self.port.name);
-        if self.port.role == PortRole::Input {
-            ensure!(same(self.start..end), "the kernel changed its input `{}`", self.port.name);
+        ensure!(same(0..self.start), "the kernel wrote before `{}`", self.tensor_spec.name);
+        ensure!(same(end..after.len()), "the kernel wrote beyond `{}`", self.tensor_spec.name);
+        if self.tensor_spec.access == Access::Read {
+            ensure!(same(self.start..end), "the kernel changed its input `{}`", self.tensor_spec.name);
         }
         Ok(after[self.start..end].to_vec())
     }
@@ -100,24 +100,24 @@ pub fn run_by(
 ) -> Result<Vec<Output>> {
     let plan = kernel.plan();
     let mut tensors = Vec::new();
-    for port in &plan.ports {
-        let body: &[u8] = match port.role {
-            PortRole::Input => {
-                let given = inputs.iter().find(|(name, _)| *name == port.name);
-                &given.with_context(|| format!("input `{}` is missing", port.name))?.1
+    for tensor_spec in &plan.tensors {
+        let body: &[u8] = match tensor_spec.access {
+            Access::Read => {
+                let given = inputs.iter().find(|(name, _)| *name == tensor_spec.name);
+                &given.with_context(|| format!("input `{}` is missing", tensor_spec.name))?.1
             }
-            PortRole::Output => &[],
+            Access::Write => &[],
         };
-        tensors.push(Placed::new(engine, port, body)?);
+        tensors.push(Placed::new(engine, tensor_spec, body)?);
     }
     let bound: Vec<(&str, wgpu::BufferSlice<'_>)> =
-        tensors.iter().filter(|t| t.size > 0).map(|tensor| (&*tensor.port.name, tensor.slice())).collect();
+        tensors.iter().filter(|t| t.size > 0).map(|tensor| (&*tensor.tensor_spec.name, tensor.slice())).collect();
     record(&bound)?;
     let mut outputs = Vec::new();
     for tensor in &tensors {
         let bytes = tensor.read(engine)?;
-        if tensor.port.role == PortRole::Output {
-            outputs.push(Output { port: tensor.port.clone(), bytes });
+        if tensor.tensor_spec.access == Access::Write {
+            outputs.push(Output { tensor_spec: tensor.tensor_spec.clone(), bytes });
         }
     }
     Ok(outputs)
@@ -127,14 +127,14 @@ pub fn run_by(
 ///
 /// # Errors
 /// If the problem gives no tensor for one.
-pub fn storage<'n>(ports: &[Port], inputs: &'n [(Name, HostTensor)]) -> Result<Vec<(&'n str, Vec<u8>)>> {
+pub fn storage<'n>(tensor_specs: &[TensorSpec], inputs: &'n [(Name, HostTensor)]) -> Result<Vec<(&'n str, Vec<u8>)>> {
     inputs
         .iter()
         .map(|(name, tensor)| {
-            let port = ports.iter().find(|port| port.name == *name);
-            let port = port.with_context(|| format!("there is no port `{name}`"))?;
-            let mut bytes = tensor.to_bytes(port.dtype);
-            bytes.truncate(tensor.len() * port.dtype.size_bytes());
+            let tensor_spec = tensor_specs.iter().find(|tensor_spec| tensor_spec.name == *name);
+            let tensor_spec = tensor_spec.with_context(|| format!("there is no port `{name}`"))?;
+            let mut bytes = tensor.to_bytes(tensor_spec.dtype);
+            bytes.truncate(tensor.len() * tensor_spec.dtype.size_bytes());
             Ok((&**name, bytes))
         })
         .collect()
@@ -145,14 +145,14 @@ pub fn storage<'n>(ports: &[Port], inputs: &'n [(Name, HostTensor)]) -> Result<V
 /// # Errors
 /// If it has been.
 pub fn dense(output: &Output) -> Result<HostTensor> {
-    let port = &output.port;
-    let used = port.span * port.dtype.size_bytes();
+    let tensor_spec = &output.tensor_spec;
+    let used = tensor_spec.span * tensor_spec.dtype.size_bytes();
     ensure!(
         output.bytes[used..].iter().all(|&byte| byte == POISON),
         "the padding of `{}` was written",
-        port.name
+        tensor_spec.name
     );
-    Ok(HostTensor::from_bytes(port.shape.clone(), &output.bytes, port.dtype)?)
+    Ok(HostTensor::from_bytes(tensor_spec.shape.clone(), &output.bytes, tensor_spec.dtype)?)
 }
 
 /// A case with its inputs and what has to come out of them.
@@ -184,7 +184,7 @@ impl Prepared {
     /// If the run fails or its result is wrong.
     pub fn check(&self, engine: &Engine, kernel: &Kernel, folder: &Path) -> Result<Vec<Output>> {
         let plan = kernel.plan();
-        let outputs = run(engine, kernel, &storage(&plan.ports, &self.inputs)?)?;
+        let outputs = run(engine, kernel, &storage(&plan.tensors, &self.inputs)?)?;
         self.judge(plan, &outputs, folder)?;
         Ok(outputs)
     }
@@ -196,7 +196,7 @@ impl Prepared {
     pub fn judge(&self, plan: &Plan, outputs: &[Output], folder: &Path) -> Result<()> {
         let problem = &*self.case.problem;
         for expected in &self.expected {
-            let output = outputs.iter().find(|output| output.port.name == expected.name);
+            let output = outputs.iter().find(|output| output.tensor_spec.name == expected.name);
             let actual = dense(output.with_context(|| format!("no output `{}`", expected.name))?)?;
             let comparison = compare(expected, &actual, problem.tolerance(&expected.name))?;
             if !comparison.passed {

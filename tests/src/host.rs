@@ -115,16 +115,16 @@ impl Host {
         kernel: &foveal::Kernel,
         inputs: &[(&str, Vec<u8>)],
     ) -> Vec<(String, wgpu::Buffer)> {
-        let ports = kernel.plan().ports.iter();
-        ports
-            .map(|port| {
-                let buffer = self.buffer(&port.name, port.size_bytes());
-                if let Some((_, bytes)) = inputs.iter().find(|(name, _)| *name == port.name) {
+        let tensor_specs = kernel.plan().tensors.iter();
+        tensor_specs
+            .map(|tensor_spec| {
+                let buffer = self.buffer(&tensor_spec.name, tensor_spec.size_bytes());
+                if let Some((_, bytes)) = inputs.iter().find(|(name, _)| *name == tensor_spec.name) {
                     let mut bytes = bytes.clone();
                     bytes.resize(bytes.len().next_multiple_of(4), 0);
                     self.queue.write_buffer(&buffer, 0, &bytes);
                 }
-                (port.name.to_string(), buffer)
+                (tensor_spec.name.to_string(), buffer)
             })
             .collect()
     }

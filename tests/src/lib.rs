@@ -1,7 +1,7 @@
 //! What Foveal's test tiers have in common: adapter profiles, every planned kernel, translation, golden files, and the
 //! harness that runs a kernel between guard words.
 //!
-//! The tiers are this package's integration tests: `tier0` needs no GPU, `tier1` runs on wgpu's noop backend, `tier2` on
+//! The tiers are this package's integration tests: `cpu` needs no GPU, `no_gpu` runs on wgpu's noop backend, `gpu` on
 //! an adapter. `tools/test.sh` runs all of them.
 
 pub mod device;

@@ -50,20 +50,20 @@ pub fn swiftshader() -> AdapterProfile {
 
 /// A discrete GPU with subgroups from `least` to `most` lanes.
 #[must_use]
-pub fn discrete(least: u32, most: u32) -> AdapterProfile {
+pub fn discrete(min: u32, max: u32) -> AdapterProfile {
     profile(
-        &format!("discrete, subgroups {least} to {most}"),
+        &format!("discrete, subgroups {min} to {max}"),
         AdapterKind::Discrete,
-        (least, most),
+        (min, max),
         gpu_limits(),
     )
 }
 
 /// An integrated GPU with subgroups from `least` to `most` lanes.
 #[must_use]
-pub fn integrated(least: u32, most: u32) -> AdapterProfile {
-    let name = format!("integrated, subgroups {least} to {most}");
-    profile(&name, AdapterKind::Integrated, (least, most), gpu_limits())
+pub fn integrated(min: u32, max: u32) -> AdapterProfile {
+    let name = format!("integrated, subgroups {min} to {max}");
+    profile(&name, AdapterKind::Integrated, (min, max), gpu_limits())
 }
 
 /// All that plans are tested for. The floor comes first.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use foveal_kernels::{
-    AdapterProfile, Constraints, Error, Expected, HostTensor, Name, Plan, Port, Problem, Rows, Tolerance,
+    AdapterProfile, Constraints, Error, Expected, HostTensor, Name, Plan, TensorSpec, Problem, Rows, Tolerance,
     Work,
 };
 use foveal_shaders::{Library, Request};
@@ -49,8 +49,8 @@ impl Problem for Sabotaged {
         Ok(plan)
     }
 
-    fn canonical(&self) -> Arc<dyn Problem> {
-        Arc::new(Self(self.0.canonical()))
+    fn self_check_problem(&self) -> Arc<dyn Problem> {
+        Arc::new(Self(self.0.self_check_problem()))
     }
 
     fn operator(&self) -> &'static str {
@@ -69,8 +69,8 @@ impl Problem for Sabotaged {
         self.0.shape()
     }
 
-    fn ports(&self) -> Vec<Port> {
-        self.0.ports()
+    fn tensors(&self) -> Vec<TensorSpec> {
+        self.0.tensors()
     }
 
     fn random_inputs(&self, seed: u64) -> Vec<(Name, HostTensor)> {

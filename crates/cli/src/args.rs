@@ -163,8 +163,8 @@ fn plan(op: Arg, operators: &[&dyn Operator]) -> Command {
 }
 
 fn mask() -> Command {
-    let number = |name: &'static str, help: &str, most: i64| {
-        let range = value_parser!(u32).range(1..=most);
+    let number = |name: &'static str, help: &str, max: i64| {
+        let range = value_parser!(u32).range(1..=max);
         Arg::new(name).long(name).value_name("N").value_parser(range).help(help.to_owned())
     };
     let size = |name, help: &str| number(name, help, i64::from(i32::MAX));

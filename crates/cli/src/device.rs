@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::ArgMatches;
 use foveal::{
-    AdapterChoice, AdapterInfo, Engine, ErrorKind, Kernel, Options, Roofline, SelfCheck, Timings, Tried,
+    AdapterChoice, AdapterInfo, Engine, ErrorKind, Kernel, Options, Roofline, SelfCheck, Timings, VariantCheck,
 };
 use foveal_kernels::{AdapterProfile, Constraints, Expected, HostTensor, Name, Plan, Problem};
 
@@ -142,7 +142,7 @@ impl Device {
         inputs: &[(&str, &HostTensor)],
         expected: &[Expected],
         variant: &str,
-    ) -> Tried {
+    ) -> VariantCheck {
         pollster::block_on(self.engine.try_variant(problem, inputs, expected, variant))
     }
 
@@ -187,7 +187,7 @@ impl Device {
 
     /// Measures the adapter.
     pub(crate) fn roofline(&self) -> Result<Roofline> {
-        Ok(pollster::block_on(self.engine.measure())?)
+        Ok(pollster::block_on(self.engine.measure_roofline())?)
     }
 
     /// As [`Device::roofline`], for what can go on without it.

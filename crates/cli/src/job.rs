@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
-use foveal_kernels::{Dtype, HostTensor, Operator, PortRole, Problem, operators};
+use foveal_kernels::{Dtype, HostTensor, Operator, Access, Problem, operators};
 use serde_json::{Map, Value};
 
 use crate::failure::{suggestion, unknown, usage};
@@ -107,9 +107,9 @@ impl Job {
             // Their sizes were made up, so whatever is wrong may be due to that.
             Err(error) => return Err(too_large.pop_first().map_or(error, |(_, too_large)| too_large)),
         };
-        let ports = looked.ports();
+        let tensor_specs = looked.tensors();
         for (name, tensor) in &mut tensors {
-            let Some(port) = ports.iter().find(|port| port.role == PortRole::Input && port.name == *name)
+            let Some(tensor_spec) = tensor_specs.iter().find(|tensor_spec| tensor_spec.access == Access::Read && tensor_spec.name == *name)
             else {
                 continue;
             };
@@ -118,7 +118,7 @@ impl Job {
             }
             if let Some(stored) = file.tensors.get(name.as_str()) {
                 // What the problem stores as f32 whatever its type, such as gates and states, stays as it is.
-                let dtype = dtype.filter(|&dtype| port.dtype == dtype);
+                let dtype = dtype.filter(|&dtype| tensor_spec.dtype == dtype);
                 // The stand-in goes first: there may be room for one of both only.
                 *tensor = stored.shrunk()?;
                 *tensor = stored.load(dtype).map_err(|error| named(name, error))?;
@@ -140,7 +140,7 @@ impl Job {
             options.insert(spec.name.to_owned(), Value::Bool(true));
             // A flag that is no output may ask for a tensor that there is none of.
             let Ok(problem) = self.operator.problem(&options, &self.tensors) else { continue };
-            if problem.ports().iter().any(|port| port.name == spec.name && port.role == PortRole::Output) {
+            if problem.tensors().iter().any(|tensor_spec| tensor_spec.name == spec.name && tensor_spec.access == Access::Write) {
                 (self.problem, self.options) = (problem, options);
             }
         }
@@ -150,17 +150,17 @@ impl Job {
     /// The tensors that the problem reads.
     pub(crate) fn inputs(&self) -> Result<Vec<(&str, &HostTensor)>> {
         self.problem
-            .ports()
+            .tensors()
             .iter()
-            .filter(|port| port.role == PortRole::Input)
-            .map(|port| {
-                let held = self.tensors.iter().find(|(held, _)| *held == port.name);
+            .filter(|tensor_spec| tensor_spec.access == Access::Read)
+            .map(|tensor_spec| {
+                let held = self.tensors.iter().find(|(held, _)| *held == tensor_spec.name);
                 let (name, tensor) = held.ok_or_else(|| {
                     let held: Vec<&str> = self.tensors.iter().map(|(name, _)| name.as_str()).collect();
-                    let hint = suggestion(&port.name, held.iter().copied());
+                    let hint = suggestion(&tensor_spec.name, held.iter().copied());
                     usage(format!(
                         "there is no tensor `{}`; the input holds {}{hint}",
-                        port.name,
+                        tensor_spec.name,
                         held.join(", ")
                     ))
                 })?;
@@ -181,9 +181,9 @@ impl Job {
     pub(crate) fn unread(&self) -> Vec<String> {
         /// More than this are a file of something else.
         const NAMED: usize = 4;
-        let ports = self.problem.ports();
+        let tensor_specs = self.problem.tensors();
         let known = |name: &str| {
-            let of_port = |name: &str| ports.iter().any(|port| port.name == name);
+            let of_port = |name: &str| tensor_specs.iter().any(|tensor_spec| tensor_spec.name == name);
             of_port(name) || name.strip_suffix("_f64").is_some_and(of_port)
         };
         let mentioned = |name: &str| self.options.values().any(|value| mentions(value, name));
@@ -287,5 +287,5 @@ fn mentions(value: &Value, name: &str) -> bool {
 
 /// The storage type of a problem's first input.
 pub(crate) fn dtype_of(problem: &dyn Problem) -> Dtype {
-    problem.ports().first().map_or(Dtype::F32, |port| port.dtype)
+    problem.tensors().first().map_or(Dtype::F32, |tensor_spec| tensor_spec.dtype)
 }

@@ -12,13 +12,13 @@ impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         // Graphics crates warn about drivers and loaders all the time; only what our own crates say is for everyone.
         let ours = metadata.target().starts_with("foveal");
-        let most = match (ours, self.verbose) {
+        let max = match (ours, self.verbose) {
             (true, true) => Level::Debug,
             (true, false) => Level::Warn,
             (false, true) => Level::Warn,
             (false, false) => return false,
         };
-        metadata.level() <= most
+        metadata.level() <= max
     }
 
     fn log(&self, record: &Record<'_>) {

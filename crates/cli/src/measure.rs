@@ -58,11 +58,11 @@ pub(crate) fn roof(work: &Work, roofline: &Roofline) -> f64 {
 pub(crate) fn room(problem: &dyn Problem) -> Result<()> {
     const AS_F64: u128 = 8;
     let bytes: u128 = problem
-        .ports()
+        .tensors()
         .iter()
-        .map(|port| {
-            let count = port.shape.iter().fold(1u128, |n, &size| n.saturating_mul(size as u128));
-            count.saturating_mul(port.dtype.size_bytes() as u128 + AS_F64)
+        .map(|tensor_spec| {
+            let count = tensor_spec.shape.iter().fold(1u128, |n, &size| n.saturating_mul(size as u128));
+            count.saturating_mul(tensor_spec.dtype.size_bytes() as u128 + AS_F64)
         })
         .fold(0, u128::saturating_add);
     let fits = usize::try_from(bytes).is_ok_and(|bytes| {

@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow};
 use foveal::Status;
 pub(crate) use foveal_kernels::Checked;
-use foveal_kernels::{Expected, HostTensor, Name, Port, PortRole, TensorData};
+use foveal_kernels::{Expected, HostTensor, Name, TensorSpec, Access, TensorData};
 
 /// How many values were compared.
 pub(crate) fn compared(checked: &Checked) -> usize {
@@ -26,45 +26,45 @@ pub(crate) fn blindness([blind, all]: [usize; 2]) -> Option<String> {
 
 /// What a file says the outputs of `ports` are: `NAME_f64` where it is there, else `NAME`.
 pub(crate) fn stored(
-    ports: &[Port],
+    tensor_specs: &[TensorSpec],
     tensor: impl Fn(&str) -> Result<Option<HostTensor>>,
 ) -> Result<Vec<Expected>> {
     let mut expected = Vec::new();
-    for port in ports.iter().filter(|port| port.role == PortRole::Output) {
-        let exact = tensor(&format!("{}_f64", port.name))?;
-        let Some(tensor) = exact.map_or_else(|| tensor(&port.name), |exact| Ok(Some(exact)))? else {
+    for tensor_spec in tensor_specs.iter().filter(|tensor_spec| tensor_spec.access == Access::Write) {
+        let exact = tensor(&format!("{}_f64", tensor_spec.name))?;
+        let Some(tensor) = exact.map_or_else(|| tensor(&tensor_spec.name), |exact| Ok(Some(exact)))? else {
             continue;
         };
-        if tensor.shape() != port.shape {
+        if tensor.shape() != tensor_spec.shape {
             return Err(anyhow!(
                 "the stored `{}` has shape {:?}, expected {:?}",
-                port.name,
+                tensor_spec.name,
                 tensor.shape(),
-                port.shape
+                tensor_spec.shape
             ));
         }
         expected.push(Expected {
-            name: port.name.clone(),
-            shape: port.shape.clone(),
+            name: tensor_spec.name.clone(),
+            shape: tensor_spec.shape.clone(),
             elements: None,
             values: tensor.to_f64(),
             allowance: None,
-            head_axis: port.head_axis,
+            head_axis: tensor_spec.head_axis,
         });
     }
     Ok(expected)
 }
 
 /// The reference's outputs as tensors of the ports' storage types.
-pub(crate) fn as_outputs(ports: &[Port], expected: &[Expected]) -> Result<Vec<(Name, HostTensor)>> {
+pub(crate) fn as_outputs(tensor_specs: &[TensorSpec], expected: &[Expected]) -> Result<Vec<(Name, HostTensor)>> {
     expected
         .iter()
         .map(|output| {
             let whole = output.to_tensor()?;
-            let port = ports.iter().find(|port| port.name == output.name);
-            let tensor = match port {
-                Some(port) => {
-                    HostTensor::from_bytes(port.shape.clone(), &whole.to_bytes(port.dtype), port.dtype)?
+            let tensor_spec = tensor_specs.iter().find(|tensor_spec| tensor_spec.name == output.name);
+            let tensor = match tensor_spec {
+                Some(tensor_spec) => {
+                    HostTensor::from_bytes(tensor_spec.shape.clone(), &whole.to_bytes(tensor_spec.dtype), tensor_spec.dtype)?
                 }
                 None => whole,
             };

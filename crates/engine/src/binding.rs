@@ -1,6 +1,6 @@
 //! What a caller binds, and checking it against the plan.
 
-use foveal_kernels::{Plan, Port, PortRole};
+use foveal_kernels::{Plan, TensorSpec, Access};
 
 use crate::Error;
 
@@ -26,7 +26,7 @@ pub struct Binding<'a> {
     pub buffer: &'a wgpu::Buffer,
     /// Where the tensor begins: a multiple of the adapter's `min_storage_buffer_offset_alignment`.
     pub offset_bytes: u64,
-    /// Bytes from there on that belong to the tensor: at least [`Port::size_bytes`].
+    /// Bytes from there on that belong to the tensor: at least [`TensorSpec::size_bytes`].
     pub size_bytes: u64,
 }
 
@@ -43,10 +43,10 @@ impl<'a> From<wgpu::BufferSlice<'a>> for Binding<'a> {
 }
 
 /// More tensors than any plan has, so that bindings are resolved without an allocation.
-pub(crate) const MAX_PORTS: usize = 32;
+pub(crate) const MAX_TENSORS: usize = 32;
 
 /// The caller's bindings in the order of the plan's ports; `None` for empty tensors that were left out.
-pub(crate) type Bound<'a> = [Option<Binding<'a>>; MAX_PORTS];
+pub(crate) type Bound<'a> = [Option<Binding<'a>>; MAX_TENSORS];
 
 /// Finds each port's binding and checks that it can hold the tensor.
 pub(crate) fn resolve<'a, B: Into<Binding<'a>> + Copy>(
@@ -54,10 +54,10 @@ pub(crate) fn resolve<'a, B: Into<Binding<'a>> + Copy>(
     tensors: &[(&str, B)],
     alignment: u32,
 ) -> Result<Bound<'a>, Error> {
-    let mut bound = [None; MAX_PORTS];
+    let mut bound = [None; MAX_TENSORS];
     for (index, (name, _)) in tensors.iter().enumerate() {
-        if plan.port(name).is_none() {
-            let names: Vec<&str> = plan.ports.iter().map(|port| &*port.name).collect();
+        if plan.tensor(name).is_none() {
+            let names: Vec<&str> = plan.tensors.iter().map(|tensor_spec| &*tensor_spec.name).collect();
             let message = format!("there is no such tensor; the plan has {}", names.join(", "));
             return Err(Error::usage(format!("tensor `{name}`"), message));
         }
@@ -65,27 +65,27 @@ pub(crate) fn resolve<'a, B: Into<Binding<'a>> + Copy>(
             return Err(Error::usage(format!("tensor `{name}`"), "bound twice"));
         }
     }
-    for (port, place) in plan.ports.iter().zip(&mut bound) {
-        let found = tensors.iter().find(|(name, _)| *name == port.name).map(|(_, binding)| (*binding).into());
-        if port.size_bytes() == 0 {
+    for (tensor_spec, place) in plan.tensors.iter().zip(&mut bound) {
+        let found = tensors.iter().find(|(name, _)| *name == tensor_spec.name).map(|(_, binding)| (*binding).into());
+        if tensor_spec.size_bytes() == 0 {
             continue;
         }
         let Some(binding) = found else {
-            let message = format!("not bound; {} of {} bytes is expected", describe(port), port.size_bytes());
-            return Err(Error::usage(format!("tensor `{}`", port.name), message));
+            let message = format!("not bound; {} of {} bytes is expected", describe(tensor_spec), tensor_spec.size_bytes());
+            return Err(Error::usage(format!("tensor `{}`", tensor_spec.name), message));
         };
-        check(port, &binding, alignment)?;
+        check(tensor_spec, &binding, alignment)?;
         *place = Some(binding);
     }
     Ok(bound)
 }
 
-fn check(port: &Port, binding: &Binding<'_>, alignment: u32) -> Result<(), Error> {
-    let usage = |message: String| Err(Error::usage(format!("tensor `{}`", port.name), message));
+fn check(tensor_spec: &TensorSpec, binding: &Binding<'_>, alignment: u32) -> Result<(), Error> {
+    let usage = |message: String| Err(Error::usage(format!("tensor `{}`", tensor_spec.name), message));
     let Binding { buffer, offset_bytes, size_bytes } = *binding;
-    if size_bytes < port.size_bytes() {
-        let expected = port.size_bytes();
-        return usage(format!("{} needs {expected} bytes, the binding has {size_bytes}", describe(port)));
+    if size_bytes < tensor_spec.size_bytes() {
+        let expected = tensor_spec.size_bytes();
+        return usage(format!("{} needs {expected} bytes, the binding has {size_bytes}", describe(tensor_spec)));
     }
     if offset_bytes.checked_add(size_bytes).is_none_or(|end| end > buffer.size()) {
         let size = buffer.size();
@@ -108,24 +108,24 @@ fn check(port: &Port, binding: &Binding<'_>, alignment: u32) -> Result<(), Error
 /// That no output overlaps another tensor. Not a matter of single dispatches: a kernel's passes read inputs after some outputs
 /// are written.
 pub(crate) fn check_overlaps(plan: &Plan, bound: &Bound<'_>) -> Result<(), Error> {
-    let tensors = || plan.ports.iter().zip(bound).filter_map(|(port, binding)| Some((port, (*binding)?)));
-    for (index, (port, binding)) in tensors().enumerate() {
+    let tensors = || plan.tensors.iter().zip(bound).filter_map(|(tensor_spec, binding)| Some((tensor_spec, (*binding)?)));
+    for (index, (tensor_spec, binding)) in tensors().enumerate() {
         for (other, other_binding) in tensors().skip(index + 1) {
-            if (port.role == PortRole::Input && other.role == PortRole::Input)
+            if (tensor_spec.access == Access::Read && other.access == Access::Read)
                 || binding.buffer != other_binding.buffer
             {
                 continue;
             }
-            let end = binding.offset_bytes + port.size_bytes();
+            let end = binding.offset_bytes + tensor_spec.size_bytes();
             let other_end = other_binding.offset_bytes + other.size_bytes();
             if binding.offset_bytes < other_end && other_binding.offset_bytes < end {
-                let both = port.role == other.role;
+                let both = tensor_spec.access == other.access;
                 let what = if both { "both are written" } else { "one is read and the other written" };
                 let message = format!(
                     "{what}, and they overlap in the buffer: bytes {}..{end} and {}..{other_end}",
                     binding.offset_bytes, other_binding.offset_bytes
                 );
-                return Err(Error::usage(format!("tensors `{}` and `{}`", port.name, other.name), message));
+                return Err(Error::usage(format!("tensors `{}` and `{}`", tensor_spec.name, other.name), message));
             }
         }
     }
@@ -133,6 +133,6 @@ pub(crate) fn check_overlaps(plan: &Plan, bound: &Bound<'_>) -> Result<(), Error
 }
 
 /// A port's shape and type in words.
-pub(crate) fn describe(port: &Port) -> String {
-    format!("{:?} {}", port.shape, port.dtype)
+pub(crate) fn describe(tensor_spec: &TensorSpec) -> String {
+    format!("{:?} {}", tensor_spec.shape, tensor_spec.dtype)
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use web_time::Instant;
 
 use crate::binding::Binding;
-use crate::groups::Groups;
-use crate::pace::{Cursor, Pace};
+use crate::bind_groups::BindGroups;
+use crate::dispatch_timeline::{Cursor, DispatchTimeline};
 use crate::timing::{Sample, credible};
 use crate::{Engine, Error, Slices};
 
@@ -34,12 +34,12 @@ impl Part {
 }
 
 /// The seconds of each unit: by the device's timestamps, if they can be true.
-fn times(pace: &Pace, parts: &[Part]) -> Vec<Vec<f32>> {
+fn times(timeline: &DispatchTimeline, parts: &[Part]) -> Vec<Vec<f32>> {
     let by_device = credible(parts.iter().map(|part| &part.sample)).is_some();
-    let mut times = pace.blank();
+    let mut times = timeline.blank();
     for part in parts {
         let device = part.sample.device.filter(|_| by_device);
-        Pace::fill(&mut times, part.range.clone(), device.unwrap_or(part.host).as_secs_f64());
+        DispatchTimeline::fill(&mut times, part.range.clone(), device.unwrap_or(part.host).as_secs_f64());
     }
     times
 }
@@ -66,38 +66,38 @@ impl Slices {
         let engine = Engine::of(shared, profile);
         let groups = kernel.remembered_groups(&kernel.resolve(tensors)?)?;
         let measured = engine.measure_parts(self, &groups).await;
-        let pace = engine.shared.gpu.explained(measured).await?;
-        self.set_pace(Arc::new(pace));
+        let timeline = engine.shared.gpu.explained(measured).await?;
+        self.set_pace(Arc::new(timeline));
         Ok(())
     }
 }
 
 impl Engine {
-    async fn measure_parts(&self, slices: &Slices, groups: &Groups) -> Result<Pace, Error> {
+    async fn measure_parts(&self, slices: &Slices, groups: &BindGroups) -> Result<DispatchTimeline, Error> {
         let kernel = slices.kernel();
         let queries = self.queries().await?;
         let mut overhead = Duration::MAX;
         for _ in 0..EMPTY {
             let nothing = Cursor::default()..Cursor::default();
-            let sample = self.sample_range(kernel, groups, &slices.pace, nothing, None).await?;
+            let sample = self.sample_range(kernel, groups, &slices.timeline, nothing, None).await?;
             overhead = overhead.min(sample.host);
         }
-        let mut pace = Arc::clone(&slices.pace);
+        let mut timeline = Arc::clone(&slices.timeline);
         // An estimate may be far off, so that parts are to be corrected while they are measured.
-        let mut factor = if pace.measured { 1.0 } else { 8.0 };
+        let mut factor = if timeline.measured { 1.0 } else { 8.0 };
         let budget = slices.budget().as_secs_f64();
-        let end = pace.end();
+        let end = timeline.end();
         let started = Instant::now();
         for round in 0..ROUNDS {
             let mut parts: Vec<Part> = Vec::new();
             let mut at = Cursor::default();
             while at < end {
                 // Not beyond a pass: units of different passes have nothing in common.
-                let next = pace.advance(at, budget / factor).min(at.next_pass());
-                let sample = self.sample_range(kernel, groups, &pace, at..next, queries.as_ref()).await?;
+                let next = timeline.advance(at, budget / factor).min(at.next_pass());
+                let sample = self.sample_range(kernel, groups, &timeline, at..next, queries.as_ref()).await?;
                 let host = sample.host.saturating_sub(overhead);
-                if round == 0 && !pace.measured {
-                    let expected = pace.seconds(at..next);
+                if round == 0 && !timeline.measured {
+                    let expected = timeline.seconds(at..next);
                     factor =
                         if expected > 0.0 { host.as_secs_f64() / expected } else { factor }.clamp(1e-3, 1e3);
                 }
@@ -111,16 +111,16 @@ impl Engine {
                 }
                 for part in &mut parts {
                     let range = part.range.clone();
-                    let sample = self.sample_range(kernel, groups, &pace, range, queries.as_ref()).await?;
+                    let sample = self.sample_range(kernel, groups, &timeline, range, queries.as_ref()).await?;
                     part.again(&sample, overhead);
                 }
             }
-            pace = Arc::new(pace.measured(times(&pace, &parts)));
+            timeline = Arc::new(timeline.measured(times(&timeline, &parts)));
             factor = 1.0;
             if started.elapsed() >= ENOUGH {
                 break;
             }
         }
-        Ok(Pace::clone(&pace))
+        Ok(DispatchTimeline::clone(&timeline))
     }
 }

@@ -106,18 +106,18 @@ impl Engine {
     /// large tensors run into raised to the adapter's. A host takes the better of these and its own.
     #[must_use]
     pub fn desired_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
-        let most = adapter.limits();
+        let max = adapter.limits();
         wgpu::Limits {
-            max_buffer_size: most.max_buffer_size,
-            max_storage_buffer_binding_size: most.max_storage_buffer_binding_size,
-            max_storage_buffers_per_shader_stage: most.max_storage_buffers_per_shader_stage,
-            max_compute_workgroup_storage_size: most.max_compute_workgroup_storage_size,
-            max_compute_invocations_per_workgroup: most.max_compute_invocations_per_workgroup,
-            max_compute_workgroup_size_x: most.max_compute_workgroup_size_x,
-            max_compute_workgroups_per_dimension: most.max_compute_workgroups_per_dimension,
-            min_storage_buffer_offset_alignment: most.min_storage_buffer_offset_alignment,
-            min_uniform_buffer_offset_alignment: most.min_uniform_buffer_offset_alignment,
-            ..wgpu::Limits::default().or_worse_values_from(&most)
+            max_buffer_size: max.max_buffer_size,
+            max_storage_buffer_binding_size: max.max_storage_buffer_binding_size,
+            max_storage_buffers_per_shader_stage: max.max_storage_buffers_per_shader_stage,
+            max_compute_workgroup_storage_size: max.max_compute_workgroup_storage_size,
+            max_compute_invocations_per_workgroup: max.max_compute_invocations_per_workgroup,
+            max_compute_workgroup_size_x: max.max_compute_workgroup_size_x,
+            max_compute_workgroups_per_dimension: max.max_compute_workgroups_per_dimension,
+            min_storage_buffer_offset_alignment: max.min_storage_buffer_offset_alignment,
+            min_uniform_buffer_offset_alignment: max.min_uniform_buffer_offset_alignment,
+            ..wgpu::Limits::default().or_worse_values_from(&max)
         }
     }
 
@@ -282,10 +282,10 @@ fn check_layouts(limits: &wgpu::Limits) -> Result<(), Error> {
         ),
         ("max_uniform_buffers_per_shader_stage", limits.max_uniform_buffers_per_shader_stage, 4),
     ];
-    match needed.into_iter().find(|(_, allowed, least)| allowed < least) {
+    match needed.into_iter().find(|(_, allowed, min)| allowed < min) {
         None => Ok(()),
-        Some((limit, allowed, least)) => {
-            Err(Error::limit(limit, format!("kernels need {least}, the device allows {allowed}")))
+        Some((limit, allowed, min)) => {
+            Err(Error::limit(limit, format!("kernels need {min}, the device allows {allowed}")))
         }
     }
 }

@@ -6,14 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use foveal_kernels::{Plan, Rejected};
+use foveal_kernels::{Plan, RejectedVariant};
 
 use crate::binding::{Binding, Bound, resolve};
 use crate::engine::Shared;
 use crate::gpu::lock;
-use crate::grids::Grids;
-use crate::groups::{GroupCache, Groups};
-use crate::pace::{Cursor, Pace, units_in};
+use crate::dispatch_offsets::DispatchOffsets;
+use crate::bind_groups::{GroupCache, BindGroups};
+use crate::dispatch_timeline::{Cursor, DispatchTimeline, units_in};
 use crate::pipeline::Pipeline;
 use crate::pool::Pooled;
 use crate::scope::scoped;
@@ -42,21 +42,21 @@ impl fmt::Debug for Kernel {
 pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) plan: Plan,
-    pub(crate) refused: Vec<Rejected>,
+    pub(crate) refused: Vec<RejectedVariant>,
     pub(crate) self_check: SelfCheckReport,
     pub(crate) passes: Vec<KernelPass>,
     pub(crate) scratch: Vec<Scratch>,
     /// How the passes are cut where the kernel is recorded as a whole.
-    pub(crate) grids: Grids,
+    pub(crate) grids: DispatchOffsets,
     /// How they are cut into many parts, once that is asked for, and how long those take.
-    pub(crate) pace: Mutex<Option<Arc<Pace>>>,
+    pub(crate) timeline: Mutex<Option<Arc<DispatchTimeline>>>,
     /// All passes' parameters.
     pub(crate) uniforms: Option<wgpu::Buffer>,
     /// What empty tensors are bound to, because a binding cannot be empty: one to read, one to write.
     pub(crate) empty: Option<[wgpu::Buffer; 2]>,
     pub(crate) groups: Mutex<GroupCache>,
     /// Where runs that are recorded together are gathered; empty in between.
-    pub(crate) runs: Mutex<Vec<Arc<Groups>>>,
+    pub(crate) runs: Mutex<Vec<Arc<BindGroups>>>,
 }
 
 /// A buffer of the kernel's own.
@@ -137,7 +137,7 @@ impl Kernel {
 
     /// Variants that would have been taken but failed on this adapter, each with the reason.
     #[must_use]
-    pub fn refused(&self) -> &[Rejected] {
+    pub fn refused(&self) -> &[RejectedVariant] {
         &self.inner.refused
     }
 
@@ -225,12 +225,12 @@ impl Kernel {
     }
 
     /// Bind groups for these tensors, made or remembered.
-    fn groups<'a, B: Into<Binding<'a>> + Copy>(&self, tensors: &[(&str, B)]) -> Result<Arc<Groups>, Error> {
+    fn groups<'a, B: Into<Binding<'a>> + Copy>(&self, tensors: &[(&str, B)]) -> Result<Arc<BindGroups>, Error> {
         self.remembered_groups(&self.resolve(tensors)?)
     }
 
     /// The same, once the tensors are resolved.
-    pub(crate) fn remembered_groups(&self, bound: &Bound<'_>) -> Result<Arc<Groups>, Error> {
+    pub(crate) fn remembered_groups(&self, bound: &Bound<'_>) -> Result<Arc<BindGroups>, Error> {
         if let Some(groups) = lock(&self.inner.groups).get(bound) {
             return Ok(groups);
         }
@@ -249,7 +249,7 @@ impl Kernel {
     }
 
     /// Bind groups that nobody remembers.
-    pub(crate) fn make_groups(&self, bound: &Bound<'_>) -> Result<Arc<Groups>, Error> {
+    pub(crate) fn make_groups(&self, bound: &Bound<'_>) -> Result<Arc<BindGroups>, Error> {
         self.make_groups_with_slack(bound, 0)
     }
 
@@ -258,7 +258,7 @@ impl Kernel {
         &self,
         bound: &Bound<'_>,
         slack_bytes: u64,
-    ) -> Result<Arc<Groups>, Error> {
+    ) -> Result<Arc<BindGroups>, Error> {
         self.groups_of(&self.scratch(), bound, slack_bytes)
     }
 
@@ -273,10 +273,10 @@ impl Kernel {
         scratch: &[wgpu::Buffer],
         bound: &Bound<'_>,
         slack_bytes: u64,
-    ) -> Result<Arc<Groups>, Error> {
+    ) -> Result<Arc<BindGroups>, Error> {
         let device = &self.inner.shared.gpu.device;
         let make = || {
-            catch_unwind(AssertUnwindSafe(|| Groups::new(device, &self.inner, scratch, bound, slack_bytes)))
+            catch_unwind(AssertUnwindSafe(|| BindGroups::new(device, &self.inner, scratch, bound, slack_bytes)))
         };
         let (groups, caught) = scoped(device, make);
         // A browser tells later; there, the error comes out when the work is submitted.
@@ -297,7 +297,7 @@ impl Kernel {
     pub(crate) fn record(
         &self,
         encoder: &mut wgpu::CommandEncoder,
-        groups: &Groups,
+        groups: &BindGroups,
         timestamps: Option<(&wgpu::QuerySet, u32)>,
     ) {
         self.record_runs(encoder, groups, 1, timestamps);
@@ -307,7 +307,7 @@ impl Kernel {
     pub(crate) fn record_runs(
         &self,
         encoder: &mut wgpu::CommandEncoder,
-        groups: &Groups,
+        groups: &BindGroups,
         runs: usize,
         timestamps: Option<(&wgpu::QuerySet, u32)>,
     ) {
@@ -335,7 +335,7 @@ impl Kernel {
         encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label, timestamp_writes })
     }
 
-    fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>, groups: &Groups) {
+    fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>, groups: &BindGroups) {
         let end = Cursor { pass: self.inner.passes.len(), unit: 0 };
         self.dispatch_range(pass, groups, &self.inner.grids, Cursor::default()..end);
     }
@@ -344,8 +344,8 @@ impl Kernel {
     pub(crate) fn dispatch_range(
         &self,
         pass: &mut wgpu::ComputePass<'_>,
-        groups: &Groups,
-        grids: &Grids,
+        groups: &BindGroups,
+        grids: &DispatchOffsets,
         range: Range<Cursor>,
     ) {
         let mut current: Option<&Arc<Pipeline>> = None;

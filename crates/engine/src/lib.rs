@@ -39,17 +39,17 @@
 mod adapters;
 mod binding;
 mod calibrate;
-mod cut;
+mod grid_partition;
 mod engine;
 mod error;
 mod facts;
 mod gpu;
-mod grids;
-mod groups;
+mod dispatch_offsets;
+mod bind_groups;
 mod kernel;
 mod options;
-mod pace;
-mod paced;
+mod dispatch_timeline;
+mod submit;
 mod params;
 mod pipeline;
 mod pool;
@@ -63,12 +63,12 @@ mod slices;
 mod store;
 mod tensor;
 mod timing;
-mod trial;
+mod variant_check;
 mod trusted;
 
 pub use foveal_kernels::{
     self as kernels, AdapterKind, AdapterProfile, Checked, Comparison, Constraints, Dtype, Expected,
-    HostTensor, Maths, Operator, Place, Plan, Port, PortRole, Problem, Rates, Rejected, Rows, TensorData,
+    HostTensor, Maths, Operator, Place, Plan, TensorSpec, Access, Problem, Rates, RejectedVariant, Rows, TensorData,
     Tolerance, Work, compare, operator, operators,
 };
 pub use foveal_shaders as shaders;
@@ -85,4 +85,4 @@ pub use roofline::Roofline;
 pub use slices::{Job, Progress, Slices};
 pub use tensor::{DeviceTensor, Input};
 pub use timing::{Clock, Timing, Timings};
-pub use trial::{Status, Tried};
+pub use variant_check::{Status, VariantCheck};

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::gpu::{Gpu, lock};
 use crate::scope::{Caught, scoped};
-use crate::{Error, ErrorKind, grids, trusted};
+use crate::{Error, ErrorKind, dispatch_offsets, trusted};
 
 /// A compiled request.
 #[derive(Debug)]
@@ -228,7 +228,7 @@ fn bind_group_layouts(
                     }
                 };
                 // One buffer says of all dispatches of a kernel where they begin.
-                let has_dynamic_offset = grids::is_grid(binding);
+                let has_dynamic_offset = dispatch_offsets::is_grid(binding);
                 wgpu::BindGroupLayoutEntry {
                     binding: binding.index,
                     visibility: wgpu::ShaderStages::COMPUTE,

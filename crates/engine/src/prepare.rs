@@ -2,17 +2,17 @@
 
 use std::sync::{Arc, Mutex};
 
-use foveal_kernels::{Constraints, Pass, Plan, Port, PortRole, Rejected, Source};
+use foveal_kernels::{Constraints, Pass, Plan, TensorSpec, Access, RejectedVariant, Source};
 
-use crate::binding::MAX_PORTS;
-use crate::cut::Cut;
+use crate::binding::MAX_TENSORS;
+use crate::grid_partition::GridPartition;
 use crate::engine::Shared;
 use crate::gpu::lock;
-use crate::grids::Grids;
-use crate::groups::is_storage;
+use crate::dispatch_offsets::DispatchOffsets;
+use crate::bind_groups::is_storage;
 use crate::kernel::{Inner, Kernel, KernelPass, Scratch, SelfCheckReport, Slot, SlotSource};
 use crate::pipeline::Pipeline;
-use crate::{Engine, Error, ErrorKind, grids, params};
+use crate::{Engine, Error, ErrorKind, dispatch_offsets, params};
 
 /// Bytes of the buffers that empty tensors are bound to.
 const EMPTY_BYTES: u64 = 256;
@@ -39,7 +39,7 @@ impl Engine {
     /// larger adapter; [`ErrorKind::OutOfMemory`], [`ErrorKind::DeviceLost`], [`ErrorKind::Timeout`].
     pub async fn prepare(&self, plan: &Plan) -> Result<Kernel, Error> {
         self.learn().await?;
-        let mut refused: Vec<Rejected> = Vec::new();
+        let mut refused: Vec<RejectedVariant> = Vec::new();
         let mut next = self.refitted(plan, false)?;
         loop {
             let plan = next.as_ref().unwrap_or(plan);
@@ -48,7 +48,7 @@ impl Engine {
                 Err(error) if error.is_the_variants() => error,
                 Err(error) => return Err(error),
             };
-            refused.push(Rejected { variant: plan.variant.clone(), reason: error.to_string() });
+            refused.push(RejectedVariant { variant: plan.variant.clone(), reason: error.to_string() });
             // The engine remembers what it refuses, so the planner is told.
             let constraints = Constraints { variant: None, ..plan.constraints.clone() };
             let replanned = self.plan_with(&*plan.problem, &constraints);
@@ -98,7 +98,7 @@ impl Engine {
         &self,
         plan: &Plan,
         pipelines: Vec<Arc<Pipeline>>,
-        refused: Vec<Rejected>,
+        refused: Vec<RejectedVariant>,
         report: SelfCheckReport,
     ) -> Result<Kernel, Error> {
         let gpu = &self.shared.gpu;
@@ -134,14 +134,14 @@ impl Engine {
         &self,
         plan: &Plan,
         pipelines: Vec<Arc<Pipeline>>,
-        refused: Vec<Rejected>,
+        refused: Vec<RejectedVariant>,
         self_check: SelfCheckReport,
     ) -> Result<Kernel, Error> {
         let Shared { gpu, pool, profile, .. } = &*self.shared;
-        if plan.ports.len() > MAX_PORTS {
+        if plan.tensors.len() > MAX_TENSORS {
             return Err(Error::internal(
                 "plan",
-                format!("it has {} tensors of {MAX_PORTS}", plan.ports.len()),
+                format!("it has {} tensors of {MAX_TENSORS}", plan.tensors.len()),
             ));
         }
         let mut uniforms = Vec::new();
@@ -181,11 +181,11 @@ impl Engine {
             None
         };
         let dispatches = self.dispatches(plan);
-        let whole = Grids::new(gpu, &passes, &profile.limits, |pass| Cut::fine(pass.workgroups, dispatches));
+        let whole = DispatchOffsets::new(gpu, &passes, &profile.limits, |pass| GridPartition::fine(pass.workgroups, dispatches));
         Ok(Kernel {
             inner: Arc::new(Inner {
                 grids: whole.await?,
-                pace: Mutex::default(),
+                timeline: Mutex::default(),
                 shared: Arc::clone(&self.shared),
                 plan: plan.clone(),
                 refused,
@@ -225,7 +225,7 @@ impl Engine {
         let mut given = params::Given::new(&pass.params, &pass.label);
         for binding in &pipeline.interface.bindings {
             slots.push(match &binding.kind {
-                _ if grids::is_grid(binding) => {
+                _ if dispatch_offsets::is_grid(binding) => {
                     Slot { source: SlotSource::Grid, read_only: true, offset_bytes: 0, size_bytes: 0 }
                 }
                 foveal_shaders::BindingKind::Uniform(layout) => {
@@ -282,14 +282,14 @@ impl Engine {
             return internal(format!("the shader's `{name}` is not bound by the plan"));
         };
         let (source, size) = match binding.source {
-            Source::Port(index) => match plan.ports.get(index) {
-                Some(port) if port.role == PortRole::Input && !read_only => {
+            Source::Tensor(index) => match plan.tensors.get(index) {
+                Some(tensor_spec) if tensor_spec.access == Access::Read && !read_only => {
                     return internal(format!(
                         "the shader may write `{name}`, which is the input {}",
-                        port.name
+                        tensor_spec.name
                     ));
                 }
-                port => (SlotSource::Port(index), port.map(Port::size_bytes)),
+                tensor_spec => (SlotSource::Port(index), tensor_spec.map(TensorSpec::size_bytes)),
             },
             Source::Scratch(index) => (
                 SlotSource::Scratch(index),
@@ -328,8 +328,8 @@ impl Engine {
     }
 }
 
-fn none_left(operator: &str, refused: &[Rejected], why: &str) -> Error {
+fn none_left(operator: &str, refused: &[RejectedVariant], why: &str) -> Error {
     let list: Vec<String> = refused.iter().map(|r| format!("{}: {}", r.variant, r.reason)).collect();
-    let message = format!("no variant works on this adapter ({why}). Tried {}", list.join("; "));
+    let message = format!("no variant works on this adapter ({why}). VariantCheck {}", list.join("; "));
     Error::new(ErrorKind::Refused, operator, message)
 }

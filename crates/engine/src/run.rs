@@ -1,6 +1,6 @@
 //! Running a kernel on tensors in host memory.
 
-use foveal_kernels::{Dtype, HostTensor, Name, Plan, Port, PortRole};
+use foveal_kernels::{Dtype, HostTensor, Name, Plan, TensorSpec, Access};
 
 use crate::binding::{Binding, describe};
 use crate::engine::Shared;
@@ -50,15 +50,15 @@ impl Engine {
             let groups = kernel.make_groups(&kernel.resolve(&bindings)?)?;
             self.execute("foveal.run", kernel, &groups, Some(&mut progress)).await?;
             let mut outputs = Vec::new();
-            for port in kernel.plan().ports.iter().filter(|port| port.role == PortRole::Output) {
-                let Some((_, binding)) = bindings.iter().find(|(name, _)| *name == port.name) else {
-                    return Err(Error::internal("run", format!("output {} has no buffer", port.name)));
+            for tensor_spec in kernel.plan().tensors.iter().filter(|tensor_spec| tensor_spec.access == Access::Write) {
+                let Some((_, binding)) = bindings.iter().find(|(name, _)| *name == tensor_spec.name) else {
+                    return Err(Error::internal("run", format!("output {} has no buffer", tensor_spec.name)));
                 };
-                let range = Binding { size_bytes: port.size_bytes(), ..*binding };
+                let range = Binding { size_bytes: tensor_spec.size_bytes(), ..*binding };
                 let bytes = self.read_bytes(range).await?;
                 outputs.push((
-                    port.name.clone(),
-                    HostTensor::from_bytes(port.shape.clone(), &bytes, port.dtype)?,
+                    tensor_spec.name.clone(),
+                    HostTensor::from_bytes(tensor_spec.shape.clone(), &bytes, tensor_spec.dtype)?,
                 ));
             }
             Ok(outputs)
@@ -152,10 +152,10 @@ impl Engine {
     ) -> Result<Uploaded<'k>, Error> {
         let Shared { gpu, pool, profile, .. } = &*self.shared;
         let mut tensors = self.upload_inputs(kernel, inputs).await?;
-        for port in kernel.plan().ports.iter().filter(|port| port.role == PortRole::Output) {
-            check_dense(port)?;
-            let size = port.size_bytes();
-            tensors.push((&port.name, pool.take(gpu, &port.name, size, STORAGE, &profile.limits).await?));
+        for tensor_spec in kernel.plan().tensors.iter().filter(|tensor_spec| tensor_spec.access == Access::Write) {
+            check_dense(tensor_spec)?;
+            let size = tensor_spec.size_bytes();
+            tensors.push((&tensor_spec.name, pool.take(gpu, &tensor_spec.name, size, STORAGE, &profile.limits).await?));
         }
         Ok(tensors)
     }
@@ -180,23 +180,23 @@ impl Engine {
         gpu.check()?;
         check_names(kernel.plan(), inputs)?;
         let mut tensors = Vec::new();
-        let wanted = |port: &&Port| port.role == PortRole::Input && !elsewhere(&port.name);
-        for port in kernel.plan().ports.iter().filter(wanted) {
-            let argument = || format!("tensor `{}`", port.name);
-            let Some((_, tensor)) = inputs.iter().find(|(name, _)| *name == port.name) else {
-                return Err(Error::usage(argument(), format!("not given; {} is expected", describe(port))));
+        let wanted = |tensor_spec: &&TensorSpec| tensor_spec.access == Access::Read && !elsewhere(&tensor_spec.name);
+        for tensor_spec in kernel.plan().tensors.iter().filter(wanted) {
+            let argument = || format!("tensor `{}`", tensor_spec.name);
+            let Some((_, tensor)) = inputs.iter().find(|(name, _)| *name == tensor_spec.name) else {
+                return Err(Error::usage(argument(), format!("not given; {} is expected", describe(tensor_spec))));
             };
             // A tensor whose strides leave gaps is given as the flat storage it spans.
-            let flat = [port.span];
-            let expected = if is_dense(port) { port.shape.as_slice() } else { &flat };
+            let flat = [tensor_spec.span];
+            let expected = if is_dense(tensor_spec) { tensor_spec.shape.as_slice() } else { &flat };
             if tensor.shape() != expected {
                 let message = format!("shape {expected:?} is expected, got {:?}", tensor.shape());
                 return Err(Error::usage(argument(), message));
             }
-            let bytes = tensor.checked_bytes(&port.name, port.dtype)?;
-            let pooled = pool.take(gpu, &port.name, bytes.len() as u64, STORAGE, &profile.limits).await?;
+            let bytes = tensor.checked_bytes(&tensor_spec.name, tensor_spec.dtype)?;
+            let pooled = pool.take(gpu, &tensor_spec.name, bytes.len() as u64, STORAGE, &profile.limits).await?;
             gpu.write(pooled.buffer(), 0, &bytes).await?;
-            tensors.push((&*port.name, pooled));
+            tensors.push((&*tensor_spec.name, pooled));
         }
         Ok(tensors)
     }
@@ -209,11 +209,11 @@ pub(crate) fn bindings<'t>(tensors: &'t Uploaded<'_>) -> Vec<(&'t str, Binding<'
 
 fn check_names(plan: &Plan, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
     let expected = || -> Vec<&str> {
-        let ports = plan.ports.iter().filter(|port| port.role == PortRole::Input);
-        ports.map(|port| &*port.name).collect()
+        let tensor_specs = plan.tensors.iter().filter(|tensor_spec| tensor_spec.access == Access::Read);
+        tensor_specs.map(|tensor_spec| &*tensor_spec.name).collect()
     };
     for (index, (name, _)) in inputs.iter().enumerate() {
-        if plan.port(name).is_none_or(|port| port.role != PortRole::Input) {
+        if plan.tensor(name).is_none_or(|tensor_spec| tensor_spec.access != Access::Read) {
             let message = format!("there is no such input; the plan has {}", expected().join(", "));
             return Err(Error::usage(format!("tensor `{name}`"), message));
         }
@@ -225,16 +225,16 @@ fn check_names(plan: &Plan, inputs: &[(&str, &HostTensor)]) -> Result<(), Error>
 }
 
 /// Whether a tensor's strides leave no gaps.
-fn is_dense(port: &Port) -> bool {
-    port.span == port.shape.iter().product::<usize>()
+fn is_dense(tensor_spec: &TensorSpec) -> bool {
+    tensor_spec.span == tensor_spec.shape.iter().product::<usize>()
 }
 
 /// What is read back is dense; an output with gaps can only be bound.
-pub(crate) fn check_dense(port: &Port) -> Result<(), Error> {
-    if is_dense(port) {
+pub(crate) fn check_dense(tensor_spec: &TensorSpec) -> Result<(), Error> {
+    if is_dense(tensor_spec) {
         return Ok(());
     }
     let message =
         "its strides leave gaps, which a tensor in host memory cannot; record the kernel with `encode`";
-    Err(Error::usage(format!("tensor `{}`", port.name), message))
+    Err(Error::usage(format!("tensor `{}`", tensor_spec.name), message))
 }

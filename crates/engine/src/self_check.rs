@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use foveal_kernels::{Constraints, Expected, HostTensor, Name, Plan, Port, PortRole, Rows, compare};
+use foveal_kernels::{Constraints, Expected, HostTensor, Name, Plan, TensorSpec, Access, Rows, compare};
 use web_time::Instant;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -51,7 +51,7 @@ impl Engine {
         pipelines: &[Arc<Pipeline>],
     ) -> Result<SelfCheckReport, Error> {
         let started = Instant::now();
-        let problem = plan.problem.canonical();
+        let problem = plan.problem.self_check_problem();
         let internal = |message: String| Error::internal(format!("self-check of {}", plan.variant), message);
         let constraints = Constraints { variant: Some(plan.variant.clone()), ..plan.constraints.clone() };
         let canonical = problem.plan(self.profile(), &constraints)?;
@@ -87,15 +87,15 @@ impl Engine {
     ) -> Result<GuardedRun, Error> {
         let uploaded = self.upload_inputs(kernel, inputs).await?;
         let mut outputs = Vec::new();
-        for port in kernel.plan().ports.iter().filter(|port| port.role == PortRole::Output) {
-            outputs.push(self.guarded(port).await?);
+        for tensor_spec in kernel.plan().tensors.iter().filter(|tensor_spec| tensor_spec.access == Access::Write) {
+            outputs.push(self.guarded(tensor_spec).await?);
         }
         let mut tensors: Vec<(&str, Binding<'_>)> = Vec::new();
         tensors.extend(uploaded.iter().map(|(name, pooled)| (*name, Binding::from(pooled.buffer()))));
-        tensors.extend(outputs.iter().map(|output| (&*output.port.name, output.binding())));
+        tensors.extend(outputs.iter().map(|output| (&*output.tensor_spec.name, output.binding())));
         // Drivers drop writes beyond a binding, so the bindings include the guard words that follow.
-        let most = self.shared.profile.limits.max_storage_buffer_binding_size;
-        let fits = outputs.iter().all(|output| output.size + output.guard <= most);
+        let max = self.shared.profile.limits.max_storage_buffer_binding_size;
+        let fits = outputs.iter().all(|output| output.size + output.guard <= max);
         let slack = outputs.iter().map(|output| output.guard).min().filter(|_| fits).unwrap_or(0);
         let groups = kernel.make_groups_with_slack(&kernel.resolve(&tensors)?, slack)?;
 
@@ -108,8 +108,8 @@ impl Engine {
         for output in &outputs {
             let bytes = self.read_bytes(Binding::from(&output.buffer)).await?;
             let body = output.check_guards(&bytes)?;
-            let actual = HostTensor::from_bytes(output.port.shape.clone(), body, output.port.dtype)?;
-            read.push((output.port.name.clone(), actual));
+            let actual = HostTensor::from_bytes(output.tensor_spec.shape.clone(), body, output.tensor_spec.dtype)?;
+            read.push((output.tensor_spec.name.clone(), actual));
         }
         Ok(GuardedRun { outputs: read, dispatch })
     }
@@ -138,17 +138,17 @@ impl Engine {
         Err(Error::new(ErrorKind::Refused, format!("self-check, output `{}`", expected.name), message))
     }
 
-    async fn guarded<'p>(&self, port: &'p Port) -> Result<Guarded<'p>, Error> {
-        if port.span != port.shape.iter().product::<usize>() {
-            let message = format!("output {} is not dense", describe(port));
+    async fn guarded<'p>(&self, tensor_spec: &'p TensorSpec) -> Result<Guarded<'p>, Error> {
+        if tensor_spec.span != tensor_spec.shape.iter().product::<usize>() {
+            let message = format!("output {} is not dense", describe(tensor_spec));
             return Err(Error::internal("self-check", message));
         }
         let gpu = &self.shared.gpu;
         let limits = &self.shared.profile.limits;
         let guard = u64::from(limits.min_storage_buffer_offset_alignment).max(256);
-        let size = port.size_bytes();
+        let size = tensor_spec.size_bytes();
         let buffer = gpu.buffer("foveal.self_check.output", size + 2 * guard, STORAGE, limits).await?;
-        let output = Guarded { port, buffer, guard, size };
+        let output = Guarded { tensor_spec, buffer, guard, size };
         let mut bytes = vec![GUARD; to_usize(size + 2 * guard)?];
         bytes[to_usize(guard)?..to_usize(guard + size)?].fill(UNWRITTEN);
         gpu.write(&output.buffer, 0, &bytes).await?;
@@ -165,7 +165,7 @@ pub(crate) struct GuardedRun {
 
 /// An output between guard words.
 struct Guarded<'p> {
-    port: &'p Port,
+    tensor_spec: &'p TensorSpec,
     buffer: wgpu::Buffer,
     guard: u64,
     size: u64,
@@ -189,7 +189,7 @@ impl Guarded<'_> {
             return Ok(body);
         }
         let side = if before.iter().any(|&byte| byte != GUARD) { "before" } else { "after" };
-        let output = format!("self-check, output `{}`", self.port.name);
+        let output = format!("self-check, output `{}`", self.tensor_spec.name);
         Err(Error::new(ErrorKind::Refused, output, format!("the kernel wrote {side} the output")))
     }
 }

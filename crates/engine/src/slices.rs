@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::binding::{Binding, Bound};
 use crate::engine::Shared;
-use crate::groups::{GroupCache, Groups};
+use crate::bind_groups::{GroupCache, BindGroups};
 use crate::kernel::Scratch;
-use crate::pace::{Cursor, Pace, duration};
+use crate::dispatch_timeline::{Cursor, DispatchTimeline, duration};
 use crate::prepare::SCRATCH;
 use crate::{Error, Kernel};
 
@@ -35,7 +35,7 @@ use crate::{Error, Kernel};
 #[derive(Clone, Debug)]
 pub struct Slices {
     kernel: Kernel,
-    pub(crate) pace: Arc<Pace>,
+    pub(crate) timeline: Arc<DispatchTimeline>,
     budget: Duration,
 }
 
@@ -56,9 +56,9 @@ impl Kernel {
         }
         let gpu = &self.inner.shared.gpu;
         gpu.check()?;
-        let pace = gpu.explained(self.pace().await).await?;
+        let timeline = gpu.explained(self.timeline().await).await?;
         gpu.probe().await?;
-        Ok(Slices { kernel: self.clone(), pace, budget })
+        Ok(Slices { kernel: self.clone(), timeline, budget })
     }
 }
 
@@ -78,22 +78,22 @@ impl Slices {
     /// Whether the times of the parts were measured, by [`Slices::calibrate`] or on another occasion.
     #[must_use]
     pub fn is_calibrated(&self) -> bool {
-        self.pace.measured
+        self.timeline.measured
     }
 
     /// How long the whole kernel takes, as far as that is known.
     #[must_use]
     pub fn total(&self) -> Duration {
-        self.pace.total()
+        self.timeline.total()
     }
 
     /// How many slices that makes.
     #[must_use]
     pub fn count(&self) -> usize {
-        let (mut at, end) = (Cursor::default(), self.pace.end());
+        let (mut at, end) = (Cursor::default(), self.timeline.end());
         let mut count = 0;
         while at < end {
-            at = self.pace.advance(at, self.budget.as_secs_f64());
+            at = self.timeline.advance(at, self.budget.as_secs_f64());
             count += 1;
         }
         count
@@ -102,12 +102,12 @@ impl Slices {
     /// How long the longest part takes that cannot be cut, as far as that is known.
     #[must_use]
     pub fn longest_part(&self) -> Duration {
-        duration(self.pace.longest())
+        duration(self.timeline.longest())
     }
 
-    pub(crate) fn set_pace(&mut self, pace: Arc<Pace>) {
-        self.pace = Arc::clone(&pace);
-        self.kernel.set_pace(pace);
+    pub(crate) fn set_pace(&mut self, timeline: Arc<DispatchTimeline>) {
+        self.timeline = Arc::clone(&timeline);
+        self.kernel.set_pace(timeline);
     }
 
     /// Begins the work, which is then recorded slice by slice. Several jobs of one kernel may be under way at a time: each
@@ -142,7 +142,7 @@ impl Slices {
             cache: GroupCache::default(),
             groups: None,
             at: Cursor::default(),
-            all: self.pace.total().as_secs_f64().max(f64::MIN_POSITIVE),
+            all: self.timeline.total().as_secs_f64().max(f64::MIN_POSITIVE),
             done: 0.0,
             count: 0,
             expected: 0.0,
@@ -161,7 +161,7 @@ pub struct Job {
     scratch: Vec<wgpu::Buffer>,
     cache: GroupCache,
     /// The bind groups of the tensors that the job began with.
-    groups: Option<Arc<Groups>>,
+    groups: Option<Arc<BindGroups>>,
     at: Cursor,
     /// Seconds of the whole, and of what is recorded, as predicted: frames are too short to add up thousands of parts.
     all: f64,
@@ -202,7 +202,7 @@ impl Job {
         tensors: &[(&str, B)],
     ) -> Result<Progress, Error> {
         let groups = self.groups(tensors)?;
-        if self.at < self.slices.pace.end() {
+        if self.at < self.slices.timeline.end() {
             let label = self.slices.kernel.plan().passes.get(self.at.pass).map(|pass| pass.label.as_str());
             let descriptor = wgpu::ComputePassDescriptor { label, timestamp_writes: None };
             self.record(&mut encoder.begin_compute_pass(&descriptor), &groups);
@@ -227,7 +227,7 @@ impl Job {
     /// How far it has come.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        let finished = self.at >= self.slices.pace.end();
+        let finished = self.at >= self.slices.timeline.end();
         Progress {
             done: if finished { 1.0 } else { (self.done / self.all).min(1.0) },
             slices: self.count,
@@ -261,15 +261,15 @@ impl Job {
         self.groups = None;
     }
 
-    fn record(&mut self, pass: &mut wgpu::ComputePass<'_>, groups: &Groups) {
-        let pace = &self.slices.pace;
-        if self.at >= pace.end() {
+    fn record(&mut self, pass: &mut wgpu::ComputePass<'_>, groups: &BindGroups) {
+        let timeline = &self.slices.timeline;
+        if self.at >= timeline.end() {
             return;
         }
         let factor = self.factor();
-        let next = pace.advance(self.at, self.slices.budget.as_secs_f64() / factor);
-        self.slices.kernel.dispatch_range(pass, groups, &pace.grids, self.at..next);
-        let predicted = pace.seconds(self.at..next);
+        let next = timeline.advance(self.at, self.slices.budget.as_secs_f64() / factor);
+        self.slices.kernel.dispatch_range(pass, groups, &timeline.grids, self.at..next);
+        let predicted = timeline.seconds(self.at..next);
         self.expected = predicted * factor;
         self.done += predicted;
         self.at = next;
@@ -279,7 +279,7 @@ impl Job {
     fn groups<'a, B: Into<Binding<'a>> + Copy>(
         &mut self,
         tensors: &[(&str, B)],
-    ) -> Result<Arc<Groups>, Error> {
+    ) -> Result<Arc<BindGroups>, Error> {
         let kernel = &self.slices.kernel;
         let bound: Bound<'_> = kernel.resolve(tensors)?;
         let groups = match self.cache.get(&bound) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use foveal_kernels::{Dtype, HostTensor, Name, PortRole};
+use foveal_kernels::{Dtype, HostTensor, Name, Access};
 
 use crate::binding::Binding;
 use crate::engine::Shared;
@@ -66,7 +66,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::upload`].
-    pub async fn place(&self, tensor: &HostTensor, dtype: Dtype) -> Result<DeviceTensor, Error> {
+    pub async fn upload_tensor(&self, tensor: &HostTensor, dtype: Dtype) -> Result<DeviceTensor, Error> {
         let Shared { gpu, pool, profile, .. } = &*self.shared;
         gpu.check()?;
         let place = async {
@@ -84,7 +84,7 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost), [`ErrorKind::Timeout`](crate::ErrorKind::Timeout),
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a tensor of another engine.
-    pub async fn fetch(&self, tensor: &DeviceTensor) -> Result<HostTensor, Error> {
+    pub async fn download_tensor(&self, tensor: &DeviceTensor) -> Result<HostTensor, Error> {
         tensor.belongs_to(&self.shared, "source")?;
         self.read_back(tensor.binding(), &tensor.shape, tensor.dtype).await
     }
@@ -125,12 +125,12 @@ impl Engine {
             });
             let uploaded = uploaded.await?;
             let mut outputs = Vec::new();
-            for port in kernel.plan().ports.iter().filter(|port| port.role == PortRole::Output) {
-                check_dense(port)?;
-                let buffer = pool.take(gpu, &port.name, port.size_bytes(), STORAGE, &profile.limits).await?;
+            for tensor_spec in kernel.plan().tensors.iter().filter(|tensor_spec| tensor_spec.access == Access::Write) {
+                check_dense(tensor_spec)?;
+                let buffer = pool.take(gpu, &tensor_spec.name, tensor_spec.size_bytes(), STORAGE, &profile.limits).await?;
                 let tensor =
-                    DeviceTensor { buffer: Arc::new(buffer), shape: port.shape.clone(), dtype: port.dtype };
-                outputs.push((port.name.clone(), tensor));
+                    DeviceTensor { buffer: Arc::new(buffer), shape: tensor_spec.shape.clone(), dtype: tensor_spec.dtype };
+                outputs.push((tensor_spec.name.clone(), tensor));
             }
             let mut bindings = crate::run::bindings(&uploaded);
             for (name, input) in inputs {
@@ -148,11 +148,11 @@ impl Engine {
 }
 
 fn check_shape(kernel: &Kernel, name: &str, tensor: &DeviceTensor) -> Result<(), Error> {
-    let Some(port) = kernel.plan().port(name) else { return Ok(()) };
-    if (tensor.shape(), tensor.dtype) == (port.shape.as_slice(), port.dtype) {
+    let Some(tensor_spec) = kernel.plan().tensor(name) else { return Ok(()) };
+    if (tensor.shape(), tensor.dtype) == (tensor_spec.shape.as_slice(), tensor_spec.dtype) {
         return Ok(());
     }
-    let expected = crate::binding::describe(port);
+    let expected = crate::binding::describe(tensor_spec);
     let message = format!("{expected} is expected, got {:?} {}", tensor.shape, tensor.dtype);
     Err(Error::usage(format!("tensor `{name}`"), message))
 }

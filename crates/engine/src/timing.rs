@@ -6,8 +6,8 @@ use std::time::Duration;
 use foveal_kernels::HostTensor;
 use web_time::Instant;
 
-use crate::groups::Groups;
-use crate::pace::{Cursor, Pace};
+use crate::bind_groups::BindGroups;
+use crate::dispatch_timeline::{Cursor, DispatchTimeline};
 use crate::run::bindings;
 use crate::scope::scoped;
 use crate::{Engine, Error, Kernel};
@@ -79,7 +79,7 @@ impl Timings {
 /// A browser's clocks, the device's included, tick in tenths of a millisecond, and asking takes about one.
 const SHORTEST_SUBMISSION: Duration =
     Duration::from_millis(if cfg!(target_family = "wasm") { 25 } else { 4 });
-const MOST_RUNS_PER_SUBMISSION: usize = 256;
+const MAX_RUNS_PER_SUBMISSION: usize = 256;
 
 /// Device timestamps are believed if they account for at least this share of the host's time where submissions are long
 /// enough for the host's overhead not to matter.
@@ -100,7 +100,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::run`].
-    pub async fn time(
+    pub async fn benchmark(
         &self,
         kernel: &Kernel,
         inputs: &[(&str, &HostTensor)],
@@ -115,7 +115,7 @@ impl Engine {
         self.shared.gpu.explained(time.await).await
     }
 
-    /// As [`Engine::time`], as often as `limit` allows after a warm-up, within `repeats`.
+    /// As [`Engine::benchmark`], as often as `limit` allows after a warm-up, within `repeats`.
     ///
     /// # Errors
     /// As [`Engine::run`].
@@ -127,18 +127,18 @@ impl Engine {
         limit: Duration,
     ) -> Result<Timings, Error> {
         // The warm-up also says how long a run takes.
-        let first = self.time(kernel, inputs, Timing { warm_up: 1, repeats: 1 }).await?.median();
+        let first = self.benchmark(kernel, inputs, Timing { warm_up: 1, repeats: 1 }).await?.median();
         let affordable = limit.as_nanos() / first.as_nanos().max(1);
         let affordable = usize::try_from(affordable).unwrap_or(usize::MAX);
         let repeats = affordable.clamp(*repeats.start(), (*repeats.end()).max(*repeats.start()));
         let warm_up = if affordable > 10 { 3 } else { 1 };
-        self.time(kernel, inputs, Timing { warm_up, repeats }).await
+        self.benchmark(kernel, inputs, Timing { warm_up, repeats }).await
     }
 
     async fn measure_groups(
         &self,
         kernel: &Kernel,
-        groups: &Groups,
+        groups: &BindGroups,
         timing: Timing,
     ) -> Result<Timings, Error> {
         let mut last = Duration::ZERO;
@@ -150,12 +150,12 @@ impl Engine {
         let mut runs = runs_within(SHORTEST_SUBMISSION, last);
         if cfg!(target_family = "wasm") {
             // Of a short run, most of the time is a browser's answer.
-            while runs > 1 && runs < MOST_RUNS_PER_SUBMISSION {
+            while runs > 1 && runs < MAX_RUNS_PER_SUBMISSION {
                 let together = self.host_time(kernel, groups, runs).await?;
                 if together >= SHORTEST_SUBMISSION {
                     break;
                 }
-                runs = (runs * 4).min(MOST_RUNS_PER_SUBMISSION);
+                runs = (runs * 4).min(MAX_RUNS_PER_SUBMISSION);
             }
         }
         let mut samples = Vec::with_capacity(timing.repeats);
@@ -188,7 +188,7 @@ impl Engine {
     pub(crate) async fn host_time(
         &self,
         kernel: &Kernel,
-        groups: &Groups,
+        groups: &BindGroups,
         runs: usize,
     ) -> Result<Duration, Error> {
         let gpu = &self.shared.gpu;
@@ -214,7 +214,7 @@ impl Engine {
     async fn sample(
         &self,
         kernel: &Kernel,
-        groups: &Groups,
+        groups: &BindGroups,
         runs: usize,
         queries: &Queries,
     ) -> Result<Sample, Error> {
@@ -228,14 +228,14 @@ impl Engine {
     pub(crate) async fn sample_range(
         &self,
         kernel: &Kernel,
-        groups: &Groups,
-        pace: &Pace,
+        groups: &BindGroups,
+        timeline: &DispatchTimeline,
         range: Range<Cursor>,
         queries: Option<&Queries>,
     ) -> Result<Sample, Error> {
         let record = |encoder: &mut wgpu::CommandEncoder, timestamps: Option<(&wgpu::QuerySet, u32)>| {
             let mut pass = kernel.begin(encoder, timestamps);
-            kernel.dispatch_range(&mut pass, groups, &pace.grids, range);
+            kernel.dispatch_range(&mut pass, groups, &timeline.grids, range);
         };
         self.measure_once(queries, record).await
     }
@@ -299,7 +299,7 @@ pub(crate) struct Queries {
 /// How many runs of a length fill a duration.
 fn runs_within(duration: Duration, run: Duration) -> usize {
     let runs = duration.as_nanos() / run.as_nanos().max(1) + 1;
-    usize::try_from(runs).map_or(MOST_RUNS_PER_SUBMISSION, |runs| runs.min(MOST_RUNS_PER_SUBMISSION))
+    usize::try_from(runs).map_or(MAX_RUNS_PER_SUBMISSION, |runs| runs.min(MAX_RUNS_PER_SUBMISSION))
 }
 
 /// The device's times, if they can be true: each present, none longer than the host waited, and for runs that take long

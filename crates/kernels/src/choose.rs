@@ -1,6 +1,6 @@
 //! Choosing among an operator's variants.
 
-use crate::{AdapterProfile, Constraints, Cost, Error, Rejected};
+use crate::{AdapterProfile, Constraints, Cost, Error, RejectedVariant};
 
 /// What a variant proposes for a problem.
 pub(crate) trait Proposal {
@@ -16,7 +16,7 @@ pub(crate) struct Choice<C> {
     pub(crate) taken: C,
     /// Why, in a sentence.
     pub(crate) reason: String,
-    pub(crate) rejected: Vec<Rejected>,
+    pub(crate) rejected: Vec<RejectedVariant>,
 }
 
 /// The cheapest proposal that the constraints allow. `propose` gives a variant's proposal or the reason why there is none.
@@ -37,7 +37,7 @@ pub(crate) fn choose<C: Proposal>(
     let mut rejected = Vec::new();
     let mut slower = Vec::new();
     for (index, &name) in variants.iter().enumerate() {
-        let mut reject = |reason: String| rejected.push(Rejected { variant: name.to_owned(), reason });
+        let mut reject = |reason: String| rejected.push(RejectedVariant { variant: name.to_owned(), reason });
         if constraints.variant.as_deref().is_some_and(|wanted| wanted != name) {
             continue;
         }
@@ -63,7 +63,7 @@ pub(crate) fn choose<C: Proposal>(
     };
     for candidate in slower {
         let factor = candidate.cost().time.as_secs_f64() / taken.cost().time.as_secs_f64().max(1e-12);
-        rejected.push(Rejected {
+        rejected.push(RejectedVariant {
             variant: candidate.variant().to_owned(),
             reason: format!("estimated {factor:.1} times slower"),
         });

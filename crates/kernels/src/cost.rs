@@ -50,10 +50,10 @@ pub(crate) fn timed(mut cost: Cost, adapter: &AdapterProfile) -> Cost {
 /// Why an adapter does not run workgroups of that many threads and bytes, if so.
 pub(crate) fn check_workgroup(adapter: &AdapterProfile, threads: usize, bytes: u32) -> Result<(), String> {
     let limits = &adapter.limits;
-    let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
-    if threads > most as usize {
+    let max = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
+    if threads > max as usize {
         return Err(format!(
-            "needs {threads} threads a workgroup, max_compute_invocations_per_workgroup is {most}"
+            "needs {threads} threads a workgroup, max_compute_invocations_per_workgroup is {max}"
         ));
     }
     if bytes > limits.max_compute_workgroup_storage_size {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Plan, PortRole};
+use crate::{Plan, Access};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -10,15 +10,15 @@ impl fmt::Display for Plan {
         writeln!(f, "  because   {}", self.reason)?;
         let tiles: Vec<String> = self.tiles.iter().map(|(name, value)| format!("{name} {value}")).collect();
         writeln!(f, "  tiles     {}", tiles.join(", "))?;
-        for port in &self.ports {
-            let role = if port.role == PortRole::Input { "in" } else { "out" };
+        for tensor_spec in &self.tensors {
+            let role = if tensor_spec.access == Access::Read { "in" } else { "out" };
             writeln!(
                 f,
                 "  {role:<9} {} {:?} {}, {}",
-                port.name,
-                port.shape,
-                port.dtype,
-                bytes(port.size_bytes())
+                tensor_spec.name,
+                tensor_spec.shape,
+                tensor_spec.dtype,
+                bytes(tensor_spec.size_bytes())
             )?;
         }
         writeln!(
@@ -57,7 +57,7 @@ impl fmt::Display for Plan {
             cost.exp2,
             cost.occupancy * 100.0
         )?;
-        for rejected in &self.rejected {
+        for rejected in &self.rejected_variants {
             writeln!(f, "  not       {}: {}", rejected.variant, rejected.reason)?;
         }
         Ok(())

@@ -46,5 +46,5 @@ pub use layout::{Layout, Strides};
 pub use operator::{
     Case, Constraints, Operator, OptionSpec, Problem, Recipe, Rows, VariantInfo, Work, operator, operators,
 };
-pub use plan::{Cost, Name, ParamValue, Pass, PassBinding, Plan, Port, PortRole, Rejected, Scratch, Source};
+pub use plan::{Cost, Name, ParamValue, Pass, PassBinding, Plan, TensorSpec, Access, RejectedVariant, Scratch, Source};
 pub use tensor::{HostTensor, TensorData};

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 
 use crate::{
-    AdapterProfile, Error, Expected, HostTensor, Name, Plan, Port, Tolerance, attention, linear_attention,
+    AdapterProfile, Error, Expected, HostTensor, Name, Plan, TensorSpec, Tolerance, attention, linear_attention,
 };
 
 /// The operators. A new one is a line here and two folders of its own.
@@ -94,7 +94,7 @@ pub trait Problem: fmt::Debug + Send + Sync {
     fn shape(&self) -> String;
 
     /// The tensors that are bound: inputs first, then outputs.
-    fn ports(&self) -> Vec<Port>;
+    fn tensors(&self) -> Vec<TensorSpec>;
 
     /// How the problem will run on that adapter.
     ///
@@ -105,7 +105,7 @@ pub trait Problem: fmt::Debug + Send + Sync {
 
     /// A small problem that `plan`'s variant runs with the very same shaders (equal [`Plan::requests`]): the engine runs it
     /// before it trusts the variant on an adapter.
-    fn canonical(&self) -> Arc<dyn Problem>;
+    fn self_check_problem(&self) -> Arc<dyn Problem>;
 
     /// Inputs drawn from `seed`, of the storage types of the ports, in their order.
     fn random_inputs(&self, seed: u64) -> Vec<(Name, HostTensor)>;

@@ -24,7 +24,7 @@ pub struct Plan {
     /// Tile sizes and other choices worth showing, in order.
     pub tiles: Vec<(String, String)>,
     /// The tensors that the caller binds by name.
-    pub ports: Vec<Port>,
+    pub tensors: Vec<TensorSpec>,
     /// Buffers that the engine allocates for the passes' own use.
     pub scratch: Vec<Scratch>,
     /// Dispatches, in order. A later pass sees what an earlier one wrote.
@@ -36,7 +36,7 @@ pub struct Plan {
     /// What the variant is estimated to cost.
     pub cost: Cost,
     /// The other variants, each with the reason it was not taken.
-    pub rejected: Vec<Rejected>,
+    pub rejected_variants: Vec<RejectedVariant>,
 }
 
 /// The name of a tensor: an operator's own, or one that the caller gave it.
@@ -44,11 +44,11 @@ pub type Name = Cow<'static, str>;
 
 /// A tensor that the caller binds.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Port {
+pub struct TensorSpec {
     /// The name by which it is bound.
     pub name: Name,
     /// Whether the plan reads or writes it.
-    pub role: PortRole,
+    pub access: Access,
     /// Storage type.
     pub dtype: Dtype,
     /// Sizes in the order of storage, outermost first.
@@ -59,7 +59,7 @@ pub struct Port {
     pub head_axis: Option<usize>,
 }
 
-impl Port {
+impl TensorSpec {
     /// Bytes of the least buffer that can be bound, padded to whole `u32`s.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
@@ -70,7 +70,7 @@ impl Port {
 
 /// Whether a tensor is read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PortRole {
+pub enum Access {
     /// Read only.
     Input,
     /// Written whole; what it held before does not matter.
@@ -109,7 +109,7 @@ pub struct Pass {
     /// is entered: see [`AdapterProfile::loop_turns`](crate::AdapterProfile::loop_turns).
     pub loop_turns: u64,
     /// Whether workgroups along x take long and short in turn, so that only an even number of them is a fair share.
-    pub alternating: bool,
+    pub zigzag: bool,
 }
 
 /// What a storage binding is bound to: a byte range of a caller's tensor or of scratch.
@@ -128,7 +128,7 @@ pub struct PassBinding {
 /// The buffer behind a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// [`Plan::ports`] at this index.
+    /// [`Plan::tensors`] at this index.
     Port(usize),
     /// [`Plan::scratch`] at this index.
     Scratch(usize),
@@ -176,7 +176,7 @@ pub struct Cost {
 
 /// A variant that was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejected {
+pub struct RejectedVariant {
     /// The variant.
     pub variant: String,
     /// Why not, naming the limit or feature, or by how much it is estimated to be slower.
@@ -186,8 +186,8 @@ pub struct Rejected {
 impl Plan {
     /// The port of that name.
     #[must_use]
-    pub fn port(&self, name: &str) -> Option<&Port> {
-        self.ports.iter().find(|port| port.name == name)
+    pub fn tensor(&self, name: &str) -> Option<&TensorSpec> {
+        self.tensors.iter().find(|tensor_spec| tensor_spec.name == name)
     }
 
     /// Bytes of GPU memory beyond the caller's tensors, uniforms aside.

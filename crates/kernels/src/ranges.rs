@@ -24,8 +24,8 @@ pub(crate) fn byte_range(first: usize, end: usize, element_bytes: usize, limits:
 }
 
 /// A range in runs of at most `most`.
-pub(crate) fn ranges((from, to): (usize, usize), most: usize) -> impl Iterator<Item = (usize, usize)> {
-    (from..to).step_by(most.max(1)).map(move |first| (first, (first + most).min(to)))
+pub(crate) fn ranges((from, to): (usize, usize), max: usize) -> impl Iterator<Item = (usize, usize)> {
+    (from..to).step_by(max.max(1)).map(move |first| (first, (first + max).min(to)))
 }
 
 /// A number as the device holds it.

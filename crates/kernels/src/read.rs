@@ -39,12 +39,12 @@ pub(crate) fn expression(options: &Map<String, Value>, name: &str) -> Result<Opt
 
 /// That the device's numbers tell a finite one from 0 and from infinity.
 pub(crate) fn fits_f32(name: &str, value: f64) -> Result<(), Error> {
-    let (least, most) = (f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX) / 2.0);
-    if value == 0.0 || (least..=most).contains(&value.abs()) {
+    let (min, max) = (f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX) / 2.0);
+    if value == 0.0 || (min..=max).contains(&value.abs()) {
         return Ok(());
     }
     let message = format!(
-        "expected 0, or a number from {least:e} to {most:e} in size as f32 holds them, got {value:e}"
+        "expected 0, or a number from {min:e} to {max:e} in size as f32 holds them, got {value:e}"
     );
     Err(Error::invalid(name, message))
 }

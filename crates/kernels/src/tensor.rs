@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use crate::{Dtype, Error, Port, PortRole};
+use crate::{Dtype, Error, TensorSpec, Access};
 
 /// A dense row-major tensor in host memory.
 #[derive(Clone, Debug, PartialEq)]
@@ -220,10 +220,10 @@ impl HostTensor {
 }
 
 /// That the inputs which the device holds as integers are such.
-pub(crate) fn check_integers(ports: &[Port], inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
+pub(crate) fn check_integers(tensor_specs: &[TensorSpec], inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
     for (name, tensor) in inputs {
-        let port = ports.iter().find(|port| port.name == *name && port.role == PortRole::Input);
-        let Some(dtype) = port.map(|port| port.dtype).filter(|dtype| !dtype.is_float()) else { continue };
+        let tensor_spec = tensor_specs.iter().find(|tensor_spec| tensor_spec.name == *name && tensor_spec.access == Access::Read);
+        let Some(dtype) = tensor_spec.map(|tensor_spec| tensor_spec.dtype).filter(|dtype| !dtype.is_float()) else { continue };
         match dtype {
             _ if tensor.dtype() == Some(dtype) => {}
             Dtype::U8 => drop(tensor.whole::<u8>(name, dtype)?),
@@ -248,9 +248,9 @@ fn stored<V: std::fmt::Display, T: TryFrom<i64>>(
 ) -> Result<Vec<T>, Error> {
     let one = |(at, value): (usize, V)| {
         integer(&value).and_then(|value| T::try_from(value).ok()).ok_or_else(|| {
-            let (least, most) = if dtype == Dtype::U8 { (0, 255) } else { (i32::MIN, i32::MAX) };
+            let (min, max) = if dtype == Dtype::U8 { (0, 255) } else { (i32::MIN, i32::MAX) };
             let message =
-                format!("element {at} is {value}; {dtype} holds whole numbers from {least} to {most}");
+                format!("element {at} is {value}; {dtype} holds whole numbers from {min} to {max}");
             Error::invalid(name, message)
         })
     };

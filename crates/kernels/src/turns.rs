@@ -16,17 +16,17 @@ pub(crate) fn of_loop(turns: usize, inside: u64) -> u64 {
 
 /// That no pass takes more than the adapter's loops may.
 pub(crate) fn check(passes: &[Pass], adapter: &AdapterProfile) -> Result<(), Error> {
-    let Some(most) = adapter.loop_turns else { return Ok(()) };
-    match passes.iter().find(|pass| pass.loop_turns > most) {
+    let Some(max) = adapter.loop_turns else { return Ok(()) };
+    match passes.iter().find(|pass| pass.loop_turns > max) {
         None => Ok(()),
-        Some(pass) => Err(too_many(&pass.label, pass.loop_turns, most)),
+        Some(pass) => Err(too_many(&pass.label, pass.loop_turns, max)),
     }
 }
 
 /// The error that says so.
-pub(crate) fn too_many(what: &str, needed: u64, most: u64) -> Error {
+pub(crate) fn too_many(what: &str, needed: u64, max: u64) -> Error {
     let message = format!(
-        "loops of {what} take {needed} turns together, this adapter's driver ends them after {most} without a word"
+        "loops of {what} take {needed} turns together, this adapter's driver ends them after {max} without a word"
     );
     Error::limit(ARGUMENT, message)
 }

@@ -1,6 +1,6 @@
 //! What needs no device: recipes, inputs, references.
 
-use foveal_kernels::{Dtype, HostTensor, Port, Problem, Rows, TensorData, operator, operators};
+use foveal_kernels::{Dtype, HostTensor, TensorSpec, Problem, Rows, TensorData, operator, operators};
 use js_sys::Array;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
@@ -48,11 +48,11 @@ pub fn reference(operator_name: &str, options_text: &str, tensors: &Array) -> Re
     let reference = || -> Result<Array, Failure> {
         let tensors = whole(given(tensors)?)?;
         let problem = operator(operator_name)?.problem(&options(options_text)?, &tensors)?;
-        let ports = problem.ports();
+        let tensor_specs = problem.tensors();
         let read: Vec<(&str, &HostTensor)> = tensors
             .iter()
             .map(|(name, tensor)| (name.as_str(), tensor))
-            .filter(|(name, _)| ports.iter().any(|port| port.name == *name))
+            .filter(|(name, _)| tensor_specs.iter().any(|tensor_spec| tensor_spec.name == *name))
             .collect();
         problem.check_inputs(&read)?;
         let expected = problem.reference(&read, Rows::All)?;
@@ -60,8 +60,8 @@ pub fn reference(operator_name: &str, options_text: &str, tensors: &Array) -> Re
             .iter()
             .map(|output| {
                 let whole = output.to_tensor()?;
-                let port = ports.iter().find(|port| port.name == output.name);
-                let stored = stored(&whole, port)?;
+                let tensor_spec = tensor_specs.iter().find(|tensor_spec| tensor_spec.name == output.name);
+                let stored = stored(&whole, tensor_spec)?;
                 Ok(to_page(&output.name, &stored))
             })
             .collect()
@@ -71,20 +71,20 @@ pub fn reference(operator_name: &str, options_text: &str, tensors: &Array) -> Re
 
 /// A module has 4 GiB at most, and an allocation that fails is its end: inputs are drawn only where they fit well.
 pub(crate) fn check_memory(problem: &dyn Problem) -> Result<(), Failure> {
-    const MOST_BYTES: u64 = 1 << 30;
-    let bytes: u64 = problem.ports().iter().map(Port::size_bytes).fold(0, u64::saturating_add);
-    if bytes <= MOST_BYTES {
+    const MAX_BYTES: u64 = 1 << 30;
+    let bytes: u64 = problem.tensors().iter().map(TensorSpec::size_bytes).fold(0, u64::saturating_add);
+    if bytes <= MAX_BYTES {
         return Ok(());
     }
     Err(Failure::limit(
         "memory",
-        format!("the problem's tensors have {bytes} bytes, at most {MOST_BYTES} fit here"),
+        format!("the problem's tensors have {bytes} bytes, at most {MAX_BYTES} fit here"),
     ))
 }
 
 /// The values as the port stores them.
-fn stored(tensor: &HostTensor, port: Option<&Port>) -> Result<HostTensor, Failure> {
-    let dtype = port.map_or(Dtype::F32, |port| port.dtype);
+fn stored(tensor: &HostTensor, tensor_spec: Option<&TensorSpec>) -> Result<HostTensor, Failure> {
+    let dtype = tensor_spec.map_or(Dtype::F32, |tensor_spec| tensor_spec.dtype);
     Ok(HostTensor::from_bytes(tensor.shape().to_vec(), &tensor.checked_bytes("tensor", dtype)?, dtype)?)
 }
 

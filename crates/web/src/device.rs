@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foveal::{
-    AdapterChoice, Constraints, DeviceTensor, Engine, ErrorKind, Input, Kernel, Options, Port, PortRole,
+    AdapterChoice, Constraints, DeviceTensor, Engine, ErrorKind, Input, Kernel, Options, TensorSpec, Access,
     SelfCheck,
 };
 use foveal_kernels::{HostTensor, Plan, Problem, operator, operators};
@@ -21,7 +21,7 @@ use crate::describe::{check_memory, described, describes};
 use crate::failure::Failure;
 use crate::kernels::{Kernels, key};
 use crate::tensors::{Given, given, held_to_page, options, to_page, zeros};
-use crate::trial::Trial;
+use crate::variant_check::Trial;
 
 /// What timed inputs are drawn from. The values do not change the time.
 const INPUTS_SEED: u64 = 7;
@@ -131,7 +131,7 @@ impl Device {
                     return Err(Failure::usage(name, "expected its elements in `data`"));
                 };
                 let dtype = tensor.dtype().unwrap_or_default();
-                let placed = inner.engine.place(&tensor, dtype).await?;
+                let placed = inner.engine.upload_tensor(&tensor, dtype).await?;
                 let host = describes(&tensor).then(|| Rc::new(tensor));
                 held.push(&inner.hold(&name, placed, host));
             }
@@ -144,7 +144,7 @@ impl Device {
         let inner = Rc::clone(&self.inner);
         promise(async move {
             let held = inner.held(number, "tensor")?;
-            Ok(to_page("", &inner.engine.fetch(&held.tensor).await?))
+            Ok(to_page("", &inner.engine.download_tensor(&held.tensor).await?))
         })
     }
 
@@ -183,7 +183,7 @@ impl Device {
             // What the whole device suffers from is no result of the variant's.
             match tried.error {
                 Some(error) if error.kind() == ErrorKind::DeviceLost => Err(error.into()),
-                _ => Ok(crate::trial::tried(&tried).into()),
+                _ => Ok(crate::variant_check::tried(&tried).into()),
             }
         })
     }
@@ -215,7 +215,7 @@ impl Device {
     /// Measures the device; the answer is JSON.
     pub fn roofline(&self) -> Promise {
         let inner = Rc::clone(&self.inner);
-        promise(async move { Ok(crate::explain::roofline(&inner.engine.measure().await?).into()) })
+        promise(async move { Ok(crate::explain::roofline(&inner.engine.measure_roofline().await?).into()) })
     }
 
     /// How a problem would run, as JSON.
@@ -307,16 +307,16 @@ impl Inner {
             ready.push((name, tensor));
         }
         let kernel = self.kernel(call, &ready).await?;
-        let ports = &kernel.plan().ports;
+        let tensor_specs = &kernel.plan().tensors;
         let mut inputs: Vec<(&str, Input<'_>)> = Vec::new();
-        for port in ports.iter().filter(|port| port.role == PortRole::Input) {
-            match ready.iter().find(|(name, _)| *name == port.name) {
+        for tensor_spec in tensor_specs.iter().filter(|tensor_spec| tensor_spec.access == Access::Read) {
+            match ready.iter().find(|(name, _)| *name == tensor_spec.name) {
                 Some((name, Ready::Host(tensor))) => inputs.push((name, Input::Host(tensor))),
                 Some((name, Ready::Held(held))) => inputs.push((name, Input::Device(&held.tensor))),
-                None if port.span == 0 => {}
+                None if tensor_spec.span == 0 => {}
                 None => {
-                    let message = format!("not given; {:?} {} is expected", port.shape, port.dtype);
-                    return Err(Failure::usage(format!("tensor `{}`", port.name), message));
+                    let message = format!("not given; {:?} {} is expected", tensor_spec.shape, tensor_spec.dtype);
+                    return Err(Failure::usage(format!("tensor `{}`", tensor_spec.name), message));
                 }
             }
         }
@@ -336,7 +336,7 @@ impl Inner {
             if resident {
                 page.push(&self.hold(&name, tensor, None));
             } else {
-                page.push(&to_page(&name, &self.engine.fetch(&tensor).await?));
+                page.push(&to_page(&name, &self.engine.download_tensor(&tensor).await?));
             }
         }
         Ok(page.into())
@@ -369,7 +369,7 @@ impl Inner {
             whole.push((name.clone(), tensor));
         }
         let problem = operator(&call.operator)?.problem(&options, &whole)?;
-        check_read(&problem.ports(), &options, &whole)?;
+        check_read(&problem.tensors(), &options, &whole)?;
         drop(whole);
         let kernel = self.prepare(&*problem, call.variant.clone()).await?;
         self.kernels.insert(key, &kernel);
@@ -391,7 +391,7 @@ impl Inner {
 
 /// A tensor that nothing reads is a name mistyped or an option forgotten, and would give another result than was meant.
 fn check_read(
-    ports: &[Port],
+    tensor_specs: &[TensorSpec],
     options: &Map<String, Value>,
     tensors: &[(String, HostTensor)],
 ) -> Result<(), Failure> {
@@ -404,13 +404,13 @@ fn check_read(
         }
     }
     let read = |name: &str| {
-        ports.iter().any(|port| port.name == *name) || options.values().any(|value| names(value, name))
+        tensor_specs.iter().any(|tensor_spec| tensor_spec.name == *name) || options.values().any(|value| names(value, name))
     };
     match tensors.iter().find(|(name, _)| !read(name)) {
         None => Ok(()),
         Some((name, _)) => {
-            let inputs = ports.iter().filter(|port| port.role == PortRole::Input);
-            let inputs: Vec<&str> = inputs.map(|port| &*port.name).collect();
+            let inputs = tensor_specs.iter().filter(|tensor_spec| tensor_spec.access == Access::Read);
+            let inputs: Vec<&str> = inputs.map(|tensor_spec| &*tensor_spec.name).collect();
             let message = format!("nothing reads it; this problem takes {}", inputs.join(", "));
             Err(Failure::usage(format!("tensor `{name}`"), message))
         }

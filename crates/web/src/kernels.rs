@@ -7,8 +7,8 @@ use foveal_kernels::{Dtype, HostTensor};
 use xxhash_rust::xxh3::Xxh3;
 
 /// A page that calls with ever other sizes must not fill the GPU's memory with the scratch of kernels it is done with.
-const MOST_KERNELS: usize = 64;
-const MOST_SCRATCH_BYTES: u64 = 256 << 20;
+const MAX_KERNELS: usize = 64;
+const MAX_SCRATCH_BYTES: u64 = 256 << 20;
 
 /// Kernels by what they were called with, the one that was used last at the end.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ impl Kernels {
         let bytes = |kept: &[(u128, Kernel)]| -> u64 {
             kept.iter().map(|(_, kernel)| kernel.plan().scratch_bytes()).sum()
         };
-        while kept.len() > 1 && (kept.len() > MOST_KERNELS || bytes(&kept) > MOST_SCRATCH_BYTES) {
+        while kept.len() > 1 && (kept.len() > MAX_KERNELS || bytes(&kept) > MAX_SCRATCH_BYTES) {
             kept.remove(0);
         }
     }

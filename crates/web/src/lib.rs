@@ -12,11 +12,11 @@ mod kernels;
 mod mask;
 mod shaders;
 mod tensors;
-mod trial;
+mod variant_check;
 
 pub use describe::{inputs, recipes, reference};
 pub use device::Device;
 pub use failure::on_panic;
 pub use mask::mask;
 pub use shaders::case_shaders;
-pub use trial::{Trial, cases};
+pub use variant_check::{Trial, cases};

@@ -19,7 +19,7 @@ const SAMPLES: usize = 1 << 16;
 /// Samples along one axis of a picture's element that stands for many.
 const SAMPLES_ALONG: usize = 3;
 /// The most blocks whose classes are listed.
-const MOST_BLOCKS: usize = 1 << 24;
+const MAX_BLOCKS: usize = 1 << 24;
 
 /// Draws a mask: `queries` by `keys`, in blocks of `block`, for one batch entry and head.
 ///
@@ -99,13 +99,13 @@ fn draw(text: &str, asked: &Asked, tables: &[(String, HostTensor)]) -> Result<Ob
     let single = Sizes { batch: 1, q_heads: 1, kv_heads: 1, q_len, kv_len };
     let rough = BlockMask::from_classes(single, block, block, false, false, &one)?;
     let grid = rough.grid();
-    if grid.q_blocks().saturating_mul(grid.kv_blocks()) > MOST_BLOCKS {
-        return Err(Failure::usage("block", format!("more than {MOST_BLOCKS} blocks: take larger ones")));
+    if grid.q_blocks().saturating_mul(grid.kv_blocks()) > MAX_BLOCKS {
+        return Err(Failure::usage("block", format!("more than {MAX_BLOCKS} blocks: take larger ones")));
     }
     let tested = rough.counts().partial.saturating_mul(block as u64 * block as u64);
     let lists = if tested <= AFFORDABLE { rough.with_bits(&test)? } else { rough };
     let density = lists.visible_share_of_bits();
-    let density = density.unwrap_or_else(|| lists.visible_share(SAMPLES, &mut |b, h, q, k| test(b, h, q, k)));
+    let density = density.unwrap_or_else(|| lists.visible_density(SAMPLES, &mut |b, h, q, k| test(b, h, q, k)));
 
     let classes: Vec<u8> = (0..grid.q_blocks() * grid.kv_blocks())
         .map(|index| match lists.class(0, 0, index / grid.kv_blocks(), index % grid.kv_blocks()) {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
 use crate::failure::Failure;
-use crate::trial::find;
+use crate::variant_check::find;
 
 /// Every shader that any variant uses for a case, as JSON: a list of `{ variant, label, entry, text }`, as browsers get it. With
 /// `subgroup_size`, for an adapter that has subgroups of that size. The adapter is the least that WebGPU allows.

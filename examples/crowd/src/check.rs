@@ -51,7 +51,7 @@ pub(crate) async fn check(engine: &Engine, crowd: &Crowd) -> Result<Checked, Fai
     let lists = Given {
         agents,
         blocks,
-        most: world.most(),
+        max: world.most(),
         q: &q.to_f64(),
         k: &k.to_f64(),
         counts: &counts.to_f64(),
@@ -94,7 +94,7 @@ fn nobody_is_lost(sorted: &HostTensor, agents: usize) -> Result<(), Failure> {
 struct Given<'a> {
     agents: usize,
     blocks: usize,
-    most: usize,
+    max: usize,
     q: &'a [f64],
     k: &'a [f64],
     counts: &'a [f64],
@@ -153,7 +153,7 @@ impl Given<'_> {
     /// The entries of a list, if it is as long as a list can be.
     fn list(&self, list: usize) -> Option<&[f64]> {
         let count = index(self.counts[list]).filter(|&count| count >= 1)?;
-        self.indices[list * self.most..][..self.most].get(..count)
+        self.indices[list * self.max..][..self.max].get(..count)
     }
 
     /// The agents of a block whose neighbours are looked for: about as many of each.
@@ -199,7 +199,7 @@ mod tests {
         Given {
             agents,
             blocks: 2,
-            most: 3,
+            max: 3,
             q: &q,
             k: &k,
             counts: &counts,

@@ -1,6 +1,6 @@
 //! The simulation: buffers that stay on the device, the host's passes over them, and Foveal's attention in between.
 
-use foveal::kernels::attention::{Attention, ListedBlocks};
+use foveal::kernels::attention::{Attention, DeviceBlockMask};
 use foveal::{Binding, Engine, Kernel, wgpu};
 use foveal_examples_common::Failure;
 
@@ -67,7 +67,7 @@ pub(crate) fn problem(world: &World, sight: Sight) -> Attention {
         // Weights are powers of two, so that scores are exact: sort.wgsl.
         .scale(std::f64::consts::LN_2);
     match sight {
-        Sight::Listed => attention.listed(ListedBlocks::new(BLOCK, BLOCK, world.most()).per(1, HEADS)),
+        Sight::Listed => attention.listed(DeviceBlockMask::new(BLOCK, BLOCK, world.most()).per(1, HEADS)),
         Sight::Everybody => attention,
     }
 }

@@ -103,12 +103,12 @@ pub(crate) async fn play_in_slices(
     slices.calibrate(&crowd.tensors()).await?;
     let mut job = slices.start().await?;
     let mut sliced = Sliced { budget, slices: Times::default(), frames: Times::default(), steps: 0, kept: 0 };
-    let least = frames.max(FEWEST);
+    let min = frames.max(FEWEST);
     let mut encoder = new_encoder(host);
     crowd.encode_before(&mut encoder);
     host.submit(encoder, "sorting")?;
     let mut finished = false;
-    while sliced.frames.len() < least || !finished {
+    while sliced.frames.len() < min || !finished {
         let start = Instant::now();
         let mut encoder = new_encoder(host);
         let progress = job.encode(&mut encoder, &crowd.tensors())?;
@@ -135,7 +135,7 @@ pub(crate) async fn play_in_slices(
             crowd.encode_after(&mut encoder);
         }
         view.encode(&mut encoder);
-        if finished && sliced.frames.len() + 1 < least {
+        if finished && sliced.frames.len() + 1 < min {
             // The next step, of which the next frame has the first slice.
             crowd.encode_before(&mut encoder);
             job.restart();

@@ -26,9 +26,9 @@ pub(crate) fn size_of(device: &wgpu::Device, width: u32) -> Result<[u32; 2], Fai
         reason = "pixels"
     )]
     let height = (width as f32 / ASPECT).round() as u32;
-    let most = device.limits().max_texture_dimension_2d;
-    if COLUMNS * width > most || ROWS * height > most {
-        let message = format!("{width} x {height} pixels each, at most {most} are possible in a row");
+    let max = device.limits().max_texture_dimension_2d;
+    if COLUMNS * width > max || ROWS * height > max {
+        let message = format!("{width} x {height} pixels each, at most {max} are possible in a row");
         return Err(Failure::usage("the pictures", message));
     }
     Ok([width, height])

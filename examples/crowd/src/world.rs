@@ -28,7 +28,7 @@ pub(crate) struct World {
     pub(crate) ahead: f32,
     agents: u32,
     blocks: u32,
-    most: u32,
+    max: u32,
     order: u32,
     pixels: f32,
     obstacles: u32,
@@ -49,7 +49,7 @@ pub(crate) struct Agent {
 impl World {
     /// A plane with room for so many agents, drawn `width` pixels wide.
     #[expect(clippy::cast_precision_loss, reason = "far below 2^24")]
-    pub(crate) fn new(agents: u32, most: u32, width: u32) -> Self {
+    pub(crate) fn new(agents: u32, max: u32, width: u32) -> Self {
         // One agent to a unit's square.
         let half_width = (agents as f32 * ASPECT).sqrt() / 2.0;
         let half = [half_width, half_width / ASPECT];
@@ -67,7 +67,7 @@ impl World {
             ahead: 0.0,
             agents,
             blocks: agents.div_ceil(small(BLOCK)),
-            most,
+            max,
             order,
             pixels: width as f32 / (2.0 * half_width),
             obstacles: small(OBSTACLES.len()),
@@ -85,7 +85,7 @@ impl World {
     }
 
     pub(crate) fn most(&self) -> usize {
-        self.most as usize
+        self.max as usize
     }
 
     /// Cells of the curve that agents are sorted along.

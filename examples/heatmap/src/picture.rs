@@ -44,9 +44,9 @@ impl Painter {
         (width, height): (u32, u32),
         paper: Color,
     ) -> Result<RgbImage, Failure> {
-        let most = host.device.limits().max_texture_dimension_2d;
-        if width.max(height) > most {
-            let message = format!("{width} x {height} pixels, at most {most} are possible");
+        let max = host.device.limits().max_texture_dimension_2d;
+        if width.max(height) > max {
+            let message = format!("{width} x {height} pixels, at most {max} are possible");
             return Err(Failure::usage("the picture", message));
         }
         let size = wgpu::Extent3d { width, height, depth_or_array_layers: 1 };

@@ -24,10 +24,10 @@ impl Tint {
         weights: &wgpu::Buffer,
         [heads, length]: [usize; 2],
     ) -> Result<Self, Failure> {
-        let most = device.limits().max_texture_dimension_2d;
-        let side = |size: usize| u32::try_from(size).ok().filter(|&size| size <= most);
+        let max = device.limits().max_texture_dimension_2d;
+        let side = |size: usize| u32::try_from(size).ok().filter(|&size| size <= max);
         let (Some(width), Some(height)) = (side(length), side(heads * length)) else {
-            let message = format!("{length} x {} texels, at most {most} are possible", heads * length);
+            let message = format!("{length} x {} texels, at most {max} are possible", heads * length);
             return Err(Failure::usage("the texture of weights", message));
         };
         let tiles = device.create_texture(&wgpu::TextureDescriptor {

@@ -182,7 +182,7 @@ fn stream(host: &Host, memories: &Memories, notes: &[Note]) -> Result<Streamed, 
 async fn time(engine: &Engine, kernel: &Kernel, window: usize) -> Result<Duration, Failure> {
     let inputs = inputs_to_time(&*kernel.plan().problem, window)?;
     let inputs: Vec<_> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    Ok(engine.time(kernel, &inputs, Timing::default()).await?.median())
+    Ok(engine.benchmark(kernel, &inputs, Timing::default()).await?.median())
 }
 
 /// The sample below which such a share of ascending samples lies.

@@ -135,14 +135,14 @@ fn roll(canvas: &mut Canvas, notes: &[Note], axis: &Axis) {
 
 /// A row for each head.
 fn strip(canvas: &mut Canvas, top: u32, heard: &[[f64; HEADS]], axis: &Axis) {
-    let most = heard.iter().flatten().fold(1e-30f64, |most, &x| most.max(x));
+    let max = heard.iter().flatten().fold(1e-30f64, |max, &x| max.max(x));
     for column in 0..PLOT {
         let range = axis.positions(column);
         for (head, row) in (0..HEADS).zip(0..) {
             let loudest = heard.get(range.clone()).unwrap_or_default();
             let loudest = loudest.iter().map(|heads| heads[head]).fold(0.0, f64::max);
             let y = top + BAND * row;
-            canvas.fill([LEFT + column, y, 1, BAND - 2], colour(tone(loudest / most)));
+            canvas.fill([LEFT + column, y, 1, BAND - 2], colour(tone(loudest / max)));
         }
     }
 }
@@ -232,11 +232,11 @@ pub(crate) fn size(bytes: u64) -> String {
 
 /// `text`, cut to that many pixels.
 fn fit(text: &str, width: u32, font: Font) -> String {
-    let most = (width / width_of("m", font).max(1)) as usize;
-    if text.chars().count() <= most {
+    let max = (width / width_of("m", font).max(1)) as usize;
+    if text.chars().count() <= max {
         return text.to_owned();
     }
-    text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect()
+    text.chars().take(max.saturating_sub(3)).chain("...".chars()).collect()
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the picture")]

@@ -97,9 +97,9 @@ impl<'a> Buffers<'a> {
             | vk::BufferUsageFlags::TRANSFER_SRC
             | vk::BufferUsageFlags::TRANSFER_DST;
         let mut all = Vec::new();
-        for port in problem.ports() {
-            let buffer = host.buffer(port.size_bytes(), usage, vk::MemoryPropertyFlags::DEVICE_LOCAL)?;
-            all.push((port.name, buffer));
+        for tensor_spec in problem.tensors() {
+            let buffer = host.buffer(tensor_spec.size_bytes(), usage, vk::MemoryPropertyFlags::DEVICE_LOCAL)?;
+            all.push((tensor_spec.name, buffer));
         }
         // Inputs come first, then outputs; this problem has one of those.
         let Some(output) = all.pop() else {
@@ -120,7 +120,7 @@ impl<'a> Buffers<'a> {
     /// wgpu's view of each tensor's buffer, by the plan's names.
     fn wrapped(&self, device: &wgpu::Device, plan: &Plan, lent: &Lent) -> Vec<(Name, wgpu::Buffer)> {
         let all = self.inputs.iter().chain([&self.output]);
-        let bound = all.filter(|(name, _)| plan.port(name).is_some());
+        let bound = all.filter(|(name, _)| plan.tensor(name).is_some());
         let wrap = |(name, buffer): &(Name, Buffer<'_>)| {
             (name.clone(), bridge::buffer(device, name, buffer.handle(), buffer.size(), lent))
         };

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use foveal::{Engine, Kernel};
 use foveal_kernels::linear_attention::{Gate, LinearAttention, StateLayout};
-use foveal_kernels::{HostTensor, Layout, Name, Port, PortRole, Problem, Rows, TensorData};
+use foveal_kernels::{HostTensor, Layout, Name, TensorSpec, Access, Problem, Rows, TensorData};
 
 use crate::harness;
 
@@ -138,10 +138,10 @@ impl Given {
         spec.validate()?;
         let mut given = Self { spec, tensors: Tensors::new() };
         let drawn = given.spec.random_inputs(seed);
-        for port in given.spec.ports().iter().filter(|port| port.role == PortRole::Input) {
+        for tensor_spec in given.spec.tensors().iter().filter(|tensor_spec| tensor_spec.access == Access::Read) {
             let tensor =
-                drawn.iter().find(|(name, _)| *name == port.name).context("an input is not drawn")?;
-            given.tensors.insert(port.name.to_string(), given.tensor_of(port, &tensor.1.to_f64()));
+                drawn.iter().find(|(name, _)| *name == tensor_spec.name).context("an input is not drawn")?;
+            given.tensors.insert(tensor_spec.name.to_string(), given.tensor_of(tensor_spec, &tensor.1.to_f64()));
         }
         Ok(given)
     }
@@ -159,23 +159,23 @@ impl Given {
     }
 
     /// What is stored in a port's order.
-    fn tensor_of(&self, port: &Port, values: &[f64]) -> Tensor {
+    fn tensor_of(&self, tensor_spec: &TensorSpec, values: &[f64]) -> Tensor {
         let values = values.to_vec();
-        let mut sizes = [1, 1, 1, port.span];
-        match self.kind(&port.name) {
+        let mut sizes = [1, 1, 1, tensor_spec.span];
+        match self.kind(&tensor_spec.name) {
             Kind::Tokens => {
                 sizes =
-                    [port.shape[0], port.shape[1], port.shape[2], port.shape.get(3).copied().unwrap_or(1)];
+                    [tensor_spec.shape[0], tensor_spec.shape[1], tensor_spec.shape[2], tensor_spec.shape.get(3).copied().unwrap_or(1)];
                 let tensor = Tensor { sizes, values };
                 if self.spec.layout == Layout::Bthd { tensor.exchanged(1) } else { tensor }
             }
             Kind::State => {
-                sizes.copy_from_slice(&port.shape);
+                sizes.copy_from_slice(&tensor_spec.shape);
                 let tensor = Tensor { sizes, values };
                 if self.spec.state_layout == StateLayout::Vk { tensor.exchanged(2) } else { tensor }
             }
             Kind::Sums => {
-                sizes.copy_from_slice(&port.shape);
+                sizes.copy_from_slice(&tensor_spec.shape);
                 Tensor { sizes, values }
             }
             Kind::Other => Tensor { sizes, values },
@@ -187,20 +187,20 @@ impl Given {
     /// # Errors
     /// If one is missing or has not the size it should have.
     pub fn inputs(&self) -> Result<Vec<(Name, HostTensor)>> {
-        let ports = self.spec.ports();
-        let inputs = ports.into_iter().filter(|port| port.role == PortRole::Input);
+        let tensor_specs = self.spec.tensors();
+        let inputs = tensor_specs.into_iter().filter(|tensor_spec| tensor_spec.access == Access::Read);
         inputs
-            .map(|port| {
+            .map(|tensor_spec| {
                 let tensor =
-                    self.tensors.get(&*port.name).with_context(|| format!("no tensor `{}`", port.name))?;
-                let values = match self.kind(&port.name) {
+                    self.tensors.get(&*tensor_spec.name).with_context(|| format!("no tensor `{}`", tensor_spec.name))?;
+                let values = match self.kind(&tensor_spec.name) {
                     Kind::Tokens if self.spec.layout == Layout::Bthd => tensor.exchanged(1).values,
                     Kind::State if self.spec.state_layout == StateLayout::Vk => tensor.exchanged(2).values,
                     _ => tensor.values.clone(),
                 };
-                let host = HostTensor::new(port.shape, TensorData::F64(values))
-                    .with_context(|| format!("`{}` of {}", port.name, self.spec.describe()))?;
-                Ok((port.name, host))
+                let host = HostTensor::new(tensor_spec.shape, TensorData::F64(values))
+                    .with_context(|| format!("`{}` of {}", tensor_spec.name, self.spec.describe()))?;
+                Ok((tensor_spec.name, host))
             })
             .collect()
     }
@@ -254,13 +254,13 @@ impl Given {
         let inputs = self.inputs()?;
         let outputs = self.spec.reference(&harness::borrowed(&inputs), Rows::All);
         let outputs = outputs.with_context(|| self.spec.describe())?;
-        let ports = self.spec.ports();
+        let tensor_specs = self.spec.tensors();
         outputs
             .iter()
             .map(|output| {
-                let port =
-                    ports.iter().find(|port| port.name == output.name).context("an output without a port")?;
-                Ok((output.name.to_string(), self.tensor_of(port, &output.values)))
+                let tensor_spec =
+                    tensor_specs.iter().find(|tensor_spec| tensor_spec.name == output.name).context("an output without a port")?;
+                Ok((output.name.to_string(), self.tensor_of(tensor_spec, &output.values)))
             })
             .collect()
     }
@@ -271,12 +271,12 @@ impl Given {
     /// If it cannot run or leaves its buffers.
     pub fn on(&self, engine: &Engine, kernel: &Kernel) -> Result<Tensors> {
         let inputs = self.inputs()?;
-        let outputs = harness::run(engine, kernel, &harness::storage(&kernel.plan().ports, &inputs)?)?;
+        let outputs = harness::run(engine, kernel, &harness::storage(&kernel.plan().tensors, &inputs)?)?;
         outputs
             .iter()
             .map(|output| {
                 let values = harness::dense(output)?.to_f64();
-                Ok((output.port.name.to_string(), self.tensor_of(&output.port, &values)))
+                Ok((output.tensor_spec.name.to_string(), self.tensor_of(&output.tensor_spec, &values)))
             })
             .collect()
     }

@@ -252,12 +252,12 @@ fn merge(a: &BTreeMap<u32, u32>, b: &BTreeMap<u32, u32>) -> BTreeMap<u32, u32> {
     both
 }
 
-fn top(counts: &Counts, most: usize) -> String {
+fn top(counts: &Counts, max: usize) -> String {
     let mut names: Vec<_> = counts.valu_mnemonics.iter().collect();
     names.sort_by_key(|&(name, count)| (std::cmp::Reverse(*count), name));
     let shown: Vec<String> = names
         .iter()
-        .take(most)
+        .take(max)
         .map(|(name, count)| format!("{count} {}", name.trim_start_matches("v_")))
         .collect();
     shown.join(", ")

@@ -117,11 +117,11 @@ impl Device {
 
     /// Compiles a compute pipeline and reads what the driver captured.
     pub(crate) fn compile(&self, spirv: &Spirv, subgroup_size: Option<u32>) -> Result<Raw, String> {
-        let (least, most) = self.subgroups;
+        let (min, max) = self.subgroups;
         if let Some(size) = subgroup_size
-            && !(size.is_power_of_two() && (least..=most).contains(&size))
+            && !(size.is_power_of_two() && (min..=max).contains(&size))
         {
-            return Err(format!("the device has subgroups of {least} to {most}, not of {size}"));
+            return Err(format!("the device has subgroups of {min} to {max}, not of {size}"));
         }
         let mut made = Made::default();
         let result = self.compile_inner(spirv, subgroup_size, &mut made).map_err(|e| format!("Vulkan: {e}"));

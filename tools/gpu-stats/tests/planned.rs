@@ -106,14 +106,14 @@ fn planned_kernels_are_as_good_as_they_were() {
             }
         }
         for figure in tiled.iter().filter(|f| BARRED.contains(&f.problem.as_str())) {
-            for ((bar, least), value) in BARS.into_iter().zip(reached(figure)) {
+            for ((bar, min), value) in BARS.into_iter().zip(reached(figure)) {
                 let missed =
                     MISSED.iter().find(|m| (m.0, m.1, m.2) == (figure.family, figure.problem.as_str(), bar));
                 let name = figure.name();
                 match missed {
-                    None if value < least => wrong.push(format!("{name}: {bar} {value}, has to be {least}")),
-                    Some(m) if value < least => {
-                        eprintln!("MISSED: {name}: {bar} {value}, not {least}: {}", m.3);
+                    None if value < min => wrong.push(format!("{name}: {bar} {value}, has to be {min}")),
+                    Some(m) if value < min => {
+                        eprintln!("MISSED: {name}: {bar} {value}, not {min}: {}", m.3);
                     }
                     Some(_) => {
                         wrong.push(format!("{name}: {bar} {value} clears its bar: remove it from MISSED"));
@@ -175,17 +175,17 @@ fn chunked_kernels_clear_their_bars() {
         for part in figure.hot.iter().filter(|part| part.fmas >= MATRIX_FMAS) {
             matrix_loops += 1;
             // Sums of keys are additions next to the products.
-            let least = if figure.problem.contains("normaliser") { 0.65 } else { CHUNK_BARS.0 };
-            if part.share < least {
-                wrong.push(format!("{name}: a loop has {} multiply-adds, has to have {least}", part.share));
+            let min = if figure.problem.contains("normaliser") { 0.65 } else { CHUNK_BARS.0 };
+            if part.share < min {
+                wrong.push(format!("{name}: a loop has {} multiply-adds, has to have {min}", part.share));
             }
         }
         let known = FEWER_WAVES.iter().find(|(kernel, families, ..)| {
             figure.variant.contains(kernel) && families.contains(&figure.family)
         });
-        let least = known.map_or(CHUNK_BARS.1, |&(_, _, least, _)| least);
-        if figure.waves < least {
-            wrong.push(format!("{name}: {} waves, has to have {least}", figure.waves));
+        let min = known.map_or(CHUNK_BARS.1, |&(_, _, min, _)| min);
+        if figure.waves < min {
+            wrong.push(format!("{name}: {} waves, has to have {min}", figure.waves));
         } else if let Some((.., why)) = known.filter(|_| figure.waves < CHUNK_BARS.1) {
             eprintln!("MISSED: {name}: {} waves: {why}", figure.waves);
         }

@@ -16,7 +16,7 @@ const WARM_UPS: usize = 3;
 /// Runs that are shorter than this are queued several at a time, so that the host's clock sees more than noise: Foveal
 /// does the same where it has no timestamps.
 const SHORTEST_BATCH: Duration = Duration::from_millis(4);
-const MOST_RUNS_PER_BATCH: u32 = 256;
+const MAX_RUNS_PER_BATCH: u32 = 256;
 
 /// The adapter whose name contains `name`, or burn's choice, with its name.
 pub fn device(name: Option<&str>) -> Result<(Device, String)> {
@@ -99,7 +99,7 @@ pub fn measure(device: &Device, shape: &Shape, path: Path, repeats: usize) -> Re
         last = time(1)?;
     }
     let runs = SHORTEST_BATCH.as_nanos() / last.as_nanos().max(1) + 1;
-    let runs = u32::try_from(runs).unwrap_or(u32::MAX).min(MOST_RUNS_PER_BATCH);
+    let runs = u32::try_from(runs).unwrap_or(u32::MAX).min(MAX_RUNS_PER_BATCH);
     let mut samples = (0..repeats).map(|_| time(runs)).collect::<Result<Vec<_>>>()?;
     samples.sort_unstable();
     Ok(Measured { accuracy, first, samples })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::ArgMatches;
-use foveal::{Status, Tried};
+use foveal::{Status, VariantCheck};
 use foveal_kernels::{Case, ErrorKind, Expected, HostTensor, Name, Operator, Problem, Rows, Tolerance};
 use serde_json::{Map, Value, json};
 
@@ -52,7 +52,7 @@ struct Prepared {
 /// What came of one item.
 struct Row {
     status: Status,
-    tried: Vec<Tried>,
+    tried: Vec<VariantCheck>,
     reason: Option<String>,
     repro: String,
     /// Queries that see no key, of how many: as the reference has it.
@@ -312,7 +312,7 @@ fn of_golden(path: &Path, only: &str) -> Result<Prepared> {
             .map(|spec| (spec.name.to_owned(), Value::Bool(true)))
             .collect::<Map<String, Value>>())
     })?;
-    let expected = verify::stored(&job.problem.ports(), |name| job.tensor(name))?;
+    let expected = verify::stored(&job.problem.tensors(), |name| job.tensor(name))?;
     if expected.is_empty() {
         return Err(NoJob("no stored output".into()).into());
     }
@@ -337,7 +337,7 @@ fn skip_reason(error: &anyhow::Error) -> Option<String> {
     })
 }
 
-fn against_reference(prepared: &Prepared) -> Tried {
+fn against_reference(prepared: &Prepared) -> VariantCheck {
     let checked = || {
         let inputs: Vec<(&str, &HostTensor)> =
             prepared.inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
@@ -356,10 +356,10 @@ fn against_reference(prepared: &Prepared) -> Tried {
         },
         Err(error) => (Status::Failed, Some(format!("could not be computed: {}", one_line(error)))),
     };
-    Tried::new("reference", status, checked.ok(), reason)
+    VariantCheck::new("reference", status, checked.ok(), reason)
 }
 
-fn on_device(prepared: &Prepared, device: &Device, only: Option<&str>) -> Vec<Tried> {
+fn on_device(prepared: &Prepared, device: &Device, only: Option<&str>) -> Vec<VariantCheck> {
     let inputs: Vec<(&str, &HostTensor)> =
         prepared.inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     variants(prepared.operator, only)

@@ -77,7 +77,7 @@ fn sample() -> Result<Sample> {
     let (title, model, bench_shape) = (text("title"), text("model"), text("bench_shape"));
     let heads = serde_json::from_str(&text("heads"))?;
     let job = Job::new(file, None, None, |_| Ok(Map::new()))?;
-    let stored = verify::stored(&job.problem.ports(), |name| job.tensor(name))?;
+    let stored = verify::stored(&job.problem.tensors(), |name| job.tensor(name))?;
     Ok(Sample { job, title, model, heads, bench_shape, stored })
 }
 

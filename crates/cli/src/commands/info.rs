@@ -54,8 +54,8 @@ fn describe(ui: Ui, profile: &AdapterProfile) {
     ui.line(format!("   {backend}, {}, {driver}", format!("{kind:?}").to_lowercase()));
     let subgroups = match features.subgroups {
         None => "no subgroups".into(),
-        Some((least, most)) if least == most => format!("subgroups of {least}"),
-        Some((least, most)) => format!("subgroups of {least} to {most}"),
+        Some((min, max)) if min == max => format!("subgroups of {min}"),
+        Some((min, max)) => format!("subgroups of {min} to {max}"),
     };
     let has = |there: bool, what: &str| if there { what.to_owned() } else { format!("no {what}") };
     ui.line(format!(
@@ -78,8 +78,8 @@ fn describe(ui: Ui, profile: &AdapterProfile) {
 fn measured(ui: Ui, profile: &AdapterProfile) {
     ui.line(match profile.loop_turns {
         None => "   loops of 70,000 turns come to their end".to_owned(),
-        Some(most) => format!(
-            "   the driver ends an invocation's loops after {most} turns together, without a word: plans stay below"
+        Some(max) => format!(
+            "   the driver ends an invocation's loops after {max} turns together, without a word: plans stay below"
         ),
     });
     let Some(maths) = profile.maths else { return };

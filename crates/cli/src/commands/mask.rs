@@ -14,7 +14,7 @@ use crate::args;
 use crate::commands::Verdict;
 use crate::failure::{suggestion, usage};
 use crate::io::{self, Place};
-use crate::picture::mask::{MOST_PANELS, Panel, draw, share};
+use crate::picture::mask::{MAX_PANELS, Panel, draw, share};
 use crate::picture::png;
 use crate::ui::{self, Ui};
 
@@ -223,7 +223,7 @@ fn answer(question: &Question, test: &ElementTest<'_>) -> Result<Answer> {
         let one = mask.list(0, head)?;
         let visible = one.visible_share_of_bits();
         let visible =
-            visible.unwrap_or_else(|| one.visible_share(samples, &mut |b, _, q, k| test(b, head, q, k)));
+            visible.unwrap_or_else(|| one.visible_density(samples, &mut |b, _, q, k| test(b, head, q, k)));
         Ok(List { batch: 0, head, counts: one.counts(), visited: one.density(), visible })
     };
     let lists = shown.map(list).collect::<Result<_>>()?;
@@ -243,7 +243,7 @@ fn mean(lists: &[List], of: impl Fn(&List) -> f64) -> f64 {
 }
 
 fn picture(question: &Question, answer: &Answer, test: &ElementTest<'_>) -> image::RgbImage {
-    let shown = answer.lists.get(..MOST_PANELS.min(answer.lists.len())).unwrap_or_default();
+    let shown = answer.lists.get(..MAX_PANELS.min(answer.lists.len())).unwrap_or_default();
     let visible: Vec<_> = shown
         .iter()
         .map(|list| move |q: usize, k: usize| answer.mask.is_visible(list.batch, list.head, q, k, test))

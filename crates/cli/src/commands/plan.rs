@@ -96,19 +96,19 @@ fn profile(matches: &ArgMatches, ui: Ui) -> Result<AdapterProfile> {
 }
 
 fn document(plan: &Plan, profile: &AdapterProfile, micros: f64, kernels: &Kernels<'_>) -> Value {
-    let ports: Vec<Value> = plan
-        .ports
+    let tensor_specs: Vec<Value> = plan
+        .tensors
         .iter()
-        .map(|port| {
-            let role = if port.role == foveal_kernels::PortRole::Input { "in" } else { "out" };
+        .map(|tensor_spec| {
+            let role = if tensor_spec.access == foveal_kernels::Access::Read { "in" } else { "out" };
             json!({
-                "name": port.name, "role": role, "shape": port.shape,
-                "dtype": port.dtype.to_string(), "bytes": port.size_bytes(),
+                "name": tensor_spec.name, "role": role, "shape": tensor_spec.shape,
+                "dtype": tensor_spec.dtype.to_string(), "bytes": tensor_spec.size_bytes(),
             })
         })
         .collect();
     let rejected: Vec<Value> =
-        plan.rejected.iter().map(|other| json!({"variant": other.variant, "reason": other.reason})).collect();
+        plan.rejected_variants.iter().map(|other| json!({"variant": other.variant, "reason": other.reason})).collect();
     let tiles: serde_json::Map<String, Value> =
         plan.tiles.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
     let cost = &plan.cost;
@@ -121,7 +121,7 @@ fn document(plan: &Plan, profile: &AdapterProfile, micros: f64, kernels: &Kernel
         "variant": plan.variant,
         "reason": plan.reason,
         "tiles": tiles,
-        "ports": ports,
+        "ports": tensor_specs,
         "threads": plan.threads,
         "workgroup_bytes": plan.workgroup_bytes,
         "scratch_bytes": plan.scratch_bytes(),

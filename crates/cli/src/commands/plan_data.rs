@@ -65,7 +65,7 @@ pub(crate) fn passes(plan: &Plan, kernels: &Kernels<'_>) -> Vec<Value> {
 fn bindings(plan: &Plan, pass: &Pass, kernel: Option<&Specialised>) -> Vec<Value> {
     let binding = |binding: &foveal_kernels::PassBinding| {
         let source = match binding.source {
-            Source::Port(index) => json!({ "tensor": plan.ports.get(index).map(|port| &port.name) }),
+            Source::Tensor(index) => json!({ "tensor": plan.tensors.get(index).map(|tensor_spec| &tensor_spec.name) }),
             Source::Scratch(index) => json!({ "scratch": index }),
         };
         let place = kernel

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::ArgMatches;
-use foveal_kernels::{Dtype, HostTensor, Name, PortRole, Rows};
+use foveal_kernels::{Dtype, HostTensor, Name, Access, Rows};
 use serde_json::{Value, json};
 
 use crate::args;
@@ -103,7 +103,7 @@ fn on_cpu(job: &Job, inputs: &[(&str, &HostTensor)], variant: Option<&str>) -> R
     let start = Instant::now();
     let expected = job.problem.reference(inputs, Rows::All)?;
     let time = start.elapsed();
-    let outputs = verify::as_outputs(&job.problem.ports(), &expected)?;
+    let outputs = verify::as_outputs(&job.problem.tensors(), &expected)?;
     Ok(Done { adapter: "cpu".into(), variant: "reference (f64)".into(), time, outputs })
 }
 
@@ -151,14 +151,14 @@ fn report(ui: Ui, job: &Job, done: &Done, checked: Option<&Checked>, notes: &Not
     let outputs: Vec<String> =
         done.outputs.iter().map(|(name, tensor)| format!("{name} {:?}", tensor.shape())).collect();
     ui.line(format!("  wrote    {} to {}", outputs.join(", "), path.display()));
-    let shapes = |role: PortRole| -> Value {
-        let ports = problem.ports();
-        let ports = ports.iter().filter(|port| port.role == role);
-        ports
-            .map(|port| {
+    let shapes = |role: Access| -> Value {
+        let tensor_specs = problem.tensors();
+        let tensor_specs = tensor_specs.iter().filter(|tensor_spec| tensor_spec.access == role);
+        tensor_specs
+            .map(|tensor_spec| {
                 (
-                    port.name.clone().into_owned(),
-                    json!({"shape": port.shape, "dtype": port.dtype.to_string()}),
+                    tensor_spec.name.clone().into_owned(),
+                    json!({"shape": tensor_spec.shape, "dtype": tensor_spec.dtype.to_string()}),
                 )
             })
             .collect()
@@ -170,8 +170,8 @@ fn report(ui: Ui, job: &Job, done: &Done, checked: Option<&Checked>, notes: &Not
         "options": problem.options(),
         "variant": done.variant,
         "time_ms": done.time.as_secs_f64() * 1e3,
-        "inputs": shapes(PortRole::Input),
-        "outputs": shapes(PortRole::Output),
+        "inputs": shapes(Access::Read),
+        "outputs": shapes(Access::Write),
         "notes": notes.said.iter().chain(&notes.unread).collect::<Vec<_>>(),
         "queries_without_keys": notes.blind.map(|[blind, _]| blind),
         "check": check,

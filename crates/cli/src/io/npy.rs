@@ -15,12 +15,12 @@ use crate::failure::usage;
 
 /// Longer headers than this do not come from an array of numbers, and deeper nesting than an array's shape needs would be
 /// recursion in the parser.
-const MOST_HEADER_BYTES: usize = 4096;
-const MOST_BRACKETS: usize = 8;
+const MAX_HEADER_BYTES: usize = 4096;
+const MAX_BRACKETS: usize = 8;
 /// The header, and magic, version and length before it.
-const MOST_PREAMBLE_BYTES: usize = MOST_HEADER_BYTES + 12;
+const MAX_PREAMBLE_BYTES: usize = MAX_HEADER_BYTES + 12;
 /// Options are a few lines.
-const MOST_OPTIONS_BYTES: u64 = 1 << 24;
+const MAX_OPTIONS_BYTES: u64 = 1 << 24;
 
 /// Every `.npy` file of a directory, named by its stem; `foveal.json` holds the options.
 pub(super) fn read_directory(path: &Path) -> Result<TensorFile> {
@@ -38,8 +38,8 @@ pub(super) fn read_directory(path: &Path) -> Result<TensorFile> {
     if std::fs::metadata(&options).is_ok() {
         let named = |error: anyhow::Error| error.context(OPTIONS_FILE);
         let source = Source::open(&options).map_err(named)?;
-        if source.size() > MOST_OPTIONS_BYTES {
-            let message = format!("expected at most {MOST_OPTIONS_BYTES} bytes, got {}", source.size());
+        if source.size() > MAX_OPTIONS_BYTES {
+            let message = format!("expected at most {MAX_OPTIONS_BYTES} bytes, got {}", source.size());
             return Err(named(usage(message)));
         }
         let text = String::from_utf8(source.all().map_err(named)?);
@@ -72,7 +72,7 @@ fn read_named(path: &Path) -> Result<(String, Stored)> {
 
 /// The tensor of a file, of which the header is read.
 pub(super) fn parse(source: &Arc<Source>) -> Result<Stored> {
-    let count = usize::try_from(source.size()).unwrap_or(usize::MAX).min(MOST_PREAMBLE_BYTES);
+    let count = usize::try_from(source.size()).unwrap_or(usize::MAX).min(MAX_PREAMBLE_BYTES);
     let head = source.bytes(0, count)?;
     check_preamble(&head, source.size())?;
     let mut rest = head.as_slice();
@@ -116,14 +116,14 @@ fn check_preamble(file: &[u8], size: u64) -> Result<()> {
         }
         _ => return Err(usage(format!("version {major} of the .npy format is unknown, expected 1 to 3"))),
     };
-    if length > MOST_HEADER_BYTES {
-        return Err(usage(format!("its header claims {length} bytes, at most {MOST_HEADER_BYTES} are read")));
+    if length > MAX_HEADER_BYTES {
+        return Err(usage(format!("its header claims {length} bytes, at most {MAX_HEADER_BYTES} are read")));
     }
     let text = body.get(..length).ok_or_else(|| {
         let follow = size - (file.len() - body.len()) as u64;
         usage(format!("truncated: its header claims {length} bytes and {follow} follow"))
     })?;
-    if text.iter().filter(|byte| b"([{".contains(byte)).count() > MOST_BRACKETS {
+    if text.iter().filter(|byte| b"([{".contains(byte)).count() > MAX_BRACKETS {
         return Err(usage("its header nests deeper than an array of numbers does"));
     }
     check_sizes(&String::from_utf8_lossy(text))

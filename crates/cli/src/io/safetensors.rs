@@ -18,7 +18,7 @@ use crate::failure::usage;
 /// The length of the header comes first, in eight bytes.
 const LENGTH_BYTES: usize = 8;
 /// The format's own limit.
-const MOST_HEADER_BYTES: u64 = 100_000_000;
+const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 /// The tensors and strings of a file. Nothing but the header is read; every claim of it is checked against the file's size.
 pub(super) fn parse(source: &Arc<Source>) -> Result<TensorFile> {
@@ -34,9 +34,9 @@ pub(super) fn parse(source: &Arc<Source>) -> Result<TensorFile> {
             "not a safetensors file, or truncated: its header claims {claimed} bytes and {follow} follow"
         ))
     })?;
-    if claimed > MOST_HEADER_BYTES {
+    if claimed > MAX_HEADER_BYTES {
         return Err(usage(format!(
-            "its header claims {claimed} bytes, expected at most the format's {MOST_HEADER_BYTES}"
+            "its header claims {claimed} bytes, expected at most the format's {MAX_HEADER_BYTES}"
         )));
     }
     let header = source.bytes(LENGTH_BYTES as u64, count)?;
@@ -101,14 +101,14 @@ fn check_size(name: &str, entry: &Entry) -> Result<Kind> {
         format!("it is stored as {}, expected F32, F16, BF16, F64, I32, I64, U8 or BOOL", entry.dtype)
     });
     // Of types that are not known it is known that an element has a bit at least.
-    let (least, most) = match kind {
+    let (min, max) = match kind {
         Ok(element) => {
             let need = count.checked_mul(element.size_bytes() as u64);
             (need, need)
         }
         Err(_) => (Some(count.div_ceil(8)), Some(u64::MAX)),
     };
-    if least.is_none_or(|least| bytes < least) || most.is_none_or(|most| bytes > most) {
+    if min.is_none_or(|min| bytes < min) || max.is_none_or(|max| bytes > max) {
         return Err(usage(format!(
             "tensor `{name}`: invalid shape: {shape:?} of {} does not take the {bytes} bytes that it has",
             entry.dtype

@@ -146,25 +146,25 @@ pub(super) fn width_of(text: &str, font: Font) -> u32 {
 
 /// `text`, cut to that many pixels.
 pub(super) fn fit(text: &str, width: u32, font: Font) -> String {
-    let most = (width / advance(font).max(1)) as usize;
-    if text.chars().count() <= most {
+    let max = (width / advance(font).max(1)) as usize;
+    if text.chars().count() <= max {
         text.to_owned()
     } else {
-        text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect()
+        text.chars().take(max.saturating_sub(3)).chain("...".chars()).collect()
     }
 }
 
 /// `text` in lines of at most that many pixels, broken at spaces where that is possible.
 pub(super) fn wrap(text: &str, width: u32, font: Font) -> Vec<String> {
-    let most = (width / advance(font).max(1)).max(1) as usize;
+    let max = (width / advance(font).max(1)).max(1) as usize;
     let mut lines: Vec<String> = Vec::new();
     let mut line = String::new();
     let mut length = 0;
     for word in text.split(' ') {
         let letters: Vec<char> = word.chars().collect();
-        for (part, piece) in letters.chunks(most).enumerate() {
+        for (part, piece) in letters.chunks(max).enumerate() {
             let gap = usize::from(part == 0 && length > 0);
-            if length > 0 && length + gap + piece.len() > most {
+            if length > 0 && length + gap + piece.len() > max {
                 lines.push(std::mem::take(&mut line));
                 length = 0;
             } else if gap == 1 {

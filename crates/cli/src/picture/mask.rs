@@ -21,20 +21,20 @@ const HIDDEN: Rgb<u8> = Rgb([0xfd, 0xe7, 0xc8]);
 const EMPTY: Rgb<u8> = Rgb([0xf0, 0xf1, 0xf3]);
 
 /// The most panels of a picture.
-pub(crate) const MOST_PANELS: usize = 8;
+pub(crate) const MAX_PANELS: usize = 8;
 
 const MARGIN: u32 = 44;
 /// A tick, and from its end to the number.
 const TICK: u32 = 7;
 const TICK_GAP: u32 = 6;
 /// Below this a panel's shorter side could not be read.
-const LEAST_SIDE: u32 = 140;
+const MIN_SIDE: u32 = 140;
 /// The narrowest picture: the legend and most titles fit.
-const LEAST_WIDTH: u32 = 860;
+const MIN_WIDTH: u32 = 860;
 /// Blocks of fewer pixels have no lines between them.
-const LEAST_CELL: u32 = 5;
+const MIN_CELL: u32 = 5;
 /// Blocks of fewer pixels do not show their elements: few among many would fade to nothing.
-const LEAST_SHOWN: u32 = 3;
+const MIN_SHOWN: u32 = 3;
 
 /// Whether query `q` sees key `k` of a panel's head.
 pub(crate) type Visible<'a> = &'a dyn Fn(usize, usize) -> bool;
@@ -59,7 +59,7 @@ pub(crate) fn draw(
 ) -> RgbImage {
     let frame = Frame::new(&mask.grid(), panels.len());
     let fonts = frame.fonts;
-    let width = frame.width.max(LEAST_WIDTH);
+    let width = frame.width.max(MIN_WIDTH);
     let inner = width - 2 * MARGIN;
     let one_line = width_of(title, fonts.title) <= inner;
     let font = if one_line { fonts.title } else { TITLE };
@@ -145,12 +145,12 @@ fn extent(length: usize, other: usize, side: u32) -> u32 {
     } else {
         length * side as usize / longest
     };
-    if pixels >= LEAST_SIDE as usize {
+    if pixels >= MIN_SIDE as usize {
         return count(pixels);
     }
     // Stretched; where positions are few, by whole pixels.
     let few = count(length.max(1));
-    if few < LEAST_SIDE { few * LEAST_SIDE.div_ceil(few) } else { LEAST_SIDE }
+    if few < MIN_SIDE { few * MIN_SIDE.div_ceil(few) } else { MIN_SIDE }
 }
 
 fn draw_panel(canvas: &mut Canvas, mask: &BlockMask, panel: &Panel<'_>, frame: &Frame, (x, y): (u32, u32)) {
@@ -163,7 +163,7 @@ fn draw_panel(canvas: &mut Canvas, mask: &BlockMask, panel: &Panel<'_>, frame: &
     }
     let across = Axis { length: grid.kv_len, block: grid.kv_block, pixels: width };
     let down = Axis { length: grid.q_len, block: grid.q_block, pixels: height };
-    let elements = across.cell() >= LEAST_SHOWN && down.cell() >= LEAST_SHOWN;
+    let elements = across.cell() >= MIN_SHOWN && down.cell() >= MIN_SHOWN;
     for row in 0..height {
         let queries = down.positions(row);
         for column in 0..width {
@@ -171,7 +171,7 @@ fn draw_panel(canvas: &mut Canvas, mask: &BlockMask, panel: &Panel<'_>, frame: &
             canvas.fill(x + column, y + row, 1, 1, colour(mask, panel, elements, [&queries, &keys]));
         }
     }
-    if across.cell() >= LEAST_CELL && down.cell() >= LEAST_CELL {
+    if across.cell() >= MIN_CELL && down.cell() >= MIN_CELL {
         // Light over dark and dark over light would hide either; white at half strength shows on all four colours.
         let (columns, rows) = (across.edges(), down.edges());
         columns.for_each(|at| canvas.tint([x + at, y, 1, height], BACKGROUND, 150));
@@ -279,9 +279,9 @@ impl Axis {
 
     /// Powers of two apart, as blocks are, and as many as fit with room between them.
     fn ticks(&self, room: u32) -> Vec<(u32, String)> {
-        let most = (self.pixels / room.max(1)).clamp(1, 8) as usize;
+        let max = (self.pixels / room.max(1)).clamp(1, 8) as usize;
         let mut step = 1;
-        while self.length.div_ceil(step) > most {
+        while self.length.div_ceil(step) > max {
             step *= 2;
         }
         let mut ticks: Vec<(u32, String)> =
@@ -348,7 +348,7 @@ mod tests {
         for (q_len, kv_len) in [(48, 48), (100, 70), (1, 4096), (4096, 1), (3000, 200), (40_000, 500)] {
             for panels in [1, 2, 3, 5, 8] {
                 let image = picture(q_len, kv_len, panels);
-                assert!(image.width() >= LEAST_WIDTH && image.width() < 2800, "{q_len} {kv_len} {panels}");
+                assert!(image.width() >= MIN_WIDTH && image.width() < 2800, "{q_len} {kv_len} {panels}");
                 assert!(image.height() < 2000, "{q_len} {kv_len} {panels}: {}", image.height());
                 for colour in [FULL, PARTIAL, HIDDEN, EMPTY] {
                     assert!(has(&image, colour), "{q_len} {kv_len} {panels}: {colour:?}");

@@ -46,9 +46,9 @@ pub(crate) fn weights(q: &HostTensor, k: &HostTensor, scale: f64, labels: &[Stri
             let query = row(&q, head, queries, query);
             let score = |key: &Vec<f64>| scale * query.iter().zip(key).map(|(a, b)| a * b).sum::<f64>();
             let scores: Vec<f64> = key_rows.iter().map(score).collect();
-            let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let total: f64 = scores.iter().map(|score| (score - most).exp()).sum();
-            values.extend(scores.iter().map(|score| (score - most).exp() / total));
+            let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let total: f64 = scores.iter().map(|score| (score - max).exp()).sum();
+            values.extend(scores.iter().map(|score| (score - max).exp() / total));
         }
         let label = labels.get(head).cloned().unwrap_or_else(|| format!("head {head}"));
         Weights { label, queries, keys, values }

@@ -21,7 +21,7 @@ const MINUS_HUNDRED: u32 = 0xc2c8_0000;
 const JUST_BEYOND_F16: u32 = 0x477f_f000;
 const BEYOND_F16: u32 = 0x4974_2400;
 /// 2^-24, the least f16, and half of the least normal one.
-const LEAST_F16: u32 = 0x3380_0000;
+const MIN_F16: u32 = 0x3380_0000;
 const SUBNORMAL_F16: u32 = 0x3800_0000;
 
 /// The last ones are bits of f16 that are unpacked: the least, the largest subnormal one, inf, and NaN.
@@ -39,7 +39,7 @@ pub(super) const OPERANDS: [u32; 19] = [
     MINUS_HUNDRED,
     JUST_BEYOND_F16,
     BEYOND_F16,
-    LEAST_F16,
+    MIN_F16,
     SUBNORMAL_F16,
     0x0001,
     0x03ff,
@@ -118,7 +118,7 @@ pub(super) fn of(results: &[u32]) -> Option<Maths> {
         packs_f16: half(INFINITY, 0x7c00)
             && half(NEGATIVE_INFINITY, 0xfc00)
             && bits(Pack, NAN).is_some_and(|bits| bits & 0x7fff > 0x7c00)
-            && half(LEAST_F16, 0x0001)
+            && half(MIN_F16, 0x0001)
             && half(SUBNORMAL_F16, 0x0200),
         packs_large: half(JUST_BEYOND_F16, 0x7c00) && half(BEYOND_F16, 0x7c00),
     })
@@ -142,7 +142,7 @@ mod tests {
             [HUNDRED, MINUS_HUNDRED, JUST_BEYOND_F16, BEYOND_F16].map(value),
             [100.0, -100.0, 65_520.0, 1e6]
         );
-        assert_eq!([LEAST_F16, SUBNORMAL_F16].map(value), [2.0_f32.powi(-24), 2.0_f32.powi(-15)]);
+        assert_eq!([MIN_F16, SUBNORMAL_F16].map(value), [2.0_f32.powi(-24), 2.0_f32.powi(-15)]);
         assert!(value(NAN).is_nan() && value(SUBNORMAL).is_subnormal());
         assert_eq!([INFINITY, NEGATIVE_INFINITY].map(value), [f32::INFINITY, f32::NEG_INFINITY]);
         // They are found by value.

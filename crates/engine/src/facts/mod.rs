@@ -39,8 +39,8 @@ impl Engine {
             Err(error) if error.kind() == ErrorKind::Limit => return Ok(()),
             Err(error) => return Err(error),
         };
-        if let Some(most) = facts.loop_turns {
-            log::debug!("{} ends loops after {most} turns; plans stay below", self.profile.key());
+        if let Some(max) = facts.loop_turns {
+            log::debug!("{} ends loops after {max} turns; plans stay below", self.profile.key());
         }
         self.shared.facts.set(facts);
         Ok(())
@@ -58,8 +58,8 @@ impl Engine {
     /// The plan in place of one that was made before it was known after how many turns loops end here, if that one has too many:
     /// by the same constraints, and of its own variant if `exact`.
     pub(crate) fn refitted(&self, plan: &Plan, exact: bool) -> Result<Option<Plan>, Error> {
-        let Some(most) = self.profile().loop_turns else { return Ok(None) };
-        if plan.passes.iter().all(|pass| pass.loop_turns <= most) {
+        let Some(max) = self.profile().loop_turns else { return Ok(None) };
+        if plan.passes.iter().all(|pass| pass.loop_turns <= max) {
             return Ok(None);
         }
         let mut constraints = plan.constraints.clone();

@@ -91,7 +91,7 @@ impl Engine {
     /// [`ErrorKind::Driver`](crate::ErrorKind::Driver) if a kernel computes something wrong;
     /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory),
     /// [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost), [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
-    pub async fn measure(&self) -> Result<Roofline, Error> {
+    pub async fn measure_roofline(&self) -> Result<Roofline, Error> {
         self.learn().await?;
         self.shared.gpu.explained(self.measure_all().await).await
     }

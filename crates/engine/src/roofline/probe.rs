@@ -23,7 +23,7 @@ const TARGET: Duration = Duration::from_millis(10);
 /// Turns of the first run, enough for every chain to converge.
 const FIRST_TURNS: u32 = 64;
 /// More would make the loads that a lane counts in f32 inexact.
-const MOST_TURNS: u32 = 1 << 20;
+const MAX_TURNS: u32 = 1 << 20;
 
 /// Data to load: this many ones.
 #[derive(Clone, Copy, Debug)]
@@ -117,9 +117,9 @@ impl<'e> Probe<'e> {
         self.run(FIRST_TURNS).await?;
         let mut turns = FIRST_TURNS;
         let mut time = self.run(turns).await?;
-        let most = self.most_turns();
-        while time < TARGET / 4 && turns < most {
-            turns = (turns * 4).min(most);
+        let max = self.max_turns();
+        while time < TARGET / 4 && turns < max {
+            turns = (turns * 4).min(max);
             time = self.run(turns).await?;
         }
         let target = f64::from(turns) * TARGET.as_secs_f64() / time.as_secs_f64().max(1e-9);
@@ -128,7 +128,7 @@ impl<'e> Probe<'e> {
             clippy::cast_sign_loss,
             reason = "clamped to a small range"
         )]
-        let turns = target.clamp(f64::from(FIRST_TURNS), f64::from(most)) as u32;
+        let turns = target.clamp(f64::from(FIRST_TURNS), f64::from(max)) as u32;
         self.best(turns, operations, &expected(turns)).await
     }
 
@@ -144,12 +144,12 @@ impl<'e> Probe<'e> {
     }
 
     /// As many as the adapter's driver lets a loop make.
-    fn most_turns(&self) -> u32 {
-        let most = self.engine.profile().loop_turns.map_or(MOST_TURNS, |most| {
+    fn max_turns(&self) -> u32 {
+        let max = self.engine.profile().loop_turns.map_or(MAX_TURNS, |max| {
             // Loops within the measured one, of few turns, take some too where they are not unrolled.
-            u32::try_from(most / 2).unwrap_or(MOST_TURNS)
+            u32::try_from(max / 2).unwrap_or(MAX_TURNS)
         });
-        most.clamp(FIRST_TURNS, MOST_TURNS)
+        max.clamp(FIRST_TURNS, MAX_TURNS)
     }
 
     async fn best(&self, turns: u32, operations: u32, expected: &[f64]) -> Result<f64, Error> {

@@ -6,8 +6,8 @@ use foveal::kernels::attention::Attention;
 use foveal::kernels::{ParamValue, Pass, PassBinding, Scratch, Source};
 use foveal::shaders::{Library, Request};
 use foveal::{
-    AdapterProfile, Constraints, Dtype, Engine, ErrorKind, Expected, HostTensor, Options, Plan, Port,
-    PortRole, Problem, Rows, Tolerance, Work,
+    AdapterProfile, Constraints, Dtype, Engine, ErrorKind, Expected, HostTensor, Options, Plan, TensorSpec,
+    Access, Problem, Rows, Tolerance, Work,
 };
 use serde_json::{Map, Value};
 
@@ -99,7 +99,7 @@ impl Scale {
             ],
             indirect: None,
             loop_turns: 0,
-            alternating: false,
+            zigzag: false,
             workgroups: [columns, groups.div_ceil(columns.max(1)), 1],
         }
     }
@@ -118,8 +118,8 @@ impl Problem for Scale {
     fn shape(&self) -> String {
         self.count.to_string()
     }
-    fn ports(&self) -> Vec<Port> {
-        let port = |name: &'static str, role| Port {
+    fn tensors(&self) -> Vec<TensorSpec> {
+        let tensor_spec = |name: &'static str, role| TensorSpec {
             name: name.into(),
             role,
             dtype: Dtype::F32,
@@ -127,7 +127,7 @@ impl Problem for Scale {
             span: self.count,
             head_axis: None,
         };
-        vec![port("x", PortRole::Input), port("y", PortRole::Output)]
+        vec![port("x", Access::Read), port("y", Access::Write)]
     }
 
     fn plan(&self, _: &AdapterProfile, constraints: &Constraints) -> Result<Plan, foveal::kernels::Error> {
@@ -136,7 +136,7 @@ impl Problem for Scale {
         let variant = *left.clone().find(|v| wanted.is_none_or(|w| w == **v)).ok_or_else(|| {
             foveal::kernels::Error::limit("variants", format!("none is left of {:?}", self.variants))
         })?;
-        let (x, y, between) = (Source::Port(0), Source::Port(1), Source::Scratch(0));
+        let (x, y, between) = (Source::Tensor(0), Source::Tensor(1), Source::Scratch(0));
         let passes = match variant {
             _ if self.count == 0 => Vec::new(),
             "two_pass" => {
@@ -151,13 +151,13 @@ impl Problem for Scale {
         plan.problem = Arc::new(self.clone());
         plan.operator = "scale";
         plan.variant = variant.to_owned();
-        plan.ports = self.ports();
+        plan.tensors = self.tensors();
         plan.scratch = if variant == "two_pass" { vec![scratch] } else { Vec::new() };
         plan.passes = passes;
         Ok(plan)
     }
 
-    fn canonical(&self) -> Arc<dyn Problem> {
+    fn self_check_problem(&self) -> Arc<dyn Problem> {
         Arc::new(Self { count: 100, ..self.clone() })
     }
     fn random_inputs(&self, _: u64) -> Vec<(foveal::kernels::Name, HostTensor)> {

@@ -67,7 +67,7 @@ fn a_lost_device_is_an_error_at_every_step_and_the_next_engine_works() {
                     "run" => lost(block_on(engine.run(&kernel, &[("x", &input)])).map(|_| ()), step),
                     "time" => {
                         let timing = Timing { warm_up: 1, repeats: 3 };
-                        lost(block_on(engine.time(&kernel, &[("x", &input)], timing)).map(|_| ()), step);
+                        lost(block_on(engine.benchmark(&kernel, &[("x", &input)], timing)).map(|_| ()), step);
                     }
                     "read_back" => {
                         lost(block_on(engine.read_back(&x, &[1000], Dtype::F32)).map(|_| ()), step);

@@ -9,7 +9,7 @@ use pollster::block_on;
 fn rates_are_measured_and_can_be_planned_with() {
     let Some(engine) = engine() else { return };
     let started = Instant::now();
-    let roofline = block_on(engine.measure()).unwrap();
+    let roofline = block_on(engine.measure_roofline()).unwrap();
     println!("{roofline}\n{} chains; measured in {:?}", roofline.fma_chains, started.elapsed());
     let rates = roofline.rates();
     assert!(
@@ -26,5 +26,5 @@ fn rates_are_measured_and_can_be_planned_with() {
 fn a_device_of_the_floor_can_be_measured() {
     let options = foveal::Options { floor: true, ..options() };
     let Some(engine) = crate::common::engine_with(options) else { return };
-    assert!(block_on(engine.measure()).unwrap().broadcast.is_none());
+    assert!(block_on(engine.measure_roofline()).unwrap().broadcast.is_none());
 }

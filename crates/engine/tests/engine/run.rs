@@ -32,7 +32,7 @@ fn futures_can_move_between_threads() {
     is_send(&engine.prepare(&plan));
     let kernel = block_on(engine.prepare(&plan)).unwrap();
     is_send(&engine.run(&kernel, &[]));
-    is_send(&engine.time(&kernel, &[], Timing::default()));
+    is_send(&engine.benchmark(&kernel, &[], Timing::default()));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn an_empty_problem_gives_an_empty_result() {
         kernel.encode::<&wgpu::Buffer>(encoder, &[]).unwrap();
         kernel.encode(encoder, &[("x", &empty), ("y", &empty)]).unwrap();
     });
-    block_on(engine.time(&kernel, &[("x", &scale.input())], Timing { warm_up: 1, repeats: 2 })).unwrap();
+    block_on(engine.benchmark(&kernel, &[("x", &scale.input())], Timing { warm_up: 1, repeats: 2 })).unwrap();
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn times_are_plausible_whatever_the_clock() {
     let input = scale.input();
     let started = std::time::Instant::now();
     let timings =
-        block_on(engine.time(&kernel, &[("x", &input)], Timing { warm_up: 2, repeats: 9 })).unwrap();
+        block_on(engine.benchmark(&kernel, &[("x", &input)], Timing { warm_up: 2, repeats: 9 })).unwrap();
     let all = started.elapsed();
     println!("{:?} by {:?}; {all:?} in all", timings.median(), timings.clock);
     assert_eq!(timings.samples.len(), 9);

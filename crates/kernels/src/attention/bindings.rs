@@ -3,18 +3,18 @@
 use super::{
     hooks::Evaluates,
     params::{row_field, stride_fields},
-    passes::Maker,
-    split::Piece,
+    passes::PlanBuilder,
+    partition::Partition,
 };
 use crate::{Error, Name, ParamValue, PassBinding, Source, expr::emit, ranges::u32_of};
 
-impl Maker<'_> {
+impl PlanBuilder<'_> {
     /// The bindings of the lengths that batch entries have of their own.
     pub(super) fn bind_lengths(&self, bindings: &mut Vec<PassBinding>) -> Result<(), Error> {
         for (variable, tensor) in [("q_lengths", &self.spec.q_lengths), ("kv_lengths", &self.spec.kv_lengths)]
         {
             if let Some(tensor) = tensor {
-                bindings.push(self.port(variable.into(), tensor)?);
+                bindings.push(self.tensor(variable.into(), tensor)?);
             }
         }
         Ok(())
@@ -30,7 +30,7 @@ impl Maker<'_> {
         let tables = self.spec.table_list();
         for index in self.visibility.tables_of(evaluates) {
             let variable = emit::table_name(index, &tables[index]);
-            bindings.push(self.port(variable.into(), &tables[index].name)?);
+            bindings.push(self.tensor(variable.into(), &tables[index].name)?);
         }
         params.extend(self.visibility.table_params(&tables, evaluates));
         Ok(())
@@ -38,17 +38,17 @@ impl Maker<'_> {
 
     /// A tensor, whole.
     pub(super) fn port(&self, variable: Name, tensor: &str) -> Result<PassBinding, Error> {
-        let ports = self.spec.all_ports();
-        let index = ports.iter().position(|port| port.name == tensor);
+        let tensor_specs = self.spec.all_tensors();
+        let index = tensor_specs.iter().position(|tensor_spec| tensor_spec.name == tensor);
         let index = index.ok_or_else(|| Error::internal("plan", format!("there is no tensor `{tensor}`")))?;
-        let (size_bytes, most) =
-            (ports[index].size_bytes(), self.adapter.limits.max_storage_buffer_binding_size);
-        if size_bytes > most {
+        let (size_bytes, max) =
+            (tensor_specs[index].size_bytes(), self.adapter.limits.max_storage_buffer_binding_size);
+        if size_bytes > max {
             let message =
-                format!("tensor {tensor} needs a binding of {size_bytes} bytes, the adapter allows {most}");
+                format!("tensor {tensor} needs a binding of {size_bytes} bytes, the adapter allows {max}");
             return Err(Error::limit("max_storage_buffer_binding_size", message));
         }
-        Ok(PassBinding { name: variable, source: Source::Port(index), offset_bytes: 0, size_bytes })
+        Ok(PassBinding { name: variable, source: Source::Tensor(index), offset_bytes: 0, size_bytes })
     }
 
     /// A scratch buffer, whole.
@@ -57,22 +57,22 @@ impl Maker<'_> {
         PassBinding { name: variable.into(), source: Source::Scratch(at), offset_bytes: 0, size_bytes }
     }
 
-    /// The ranges of q, k, v, o and lse that a piece touches, and their strides.
+    /// The ranges of q, k, v, o and lse that a partition touches, and their strides.
     pub(super) fn bind_tensors(
         &self,
-        piece: &Piece,
+        partition: &Partition,
         bindings: &mut Vec<PassBinding>,
         params: &mut Vec<(Name, ParamValue)>,
     ) -> Result<(), Error> {
         let spec = self.spec;
-        let ports = spec.all_ports();
+        let tensor_specs = spec.all_tensors();
         for extent in spec.extents() {
-            let range = spec.range(&extent, piece, &self.adapter.limits);
-            let index = ports.iter().position(|port| port.name == extent.name);
+            let range = spec.range(&extent, partition, &self.adapter.limits);
+            let index = tensor_specs.iter().position(|tensor_spec| tensor_spec.name == extent.name);
             let missing = || Error::internal("plan", format!("there is no tensor `{}`", extent.name));
             bindings.push(PassBinding {
                 name: extent.name.into(),
-                source: Source::Port(index.ok_or_else(missing)?),
+                source: Source::Tensor(index.ok_or_else(missing)?),
                 offset_bytes: range.offset_bytes,
                 size_bytes: range.size_bytes,
             });

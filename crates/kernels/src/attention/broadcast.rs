@@ -3,7 +3,7 @@
 use super::{
     Attention,
     variants::{Candidate, KV_BLOCK, Turns, occupancy},
-    visibility::Visibility,
+    mask_program::MaskProgram,
 };
 use crate::{
     AdapterKind, AdapterProfile, Cost,
@@ -20,14 +20,14 @@ struct Lanes {
 
 pub(super) fn propose(
     spec: &Attention,
-    visibility: &Visibility<'_>,
+    visibility: &MaskProgram<'_>,
     adapter: &AdapterProfile,
 ) -> Result<Candidate, String> {
-    let Some((least, most)) = adapter.features.subgroups else {
+    let Some((min, max)) = adapter.features.subgroups else {
         return Err("needs subgroups, which the adapter lacks (or the device was opened without)".into());
     };
-    if least < 4 {
-        return Err(format!("needs subgroups of 4 lanes or more, the adapter's may have {least}"));
+    if min < 4 {
+        return Err(format!("needs subgroups of 4 lanes or more, the adapter's may have {min}"));
     }
     if adapter.kind != AdapterKind::Cpu {
         return Err(
@@ -35,7 +35,7 @@ pub(super) fn propose(
         );
     }
     // A software driver runs one subgroup on a core: a workgroup of one needs no synchronisation.
-    let lanes = Lanes { threads: most.max(4) as usize, keys: if least < 8 { 4 } else { 8 } };
+    let lanes = Lanes { threads: max.max(4) as usize, keys: if min < 8 { 4 } else { 8 } };
     check_workgroup(adapter, lanes.threads, 0)?;
     let (head_dim, value_dim) = spec.padded_dims();
     // Values of q and o that a lane holds, in cache rather than registers. Text and compile time grow with them, to about
@@ -48,9 +48,9 @@ pub(super) fn propose(
         3e7..2e8 => 1024,
         _ => 2048,
     };
-    let most_rows = (budget / (head_dim + value_dim)).max(1);
+    let max_rows = (budget / (head_dim + value_dim)).max(1);
     let wanted = spec.rows_for_tiles().div_ceil(lanes.threads).max(1);
-    let rows = (0..=4).rev().map(|power| 1usize << power).find(|&rows| rows <= most_rows).unwrap_or(1);
+    let rows = (0..=4).rev().map(|power| 1usize << power).find(|&rows| rows <= max_rows).unwrap_or(1);
     // Few queries are one tile, which need not be a power of two: 49 of them are 7 rows for each of 8 lanes. Blocks that
     // the device lists are made of whole tiles.
     let rows = match &spec.listed {
@@ -80,7 +80,7 @@ fn rows_of_a_vector(lanes: Lanes) -> usize {
 
 fn of_rows(
     spec: &Attention,
-    visibility: &Visibility<'_>,
+    visibility: &MaskProgram<'_>,
     adapter: &AdapterProfile,
     lanes: Lanes,
     rows_a_lane: usize,

@@ -1,8 +1,8 @@
 //! Random inputs.
 
-use super::{Attention, Fill, TableInput, layout::Tensor, reference, visibility::Visibility};
+use super::{Attention, Fill, TableInput, layout::Tensor, reference, mask_program::MaskProgram};
 use crate::{
-    HostTensor, Name, PortRole,
+    HostTensor, Name, Access,
     expr::{Op, Program},
     random::normal,
 };
@@ -48,21 +48,21 @@ enum Small {
 
 /// Inputs with tables drawn as `fill`, if they are of those, and lengths that are full, if so.
 fn drawn(spec: &Attention, seed: u64, fill: Option<Fill>, of: Small, full: bool) -> Vec<(Name, HostTensor)> {
-    let inputs = spec.all_ports().into_iter().filter(|port| port.role == PortRole::Input);
+    let inputs = spec.all_tensors().into_iter().filter(|tensor_spec| tensor_spec.access == Access::Read);
     let mut inputs: Vec<(Name, HostTensor)> = inputs
         .zip(1..)
-        .filter_map(|(port, stream)| {
+        .filter_map(|(tensor_spec, stream)| {
             // Strided tensors are given as the flat storage they span.
-            let dense = port.shape.iter().product::<usize>() == port.span;
-            let shape = if dense { port.shape.clone() } else { vec![port.span] };
+            let dense = tensor_spec.shape.iter().product::<usize>() == tensor_spec.span;
+            let shape = if dense { tensor_spec.shape.clone() } else { vec![tensor_spec.span] };
             let seed = seed.wrapping_mul(31).wrapping_add(stream);
-            let table = spec.tables.iter().find(|input| input.table.name == port.name);
-            let mut own = spec.random_device_input(&port.name, &mut fastrand::Rng::with_seed(seed));
+            let table = spec.tables.iter().find(|input| input.table.name == tensor_spec.name);
+            let mut own = spec.random_device_input(&tensor_spec.name, &mut fastrand::Rng::with_seed(seed));
             let lengths = [(&spec.q_lengths, spec.q_len), (&spec.kv_lengths, spec.kv_len)];
-            let most = lengths.iter().filter(|(of, _)| full && of.as_deref() == Some(&*port.name));
+            let max = lengths.iter().filter(|(of, _)| full && of.as_deref() == Some(&*tensor_spec.name));
             #[expect(clippy::cast_precision_loss, reason = "lengths are far below 2^24")]
-            if let Some(most) = most.map(|&(_, most)| most as f32).reduce(f32::min) {
-                own = Some(vec![most; port.span]);
+            if let Some(max) = max.map(|&(_, max)| max as f32).reduce(f32::min) {
+                own = Some(vec![max; tensor_spec.span]);
             }
             let values = match table {
                 _ if own.is_some() => own.unwrap_or_default(),
@@ -73,12 +73,12 @@ fn drawn(spec: &Attention, seed: u64, fill: Option<Fill>, of: Small, full: bool)
                     fill.filter(|_| of == Small::All || !input.table.element.is_float()),
                 ),
                 // A scale that is negative or zero would be an odd one.
-                None if spec.head_scale.as_deref() == Some(&*port.name) => {
-                    normal(seed, port.span).into_iter().map(|x| 0.1 + x.abs()).collect()
+                None if spec.head_scale.as_deref() == Some(&*tensor_spec.name) => {
+                    normal(seed, tensor_spec.span).into_iter().map(|x| 0.1 + x.abs()).collect()
                 }
-                None => normal(seed, port.span),
+                None => normal(seed, tensor_spec.span),
             };
-            HostTensor::from_f32(shape, &values, port.dtype).ok().map(|tensor| (port.name, tensor))
+            HostTensor::from_f32(shape, &values, tensor_spec.dtype).ok().map(|tensor| (tensor_spec.name, tensor))
         })
         .collect();
     if spec.odd_values {
@@ -142,7 +142,7 @@ fn table_values(spec: &Attention, input: &TableInput, seed: u64, small: Option<F
             (0..count).map(|_| random.i32(first..=last.max(first)) as f32).collect()
         }
         Fill::Uniform(low, high) => (0..count).map(|_| low + (high - low) * random.f32()).collect(),
-        Fill::Segments(runs) => {
+        Fill::SplitKv(runs) => {
             let run = shape.last().copied().unwrap_or(1).max(1);
             let mut values = Vec::with_capacity(count);
             while values.len() < count {
@@ -160,7 +160,7 @@ fn table_values(spec: &Attention, input: &TableInput, seed: u64, small: Option<F
 
 /// The least size of the dimensions that a table's elements are used to index.
 fn index_limit(spec: &Attention, input: &TableInput) -> Option<u32> {
-    let visibility = Visibility::new(spec).ok()?;
+    let visibility = MaskProgram::new(spec).ok()?;
     let programs = visibility.mask.iter().chain(&visibility.score);
     let limits = programs.flat_map(|program| indexed_by(program, &input.table.name)).map(|(_, _, size)| size);
     limits.min().and_then(|size| u32::try_from(size).ok())

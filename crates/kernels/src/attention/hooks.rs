@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use foveal_shaders::Request;
 
-use super::visibility::Visibility;
+use super::mask_program::MaskProgram;
 use crate::{
     Name, ParamValue,
     expr::{
@@ -23,7 +23,7 @@ pub(super) struct Evaluates {
     pub(super) score: bool,
 }
 
-impl Visibility<'_> {
+impl MaskProgram<'_> {
     fn programs(&self, of: Evaluates) -> impl Iterator<Item = &Program> {
         let mask = self.mask.as_ref().filter(|_| of.mask);
         let score = self.score.as_ref().filter(|_| of.score);
@@ -54,24 +54,24 @@ impl Visibility<'_> {
             let function = emit::function(score, "score_at", self.own);
             let text = format!("{declarations}{function}{HOOK_SCORE}");
             declarations.clear();
-            request = request.hook("hook_score", text);
+            request = request.hook("hook_score_mod", text);
         }
         if let Some(mask) = self.mask.as_ref().filter(|_| of.mask) {
             let function = emit::function(mask, "mask_at", self.own);
-            request = request.hook("hook_visible", format!("{declarations}{function}{HOOK_VISIBLE}"));
+            request = request.hook("hook_mask_mod", format!("{declarations}{function}{HOOK_VISIBLE}"));
         }
         request
     }
 }
 
 const HOOK_SCORE: &str = "
-fn hook_score(score: f32, at: Element) -> f32 {
+fn hook_score_mod(score: f32, at: Element) -> f32 {
     return score_at(at, score);
 }
 ";
 
 const HOOK_VISIBLE: &str = "
-fn hook_visible(at: Element, keys: vec4u) -> vec4<bool> {
+fn hook_mask_mod(at: Element, keys: vec4u) -> vec4<bool> {
     return vec4<bool>(
         mask_at(Element(at.batch, at.head, at.query, keys.x)),
         mask_at(Element(at.batch, at.head, at.query, keys.y)),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Attention, listed, visibility::Visibility};
+use super::{Attention, device_block_mask, mask_program::MaskProgram};
 use crate::{
     Dtype, Error, HostTensor,
     expr::{
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Elements that an index is evaluated at, at most: some seconds' worth.
-const MOST_ELEMENTS: usize = 1 << 28;
+const MAX_ELEMENTS: usize = 1 << 28;
 
 /// Tables by name, of the types they are declared to have.
 type Tables<'t> = Vec<(&'t str, Cow<'t, HostTensor>)>;
@@ -24,8 +24,8 @@ impl Attention {
     /// Inputs that are not at hand are not looked at, nor is what depends on them.
     pub(super) fn check_values(&self, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
         let given = |name: &String| inputs.iter().any(|(given, _)| given == name);
-        let lengths = |name: &Option<String>, most| {
-            self.lengths(inputs, name.as_ref().filter(|name| given(name)), most)
+        let lengths = |name: &Option<String>, max| {
+            self.lengths(inputs, name.as_ref().filter(|name| given(name)), max)
         };
         let lengths = EntryLengths {
             queries: lengths(&self.q_lengths, self.q_len)?,
@@ -37,7 +37,7 @@ impl Attention {
         if self.tables.is_empty() {
             return Ok(());
         }
-        let visibility = Visibility::new(self)?;
+        let visibility = MaskProgram::new(self)?;
         let tables = self.tables_at_hand(inputs)?;
         let programs = [("mask", &visibility.mask), ("score", &visibility.score)];
         for (argument, program) in programs {
@@ -129,7 +129,7 @@ pub(super) fn stored<'t>(
 struct Elements<'a> {
     spec: &'a Attention,
     lengths: &'a EntryLengths,
-    listed: &'a Option<listed::Values>,
+    listed: &'a Option<device_block_mask::Values>,
     tables: &'a Tables<'a>,
 }
 
@@ -160,9 +160,9 @@ impl Elements<'_> {
         let (queries, keys) = (along(axes.query, spec.q_len), along(axes.key, spec.kv_len));
         let rows = [batch, heads, queries].iter().try_fold(1usize, |n, &count| n.checked_mul(count));
         let name = &program.tables[index.table].name;
-        if rows.and_then(|rows| rows.checked_mul(keys)).is_none_or(|count| count > MOST_ELEMENTS) {
+        if rows.and_then(|rows| rows.checked_mul(keys)).is_none_or(|count| count > MAX_ELEMENTS) {
             let message = format!(
-                "index {} cannot be checked: tables decide it, at more than {MOST_ELEMENTS} elements; use clamp(..)",
+                "index {} cannot be checked: tables decide it, at more than {MAX_ELEMENTS} elements; use clamp(..)",
                 index.dimension
             );
             return Err(Error::invalid(name.as_str(), message));
@@ -209,7 +209,7 @@ impl Elements<'_> {
             lengths.as_ref().and_then(|lengths| lengths.get(batch)).copied().unwrap_or(all)
         };
         let (q_len, kv_len) = (of(&self.lengths.queries, spec.q_len), of(&self.lengths.keys, spec.kv_len));
-        if query >= q_len || key >= spec.keys_seen_of(query, q_len, kv_len) {
+        if query >= q_len || key >= spec.num_visible_keys_of(query, q_len, kv_len) {
             return false;
         }
         if let (Some(listed), Some(values)) = (&spec.listed, self.listed)

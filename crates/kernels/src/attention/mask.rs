@@ -115,7 +115,7 @@ impl TableInput {
     #[must_use]
     pub fn new(table: Table) -> Self {
         let fill = match table.element {
-            Dtype::I32 => Fill::Segments(4),
+            Dtype::I32 => Fill::SplitKv(4),
             Dtype::U8 => Fill::Below(2),
             _ => Fill::Normal,
         };
@@ -133,7 +133,7 @@ pub enum Fill {
     /// Integers from the first to the last, both included.
     Between(i32, i32),
     /// About this many runs of equal integers along the innermost dimension, ascending from 0.
-    Segments(u32),
+    SplitKv(u32),
     /// Reals, evenly distributed between these.
     Uniform(f32, f32),
 }

@@ -21,41 +21,41 @@
 //! # Ok::<(), foveal_kernels::Error>(())
 //! ```
 
-mod arrangement;
+mod token_order;
 mod bindings;
 mod broadcast;
 mod cases;
-mod extent;
+mod indirect;
 mod fill;
 mod hooks;
 mod inputs;
 mod layout;
-mod listed;
-mod lists;
+mod device_block_mask;
+mod block_schedule;
 mod mask;
 mod operator;
 mod options;
-mod order;
+mod tile_scheduler;
 mod params;
 mod passes;
 mod plan;
-mod ports;
-mod preparing;
+mod tensors;
+mod preprocess;
 mod problem;
 mod random_case;
 mod recipes;
 mod reference;
 mod rounding;
-mod segments;
+mod split_kv;
 mod spec;
-mod split;
-mod stand_in;
-mod unseeing;
+mod partition;
+mod self_check_problem;
+mod rows_without_keys;
 mod variants;
-mod visibility;
+mod mask_program;
 
 pub use crate::layout::{Layout, Strides};
-pub use listed::ListedBlocks;
+pub use device_block_mask::DeviceBlockMask;
 pub use mask::{Fill, Mask, QkNorm, TableInput};
 pub use operator::{AttentionOperator, OPERATOR};
 pub use spec::Attention;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Attention, Layout, ListedBlocks, Mask, QkNorm, TableInput,
+    Attention, Layout, DeviceBlockMask, Mask, QkNorm, TableInput,
     mask::{describe_table, parse_table},
 };
 use crate::{
@@ -155,11 +155,11 @@ pub(super) fn options_of(spec: &Attention) -> Map<String, Value> {
     if let Some(value) = &spec.blocks_option {
         put("block_mask", value.clone());
     }
-    if let Some(ListedBlocks { q_block, kv_block, most, batch, heads, counts, indices }) = &spec.listed {
+    if let Some(DeviceBlockMask { q_block, kv_block, max, batch, heads, counts, indices }) = &spec.listed {
         put(
             "block_mask",
             json!({ "q_block": q_block, "kv_block": kv_block, "counts": counts, "indices": indices,
-                "most": most, "batch": batch, "heads": heads }),
+                "most": max, "batch": batch, "heads": heads }),
         );
     }
     for (name, lengths) in [("q_len", &spec.q_lengths), ("kv_len", &spec.kv_lengths)] {
@@ -317,7 +317,7 @@ fn listed(
     spec: &Attention,
     value: &Value,
     tensors: Option<&[(String, HostTensor)]>,
-) -> Result<ListedBlocks, Error> {
+) -> Result<DeviceBlockMask, Error> {
     const KNOWN: [&str; 7] = ["q_block", "kv_block", "counts", "indices", "most", "batch", "heads"];
     let wrong = |message: String| Error::invalid("block_mask", message);
     let fields = value.as_object().cloned().unwrap_or_default();
@@ -338,8 +338,8 @@ fn listed(
     let (counts, indices) = (name("counts")?, name("indices")?);
     let (q_block, kv_block) = (count("q_block", None)?, count("kv_block", None)?);
     let given = tensors.and_then(|tensors| tensors.iter().find(|(name, _)| *name == indices));
-    let (batch, heads, most) = match given.map(|(_, tensor)| tensor.shape()) {
-        Some(&[batch, heads, _, most]) => (batch, heads, most),
+    let (batch, heads, max) = match given.map(|(_, tensor)| tensor.shape()) {
+        Some(&[batch, heads, _, max]) => (batch, heads, max),
         Some(other) => {
             let message = format!("expected the sizes of 4 dimensions, got {other:?}");
             return Err(Error::invalid(indices.as_str(), message));
@@ -349,7 +349,7 @@ fn listed(
             (count("batch", Some(1))?, count("heads", Some(1))?, count("most", Some(all))?)
         }
     };
-    Ok(ListedBlocks { q_block, kv_block, most, batch, heads, counts, indices })
+    Ok(DeviceBlockMask { q_block, kv_block, max, batch, heads, counts, indices })
 }
 
 /// The lists with all blocks partial, if there is an expression that says what they hide.

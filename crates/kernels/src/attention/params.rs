@@ -1,6 +1,6 @@
 //! The uniform of the attention kernels: `shaders/attention/problem.wgsl` declares it.
 
-use super::{Attention, Mask, layout::Tensor, lists::Layout};
+use super::{Attention, Mask, layout::Tensor, block_schedule::Layout};
 use crate::{Error, Name, ParamValue, ranges::u32_of};
 
 impl Attention {
@@ -27,7 +27,7 @@ impl Attention {
             ("kv_len", self.kv_len),
             ("q_heads", self.q_heads),
             ("group", self.group()),
-            ("fold", self.fold()),
+            ("fold", self.pack_gqa()),
             ("first_batch", first_batch),
             ("first_head", first_head),
             ("first_row", first_row),

@@ -7,13 +7,13 @@ use foveal_shaders::Request;
 use super::{
     Attention,
     hooks::Evaluates,
-    lists::{Lists, Run},
-    order::Order,
+    block_schedule::{BlockSchedule, Run},
+    tile_scheduler::TileScheduler,
     params::set,
-    segments::Segments,
-    split::Piece,
+    split_kv::SplitKv,
+    partition::Partition,
     variants::Candidate,
-    visibility::{ListsFrom, Visibility},
+    mask_program::{ScheduleFrom, MaskProgram},
 };
 use crate::{
     AdapterProfile, Error, Limits, Name, ParamValue, Pass, PassBinding, Scratch, Source, block_mask::Test,
@@ -37,17 +37,17 @@ pub(super) struct ScratchAt {
 }
 
 /// What all passes of a plan have in common.
-pub(super) struct Maker<'a> {
+pub(super) struct PlanBuilder<'a> {
     pub(super) spec: &'a Attention,
-    pub(super) visibility: &'a Visibility<'a>,
+    pub(super) visibility: &'a MaskProgram<'a>,
     pub(super) taken: &'a Candidate,
     pub(super) adapter: &'a AdapterProfile,
-    pub(super) lists: Option<Lists>,
+    pub(super) lists: Option<BlockSchedule>,
     /// Of a problem that stands in for another: what that one's tiles see.
-    pub(super) whole: Option<&'a Visibility<'a>>,
+    pub(super) whole: Option<&'a MaskProgram<'a>>,
     pub(super) at: ScratchAt,
     /// The keys are split, and each part's results merged.
-    pub(super) segments: Option<Segments>,
+    pub(super) segments: Option<SplitKv>,
     /// What a workgroup should take at most.
     pub(super) workgroup_time: Option<Duration>,
     pub(super) passes: Vec<Pass>,
@@ -58,8 +58,8 @@ impl Attention {
     pub(super) fn dispatches(
         &self,
         taken: &Candidate,
-        visibility: &Visibility<'_>,
-        whole: Option<&Visibility<'_>>,
+        visibility: &MaskProgram<'_>,
+        whole: Option<&MaskProgram<'_>>,
         adapter: &AdapterProfile,
         workgroup_time: Option<Duration>,
     ) -> Result<Dispatches, Error> {
@@ -67,7 +67,7 @@ impl Attention {
         let lists = self.choose_lists(taken, visibility, limits)?;
         let made = self.dispatches_with(lists, taken, visibility, whole, adapter, workgroup_time)?;
         let largest = limits.max_storage_buffer_binding_size;
-        // How long the orders of work are shows only when the pieces are cut.
+        // How long the orders of work are shows only when the partitions are cut.
         match made.scratch.iter().find(|scratch| scratch.bytes > largest) {
             None => Ok(made),
             Some(_) if self.blocks.is_none() && self.listed.is_none() => {
@@ -84,10 +84,10 @@ impl Attention {
     pub(super) fn dispatches_without_keys(
         &self,
         taken: &Candidate,
-        visibility: &Visibility<'_>,
+        visibility: &MaskProgram<'_>,
         adapter: &AdapterProfile,
     ) -> Result<Dispatches, Error> {
-        let mut maker = Maker {
+        let mut builder = PlanBuilder {
             spec: self,
             visibility,
             taken,
@@ -100,22 +100,22 @@ impl Attention {
             passes: Vec::new(),
             scratch: Vec::new(),
         };
-        for piece in self.pieces(taken.tile_rows, &adapter.limits)? {
-            maker.fill_absent(None, &piece)?;
+        for partition in self.partitions(taken.tile_rows, &adapter.limits)? {
+            builder.fill_padding(None, &partition)?;
         }
-        Ok(Dispatches { passes: maker.passes, ..Dispatches::default() })
+        Ok(Dispatches { passes: builder.passes, ..Dispatches::default() })
     }
 
     fn dispatches_with(
         &self,
-        lists: Option<Lists>,
+        lists: Option<BlockSchedule>,
         taken: &Candidate,
-        visibility: &Visibility<'_>,
-        whole: Option<&Visibility<'_>>,
+        visibility: &MaskProgram<'_>,
+        whole: Option<&MaskProgram<'_>>,
         adapter: &AdapterProfile,
         workgroup_time: Option<Duration>,
     ) -> Result<Dispatches, Error> {
-        let mut maker = Maker {
+        let mut builder = PlanBuilder {
             spec: self,
             visibility,
             taken,
@@ -128,55 +128,55 @@ impl Attention {
             passes: Vec::new(),
             scratch: Vec::new(),
         };
-        let pieces = self.pieces(taken.tile_rows, &adapter.limits)?;
+        let partitions = self.partitions(taken.tile_rows, &adapter.limits)?;
         if self.qk_norm.is_some() {
-            maker.norms(&pieces)?;
+            builder.norms(&partitions)?;
         }
-        if maker.lists.is_some() {
-            maker.at.lists = Some(maker.scratch.len());
-            maker.scratch.push(Scratch { name: "foveal.attention.lists", bytes: 0, contents: None });
+        if builder.lists.is_some() {
+            builder.at.lists = Some(builder.scratch.len());
+            builder.scratch.push(Scratch { name: "foveal.attention.lists", bytes: 0, contents: None });
         }
         match &self.listed {
-            Some(listed) if maker.lists.is_some() => maker.cut_lists(listed)?,
-            _ if maker.lists.as_ref().is_some_and(Lists::made_by_device) => maker.make_lists()?,
+            Some(listed) if builder.lists.is_some() => builder.cut_lists(listed)?,
+            _ if builder.lists.as_ref().is_some_and(BlockSchedule::made_by_device) => builder.make_lists()?,
             _ => {}
         }
-        maker.segments = maker.choose_segments()?;
-        maker.kernel(&pieces)?;
-        turns::check(&maker.passes, adapter)?;
+        builder.segments = builder.choose_split_kv()?;
+        builder.kernel(&partitions)?;
+        turns::check(&builder.passes, adapter)?;
         let mut notes = Vec::new();
-        if let Some(segments) = &maker.segments {
+        if let Some(segments) = &builder.segments {
             notes.push(("segments of keys".to_owned(), segments.count.to_string()));
         }
-        if let (Some(lists), Some(at)) = (maker.lists.take(), maker.at.lists) {
+        if let (Some(lists), Some(at)) = (builder.lists.take(), builder.at.lists) {
             notes.push(("lists of blocks".to_owned(), lists.describe()));
-            maker.scratch[at] = lists.into_scratch();
+            builder.scratch[at] = lists.into_scratch();
         }
-        Ok(Dispatches { passes: maker.passes, scratch: maker.scratch, notes })
+        Ok(Dispatches { passes: builder.passes, scratch: builder.scratch, notes })
     }
 
     /// The lists that the kernel's tiles follow, if they follow any.
     pub(super) fn choose_lists(
         &self,
         taken: &Candidate,
-        visibility: &Visibility<'_>,
+        visibility: &MaskProgram<'_>,
         limits: &Limits,
-    ) -> Result<Option<Lists>, Error> {
+    ) -> Result<Option<BlockSchedule>, Error> {
         let (rows, keys) = (taken.tile_rows, taken.kv_block);
         let lists = match visibility.lists_from() {
-            ListsFrom::Nowhere => return Ok(None),
-            ListsFrom::Host => Some(Lists::on_host(
+            ScheduleFrom::Nowhere => return Ok(None),
+            ScheduleFrom::Host => Some(BlockSchedule::on_host(
                 &visibility.lists(rows, keys)?,
                 self.needs_bits(rows, keys),
-                visibility.arrangement(),
+                visibility.token_order(),
             )),
-            ListsFrom::Given => {
-                self.listed.as_ref().and_then(|listed| Lists::given(self, listed, rows, keys))
+            ScheduleFrom::Given => {
+                self.listed.as_ref().and_then(|listed| BlockSchedule::given(self, listed, rows, keys))
             }
-            ListsFrom::Device => {
+            ScheduleFrom::Device => {
                 // A problem that stands in for another does what that one does.
-                let model = Lists::on_device(self.sized(), visibility, rows, keys, limits);
-                let own = Lists::on_device(self, visibility, rows, keys, limits);
+                let model = BlockSchedule::on_device(self.specialized(), visibility, rows, keys, limits);
+                let own = BlockSchedule::on_device(self, visibility, rows, keys, limits);
                 own.zip(model).map(|(own, model)| own.with_bits_as(&model))
             }
         };
@@ -227,7 +227,7 @@ impl Attention {
     }
 
     /// Which expressions the kernel itself evaluates.
-    pub(super) fn evaluates(&self, lists: Option<&Lists>) -> Evaluates {
+    pub(super) fn evaluates(&self, lists: Option<&BlockSchedule>) -> Evaluates {
         let in_bits = lists.is_some_and(|lists| lists.made_by_device() && lists.layout.block_words > 0);
         // Bits of the caller's have the last word.
         let decided = self.blocks.as_ref().is_some_and(|blocks| blocks.test() == Test::Bits);
@@ -236,7 +236,7 @@ impl Attention {
     }
 
     /// Storage bindings of the kernel without lists.
-    fn storage_bindings(&self, visibility: &Visibility<'_>, evaluates: Evaluates) -> usize {
+    fn storage_bindings(&self, visibility: &MaskProgram<'_>, evaluates: Evaluates) -> usize {
         4 + usize::from(self.lse)
             + usize::from(self.head_scale.is_some())
             + usize::from(self.sink_logits.is_some())
@@ -247,9 +247,9 @@ impl Attention {
     }
 }
 
-impl Maker<'_> {
-    /// The kernel, piece by piece.
-    fn kernel(&mut self, pieces: &[Piece]) -> Result<(), Error> {
+impl PlanBuilder<'_> {
+    /// The kernel, partition by partition.
+    fn kernel(&mut self, partitions: &[Partition]) -> Result<(), Error> {
         let (spec, taken) = (self.spec, self.taken);
         let evaluates = spec.evaluates(self.lists.as_ref());
         let tables = spec.table_list();
@@ -258,17 +258,17 @@ impl Maker<'_> {
             .request
             .clone()
             .tunable("LISTS", self.lists.is_some())
-            .tunable("PAIRED", self.lists.is_none() && self.alternating())
-            .tunable("ARRANGED", self.lists.as_ref().is_some_and(|lists| lists.layout.arranged))
+            .tunable("ZIGZAG", self.lists.is_none() && self.zigzag())
+            .tunable("TOKEN_ORDER", self.lists.as_ref().is_some_and(|lists| lists.layout.reordered))
             .tunable("ELEMENT_BITS", bits)
             .tunable("KV_BLOCK", small(taken.kv_block))
             .tunable("TILE", small(taken.tile_rows))
-            .tunable("MASK_HOOK", evaluates.mask)
-            .tunable("SCORE_HOOK", evaluates.score);
-        let request = if self.segments.is_some() { spec.of_segments(request) } else { request };
+            .tunable("MASK_MOD", evaluates.mask)
+            .tunable("SCORE_MOD", evaluates.score);
+        let request = if self.segments.is_some() { spec.with_split_kv(request) } else { request };
         let request = Arc::new(self.visibility.with_hooks(request, &tables, evaluates));
         let count = spec.storage_bindings(self.visibility, evaluates) + usize::from(self.lists.is_some());
-        let most = self.adapter.limits.max_compute_workgroups_per_dimension;
+        let max = self.adapter.limits.max_compute_workgroups_per_dimension;
         if count > self.adapter.limits.max_storage_buffers_per_shader_stage as usize {
             return Err(Error::limit(
                 "max_storage_buffers_per_shader_stage",
@@ -279,42 +279,42 @@ impl Maker<'_> {
                 ),
             ));
         }
-        let extent = self.count_workgroups(pieces)?;
-        for piece in pieces {
-            let fold = spec.fold();
-            let (batches, heads) = (piece.batch.1 - piece.batch.0, piece.heads.1 - piece.heads.0);
+        let extent = self.count_workgroups(partitions)?;
+        for partition in partitions {
+            let pack_gqa = spec.pack_gqa();
+            let (batches, heads) = (partition.batch.1 - partition.batch.0, partition.heads.1 - partition.heads.0);
             let Some(lists) = &mut self.lists else {
-                let tiles = (piece.rows.1 - piece.rows.0).div_ceil(taken.tile_rows);
-                let firsts = (piece.batch.0, piece.heads.0 * fold, piece.rows.0);
+                let tiles = (partition.rows.1 - partition.rows.0).div_ceil(taken.tile_rows);
+                let firsts = (partition.batch.0, partition.heads.0 * pack_gqa, partition.rows.0);
                 let first = self.passes.len();
-                self.main_passes(&request, piece, evaluates, firsts, None, [tiles, heads, batches])?;
+                self.main_passes(&request, partition, evaluates, firsts, None, [tiles, heads, batches])?;
                 self.passes[first..].iter_mut().for_each(|pass| pass.indirect = extent);
-                self.merge(piece)?;
+                self.combine(partition)?;
                 if let Some(at) = extent {
-                    self.fill_absent(Some(at), piece)?;
+                    self.fill_padding(Some(at), partition)?;
                 }
                 continue;
             };
             let layout = lists.layout;
-            // Lists of their own carry the batch entry, the head and the tile; shared ones are counted from the piece's.
-            let (first_batch, batches) = if layout.batch > 1 { (0, 1) } else { (piece.batch.0, batches) };
-            let (first_head, heads) = if layout.heads > 1 { (0, 1) } else { (piece.heads.0 * fold, heads) };
-            for run in lists.runs(piece, taken.tile_rows, most as usize, Order::of(self.adapter.kind)) {
+            // Lists of their own carry the batch entry, the head and the tile; shared ones are counted from the partition's.
+            let (first_batch, batches) = if layout.batch > 1 { (0, 1) } else { (partition.batch.0, batches) };
+            let (first_head, heads) = if layout.heads > 1 { (0, 1) } else { (partition.heads.0 * pack_gqa, heads) };
+            for run in lists.runs(partition, taken.tile_rows, max as usize, TileScheduler::of(self.adapter.kind)) {
                 let workgroups = [run.count, heads, batches];
                 self.main_passes(
                     &request,
-                    piece,
+                    partition,
                     evaluates,
                     (first_batch, first_head, 0),
                     Some(run),
                     workgroups,
                 )?;
             }
-            self.merge(piece)?;
+            self.combine(partition)?;
         }
         let Some(at) = self.at.lists else { return Ok(()) };
         // Only now is it known how long the orders of work are.
-        let bytes = self.lists.as_ref().map_or(0, Lists::size_bytes);
+        let bytes = self.lists.as_ref().map_or(0, BlockSchedule::size_bytes);
         let of_lists = |binding: &&mut PassBinding| binding.source == Source::Scratch(at);
         for binding in self.passes.iter_mut().flat_map(|pass| &mut pass.bindings).filter(of_lists) {
             binding.size_bytes = bytes;
@@ -322,11 +322,11 @@ impl Maker<'_> {
         Ok(())
     }
 
-    /// The kernel over a piece: at once, or a dispatch for each segment of the keys.
+    /// The kernel over a partition: at once, or a dispatch for each segment of the keys.
     fn main_passes(
         &mut self,
         request: &Arc<Request>,
-        piece: &Piece,
+        partition: &Partition,
         evaluates: Evaluates,
         firsts: (usize, usize, usize),
         run: Option<Run>,
@@ -334,7 +334,7 @@ impl Maker<'_> {
     ) -> Result<(), Error> {
         let count = self.segments.map_or(1, |segments| segments.count);
         (0..count).try_for_each(|segment| {
-            self.main_pass(request, piece, evaluates, firsts, run, segment, workgroups)
+            self.main_pass(request, partition, evaluates, firsts, run, segment, workgroups)
         })
     }
 
@@ -342,7 +342,7 @@ impl Maker<'_> {
     fn main_pass(
         &mut self,
         request: &Arc<Request>,
-        piece: &Piece,
+        partition: &Partition,
         evaluates: Evaluates,
         (first_batch, first_head, first_row): (usize, usize, usize),
         run: Option<Run>,
@@ -353,7 +353,7 @@ impl Maker<'_> {
         let mut bindings = Vec::new();
         let mut params = self.params([first_batch, first_head, first_row])?;
         params.extend(spec.width_params()?);
-        self.bind_tensors(piece, &mut bindings, &mut params)?;
+        self.bind_tensors(partition, &mut bindings, &mut params)?;
         match run {
             Some(run) => set(&mut params, "order_at", run.order_at)?,
             None => set(&mut params, "list_tiles", workgroups[0])?,
@@ -371,23 +371,23 @@ impl Maker<'_> {
         let sinks = spec.sink_logits.as_ref().filter(|_| self.segments.is_none());
         for (variable, tensor) in [("head_scale", spec.head_scale.as_ref()), ("sink_logits", sinks)] {
             if let Some(tensor) = tensor {
-                bindings.push(self.port(variable.into(), tensor)?);
+                bindings.push(self.tensor(variable.into(), tensor)?);
             }
         }
         self.bind_lengths(&mut bindings)?;
         self.bind_tables(evaluates, &mut bindings, &mut params)?;
         let turns = self.taken.turns.with_blocks(self.blocks_of_segment());
         self.push(self.taken.variant, request, bindings, params, workgroups, turns)?;
-        let alternating = self.alternating() && workgroups[0] > 1;
-        self.passes.last_mut().into_iter().for_each(|pass| pass.alternating = alternating);
+        let zigzag = self.zigzag() && workgroups[0] > 1;
+        self.passes.last_mut().into_iter().for_each(|pass| pass.zigzag = zigzag);
         Ok(())
     }
 
     /// Whether the kernel's tiles take long and short in turn.
-    fn alternating(&self) -> bool {
-        let order = Order::of(self.adapter.kind);
+    fn zigzag(&self) -> bool {
+        let order = TileScheduler::of(self.adapter.kind);
         match &self.lists {
-            Some(lists) => order == Order::Even && !lists.made_by_device(),
+            Some(lists) => order == TileScheduler::Zigzag && !lists.made_by_device(),
             None => order.pairs(self.spec),
         }
     }
@@ -413,7 +413,7 @@ impl Maker<'_> {
             params,
             indirect: None,
             loop_turns,
-            alternating: false,
+            zigzag: false,
             workgroups: [u32_of("row tiles", x)?, u32_of("heads", y)?, u32_of("batch", z)?],
         });
         Ok(())

@@ -6,7 +6,7 @@ use super::{
     Attention,
     passes::Dispatches,
     variants::{Candidate, variants},
-    visibility::Visibility,
+    mask_program::MaskProgram,
 };
 use crate::{
     AdapterProfile, Constraints, Cost, Error, Plan, Problem,
@@ -16,9 +16,9 @@ use crate::{
 
 /// Threads and bytes of workgroup memory of the passes that come before the kernel or after it, by shader.
 const PREPARING: [(&str, u32, u32); 7] = [
-    ("attention/absent", 64, 0),
-    ("attention/listed", 64, 0),
-    ("attention/merge", 64, 0),
+    ("attention/fill_padding", 64, 0),
+    ("attention/device_block_mask", 64, 0),
+    ("attention/combine", 64, 0),
     ("attention/norms", 64, 0),
     ("attention/classify", 64, 32),
     ("attention/compact", 64, 512),
@@ -29,12 +29,12 @@ impl Attention {
     pub(super) fn plan_on(&self, adapter: &AdapterProfile, constraints: &Constraints) -> Result<Plan, Error> {
         self.validate()?;
         adapter.check_compute()?;
-        let ports = self.all_ports();
+        let tensor_specs = self.all_tensors();
         self.check_buffers(adapter)?;
-        let visibility = Visibility::new(self)?;
-        let sized = self.sized();
-        let of_sized = self.tiles_for.is_some().then(|| Visibility::new(sized)).transpose()?;
-        let tiles_for = of_sized.as_ref().unwrap_or(&visibility);
+        let visibility = MaskProgram::new(self)?;
+        let specialized = self.specialized();
+        let of_specialized = self.specialized_for.is_some().then(|| MaskProgram::new(specialized)).transpose()?;
+        let specialized_for = of_specialized.as_ref().unwrap_or(&visibility);
 
         let known = variants();
         let names = known.each_ref().map(|variant| variant.info.name);
@@ -42,13 +42,13 @@ impl Attention {
         let (Choice { taken, reason, rejected }, dispatches) = loop {
             let propose = |index: usize| match unfit.reason(names[index]) {
                 Some(reason) => Err(reason.to_owned()),
-                None => (known[index].propose)(sized, tiles_for, adapter),
+                None => (known[index].propose)(specialized, specialized_for, adapter),
             };
             let choice = choose(&names, propose, adapter, constraints)?;
             let made = if self.q_len > 0 && self.kv_len == 0 {
                 self.dispatches_without_keys(&choice.taken, &visibility, adapter)
             } else if self.q_len > 0 {
-                let whole = (self.tiles_for.is_some()).then_some(tiles_for);
+                let whole = (self.specialized_for.is_some()).then_some(specialized_for);
                 self.dispatches(&choice.taken, &visibility, whole, adapter, constraints.workgroup_time)
             } else {
                 Ok(Dispatches::default())
@@ -78,7 +78,7 @@ impl Attention {
             variant: taken.variant.to_owned(),
             reason,
             tiles,
-            ports,
+            tensor_specs,
             scratch: dispatches.scratch,
             passes: dispatches.passes,
             threads,
@@ -89,14 +89,14 @@ impl Attention {
     }
 
     fn check_buffers(&self, adapter: &AdapterProfile) -> Result<(), Error> {
-        for port in self.all_ports() {
-            if port.size_bytes() > adapter.limits.max_buffer_size {
+        for tensor_spec in self.all_tensors() {
+            if tensor_spec.size_bytes() > adapter.limits.max_buffer_size {
                 return Err(Error::limit(
                     "max_buffer_size",
                     format!(
                         "tensor {} needs {} bytes, the adapter allows {}",
-                        port.name,
-                        port.size_bytes(),
+                        tensor_spec.name,
+                        tensor_spec.size_bytes(),
                         adapter.limits.max_buffer_size
                     ),
                 ));
@@ -119,19 +119,19 @@ impl Proposal for Candidate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Limits, PortRole};
+    use crate::{Limits, Access};
 
     #[test]
     fn inputs_come_before_outputs() {
-        let roles: Vec<PortRole> = Attention::new([1, 2, 3, 4], [1, 2, 3, 4])
+        let roles: Vec<Access> = Attention::new([1, 2, 3, 4], [1, 2, 3, 4])
             .with_lse()
-            .all_ports()
+            .all_tensors()
             .iter()
-            .map(|p| p.role)
+            .map(|p| p.access)
             .collect();
         assert_eq!(
             roles,
-            [PortRole::Input, PortRole::Input, PortRole::Input, PortRole::Output, PortRole::Output]
+            [Access::Read, Access::Read, Access::Read, Access::Write, Access::Write]
         );
     }
 
@@ -142,10 +142,10 @@ mod tests {
         adapter.limits.max_buffer_size = 1 << 40;
         let plan = spec.plan_on(&adapter, &Constraints::default()).unwrap();
         assert!(plan.passes.len() > 1);
-        let most = Limits::WEBGPU_DEFAULT.max_storage_buffer_binding_size;
+        let max = Limits::WEBGPU_DEFAULT.max_storage_buffer_binding_size;
         let alignment = u64::from(Limits::WEBGPU_DEFAULT.min_storage_buffer_offset_alignment);
         for binding in plan.passes.iter().flat_map(|pass| &pass.bindings) {
-            assert!(binding.size_bytes <= most && binding.offset_bytes % alignment == 0);
+            assert!(binding.size_bytes <= max && binding.offset_bytes % alignment == 0);
         }
     }
 

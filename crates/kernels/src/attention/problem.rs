@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Attention, Layout, Mask, OPERATOR, fill, options, reference};
 use crate::{
-    AdapterProfile, Constraints, Dtype, Error, Expected, HostTensor, Name, Operator, Plan, Port, Problem,
+    AdapterProfile, Constraints, Dtype, Error, Expected, HostTensor, Name, Operator, Plan, TensorSpec, Problem,
     Rows, Tolerance, Work, expr::Expr,
 };
 
@@ -65,16 +65,16 @@ impl Problem for Attention {
         )
     }
 
-    fn ports(&self) -> Vec<Port> {
-        self.all_ports()
+    fn tensors(&self) -> Vec<TensorSpec> {
+        self.all_tensors()
     }
 
     fn plan(&self, adapter: &AdapterProfile, constraints: &Constraints) -> Result<Plan, Error> {
         self.plan_on(adapter, constraints)
     }
 
-    fn canonical(&self) -> Arc<dyn Problem> {
-        Arc::new(self.stand_in())
+    fn self_check_problem(&self) -> Arc<dyn Problem> {
+        Arc::new(self.self_check_problem())
     }
 
     fn random_inputs(&self, seed: u64) -> Vec<(Name, HostTensor)> {
@@ -90,7 +90,7 @@ impl Problem for Attention {
         inputs: &[(&str, &HostTensor)],
         output: &dyn Fn(&str) -> Option<Vec<f64>>,
     ) -> Option<[usize; 2]> {
-        self.unseeing(inputs, output)
+        self.rows_without_keys(inputs, output)
     }
 
     fn tolerance(&self, output: &str) -> Tolerance {
@@ -111,7 +111,7 @@ impl Problem for Attention {
     }
 
     fn check_inputs(&self, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
-        crate::tensor::check_integers(&self.all_ports(), inputs)?;
+        crate::tensor::check_integers(&self.all_tensors(), inputs)?;
         self.check_values(inputs)
     }
 

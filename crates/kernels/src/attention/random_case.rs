@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Attention, Fill, Layout, ListedBlocks, Mask, QkNorm, TableInput};
+use super::{Attention, Fill, Layout, DeviceBlockMask, Mask, QkNorm, TableInput};
 use crate::{
     Case, Dtype, Problem,
     block_mask::{BlockGrid, BlockMask},
@@ -71,9 +71,9 @@ pub(super) fn random_case(seed: u64) -> Case {
     }
     if spec.blocks.is_none() && random.u8(..8) == 0 {
         let (q_block, kv_block) = (one(&mut random, &[64, 64, 128]), one(&mut random, &[64, 128, 192]));
-        let most = 1 + random.usize(..kv_len.div_ceil(kv_block) + 1);
+        let max = 1 + random.usize(..kv_len.div_ceil(kv_block) + 1);
         let lists = (one(&mut random, &[1, spec.batch]), one(&mut random, &[1, spec.q_heads]));
-        spec.listed = Some(ListedBlocks::new(q_block, kv_block, most).per(lists.0, lists.1));
+        spec.listed = Some(DeviceBlockMask::new(q_block, kv_block, max).per(lists.0, lists.1));
     }
     let names: Vec<&str> =
         spec.mask.expression().into_iter().chain(&spec.score).flat_map(Expr::table_names).collect();
@@ -93,9 +93,9 @@ fn tables(random: &mut fastrand::Rng, spec: &Attention) -> Vec<TableInput> {
     let mut all = [
         table("bias", one(random, &floats), vec![1, q_heads, q_len, kv_len], Fill::Normal),
         table("rel", one(random, &floats), vec![q_heads, 25], Fill::Normal),
-        table("segments", Dtype::I32, vec![batch, kv_len], Fill::Segments(5)),
-        table("seg_q", Dtype::I32, vec![q_len], Fill::Segments(3)),
-        table("seg_k", Dtype::I32, vec![kv_len], Fill::Segments(3)),
+        table("segments", Dtype::I32, vec![batch, kv_len], Fill::SplitKv(5)),
+        table("seg_q", Dtype::I32, vec![q_len], Fill::SplitKv(3)),
+        table("seg_k", Dtype::I32, vec![kv_len], Fill::SplitKv(3)),
         table("bucket", Dtype::U8, vec![q_len, kv_len], Fill::Below(4)),
     ];
     random.shuffle(&mut all);

@@ -8,10 +8,10 @@ use super::{
     layout::Tensor,
     listed,
     rounding::{RowErrors, key_norms},
-    visibility::Visibility,
+    mask_program::MaskProgram,
 };
 use crate::{
-    Error, Expected, HostTensor, PortRole, Rows,
+    Error, Expected, HostTensor, Access, Rows,
     expr::{EntryLengths, Evaluator, Scratch},
     parallel,
 };
@@ -92,7 +92,7 @@ struct Definition<'a> {
     /// Of each batch entry.
     q_lengths: Option<Vec<usize>>,
     kv_lengths: Option<Vec<usize>>,
-    listed: Option<listed::Values>,
+    listed: Option<device_block_mask::Values>,
     mask: Option<Evaluator<'a>>,
     score: Option<Evaluator<'a>>,
 }
@@ -143,12 +143,12 @@ impl Definition<'_> {
     }
 
     /// How many keys, from the first, a query may see.
-    fn keys_seen(&self, batch: usize, query: usize) -> usize {
+    fn num_visible_keys(&self, batch: usize, query: usize) -> usize {
         let of =
             |lengths: &Option<Vec<usize>>, all: usize| lengths.as_ref().map_or(all, |lengths| lengths[batch]);
         let spec = self.spec;
         let (q_len, kv_len) = (of(&self.q_lengths, spec.q_len), of(&self.kv_lengths, spec.kv_len));
-        if query < q_len { spec.keys_seen_of(query, q_len, kv_len) } else { 0 }
+        if query < q_len { spec.num_visible_keys_of(query, q_len, kv_len) } else { 0 }
     }
 
     /// `(lse, o)` of one row.
@@ -167,20 +167,20 @@ impl Definition<'_> {
         };
         let query_row = self.q.row(batch, head, query);
         let scale = self.scale[head] * normalise(query_row);
-        let keys_seen = self.keys_seen(batch, query);
+        let num_visible_keys = self.num_visible_keys(batch, query);
         for (evaluator, scratch) in [(&self.mask, &mut room.mask), (&self.score, &mut room.score)] {
-            if keys_seen > 0
+            if num_visible_keys > 0
                 && let (Some(evaluator), Some(scratch)) = (evaluator, scratch)
             {
                 evaluator.row(scratch, batch, head, query)?;
             }
         }
         // An evaluator that has not moved to a row knows no errors of its steps.
-        let score = self.score.as_ref().zip(room.score.as_ref()).filter(|_| keys_seen > 0);
+        let score = self.score.as_ref().zip(room.score.as_ref()).filter(|_| num_visible_keys > 0);
         room.errors.begin(spec, query_row, scale, score);
         let norms = &self.key_norms[(batch * spec.kv_heads + kv_head) * spec.kv_len..];
         let mut scores: Vec<(usize, f64)> = Vec::new();
-        for (key, &key_norm) in norms.iter().enumerate().take(keys_seen) {
+        for (key, &key_norm) in norms.iter().enumerate().take(num_visible_keys) {
             if !self.visible(room, [batch, head, query, key])? {
                 continue;
             }
@@ -227,15 +227,15 @@ impl Definition<'_> {
         let mut room = self.room();
         let mut seen = vec![0; spec.batch * spec.kv_heads * spec.kv_len];
         for (batch, head, query) in (0..spec.batch * spec.q_heads * spec.q_len).map(|row| spec.place(row)) {
-            let keys_seen = self.keys_seen(batch, query);
-            if keys_seen == 0 {
+            let num_visible_keys = self.num_visible_keys(batch, query);
+            if num_visible_keys == 0 {
                 continue;
             }
             if let (Some(mask), Some(scratch)) = (&self.mask, &mut room.mask) {
                 mask.row(scratch, batch, head, query)?;
             }
             let first = (batch * spec.kv_heads + head / spec.group()) * spec.kv_len;
-            for key in 0..keys_seen {
+            for key in 0..num_visible_keys {
                 seen[first + key] += usize::from(self.visible(&mut room, [batch, head, query, key])?);
             }
         }
@@ -253,14 +253,14 @@ impl Attention {
 /// How many rows see each key by mask, lists and lengths: `[B, G, Tk]`.
 pub(super) fn seen(spec: &Attention, inputs: &[(&str, &HostTensor)]) -> Result<Vec<usize>, Error> {
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not general enough")]
-    define(spec, inputs, &Visibility::new(spec)?, |definition| definition.seen())
+    define(spec, inputs, &MaskProgram::new(spec)?, |definition| definition.seen())
 }
 
 /// Does something with the definition.
 fn define<T>(
     spec: &Attention,
     inputs: &[(&str, &HostTensor)],
-    visibility: &Visibility<'_>,
+    visibility: &MaskProgram<'_>,
     and: impl FnOnce(&Definition<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let tables = table_values(spec, inputs)?;
@@ -298,7 +298,7 @@ pub(super) fn reference(
 ) -> Result<Vec<Expected>, Error> {
     spec.validate()?;
     spec.check_values(inputs)?;
-    define(spec, inputs, &Visibility::new(spec)?, |definition| expected(definition, rows))
+    define(spec, inputs, &MaskProgram::new(spec)?, |definition| expected(definition, rows))
 }
 
 fn expected(definition: &Definition<'_>, rows: Rows) -> Result<Vec<Expected>, Error> {
@@ -326,8 +326,8 @@ fn expected(definition: &Definition<'_>, rows: Rows) -> Result<Vec<Expected>, Er
 
     let dense = Attention { o_strides: None, ..spec.clone() }.strides(Tensor::O);
     let mut outputs = Vec::new();
-    for port in spec.all_ports().into_iter().filter(|port| port.role == PortRole::Output) {
-        let is_o = port.name == "o";
+    for tensor_spec in spec.all_tensors().into_iter().filter(|tensor_spec| tensor_spec.access == Access::Write) {
+        let is_o = tensor_spec.name == "o";
         let width = if is_o { spec.value_dim } else { 1 };
         // Positions within the dense output: o may be stored with positions outside heads.
         let at = |row: usize| {
@@ -341,7 +341,7 @@ fn expected(definition: &Definition<'_>, rows: Rows) -> Result<Vec<Expected>, Er
         let elements: Option<Vec<usize>> = chosen
             .as_ref()
             .map(|chosen| chosen.iter().flat_map(|&row| (0..width).map(move |c| at(row) + c)).collect());
-        let count = port.shape.iter().product();
+        let count = tensor_spec.shape.iter().product();
         // In the order of storage where all rows are there, else row by row.
         let placed = |of: &dyn Fn(&Row, usize) -> f64| {
             let mut values = vec![0.0; if elements.is_some() { computed.len() * width } else { count }];
@@ -354,12 +354,12 @@ fn expected(definition: &Definition<'_>, rows: Rows) -> Result<Vec<Expected>, Er
             values
         };
         outputs.push(Expected {
-            name: port.name,
+            name: tensor_spec.name,
             values: placed(&value),
             allowance: computed.iter().any(|row| row.allowance.is_some()).then(|| placed(&allowance)),
-            shape: port.shape,
+            shape: tensor_spec.shape,
             elements,
-            head_axis: port.head_axis,
+            head_axis: tensor_spec.head_axis,
         });
     }
     Ok(outputs)

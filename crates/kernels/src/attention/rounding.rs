@@ -128,7 +128,7 @@ impl RowErrors {
             let up = gain.ln_1p();
             let down = if loss < 1.0 { -(-loss).ln_1p() } else { f64::INFINITY };
             // Where every weight may vanish, the largest error bounds lse.
-            let most = || all().map(|weight| weight.error).fold(0.0, f64::max);
+            let max = || all().map(|weight| weight.error).fold(0.0, f64::max);
             let carried = if up.is_finite() && down.is_finite() { up.max(down) } else { most() };
             carried + 4.0 * UNIT * lse.abs()
         };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Layout, ListedBlocks, Mask, QkNorm, Strides, TableInput, layout::Tensor};
+use super::{Layout, DeviceBlockMask, Mask, QkNorm, Strides, TableInput, layout::Tensor};
 use crate::{Dtype, Error, block_mask::BlockMask, expr::Expr};
 
 /// An attention problem: shapes in elements, storage, mask and scale.
@@ -25,7 +25,7 @@ pub struct Attention {
     pub head_dim: usize,
     /// Width Dv of v and o, 1 to 576.
     pub value_dim: usize,
-    /// Order of the dimensions of q, k, v and o. `lse` is `[B, H, Tq]` in either.
+    /// TileScheduler of the dimensions of q, k, v and o. `lse` is `[B, H, Tq]` in either.
     pub layout: Layout,
     /// Which keys a query sees.
     pub mask: Mask,
@@ -54,7 +54,7 @@ pub struct Attention {
     /// and a table too.
     pub kv_lengths: Option<String>,
     /// Blocks to visit whose lists lie on the device, and are read there by every run. As `blocks`, and not beside them.
-    pub listed: Option<ListedBlocks>,
+    pub listed: Option<DeviceBlockMask>,
     /// Storage of q, k, v and o. Arithmetic is f32, and `lse` is stored as f32.
     pub dtype: Dtype,
     /// Whether `lse` is computed too.
@@ -74,7 +74,7 @@ pub struct Attention {
     /// Whether random inputs have values that are NaN, above all where nobody sees them.
     pub(crate) odd_values: bool,
     /// Tiles are chosen as for this problem: how a small problem gets the shaders of a large one.
-    pub(crate) tiles_for: Option<Arc<Self>>,
+    pub(crate) specialized_for: Option<Arc<Self>>,
 }
 
 /// The widest head that is served.
@@ -114,7 +114,7 @@ impl Attention {
             o_strides: None,
             other_k: (k[0] != q[0] || k[3] != q[3]).then_some([k[0], k[3]]),
             odd_values: false,
-            tiles_for: None,
+            specialized_for: None,
         }
     }
 
@@ -156,7 +156,7 @@ impl Attention {
 
     /// Visiting the blocks that are listed on the device.
     #[must_use]
-    pub fn listed(mut self, listed: ListedBlocks) -> Self {
+    pub fn listed(mut self, listed: DeviceBlockMask) -> Self {
         self.listed = Some(listed);
         self
     }
@@ -224,12 +224,12 @@ impl Attention {
 
     /// How many keys, from the first, query `i` may see by the mask's structure.
     #[must_use]
-    pub fn keys_seen(&self, query: usize) -> usize {
-        self.keys_seen_of(query, self.q_len, self.kv_len)
+    pub fn num_visible_keys(&self, query: usize) -> usize {
+        self.num_visible_keys_of(query, self.q_len, self.kv_len)
     }
 
     /// The same, of a batch entry with so many queries and keys.
-    pub(super) fn keys_seen_of(&self, query: usize, q_len: usize, kv_len: usize) -> usize {
+    pub(super) fn num_visible_keys_of(&self, query: usize, q_len: usize, kv_len: usize) -> usize {
         match *self.effective_mask() {
             Mask::None | Mask::Expression(_) => kv_len,
             Mask::Causal => (query + kv_len + 1).saturating_sub(q_len).min(kv_len),
@@ -292,8 +292,8 @@ impl Attention {
     }
 
     /// The problem that tiles are chosen for: this one, unless it stands in for another.
-    pub(crate) fn sized(&self) -> &Self {
-        self.tiles_for.as_deref().unwrap_or(self)
+    pub(crate) fn specialized(&self) -> &Self {
+        self.specialized_for.as_deref().unwrap_or(self)
     }
 
     pub(crate) fn strides(&self, tensor: Tensor) -> Strides {

@@ -2,7 +2,7 @@
 
 use foveal_shaders::Request;
 
-use super::{Attention, Mask, Strides, layout::Tensor, visibility::Visibility};
+use super::{Attention, Mask, Strides, layout::Tensor, mask_program::MaskProgram};
 use crate::{
     AdapterKind, AdapterProfile, Cost, VariantInfo,
     cost::{check_workgroup, float, small, tile, timed},
@@ -42,8 +42,8 @@ impl Turns {
     }
 
     /// How many blocks may be visited where loops end after `most` turns: none if even one is too many.
-    pub(super) fn blocks_within(self, most: u64) -> usize {
-        let blocks = most.saturating_sub(self.other) / self.of_block.max(1);
+    pub(super) fn blocks_within(self, max: u64) -> usize {
+        let blocks = max.saturating_sub(self.other) / self.of_block.max(1);
         usize::try_from(blocks).unwrap_or(usize::MAX)
     }
 }
@@ -51,7 +51,7 @@ impl Turns {
 /// A variant: its name, and a proposal or the reason why there is none.
 pub(super) struct Variant {
     pub(super) info: VariantInfo,
-    pub(super) propose: fn(&Attention, &Visibility<'_>, &AdapterProfile) -> Result<Candidate, String>,
+    pub(super) propose: fn(&Attention, &MaskProgram<'_>, &AdapterProfile) -> Result<Candidate, String>,
 }
 
 pub(super) fn variants() -> [Variant; 3] {
@@ -86,20 +86,20 @@ const FOLD_BELOW: usize = 33;
 
 impl Attention {
     /// How many heads share a workgroup's rows: 1 or the whole group.
-    pub(super) fn fold(&self) -> usize {
+    pub(super) fn pack_gqa(&self) -> usize {
         // Lists of the caller's are lists of single heads, and lengths count queries.
         let apart = self.blocks.is_some() || self.listed.is_some() || self.q_lengths.is_some();
-        if self.group() > 1 && self.sized().q_len < FOLD_BELOW && !apart { self.group() } else { 1 }
+        if self.group() > 1 && self.specialized().q_len < FOLD_BELOW && !apart { self.group() } else { 1 }
     }
 
     /// Rows that share a key/value head's workgroups.
     pub(super) fn rows(&self) -> usize {
-        self.q_len * self.fold()
+        self.q_len * self.pack_gqa()
     }
 
     /// Rows that tiles are chosen for.
     pub(super) fn rows_for_tiles(&self) -> usize {
-        self.sized().q_len * self.fold()
+        self.specialized().q_len * self.pack_gqa()
     }
 
     /// Whether every row of every tensor starts on a multiple of four elements.
@@ -122,7 +122,7 @@ impl Attention {
             .replace("shared/output", storage_module("output", self.dtype, self.aligned()))
             .tunable("HEAD_DIM", small(head_dim))
             .tunable("VALUE_DIM", small(value_dim))
-            .tunable("FOLD", self.fold() > 1)
+            .tunable("PACK_GQA", self.pack_gqa() > 1)
             .tunable("WRITE_LSE", self.lse)
             .tunable("HEAD_SCALE", self.head_scale.is_some())
             .tunable("NORMALISE", self.qk_norm.is_some())
@@ -152,7 +152,7 @@ impl Attention {
     /// blocks of `kv_block` keys.
     pub(super) fn visited(
         &self,
-        visibility: &Visibility<'_>,
+        visibility: &MaskProgram<'_>,
         rows: usize,
         keys: usize,
         kv_block: usize,
@@ -164,12 +164,12 @@ impl Attention {
     pub(super) fn visited_by_structure(&self, rows: usize, keys: usize) -> (f64, f64) {
         let total = self.rows();
         let tiles = total.div_ceil(rows);
-        let heads = float(self.batch * self.q_heads / self.fold());
+        let heads = float(self.batch * self.q_heads / self.pack_gqa());
         let pairs: f64 = (0..tiles)
             .map(|tile| {
                 // The last query of the tile bounds its keys; with heads folded that is the last of all.
-                let last = if self.fold() > 1 { self.q_len } else { ((tile + 1) * rows).min(self.q_len) };
-                let seen = self.keys_seen(last.saturating_sub(1));
+                let last = if self.pack_gqa() > 1 { self.q_len } else { ((tile + 1) * rows).min(self.q_len) };
+                let seen = self.num_visible_keys(last.saturating_sub(1));
                 float(rows * seen.next_multiple_of(keys))
             })
             .sum();
@@ -179,7 +179,7 @@ impl Attention {
 
 /// The share of an adapter that tiles of so many rows occupy.
 pub(super) fn occupancy(spec: &Attention, adapter: &AdapterProfile, tile_rows: usize) -> f64 {
-    let groups = float(spec.rows().div_ceil(tile_rows) * spec.batch * spec.q_heads / spec.fold());
+    let groups = float(spec.rows().div_ceil(tile_rows) * spec.batch * spec.q_heads / spec.pack_gqa());
     crate::cost::occupancy(groups, adapter)
 }
 
@@ -188,7 +188,7 @@ pub(super) const KV_BLOCK: usize = 64;
 
 fn naive(
     spec: &Attention,
-    visibility: &Visibility<'_>,
+    visibility: &MaskProgram<'_>,
     adapter: &AdapterProfile,
 ) -> Result<Candidate, String> {
     let threads = if adapter.kind == AdapterKind::Cpu { 8 } else { 64 };
@@ -221,14 +221,14 @@ const STAGE_VECTORS: usize = (16 << 10) / 16;
 
 fn tiled(
     spec: &Attention,
-    visibility: &Visibility<'_>,
+    visibility: &MaskProgram<'_>,
     adapter: &AdapterProfile,
 ) -> Result<Candidate, String> {
     let (head_dim, value_dim) = spec.padded_dims();
     let widest = head_dim.max(value_dim);
     // Hardware whose subgroups are always 64 wide has 256 registers a lane for all waves of a SIMD: two vectors of o a row
     // would leave room for two waves only.
-    let few_registers = adapter.features.subgroups.is_some_and(|(least, _)| least >= 64);
+    let few_registers = adapter.features.subgroups.is_some_and(|(min, _)| min >= 64);
     let (lanes, row_lanes) = match widest {
         0..=64 => (16, 16),
         65..=128 if !few_registers => (16, 16),

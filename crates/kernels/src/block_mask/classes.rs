@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::bits::set;
-use super::{BlockGrid, BlockMask, ElementTest, MOST_BLOCKS, Row, Test, to_u32, too_many_blocks};
+use super::{BlockGrid, BlockMask, ElementTest, MAX_BLOCKS, Row, Test, to_u32, too_many_blocks};
 use crate::Error;
 use crate::expr::Sizes;
 use crate::parallel;
@@ -93,7 +93,7 @@ impl BlockMask {
         let rows =
             parallel::map(grid.batch * grid.heads * bands, band).into_iter().flatten().collect::<Vec<Row>>();
         // The walk stops at the limit, so what it found so far is no result.
-        if listed.load(Ordering::Relaxed) > MOST_BLOCKS {
+        if listed.load(Ordering::Relaxed) > MAX_BLOCKS {
             return Err(too_many_blocks(&grid));
         }
         Self::assemble(grid, &rows, None, Test::Element)
@@ -232,7 +232,7 @@ impl Walk<'_> {
 
     /// Counts blocks; `false` once they are too many.
     fn count(&self, blocks: usize) -> bool {
-        self.listed.fetch_add(blocks, Ordering::Relaxed) + blocks <= MOST_BLOCKS
+        self.listed.fetch_add(blocks, Ordering::Relaxed) + blocks <= MAX_BLOCKS
     }
 }
 

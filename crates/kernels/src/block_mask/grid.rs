@@ -9,7 +9,7 @@ use crate::expr::Sizes;
 pub(super) const GIVEN_SIDES: std::ops::RangeInclusive<usize> = 16..=128;
 
 /// More rows than this, or blocks in a row, are an accident too: they cost memory even where they are empty.
-const MOST_ROWS: usize = 1 << 24;
+const MAX_ROWS: usize = 1 << 24;
 
 /// A problem's positions cut into blocks, and how many lists of blocks there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -143,8 +143,8 @@ impl BlockGrid {
             }
         }
         let words = self.q_block.checked_mul(self.row_words());
-        if self.rows() > MOST_ROWS
-            || self.kv_blocks() > MOST_ROWS
+        if self.rows() > MAX_ROWS
+            || self.kv_blocks() > MAX_ROWS
             || words.is_none_or(|words| i32::try_from(words).is_err())
         {
             return Err(Error::invalid(
@@ -167,8 +167,8 @@ impl BlockGrid {
     pub(super) fn check_given(&self) -> Result<(), Error> {
         for (name, side) in [("q_block", self.q_block), ("kv_block", self.kv_block)] {
             if !GIVEN_SIDES.contains(&side) {
-                let (least, most) = (GIVEN_SIDES.start(), GIVEN_SIDES.end());
-                return Err(Error::invalid(name, format!("expected {least} to {most}, got {side}")));
+                let (min, max) = (GIVEN_SIDES.start(), GIVEN_SIDES.end());
+                return Err(Error::invalid(name, format!("expected {min} to {max}, got {side}")));
             }
         }
         self.check()

@@ -20,20 +20,20 @@ mod ascii;
 mod bits;
 mod classes;
 mod expression;
-mod forms;
-mod given;
+mod formats;
+mod import;
 mod grid;
 mod patterns;
 mod re_block;
-mod share;
+mod density;
 mod tensors;
 #[cfg(test)]
 mod tests;
 
 pub use classes::{BlockClass, Classify};
 pub use expression::Elements;
-pub use forms::{Padded, Transposed};
-pub use given::Listed;
+pub use formats::{Padded, Transposed};
+pub use import::Listed;
 pub use grid::BlockGrid;
 
 use crate::Error;
@@ -43,7 +43,7 @@ use crate::Error;
 pub type ElementTest<'a> = dyn Fn(usize, usize, usize, usize) -> bool + Sync + 'a;
 
 /// More blocks than this are an accident, and would not fit a binding either (1 GiB of indices).
-const MOST_BLOCKS: usize = 1 << 28;
+const MAX_BLOCKS: usize = 1 << 28;
 
 /// Lists of key blocks, one for each (batch entry or all, head or all, query block): compressed sparse rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -267,7 +267,7 @@ impl BlockMask {
     /// The lists of these rows; `bits` in the order of their partial blocks.
     fn assemble(grid: BlockGrid, rows: &[Row], bits: Option<Vec<u32>>, test: Test) -> Result<Self, Error> {
         let count: usize = rows.iter().map(|row| row.partial.len() + row.full.len()).sum();
-        if count > MOST_BLOCKS {
+        if count > MAX_BLOCKS {
             return Err(too_many_blocks(&grid));
         }
         let mut mask = Self {
@@ -296,13 +296,13 @@ impl BlockMask {
 
 fn too_many_blocks(grid: &BlockGrid) -> Error {
     let message = format!(
-        "more than {MOST_BLOCKS} blocks of {} x {} would be listed: take larger blocks",
+        "more than {MAX_BLOCKS} blocks of {} x {} would be listed: take larger blocks",
         grid.q_block, grid.kv_block
     );
     Error::invalid("block_mask", message)
 }
 
-/// For counts that [`BlockGrid::check`] and [`MOST_BLOCKS`] keep below 2^32.
+/// For counts that [`BlockGrid::check`] and [`MAX_BLOCKS`] keep below 2^32.
 fn to_u32(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }

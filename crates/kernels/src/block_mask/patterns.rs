@@ -1,6 +1,6 @@
 //! Lists made up for measurements. All blocks are full.
 
-use super::{BlockGrid, BlockMask, MOST_BLOCKS, Row, Test, to_u32, too_many_blocks};
+use super::{BlockGrid, BlockMask, MAX_BLOCKS, Row, Test, to_u32, too_many_blocks};
 use crate::Error;
 
 impl BlockMask {
@@ -24,7 +24,7 @@ impl BlockMask {
         )]
         let count = ((density * wide as f64).round() as usize).clamp(usize::from(density > 0.0), wide);
         drawable(&grid)?;
-        if grid.rows().saturating_mul(count) > MOST_BLOCKS {
+        if grid.rows().saturating_mul(count) > MAX_BLOCKS {
             return Err(too_many_blocks(&grid));
         }
         let mut random = fastrand::Rng::with_seed(seed);
@@ -56,7 +56,7 @@ impl BlockMask {
         drawable(&grid)?;
         // The rows that see all there are known before any is made.
         let whole = (grid.batch * grid.heads).saturating_mul(global_blocks.min(grid.q_blocks()));
-        if whole.saturating_mul(wide) > MOST_BLOCKS {
+        if whole.saturating_mul(wide) > MAX_BLOCKS {
             return Err(too_many_blocks(&grid));
         }
         let mut random = fastrand::Rng::with_seed(seed);
@@ -81,7 +81,7 @@ impl BlockMask {
         for number in 0..grid.rows() {
             let row: Row = row(number);
             listed += row.full.len();
-            if listed > MOST_BLOCKS {
+            if listed > MAX_BLOCKS {
                 return Err(too_many_blocks(&grid));
             }
             rows.push(row);
@@ -99,16 +99,16 @@ impl BlockMask {
 }
 
 /// Every row is drawn from all its blocks: more of them than this would take minutes.
-const MOST_DRAWN: u64 = 1 << 32;
+const MAX_DRAWN: u64 = 1 << 32;
 
 /// That lists for this grid can be drawn in a bounded time, before any is.
 fn drawable(grid: &BlockGrid) -> Result<(), Error> {
     let (rows, wide) = (grid.rows(), grid.kv_blocks());
-    if (rows as u64).saturating_mul(wide as u64) <= MOST_DRAWN {
+    if (rows as u64).saturating_mul(wide as u64) <= MAX_DRAWN {
         return Ok(());
     }
     let message = format!(
-        "expected at most {MOST_DRAWN} blocks to draw from, got {rows} rows of {wide}: take larger blocks"
+        "expected at most {MAX_DRAWN} blocks to draw from, got {rows} rows of {wide}: take larger blocks"
     );
     Err(Error::invalid("block_mask", message))
 }

@@ -4,7 +4,7 @@
 use super::arithmetic::{LARGEST_FLOOR, to_i64};
 use super::dependence::{data_dependent, needed_steps, operands};
 use super::interval::{Ints, Value, ValueRange, apply, table_values};
-use super::linear::{Extent, forms};
+use super::linear::{CoefficientRange, forms};
 use super::{Op, OwnLengths, Program, Sizes, StepId, Type, Variable};
 use crate::Dtype;
 
@@ -127,7 +127,7 @@ impl Steps {
         own: OwnLengths,
         ranges: &[Option<ValueRange>],
     ) -> Option<Self> {
-        let whole = Extent::whole(sizes)?;
+        let whole = CoefficientRange::whole(sizes)?;
         let forms = forms(program, sizes, own);
         let dependent = data_dependent(program, own);
         let of_data = data_dependent(program, OwnLengths::default());
@@ -219,7 +219,7 @@ fn bad_index(program: &Program, table: usize, indices: &[StepId], steps: &Steps)
     None
 }
 
-fn variable_range(variable: Variable, whole: &Extent, sizes: Sizes, own: OwnLengths) -> Ints {
+fn variable_range(variable: Variable, whole: &CoefficientRange, sizes: Sizes, own: OwnLengths) -> Ints {
     match variable {
         // Entries without a query or a key have no elements.
         Variable::QueryCount if own.queries => Ints::new(1, to_i64(sizes.q_len)),

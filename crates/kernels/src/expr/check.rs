@@ -160,18 +160,18 @@ impl Typed<'_> {
                 Ok(Kind::Float)
             }
             _ => {
-                for (&node, (parameter, least)) in arguments.iter().zip(builtin.parameters()) {
+                for (&node, (parameter, min)) in arguments.iter().zip(builtin.parameters()) {
                     let signature = builtin.signature();
                     if !matches!(self.kinds[node], Kind::Int | Kind::Number) {
                         let kind = an(self.kinds[node]);
                         let message = format!("`{parameter}` of `{signature}` is an int, this is {kind}");
                         return Err(self.error(node, message));
                     }
-                    if let (Form::Int(value), Some(least)) = (&self.nodes[node].form, least)
-                        && value < least
+                    if let (Form::Int(value), Some(min)) = (&self.nodes[node].form, min)
+                        && value < min
                     {
                         let message =
-                            format!("`{parameter}` of `{signature}` is at least {least}, not {value}");
+                            format!("`{parameter}` of `{signature}` is at least {min}, not {value}");
                         return Err(self.error(node, message));
                     }
                 }

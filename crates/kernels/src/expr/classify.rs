@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::arithmetic::to_i64;
 use super::interval::{Ints, Value, ValueRange, apply, table_values};
-use super::linear::{Axis, Extent};
+use super::linear::{Axis, CoefficientRange};
 use super::nodes::{Node, Truths};
 use super::plan::plan;
 use super::{Comparison, Op, Program, Sizes, Type, shapes};
@@ -68,7 +68,7 @@ pub struct Region {
 #[derive(Debug)]
 pub struct Classifier {
     nodes: Vec<Node>,
-    whole: Option<Extent>,
+    whole: Option<CoefficientRange>,
     sizes: Sizes,
     tables: Vec<Value>,
 }
@@ -87,7 +87,7 @@ impl Classifier {
     /// no range. Missing ones are unknown.
     #[must_use]
     pub fn with_table_ranges(program: &Program, sizes: Sizes, ranges: &[Option<ValueRange>]) -> Self {
-        let whole = Extent::whole(sizes);
+        let whole = CoefficientRange::whole(sizes);
         let nodes = whole.map_or_else(Vec::new, |whole| plan(program, sizes, &whole));
         let tables = table_values(program, ranges);
         Self { nodes, whole, sizes, tables }
@@ -109,7 +109,7 @@ impl Classifier {
         if [batch, head, query, key].iter().any(|range| range.lo > range.hi) {
             return Class::None;
         }
-        let extent = Extent::new(batch, head, query, key, self.sizes);
+        let extent = CoefficientRange::new(batch, head, query, key, self.sizes);
         match self.nodes.as_slice() {
             [] => Class::Mixed,
             [only] => self.evaluate(only, &extent, &[]).0,
@@ -120,7 +120,7 @@ impl Classifier {
         }
     }
 
-    fn run(&self, nodes: &[Node], extent: &Extent, values: &mut [(Class, Value)]) -> Class {
+    fn run(&self, nodes: &[Node], extent: &CoefficientRange, values: &mut [(Class, Value)]) -> Class {
         for (at, node) in nodes.iter().enumerate() {
             values[at] = self.evaluate(node, extent, values);
         }
@@ -128,7 +128,7 @@ impl Classifier {
     }
 
     /// A node's class, if it is a truth value, or else its value.
-    fn evaluate(&self, node: &Node, extent: &Extent, values: &[(Class, Value)]) -> (Class, Value) {
+    fn evaluate(&self, node: &Node, extent: &CoefficientRange, values: &[(Class, Value)]) -> (Class, Value) {
         let class = |class: Class| (class, Value::Unknown);
         let number = |value: Value| (Class::Mixed, value);
         match node {
@@ -167,7 +167,7 @@ fn unwrapped(value: Value) -> Value {
 }
 
 /// A conjunction or disjunction of sets along axes and of other nodes.
-fn combine(truths: &Truths, extent: &Extent, values: &[(Class, Value)]) -> Class {
+fn combine(truths: &Truths, extent: &CoefficientRange, values: &[(Class, Value)]) -> Class {
     // A disjunction is the negation of the conjunction of what its parts deny.
     let sided = |class: Class| if truths.every { class } else { class.not() };
     let mut total = Class::All;
@@ -184,14 +184,14 @@ fn combine(truths: &Truths, extent: &Extent, values: &[(Class, Value)]) -> Class
 }
 
 /// Whether no element is in all sets, because those of one axis leave no room for those of another.
-fn misses(truths: &Truths, extent: &Extent) -> bool {
+fn misses(truths: &Truths, extent: &CoefficientRange) -> bool {
     let mut narrowed = *extent;
     for set in &truths.sets {
         let range = narrowed.along(set.axis);
         let Some(hull) = set.narrowing.hull(range) else { return true };
         narrowed = match set.axis {
-            Axis::Query => Extent { query: hull, ..narrowed },
-            Axis::Key => Extent { key: hull, ..narrowed },
+            Axis::Query => CoefficientRange { query: hull, ..narrowed },
+            Axis::Key => CoefficientRange { key: hull, ..narrowed },
             Axis::Batch | Axis::Head => narrowed,
             // Sets come in the order of the axes: the distance is the last.
             Axis::Distance => return false,

@@ -20,7 +20,7 @@ impl Axis {
 
 /// A block, or the whole problem: the ranges of its indices, and of the distance.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Extent {
+pub(super) struct CoefficientRange {
     pub(super) batch: Ints,
     pub(super) head: Ints,
     pub(super) query: Ints,
@@ -28,7 +28,7 @@ pub(super) struct Extent {
     pub(super) distance: Ints,
 }
 
-impl Extent {
+impl CoefficientRange {
     /// Of all elements; nothing where there are none, or more than a position can count.
     pub(super) fn whole(sizes: Sizes) -> Option<Self> {
         let range = |count: usize| (count > 0).then(|| Ints::new(0, to_i64(count) - 1));
@@ -105,7 +105,7 @@ impl Form {
     }
 
     /// The least and the greatest value over `extent`, both attained; nothing if they do not fit.
-    pub(super) fn range(&self, extent: &Extent) -> Option<Ints> {
+    pub(super) fn range(&self, extent: &CoefficientRange) -> Option<Ints> {
         let ranges = [extent.batch, extent.head, extent.query, extent.key];
         let mut total = Ints::one(self.constant);
         for (factor, range) in self.factors.into_iter().zip(ranges) {
@@ -139,7 +139,7 @@ impl Form {
 /// side wraps on the way.
 pub(super) fn forms(program: &Program, sizes: Sizes, own: OwnLengths) -> Vec<Option<Form>> {
     let mut forms: Vec<Option<Form>> = Vec::with_capacity(program.steps.len());
-    let whole = Extent::whole(sizes);
+    let whole = CoefficientRange::whole(sizes);
     for step in &program.steps {
         let of = |id: usize| forms.get(id).copied().flatten();
         let form = if step.ty == Type::Int { form(&step.op, sizes, own, of) } else { None };

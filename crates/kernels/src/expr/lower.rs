@@ -144,7 +144,7 @@ fn shape(builtin: Builtin, arguments: &[i64]) -> Option<Shape> {
         .parameters()
         .iter()
         .zip(arguments)
-        .all(|((_, least), value)| least.is_none_or(|least| *value >= least));
+        .all(|((_, min), value)| min.is_none_or(|min| *value >= min));
     if !sensible {
         return None;
     }

@@ -8,7 +8,7 @@ use super::classify::Class;
 use super::dependence::operands;
 use super::eval::Evaluator;
 use super::interval::Ints;
-use super::linear::{Axis, Extent, Form, forms};
+use super::linear::{Axis, CoefficientRange, Form, forms};
 use super::nodes::{AxisSet, Node, Truths, compact, remap};
 use super::runs::Runs;
 use super::{Comparison, Op, OwnLengths, Program, Sizes, Step, StepId, Type, Variable, shapes};
@@ -39,12 +39,12 @@ enum Dependence {
 /// Steps that may be evaluated to find sets by trying every position: some tens of milliseconds' worth.
 const TRIES: usize = 1 << 22;
 /// Conditions longer than this become a part of their own, so that joining many takes no time that grows with its square.
-const MOST_PARTS: usize = 32;
+const MAX_PARTS: usize = 32;
 /// How deep `min`, `max` and `abs` are taken apart in comparisons.
 const DEPTH: usize = 4;
 
 /// The nodes that tell the class of a block; the last is the mask's.
-pub(super) fn plan(program: &Program, sizes: Sizes, whole: &Extent) -> Vec<Node> {
+pub(super) fn plan(program: &Program, sizes: Sizes, whole: &CoefficientRange) -> Vec<Node> {
     if program.steps.last().is_none_or(|step| step.ty != Type::Bool) {
         return vec![Node::Known(Class::Mixed)];
     }
@@ -88,7 +88,7 @@ fn needed_steps(program: &Program) -> Vec<bool> {
 struct Planner<'a> {
     program: &'a Program,
     sizes: Sizes,
-    whole: Extent,
+    whole: CoefficientRange,
     forms: Vec<Option<Form>>,
     dependences: Vec<Dependence>,
     nodes: Vec<Node>,
@@ -348,7 +348,7 @@ impl Planner<'_> {
 
     /// A condition as parts of a conjunction, or of a disjunction.
     fn as_parts(&mut self, every: bool, truth: Truth) -> Truth {
-        if truth.len() <= 1 || (truth.every == every && truth.rest.len() <= MOST_PARTS) {
+        if truth.len() <= 1 || (truth.every == every && truth.rest.len() <= MAX_PARTS) {
             return Truth { every, ..truth };
         }
         let node = self.node(truth);

@@ -51,7 +51,7 @@ struct Int {
 /// A float and what its magnitude is at most.
 struct Float {
     build: Build,
-    most: f64,
+    max: f64,
 }
 
 fn length(size: usize) -> i64 {
@@ -103,8 +103,8 @@ impl Source<'_> {
             6 | 7 => self.divided(x),
             8 if x.low > -LARGEST => Int { low: -x.high, high: -x.low, build: -x.build },
             8 | 9 => {
-                let most = x.low.abs().max(x.high.abs());
-                Int { build: x.build.abs(), low: 0, high: most }
+                let max = x.low.abs().max(x.high.abs());
+                Int { build: x.build.abs(), low: 0, high: max }
             }
             _ => match self.rng.bool().then(|| self.int_lookup(size / 2)).flatten() {
                 Some(looked_up) => looked_up,
@@ -135,15 +135,15 @@ impl Source<'_> {
             let (low, high) = if n > 0 { (0, n - 1) } else { (n + 1, 0) };
             return Int { build: x.build % int(n), low, high };
         }
-        let most = x.low.abs().max(x.high.abs()) + 1;
-        Int { build: x.build / int(n), low: -most, high: most }
+        let max = x.low.abs().max(x.high.abs()) + 1;
+        Int { build: x.build / int(n), low: -max, high: max }
     }
 
     /// `floor` of a float that f32 holds exactly.
     fn floored(&mut self, x: Int) -> Int {
         let offset = self.quarter(-4.0, 4.0);
-        let most = x.low.abs().max(x.high.abs()) + 5;
-        Int { build: (x.build * 0.5 + offset).floor(), low: -most, high: most }
+        let max = x.low.abs().max(x.high.abs()) + 5;
+        Int { build: (x.build * 0.5 + offset).floor(), low: -max, high: max }
     }
 
     fn clamped(&mut self, x: Build, low: i64, high: i64) -> Int {
@@ -259,19 +259,19 @@ impl Source<'_> {
 
     fn named_mask(&mut self, size: usize) -> Build {
         let len = length(self.sizes.kv_len.max(self.sizes.q_len));
-        let most = if self.rng.bool() { len + 2 } else { 20.min(len + 2) };
+        let max = if self.rng.bool() { len + 2 } else { 20.min(len + 2) };
         let choice = self.rng.u8(..18);
         let mut any = |low: i64, high: i64| self.argument(size, low, high);
         match choice {
             0 | 1 => build::causal(),
             2 => build::causal_top_left(),
             // One side reaches as far as the other may recede.
-            3 | 4 => build::window(any(-3, most), any(3, most.max(3))),
-            5 => build::window(any(3, most.max(3)), any(-3, most)),
+            3 | 4 => build::window(any(-3, max), any(3, max.max(3))),
+            5 => build::window(any(3, max.max(3)), any(-3, max)),
             6 => build::sinks(any(0, 9)),
-            7 => build::prefix(any(0, most)),
-            8 => build::blocks(any(1, most)),
-            9 => build::shifted_blocks(any(1, most), any(-9, 9)),
+            7 => build::prefix(any(0, max)),
+            8 => build::blocks(any(1, max)),
+            9 => build::shifted_blocks(any(1, max), any(-9, 9)),
             10 => build::dilated(any(1, 7)),
             11 => build::strided(any(1, 16), any(1, 5)),
             12 => build::disc(any(1, 16), any(1, 9)),
@@ -318,25 +318,25 @@ impl Source<'_> {
             return match self.rng.u8(..8) {
                 0 | 1 => {
                     let cap = 5.0 + self.quarter(0.0, 40.0);
-                    Float { build: build::softcap(cap), most: cap }
+                    Float { build: build::softcap(cap), max: cap }
                 }
-                2 => Float { build: build::softcap(self.constant(5, 50).build), most: 50.0 },
-                3 | 4 => Float { build: build::alibi(), most: S + steepest * distance },
-                _ => Float { build: var::s(), most: S },
+                2 => Float { build: build::softcap(self.constant(5, 50).build), max: 50.0 },
+                3 | 4 => Float { build: build::alibi(), max: S + steepest * distance },
+                _ => Float { build: var::s(), max: S },
             };
         }
         let x = self.score(size / 2);
-        let x = if x.most > 100.0 { Float { build: x.build.clamp(-40, 40.0), most: 40.0 } } else { x };
+        let x = if x.max > 100.0 { Float { build: x.build.clamp(-40, 40.0), max: 40.0 } } else { x };
         let y = self.term(size - 1 - size / 2);
-        let both = x.most + y.most;
+        let both = x.max + y.max;
         match self.rng.u8(..12) {
-            0..=3 => Float { build: x.build + y.build, most: both },
-            4 | 5 => Float { build: x.build - y.build, most: both },
-            6 => Float { build: x.build * self.factor(), most: x.most * 2.0 },
-            7 => Float { build: x.build / (y.build.abs() + 1), most: x.most },
-            8 => Float { build: x.build.min(y.build), most: both },
-            9 => Float { build: x.build.max(y.build), most: both },
-            10 => Float { build: x.build.alibi(), most: x.most + steepest * distance },
+            0..=3 => Float { build: x.build + y.build, max: both },
+            4 | 5 => Float { build: x.build - y.build, max: both },
+            6 => Float { build: x.build * self.factor(), max: x.max * 2.0 },
+            7 => Float { build: x.build / (y.build.abs() + 1), max: x.max },
+            8 => Float { build: x.build.min(y.build), max: both },
+            9 => Float { build: x.build.max(y.build), max: both },
+            10 => Float { build: x.build.alibi(), max: x.max + steepest * distance },
             _ => self.bent(x),
         }
     }
@@ -351,17 +351,17 @@ impl Source<'_> {
         match self.rng.u8(..7) {
             0 => {
                 let low = self.quarter(-5.0, -1.0);
-                Float { build: x.build.clamp(low, 1).exp(), most: 3.0 }
+                Float { build: x.build.clamp(low, 1).exp(), max: 3.0 }
             }
-            1 => Float { build: (x.build.abs() + 1).log(), most: x.most },
-            2 => Float { build: (x.build.abs() + 1.0).sqrt(), most: x.most + 1.0 },
-            3 => Float { build: x.build.tanh() * 4, most: 4.0 },
-            4 => Float { build: x.build.abs(), most: x.most },
+            1 => Float { build: (x.build.abs() + 1).log(), max: x.max },
+            2 => Float { build: (x.build.abs() + 1.0).sqrt(), max: x.max + 1.0 },
+            3 => Float { build: x.build.tanh() * 4, max: 4.0 },
+            4 => Float { build: x.build.abs(), max: x.max },
             5 => {
                 let cap = 5.0 + self.quarter(0.0, 40.0);
-                Float { build: x.build.softcap(cap), most: cap }
+                Float { build: x.build.softcap(cap), max: cap }
             }
-            _ => Float { build: -x.build, most: x.most },
+            _ => Float { build: -x.build, max: x.max },
         }
     }
 
@@ -369,33 +369,33 @@ impl Source<'_> {
     fn term(&mut self, size: usize) -> Float {
         if size <= 1 {
             return match self.rng.u8(..3) {
-                0 => Float { build: self.quarter(-4.0, 4.0).into(), most: 4.0 },
-                1 => Float { build: self.constant(-4, 4).build, most: 4.0 },
+                0 => Float { build: self.quarter(-4.0, 4.0).into(), max: 4.0 },
+                1 => Float { build: self.constant(-4, 4).build, max: 4.0 },
                 _ => {
                     let head = (length(self.sizes.q_heads) - 1).max(0);
                     let h = if self.rng.bool() { var::h() } else { self.constant(0, head).build };
-                    Float { build: build::slope(h), most: 1.0 }
+                    Float { build: build::slope(h), max: 1.0 }
                 }
             };
         }
         match self.rng.u8(..10) {
             0 | 1 => match self.lookup(size - 1, |element| element.is_float()) {
-                Some((_, element)) if self.rng.bool() => Float { build: element, most: 8.0 },
-                Some((_, element)) => Float { build: element.clamp(-8.0, 8), most: 8.0 },
+                Some((_, element)) if self.rng.bool() => Float { build: element, max: 8.0 },
+                Some((_, element)) => Float { build: element.clamp(-8.0, 8), max: 8.0 },
                 None => self.term(size / 2),
             },
             2 => {
                 let x = self.int(size - 1).build;
-                Float { build: self.clamped(x, -16, 16).build * self.factor(), most: 32.0 }
+                Float { build: self.clamped(x, -16, 16).build * self.factor(), max: 32.0 }
             }
             3 => {
                 // A quarter off the multiples, where the remainder would jump.
                 let x = self.int(size - 1).build;
-                Float { build: (x + 0.25) % 4.0, most: 4.0 }
+                Float { build: (x + 0.25) % 4.0, max: 4.0 }
             }
             4 => {
                 let distance = (var::qp() - var::k()).abs();
-                Float { build: (build::slope(var::h()) * distance).min(LOUDEST), most: LOUDEST }
+                Float { build: (build::slope(var::h()) * distance).min(LOUDEST), max: LOUDEST }
             }
             5 | 6 => {
                 let x = self.term(size - 1);
@@ -403,12 +403,12 @@ impl Source<'_> {
             }
             _ => {
                 let (x, y) = (self.term(size / 2), self.term(size - 1 - size / 2));
-                let (sum, product) = (x.most + y.most, x.most * y.most);
+                let (sum, product) = (x.max + y.max, x.max * y.max);
                 match self.rng.u8(..4) {
-                    0 if sum <= LOUDEST => Float { build: x.build + y.build, most: sum },
-                    1 if sum <= LOUDEST => Float { build: x.build - y.build, most: sum },
-                    2 if product <= LOUDEST => Float { build: x.build * y.build, most: product },
-                    _ => Float { build: x.build.max(y.build), most: sum },
+                    0 if sum <= LOUDEST => Float { build: x.build + y.build, max: sum },
+                    1 if sum <= LOUDEST => Float { build: x.build - y.build, max: sum },
+                    2 if product <= LOUDEST => Float { build: x.build * y.build, max: product },
+                    _ => Float { build: x.build.max(y.build), max: sum },
                 }
             }
         }

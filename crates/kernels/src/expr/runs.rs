@@ -13,7 +13,7 @@ pub(super) struct Runs {
 }
 
 /// Sets with more runs than this are not made: they would take longer to build than they save.
-pub(super) const MOST_RUNS: usize = 1 << 14;
+pub(super) const MAX_RUNS: usize = 1 << 14;
 
 impl Runs {
     /// One run, cut to the domain.
@@ -73,7 +73,7 @@ impl Runs {
             if run.lo <= run.hi {
                 runs.push(run);
             }
-            if runs.len() > MOST_RUNS {
+            if runs.len() > MAX_RUNS {
                 return None;
             }
             start = start.checked_add(period)?;
@@ -90,7 +90,7 @@ impl Runs {
             }
             if let Some(run) = runs.last_mut().filter(|run| run.hi + 1 == at) {
                 run.hi = at;
-            } else if runs.len() == MOST_RUNS {
+            } else if runs.len() == MAX_RUNS {
                 return None;
             } else {
                 runs.push(Ints::one(at));

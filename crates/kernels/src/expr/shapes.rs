@@ -4,12 +4,12 @@ use super::Shape;
 use super::arithmetic::floor_divide;
 use super::classify::Class;
 use super::interval::Ints;
-use super::linear::{Axis, Extent};
+use super::linear::{Axis, CoefficientRange};
 use super::runs::Runs;
 
 /// The class of `extent`.
-pub(super) fn class(shape: Shape, extent: &Extent) -> Class {
-    let Extent { query, key, distance, .. } = *extent;
+pub(super) fn class(shape: Shape, extent: &CoefficientRange) -> Class {
+    let CoefficientRange { query, key, distance, .. } = *extent;
     match shape {
         Shape::Band { left, right } => {
             let run = Ints::new(right.map_or(i64::MIN, i64::saturating_neg), left.unwrap_or(i64::MAX));
@@ -27,10 +27,10 @@ pub(super) fn class(shape: Shape, extent: &Extent) -> Class {
             let square = r.saturating_mul(r);
             rasters(query, key, w, |dx, dy| {
                 let greatest = squared(greatest(dx)).saturating_add(squared(greatest(dy)));
-                let least = squared(least(dx)).saturating_add(squared(least(dy)));
+                let min = squared(least(dx)).saturating_add(squared(least(dy)));
                 if greatest < square {
                     Class::All
-                } else if least >= square {
+                } else if min >= square {
                     Class::None
                 } else {
                     Class::Mixed
@@ -46,7 +46,7 @@ pub(super) fn class(shape: Shape, extent: &Extent) -> Class {
 }
 
 /// The shape as a set along one axis, where it is one and has not too many runs.
-pub(super) fn as_runs(shape: Shape, whole: &Extent) -> Option<(Axis, Runs)> {
+pub(super) fn as_runs(shape: Shape, whole: &CoefficientRange) -> Option<(Axis, Runs)> {
     let periodic = |axis, period, width| Some((axis, Runs::periodic(whole.along(axis), period, width)?));
     match shape {
         Shape::Band { left, right } => {

@@ -1,14 +1,14 @@
 //! Which range of which buffer a kernel's tensors are bound to, and where their rows then lie.
 
-use super::{Gate, LinearAttention, Rule, passes::Maker};
+use super::{Gate, LinearAttention, Rule, passes::PlanBuilder};
 use crate::{
-    Error, Limits, Name, PassBinding, Port, PortRole, Source, Strides,
+    Error, Limits, Name, PassBinding, TensorSpec, Access, Source, Strides,
     ranges::{ByteRange, byte_range},
 };
 
 /// The part of a problem that is computed together: ranges of batch entries and of heads of q and k.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(super) struct Partition {
     pub(super) batch: (usize, usize),
     pub(super) heads: (usize, usize),
 }
@@ -33,9 +33,9 @@ impl Uses {
     }
 }
 
-/// The order of a tensor's elements, as far as pieces are concerned.
+/// The order of a tensor's elements, as far as partitions are concerned.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Extent {
+pub(super) struct TensorExtent {
     pub(super) strides: Strides,
     /// Whether its heads are value heads.
     pub(super) of_values: bool,
@@ -43,23 +43,23 @@ pub(super) struct Extent {
     pub(super) dim: usize,
 }
 
-impl Extent {
-    /// From the first element of a piece to before its last.
-    fn elements(&self, piece: &Piece, group: usize) -> (usize, usize) {
+impl TensorExtent {
+    /// From the first element of a partition to before its last.
+    fn elements(&self, partition: &Partition, group: usize) -> (usize, usize) {
         let group = if self.of_values { group } else { 1 };
-        let (first, last) = (piece.heads.0 * group, piece.heads.1 * group - 1);
+        let (first, last) = (partition.heads.0 * group, partition.heads.1 * group - 1);
         let at = |batch: usize, head: usize| batch * self.strides.batch + head * self.strides.head;
         let rows = self.rows.saturating_sub(1) * self.strides.position;
-        (at(piece.batch.0, first), at(piece.batch.1 - 1, last) + rows + self.dim)
+        (at(partition.batch.0, first), at(partition.batch.1 - 1, last) + rows + self.dim)
     }
 }
 
 impl LinearAttention {
     /// The tensors that grow with batch and heads; others are bound whole.
-    pub(super) fn extent(&self, name: &str) -> Option<Extent> {
+    pub(super) fn extent(&self, name: &str) -> Option<TensorExtent> {
         let of = |of_values: bool, rows, dim| {
             let heads = if of_values { self.value_heads } else { self.heads };
-            Some(Extent { strides: self.token_strides(heads, rows, dim), of_values, rows, dim })
+            Some(TensorExtent { strides: self.token_strides(heads, rows, dim), of_values, rows, dim })
         };
         let rows = self.rows();
         match name {
@@ -77,7 +77,7 @@ impl LinearAttention {
             "state_in" | "state_out" if self.sequences.is_none() => {
                 let size = self.key_dim() * self.value_dim;
                 let strides = Strides { batch: self.value_heads * size, head: size, position: 0 };
-                Some(Extent { strides, of_values: true, rows: 1, dim: size })
+                Some(TensorExtent { strides, of_values: true, rows: 1, dim: size })
             }
             name if self.erase_key.as_deref() == Some(name) => of(false, rows, self.head_dim),
             name if self.dt.as_deref() == Some(name) => of(true, rows, 1),
@@ -85,22 +85,22 @@ impl LinearAttention {
         }
     }
 
-    /// Sequences of a piece.
-    pub(super) fn sequences_of(&self, piece: &Piece) -> usize {
-        self.sequences.unwrap_or(piece.batch.1 - piece.batch.0)
+    /// Sequences of a partition.
+    pub(super) fn sequences_of(&self, partition: &Partition) -> usize {
+        self.sequences.unwrap_or(partition.batch.1 - partition.batch.0)
     }
 
-    /// The value heads of a piece.
-    pub(super) fn value_heads_of(&self, piece: &Piece) -> (usize, usize) {
+    /// The value heads of a partition.
+    pub(super) fn value_heads_of(&self, partition: &Partition) -> (usize, usize) {
         let group = self.group();
-        (piece.heads.0 * group, piece.heads.1 * group)
+        (partition.heads.0 * group, partition.heads.1 * group)
     }
 
-    /// The range of a tensor that a piece touches.
-    pub(super) fn range(&self, port: &Port, piece: &Piece, limits: &Limits) -> ByteRange {
-        let elements = self.extent(&port.name).map(|extent| extent.elements(piece, self.group()));
-        let (first, end) = elements.filter(|_| port.span > 0).unwrap_or((0, port.span));
-        byte_range(first, end, port.dtype.size_bytes(), limits)
+    /// The range of a tensor that a partition touches.
+    pub(super) fn range(&self, tensor_spec: &TensorSpec, partition: &Partition, limits: &Limits) -> ByteRange {
+        let elements = self.extent(&tensor_spec.name).map(|extent| extent.elements(partition, self.group()));
+        let (first, end) = elements.filter(|_| tensor_spec.span > 0).unwrap_or((0, tensor_spec.span));
+        byte_range(first, end, tensor_spec.dtype.size_bytes(), limits)
     }
 
     /// Storage bindings of a kernel that binds everything the problem has, its inputs each for itself.
@@ -123,38 +123,38 @@ impl LinearAttention {
     }
 }
 
-impl Maker<'_> {
+impl PlanBuilder<'_> {
     pub(super) fn port_index(&self, name: &str) -> Result<usize, Error> {
-        let found = self.ports.iter().position(|port| port.name == name);
+        let found = self.tensors.iter().position(|tensor_spec| tensor_spec.name == name);
         found.ok_or_else(|| Error::internal("plan", format!("there is no tensor `{name}`")))
     }
 
-    /// The piece's part of a tensor, as the shader's variable `variable`, and where the whole tensor begins relative to it.
+    /// The partition's part of a tensor, as the shader's variable `variable`, and where the whole tensor begins relative to it.
     pub(super) fn bind(
         &self,
         variable: impl Into<Name>,
         name: &str,
-        piece: &Piece,
+        partition: &Partition,
     ) -> Result<(PassBinding, u32), Error> {
         let index = self.port_index(name)?;
-        if let Some(nothing) = self.nothing.filter(|_| self.ports[index].span == 0) {
-            let written = self.ports[index].role == PortRole::Output;
+        if let Some(nothing) = self.nothing.filter(|_| self.tensors[index].span == 0) {
+            let written = self.tensors[index].access == Access::Write;
             return Ok((
                 PassBinding { name: variable.into(), ..self.whole("", nothing[usize::from(written)]) },
                 0,
             ));
         }
-        let range = self.spec.range(&self.ports[index], piece, self.limits);
-        let most = self.limits.max_storage_buffer_binding_size;
-        if range.size_bytes > most {
+        let range = self.spec.range(&self.tensors[index], partition, self.limits);
+        let max = self.limits.max_storage_buffer_binding_size;
+        if range.size_bytes > max {
             let needed = range.size_bytes;
             let message =
-                format!("tensor {name} needs a binding of {needed} bytes, the adapter allows {most}");
+                format!("tensor {name} needs a binding of {needed} bytes, the adapter allows {max}");
             return Err(Error::limit("max_storage_buffer_binding_size", message));
         }
         let binding = PassBinding {
             name: variable.into(),
-            source: Source::Port(index),
+            source: Source::Tensor(index),
             offset_bytes: range.offset_bytes,
             size_bytes: range.size_bytes,
         };

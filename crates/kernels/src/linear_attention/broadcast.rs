@@ -4,7 +4,7 @@ use super::{
     LinearAttention, Rule,
     bindings::Uses,
     chunked::grows,
-    passes::{Maker, Run},
+    passes::{PlanBuilder, Run},
     variants::{Candidate, Schedule},
 };
 use crate::{
@@ -22,7 +22,7 @@ pub(super) struct Sizes {
 }
 
 /// Elements of a state that a lane keeps, at most. Text and compile time grow with them, to about five seconds on lavapipe.
-const MOST_ELEMENTS: usize = 512;
+const MAX_ELEMENTS: usize = 512;
 
 /// Those of problems that run for milliseconds, which is not worth seconds of compiling.
 const FEW_ELEMENTS: usize = 256;
@@ -32,24 +32,24 @@ const FEW_MULTIPLY_ADDS: f64 = 1e8;
 const COMPILED_FMA: std::time::Duration = std::time::Duration::from_micros(300);
 
 pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Result<Candidate, String> {
-    let Some((least, most)) = adapter.features.subgroups else {
+    let Some((min, max)) = adapter.features.subgroups else {
         return Err("needs subgroups, which the adapter lacks (or the device was opened without)".into());
     };
     if adapter.kind != AdapterKind::Cpu {
         return Err("a GPU's registers do not hold whole states: made for drivers that run on the CPU".into());
     }
-    if least != most || ![4, 8].contains(&least) {
-        return Err(format!("needs subgroups of 4 or of 8 lanes, the adapter's have {least} to {most}"));
+    if min != max || ![4, 8].contains(&min) {
+        return Err(format!("needs subgroups of 4 or of 8 lanes, the adapter's have {min} to {max}"));
     }
     if let Some(reason) = grows(spec) {
         return Err(reason.to_owned());
     }
-    let lanes = least as usize;
+    let lanes = min as usize;
     check_workgroup(adapter, lanes, 0)?;
     let (tall, wide) = (spec.key_dim().next_multiple_of(4), spec.value_dim.div_ceil(4));
-    let fits = MOST_ELEMENTS / (4 * tall);
+    let fits = MAX_ELEMENTS / (4 * tall);
     if fits == 0 {
-        return Err(format!("a lane keeps at most {} channels of four columns", MOST_ELEMENTS / 4));
+        return Err(format!("a lane keeps at most {} channels of four columns", MAX_ELEMENTS / 4));
     }
     let pairs = spec.states() * spec.value_heads;
     let multiply_adds = spec.work_of().flops / 2.0;
@@ -93,19 +93,19 @@ pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
 }
 
 impl Sizes {
-    pub(super) fn make(self, maker: &mut Maker<'_>, run: &Run<'_>) -> Result<(), Error> {
-        let spec = maker.spec;
+    pub(super) fn make(self, builder: &mut PlanBuilder<'_>, run: &Run<'_>) -> Result<(), Error> {
+        let spec = builder.spec;
         let Self { lanes, columns } = self;
         let causal = spec.causal;
         let uses = Uses::of_tokens(causal);
-        let request = maker.request("linear_attention/broadcast", run);
-        let request = maker
-            .with_states(maker.with_factors(request), run)
+        let request = builder.request("linear_attention/broadcast", run);
+        let request = builder
+            .with_states(builder.with_factors(request), run)
             .tunable("LANES", small(lanes))
             .tunable("COLUMNS", small(columns))
             .tunable("TOGETHER", 2u32);
-        let (bound, last) = maker.with_state_bindings(run, uses)?;
-        maker.push("broadcast", request, run, bound, spec.value_dim.div_ceil(4 * lanes * columns))?;
-        if causal { Ok(()) } else { maker.read_states(run, &last) }
+        let (bound, last) = builder.with_state_bindings(run, uses)?;
+        builder.push("broadcast", request, run, bound, spec.value_dim.div_ceil(4 * lanes * columns))?;
+        if causal { Ok(()) } else { builder.read_states(run, &last) }
     }
 }

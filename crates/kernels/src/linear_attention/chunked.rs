@@ -2,7 +2,7 @@
 
 use super::{
     Direction, Gate, LinearAttention, Rule,
-    bindings::Piece,
+    bindings::Partition,
     params::Segments,
     variants::{Candidate, Schedule},
 };
@@ -36,11 +36,11 @@ impl LinearAttention {
         (self.len * self.kernel_steps()).div_ceil(CHUNK)
     }
 
-    /// Slots of a piece's chunks; see `shaders/linear_attention/chunk.wgsl`.
-    pub(super) fn slots(&self, piece: &Piece) -> usize {
+    /// Slots of a partition's chunks; see `shaders/linear_attention/chunk.wgsl`.
+    pub(super) fn slots(&self, partition: &Partition) -> usize {
         match self.sequences {
             Some(count) => self.len * self.kernel_steps() / CHUNK + count,
-            None => (piece.batch.1 - piece.batch.0) * self.chunks(),
+            None => (partition.batch.1 - partition.batch.0) * self.chunks(),
         }
     }
 
@@ -54,10 +54,10 @@ impl LinearAttention {
         (self.key_dim().next_multiple_of(4), self.value_dim.next_multiple_of(4))
     }
 
-    /// Pairs of a slot and a value head of a piece.
-    fn pairs(&self, piece: &Piece) -> usize {
-        let heads = self.value_heads_of(piece);
-        self.slots(piece) * (heads.1 - heads.0)
+    /// Pairs of a slot and a value head of a partition.
+    fn pairs(&self, partition: &Partition) -> usize {
+        let heads = self.value_heads_of(partition);
+        self.slots(partition) * (heads.1 - heads.0)
     }
 }
 
@@ -96,8 +96,8 @@ fn lanes(spec: &LinearAttention, adapter: &AdapterProfile) -> usize {
     };
     let columns = spec.value_dim.div_ceil(4);
     let enough = |lanes: &usize| spec.states() * spec.value_heads * columns.div_ceil(*lanes) >= wanted;
-    let most = columns.next_power_of_two().clamp(4, 16);
-    [16, 8].into_iter().filter(|lanes| *lanes <= most).find(enough).unwrap_or(4)
+    let max = columns.next_power_of_two().clamp(4, 16);
+    [16, 8].into_iter().filter(|lanes| *lanes <= max).find(enough).unwrap_or(4)
 }
 
 /// Storage bindings of the kernel of outputs, which has the most.
@@ -149,20 +149,20 @@ fn propose_one(
         return Err(reason.to_owned());
     }
     check_workgroup(adapter, THREADS, STAGE_BYTES)?;
-    let (bindings, most) =
+    let (bindings, max) =
         (output_bindings(spec, adapter), adapter.limits.max_storage_buffers_per_shader_stage);
-    if bindings > most {
+    if bindings > max {
         return Err(format!(
-            "needs {bindings} storage buffers, max_storage_buffers_per_shader_stage is {most}"
+            "needs {bindings} storage buffers, max_storage_buffers_per_shader_stage is {max}"
         ));
     }
     let sizes = Sizes { lanes: lanes(spec, adapter), segments };
-    let smallest = Piece { batch: (0, 1), heads: (0, 1) };
+    let smallest = Partition { batch: (0, 1), heads: (0, 1) };
     let needed = sizes.scratch_bytes(spec, &smallest);
-    let most = adapter.limits.max_storage_buffer_binding_size;
-    if needed > most {
+    let max = adapter.limits.max_storage_buffer_binding_size;
+    if needed > max {
         return Err(format!(
-            "one batch entry and head need scratch of {needed} bytes, max_storage_buffer_binding_size is {most}"
+            "one batch entry and head need scratch of {needed} bytes, max_storage_buffer_binding_size is {max}"
         ));
     }
     let mut tiles = vec![tile("rows a chunk", CHUNK), tile("columns a tile", TILE), tile("threads", THREADS)];
@@ -184,7 +184,7 @@ fn propose_one(
 
 impl Sizes {
     fn cost(self, spec: &LinearAttention, adapter: &AdapterProfile) -> Cost {
-        let whole = Piece { batch: (0, spec.batch), heads: (0, spec.heads) };
+        let whole = Partition { batch: (0, spec.batch), heads: (0, spec.heads) };
         let directions = if spec.direction == Direction::Both { 2.0 } else { 1.0 };
         let pairs = directions * float(spec.pairs(&whole));
         let (key_dim, value_dim) = spec.padded();
@@ -238,8 +238,8 @@ impl Sizes {
     }
 
     /// Bytes of each scratch buffer: gates, states, values that are left, erase keys, matrices, scores, sums, segments.
-    pub(super) fn buffers(self, spec: &LinearAttention, piece: &Piece) -> Buffers {
-        let pairs = spec.pairs(piece);
+    pub(super) fn buffers(self, spec: &LinearAttention, partition: &Partition) -> Buffers {
+        let pairs = spec.pairs(partition);
         let (key_dim, value_dim) = spec.padded();
         let delta = usize::from(spec.rule != Rule::Add);
         let gates = match spec.gate {
@@ -256,8 +256,8 @@ impl Sizes {
             matrices: of(delta * CHUNK * CHUNK),
             scores: of(usize::from(spec.by_channels()) * CHUNK * CHUNK),
             segments: self.segments_of(spec).map_or(0, |cut| {
-                let heads = spec.value_heads_of(piece);
-                let states = cut.count * spec.sequences_of(piece) * (heads.1 - heads.0);
+                let heads = spec.value_heads_of(partition);
+                let states = cut.count * spec.sequences_of(partition) * (heads.1 - heads.0);
                 4 * (states * key_dim * (value_dim + key_dim)) as u64
             }),
             sums: of(usize::from(spec.normalises()) * key_dim),
@@ -265,14 +265,14 @@ impl Sizes {
     }
 
     /// Bytes of the largest buffer.
-    pub(super) fn scratch_bytes(self, spec: &LinearAttention, piece: &Piece) -> u64 {
-        self.buffers(spec, piece).all().into_iter().max().unwrap_or(0)
+    pub(super) fn scratch_bytes(self, spec: &LinearAttention, partition: &Partition) -> u64 {
+        self.buffers(spec, partition).all().into_iter().max().unwrap_or(0)
     }
 
-    pub(super) fn notes(self, spec: &LinearAttention, pieces: &[Piece]) -> Vec<(String, String)> {
-        let slots: usize = pieces.iter().map(|piece| spec.slots(piece)).max().unwrap_or(0);
-        let bytes = |piece| self.buffers(spec, piece).all().into_iter().sum::<u64>();
-        let scratch = pieces.iter().map(bytes).max().unwrap_or(0);
+    pub(super) fn notes(self, spec: &LinearAttention, partitions: &[Partition]) -> Vec<(String, String)> {
+        let slots: usize = partitions.iter().map(|partition| spec.slots(partition)).max().unwrap_or(0);
+        let bytes = |partition| self.buffers(spec, partition).all().into_iter().sum::<u64>();
+        let scratch = partitions.iter().map(bytes).max().unwrap_or(0);
         vec![
             tile("chunks", slots),
             ("scratch for chunks".to_owned(), format!("{} KiB", scratch.div_ceil(1024))),

@@ -6,7 +6,7 @@ use super::{
     Gate, LinearAttention, Rule,
     bindings::Uses,
     chunked::{Buffers, CHUNK, Sizes, TILE},
-    passes::{Bound, Maker, Output, Run},
+    passes::{Bound, PlanBuilder, Output, Run},
 };
 use crate::{Error, PassBinding, cost::small};
 
@@ -20,7 +20,7 @@ const JOIN_LANES: usize = 4;
 const LENGTHS: Uses =
     Uses { q: false, k: false, v: false, o: false, gates: false, beta: false, bonus: false, lengths: true };
 
-/// Scratch that one direction of one piece goes through.
+/// Scratch that one direction of one partition goes through.
 struct Chunks {
     bytes: Buffers,
     states: usize,
@@ -32,28 +32,28 @@ struct Chunks {
 }
 
 impl Sizes {
-    pub(super) fn make(self, maker: &mut Maker<'_>, run: &Run<'_>) -> Result<(), Error> {
-        let spec = maker.spec;
-        let bytes = self.buffers(spec, run.piece);
-        let states = maker.add_scratch("foveal.linear.chunk_states", bytes.states)?;
+    pub(super) fn make(self, builder: &mut PlanBuilder<'_>, run: &Run<'_>) -> Result<(), Error> {
+        let spec = builder.spec;
+        let bytes = self.buffers(spec, run.partition);
+        let states = builder.add_scratch("foveal.linear.chunk_states", bytes.states)?;
         let mut chunks = Chunks { bytes, states, gates: None, delta: None, sums: None };
         if spec.normalises() {
-            chunks.sums = Some(maker.add_scratch("foveal.linear.chunk_sums", bytes.sums)?);
+            chunks.sums = Some(builder.add_scratch("foveal.linear.chunk_sums", bytes.sums)?);
         }
         if spec.gate != Gate::None || spec.by_channels() {
-            maker.chunk_gates(run, &mut chunks)?;
+            builder.chunk_gates(run, &mut chunks)?;
         }
         if spec.rule == Rule::Add {
-            maker.chunk_state(run, &chunks)?;
-            let last = maker.chunk_scan(run, &chunks)?;
+            builder.chunk_state(run, &chunks)?;
+            let last = builder.chunk_scan(run, &chunks)?;
             if !spec.causal {
-                return maker.chunk_read(run, &last);
+                return builder.chunk_read(run, &last);
             }
         } else {
-            maker.chunk_solve(run, &mut chunks)?;
-            maker.chunk_delta(run, &chunks, self)?;
+            builder.chunk_solve(run, &mut chunks)?;
+            builder.chunk_delta(run, &chunks, self)?;
         }
-        maker.chunk_output(run, &chunks)
+        builder.chunk_output(run, &chunks)
     }
 }
 
@@ -65,7 +65,7 @@ impl LinearAttention {
     }
 }
 
-impl Maker<'_> {
+impl PlanBuilder<'_> {
     /// A request for a chunk kernel.
     fn chunk_request(&self, name: &str, run: &Run<'_>) -> Request {
         let spec = self.spec;
@@ -89,7 +89,7 @@ impl Maker<'_> {
     fn with_erase_key(&self, request: Request) -> Request {
         let spec = self.spec;
         let request = if spec.erases_by_another() {
-            request.replace("linear_attention/erase", "linear_attention/erase_prepared")
+            request.replace("linear_attention/erase", "linear_attention/erase_preprocessed")
         } else {
             request
         };
@@ -144,11 +144,11 @@ impl Maker<'_> {
 
     /// The states and sums that a sequential pass begins and ends with; these are what is returned.
     fn bind_states(&mut self, run: &Run<'_>, bound: &mut Bound) -> Result<Vec<PassBinding>, Error> {
-        let (spec, piece) = (self.spec, run.piece);
+        let (spec, partition) = (self.spec, run.partition);
         for name in [spec.state_in.then_some("state_in"), spec.z_in.then_some("z_in")].into_iter().flatten() {
-            bound.0.push(self.bind(name, name, piece)?.0);
+            bound.0.push(self.bind(name, name, partition)?.0);
         }
-        let last = self.last_states(piece, !spec.causal)?;
+        let last = self.last_states(partition, !spec.causal)?;
         bound.0.extend(last.iter().cloned());
         Ok(last)
     }
@@ -181,7 +181,7 @@ impl Maker<'_> {
         let bonus = spec.bonus.is_some();
         let mut request = self.chunk_input_request("chunk_scores", run);
         if spec.erases_by_another() {
-            request = request.replace("linear_attention/erase", "linear_attention/erase_prepared");
+            request = request.replace("linear_attention/erase", "linear_attention/erase_preprocessed");
         }
         request = request
             .tunable("ERASE", erase)
@@ -260,7 +260,7 @@ impl Maker<'_> {
             .tunable("STATE_IN", spec.state_in);
         let mut bound = self.chunk_bound(run, LENGTHS, None, &[("segments", at)])?;
         if spec.state_in {
-            bound.0.push(self.bind("state_in", "state_in", run.piece)?.0);
+            bound.0.push(self.bind("state_in", "state_in", run.partition)?.0);
         }
         let tiles_of_join = value_dim.div_ceil(4 * JOIN_LANES);
         self.push_segments("chunk_join", join, run, bound, [tiles_of_join, 1], segments)?;
@@ -268,7 +268,7 @@ impl Maker<'_> {
         let scratch = [("states_out", chunks.states), ("u", u), ("w", w), ("segments", at)];
         let request = request.tunable("STATE_OUT", spec.state_out);
         let mut bound = self.chunk_bound(run, uses, chunks.gates, &scratch)?;
-        bound.0.extend(self.last_states(run.piece, false)?);
+        bound.0.extend(self.last_states(run.partition, false)?);
         self.push_segments("chunk_delta", request, run, bound, [tiles(value_dim), segments.count], segments)
     }
 

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use super::{Fill, Gate, Gates, LinearAttention, Rule, nan};
-use crate::{Error, HostTensor, Name, Port, PortRole, random::normal};
+use crate::{Error, HostTensor, Name, TensorSpec, Access, random::normal};
 
 impl fmt::Display for Fill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,12 +51,12 @@ impl FromStr for Fill {
 }
 
 pub(super) fn random_inputs(spec: &LinearAttention, seed: u64) -> Vec<(Name, HostTensor)> {
-    let inputs = spec.all_ports().into_iter().filter(|port| port.role == PortRole::Input);
-    let mut drawn: Vec<(Port, Vec<f32>)> = inputs
+    let inputs = spec.all_tensors().into_iter().filter(|tensor_spec| tensor_spec.access == Access::Read);
+    let mut drawn: Vec<(TensorSpec, Vec<f32>)> = inputs
         .zip(1..)
-        .map(|(port, stream)| {
-            let values = values(spec, &port, seed.wrapping_mul(31).wrapping_add(stream), seed);
-            (port, values)
+        .map(|(tensor_spec, stream)| {
+            let values = values(spec, &tensor_spec, seed.wrapping_mul(31).wrapping_add(stream), seed);
+            (tensor_spec, values)
         })
         .collect();
     if spec.fill.nan {
@@ -64,20 +64,20 @@ pub(super) fn random_inputs(spec: &LinearAttention, seed: u64) -> Vec<(Name, Hos
     }
     drawn
         .into_iter()
-        .filter_map(|(port, values)| {
-            HostTensor::from_f32(port.shape, &values, port.dtype).ok().map(|tensor| (port.name, tensor))
+        .filter_map(|(tensor_spec, values)| {
+            HostTensor::from_f32(tensor_spec.shape, &values, tensor_spec.dtype).ok().map(|tensor| (tensor_spec.name, tensor))
         })
         .collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "positions are far below 2^24")]
-fn values(spec: &LinearAttention, port: &Port, seed: u64, shared: u64) -> Vec<f32> {
+fn values(spec: &LinearAttention, tensor_spec: &TensorSpec, seed: u64, shared: u64) -> Vec<f32> {
     let mut random = fastrand::Rng::with_seed(seed);
-    let count = port.span;
+    let count = tensor_spec.span;
     let positive = spec.normalises() && matches!(spec.feature_map, super::FeatureMap::Identity);
     let mut values = normal(seed, count);
     let keys_erase = spec.rule != Rule::Add;
-    match &*port.name {
+    match &*tensor_spec.name {
         "g" => return (0..count).map(|_| gate(spec, &mut random)).collect(),
         "beta" if spec.fill.integer_beta => return (0..count).map(|_| random.u32(..3) as f32).collect(),
         "beta" => return (0..count).map(|_| random.f32()).collect(),
@@ -109,7 +109,7 @@ fn values(spec: &LinearAttention, port: &Port, seed: u64, shared: u64) -> Vec<f3
         "a" | "b" => {
             values = normal(shared ^ 0x5ca1_ab1e, count);
             unit_rows(&mut values, spec.head_dim);
-            if port.name == "b" {
+            if tensor_spec.name == "b" {
                 values.iter_mut().for_each(|x| *x *= -random.f32());
             }
         }
@@ -117,7 +117,7 @@ fn values(spec: &LinearAttention, port: &Port, seed: u64, shared: u64) -> Vec<f3
         name if spec.erase_key.as_deref() == Some(name) => unit_rows(&mut values, spec.head_dim),
         _ => {}
     }
-    if port.name == "k" && spec.fill.repeated_keys {
+    if tensor_spec.name == "k" && spec.fill.repeated_keys {
         let dim = spec.head_dim;
         for row in (4..count / dim.max(1)).step_by(4) {
             values.copy_within((row - 1) * dim..row * dim, row * dim);

@@ -1,7 +1,7 @@
 //! NaN among random inputs, where they must not matter.
 
 use super::{Direction, LinearAttention};
-use crate::{Port, Strides};
+use crate::{TensorSpec, Strides};
 
 /// A batch entry's or packed sequence's rows, in tokens.
 struct Stretch {
@@ -13,17 +13,17 @@ struct Stretch {
 }
 
 /// Puts NaN into every input of hidden tokens but q, and into one element of v of the first sequence's last token.
-pub(super) fn scatter(spec: &LinearAttention, drawn: &mut [(Port, Vec<f32>)]) {
+pub(super) fn scatter(spec: &LinearAttention, drawn: &mut [(TensorSpec, Vec<f32>)]) {
     let stretches = stretches(spec, drawn);
     let last = stretches.iter().find(|stretch| stretch.kept > 0).map(|stretch| {
         let place = if spec.direction == Direction::Reverse { 0 } else { stretch.kept - 1 };
         (stretch.batch, stretch.start + place)
     });
-    for (port, values) in drawn {
-        if ["q", "state_in"].contains(&&*port.name) {
+    for (tensor_spec, values) in drawn {
+        if ["q", "state_in"].contains(&&*tensor_spec.name) {
             continue;
         }
-        let Some(extent) = spec.extent(&port.name) else { continue };
+        let Some(extent) = spec.extent(&tensor_spec.name) else { continue };
         let rows_a_token = extent.rows / spec.len.max(1);
         let heads = if extent.of_values { spec.value_heads } else { spec.heads };
         let mut put = |at: [usize; 3], columns: usize| {
@@ -36,7 +36,7 @@ pub(super) fn scatter(spec: &LinearAttention, drawn: &mut [(Port, Vec<f32>)]) {
                 (0..heads).for_each(|head| put([stretch.batch, head, row], extent.dim));
             }
         }
-        if let (Some((batch, token)), "v", true) = (last, &*port.name, spec.value_dim > 1) {
+        if let (Some((batch, token)), "v", true) = (last, &*tensor_spec.name, spec.value_dim > 1) {
             put([batch, heads - 1, token * rows_a_token], 1);
         }
     }
@@ -47,9 +47,9 @@ fn place(strides: &Strides, [batch, head, row]: [usize; 3]) -> usize {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "lengths, drawn from 0 to T")]
-fn stretches(spec: &LinearAttention, drawn: &[(Port, Vec<f32>)]) -> Vec<Stretch> {
+fn stretches(spec: &LinearAttention, drawn: &[(TensorSpec, Vec<f32>)]) -> Vec<Stretch> {
     let lengths = |name: &str| {
-        let found = drawn.iter().find(|(port, _)| &*port.name == name);
+        let found = drawn.iter().find(|(tensor_spec, _)| &*tensor_spec.name == name);
         found.map(|(_, values)| values.iter().map(|&x| x as usize).collect::<Vec<_>>())
     };
     if let Some(starts) = spec.sequences.and_then(|_| lengths("cu_seqlens")) {

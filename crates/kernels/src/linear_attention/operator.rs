@@ -12,7 +12,7 @@ use super::{
     variants::variants,
 };
 use crate::{
-    Case, Error, HostTensor, Layout, Operator, OptionSpec, Port, Problem, Recipe, VariantInfo,
+    Case, Error, HostTensor, Layout, Operator, OptionSpec, TensorSpec, Problem, Recipe, VariantInfo,
     read::{shape_pairs, sizes, storage, text},
 };
 
@@ -79,21 +79,21 @@ impl Operator for LinearOperator {
         let mut spec = with_options(spec, options, Some(&names))?;
         spec.dtype = storage("q", q)?;
         spec.validate()?;
-        for port in spec.ports().iter().filter(|port| port.role == crate::PortRole::Input) {
-            let tensor = find(&port.name).ok_or_else(|| {
-                let message = format!("expected {}, got none", spec.wanted(port));
-                Error::invalid(&*port.name, message)
+        for tensor_spec in spec.tensors().iter().filter(|tensor_spec| tensor_spec.access == crate::Access::Read) {
+            let tensor = find(&tensor_spec.name).ok_or_else(|| {
+                let message = format!("expected {}, got none", spec.wanted(tensor_spec));
+                Error::invalid(&*tensor_spec.name, message)
             })?;
-            if tensor.shape() != port.shape {
-                let message = format!("expected {}, got {:?}", spec.wanted(port), tensor.shape());
-                return Err(Error::invalid(&*port.name, message));
+            if tensor.shape() != tensor_spec.shape {
+                let message = format!("expected {}, got {:?}", spec.wanted(tensor_spec), tensor.shape());
+                return Err(Error::invalid(&*tensor_spec.name, message));
             }
-            let of_tokens = ["k", "v", "a", "b"].contains(&&*port.name);
-            if of_tokens || spec.erase_key.as_deref() == Some(&*port.name) {
-                let got = storage(&port.name, tensor)?;
+            let of_tokens = ["k", "v", "a", "b"].contains(&&*tensor_spec.name);
+            if of_tokens || spec.erase_key.as_deref() == Some(&*tensor_spec.name) {
+                let got = storage(&tensor_spec.name, tensor)?;
                 if got != spec.dtype {
                     let message = format!("expected {} as in q, got {got}", spec.dtype);
-                    return Err(Error::invalid(&*port.name, message));
+                    return Err(Error::invalid(&*tensor_spec.name, message));
                 }
             }
         }
@@ -119,14 +119,14 @@ impl Operator for LinearOperator {
 
 impl LinearAttention {
     /// An input in words: its shape, and why the problem reads it.
-    fn wanted(&self, port: &Port) -> String {
-        let is = |name: &Option<String>| name.as_deref() == Some(&*port.name);
-        let why = match &*port.name {
+    fn wanted(&self, tensor_spec: &TensorSpec) -> String {
+        let is = |name: &Option<String>| name.as_deref() == Some(&*tensor_spec.name);
+        let why = match &*tensor_spec.name {
             "g" => format!("gate {}", self.gate),
             "beta" | "a" | "b" => format!("rule {}", self.rule),
             "q_weight" | "k_weight" => "learned feature map".to_owned(),
             "cu_seqlens" => "packed sequences".to_owned(),
-            "state_in" | "z_in" => format!("option {}", port.name),
+            "state_in" | "z_in" => format!("option {}", tensor_spec.name),
             name => {
                 let named =
                     self.named_tensors().into_iter().find(|(_, given)| given.as_deref() == Some(name));
@@ -137,17 +137,17 @@ impl LinearAttention {
         if !why.is_empty() {
             words.push(why);
         }
-        let by_row = ["k", "v", "a", "b", "beta"].contains(&&*port.name) || is(&self.erase_key);
+        let by_row = ["k", "v", "a", "b", "beta"].contains(&&*tensor_spec.name) || is(&self.erase_key);
         if by_row && self.steps > 1 {
             words.push(format!("{} steps a token", self.steps));
         }
-        if self.has_rows(&port.name) {
+        if self.has_rows(&tensor_spec.name) {
             words.push(format!("layout {}", self.layout));
-        } else if port.name == "state_in" {
+        } else if tensor_spec.name == "state_in" {
             words.push(format!("state layout {}", self.state_layout));
         }
         let words = if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) };
-        format!("shape {:?}{words}", port.shape)
+        format!("shape {:?}{words}", tensor_spec.shape)
     }
 
     /// Whether a tensor has rows for tokens, in the order of the layout.

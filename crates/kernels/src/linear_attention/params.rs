@@ -1,6 +1,6 @@
 //! The uniform of the linear attention kernels: `shaders/linear_attention/problem.wgsl` declares it.
 
-use super::{LinearAttention, StateLayout, bindings::Piece};
+use super::{LinearAttention, StateLayout, bindings::Partition};
 use crate::{Error, Name, ParamValue, Strides, ranges::u32_of};
 
 /// Where a tensor's rows lie relative to its binding.
@@ -57,8 +57,8 @@ impl Default for Segments {
 pub(super) type Params = Vec<(Name, ParamValue)>;
 
 impl LinearAttention {
-    /// All fields of the problem's uniform, for a dispatch of a piece.
-    pub(super) fn params(&self, places: &Places, piece: &Piece, first: First) -> Result<Params, Error> {
+    /// All fields of the problem's uniform, for a dispatch of a partition.
+    pub(super) fn params(&self, places: &Places, partition: &Partition, first: First) -> Result<Params, Error> {
         let (key_dim, value_dim) = (self.key_dim(), self.value_dim);
         let (channel, column) = match self.state_layout {
             StateLayout::Kv => (value_dim, 1),
@@ -73,13 +73,13 @@ impl LinearAttention {
             ("value_width", value_dim),
             ("first_sequence", first.sequence),
             ("first_head", first.head),
-            ("piece_sequence", piece.batch.0),
-            ("piece_head", self.value_heads_of(piece).0),
+            ("piece_sequence", partition.batch.0),
+            ("piece_head", self.value_heads_of(partition).0),
             ("sequences", self.states()),
             ("chunks", self.chunks()),
-            ("slots", self.slots(piece)),
+            ("slots", self.slots(partition)),
             ("first_slot", first.slot),
-            ("piece_sequences", self.sequences_of(piece)),
+            ("piece_sequences", self.sequences_of(partition)),
             ("segment_chunks", first.segments.chunks),
             ("segments", first.segments.count),
             ("state_pair", key_dim * value_dim),

@@ -1,4 +1,4 @@
-//! The passes of a plan: inputs are prepared where they have to be, then a variant's kernels follow, piece by piece.
+//! The passes of a plan: inputs are prepared where they have to be, then a variant's kernels follow, partition by partition.
 
 use std::sync::Arc;
 
@@ -6,36 +6,36 @@ use foveal_shaders::Request;
 
 use super::{
     Direction, Gate, LinearAttention, Rule,
-    bindings::{Piece, Uses},
+    bindings::{Partition, Uses},
     params::{First, Params, Place, Places, Segments},
-    prepared::{Region, width_params},
+    preprocess::{Region, width_params},
     variants::Schedule,
 };
 use crate::{
-    Error, Limits, Pass, PassBinding, Port, Scratch, Strides, cost::small, ranges::ranges,
+    Error, Limits, Pass, PassBinding, TensorSpec, Scratch, Strides, cost::small, ranges::ranges,
     storage::storage_module,
 };
 
 /// What makes a plan's passes.
-pub(super) struct Maker<'a> {
+pub(super) struct PlanBuilder<'a> {
     pub(super) spec: &'a LinearAttention,
     pub(super) limits: &'a Limits,
-    pub(super) ports: Vec<Port>,
+    pub(super) tensor_specs: Vec<TensorSpec>,
     pub(super) passes: Vec<Pass>,
     pub(super) scratch: Vec<Scratch>,
-    pieces: Vec<Piece>,
+    partitions: Vec<Partition>,
     /// The buffer of prepared inputs, if there is one.
-    prepared_at: Option<usize>,
+    preprocessed_at: Option<usize>,
     /// What is added to outputs: those of the other direction, or the tokens' own values.
     partial_at: Option<usize>,
     /// What is bound in place of tensors without elements, read and written.
     pub(super) nothing: Option<[usize; 2]>,
 }
 
-/// What one direction of one piece is made of.
+/// What one direction of one partition is made of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run<'p> {
-    pub(super) piece: &'p Piece,
+    pub(super) partition: &'p Partition,
     pub(super) reverse: bool,
     pub(super) o: Output,
 }
@@ -54,42 +54,42 @@ pub(super) enum Output {
     Sum,
 }
 
-/// A variant's scratch buffers are kept to this size where cutting the problem into pieces allows it.
+/// A variant's scratch buffers are kept to this size where cutting the problem into partitions allows it.
 const SCRATCH_BYTES: u64 = 128 << 20;
 
-impl<'a> Maker<'a> {
+impl<'a> PlanBuilder<'a> {
     pub(super) fn new(
         spec: &'a LinearAttention,
         limits: &'a Limits,
         schedule: &Schedule,
     ) -> Result<Self, Error> {
-        let mut maker = Self {
+        let mut builder = Self {
             spec,
             limits,
-            ports: spec.all_ports(),
+            tensor_specs: spec.all_tensors(),
             passes: Vec::new(),
             scratch: Vec::new(),
-            pieces: Vec::new(),
-            prepared_at: None,
+            partitions: Vec::new(),
+            preprocessed_at: None,
             partial_at: None,
             nothing: None,
         };
         if spec.len == 0 {
-            let read = maker.add_scratch("foveal.linear.nothing_read", 16)?;
-            maker.nothing = Some([read, maker.add_scratch("foveal.linear.nothing_written", 16)?]);
+            let read = builder.add_scratch("foveal.linear.nothing_read", 16)?;
+            builder.nothing = Some([read, builder.add_scratch("foveal.linear.nothing_written", 16)?]);
         }
-        maker.pieces = maker.cut(schedule)?;
-        Ok(maker)
+        builder.partitions = builder.cut(schedule)?;
+        Ok(builder)
     }
 
     /// What is worth saying about the passes.
     pub(super) fn notes(&self, schedule: &Schedule) -> Vec<(String, String)> {
-        let mut notes = schedule.notes(self.spec, &self.pieces);
-        if self.prepared_at.is_some() {
+        let mut notes = schedule.notes(self.spec, &self.partitions);
+        if self.preprocessed_at.is_some() {
             notes.push(("inputs".to_owned(), "prepared as f32 in one buffer".to_owned()));
         }
-        if self.pieces.len() > 1 {
-            notes.push(("pieces".to_owned(), self.pieces.len().to_string()));
+        if self.partitions.len() > 1 {
+            notes.push(("pieces".to_owned(), self.partitions.len().to_string()));
         }
         notes
     }
@@ -97,17 +97,17 @@ impl<'a> Maker<'a> {
     /// All passes.
     pub(super) fn all(&mut self, schedule: &Schedule) -> Result<(), Error> {
         let spec = self.spec;
-        let pieces = self.pieces.clone();
+        let partitions = self.partitions.clone();
         if spec.is_prepared(self.limits) {
-            let bytes = pieces.iter().map(|piece| spec.prepared_bytes(piece)).max().unwrap_or(0);
-            self.prepared_at = Some(self.add_scratch("foveal.linear.prepared", bytes)?);
+            let bytes = partitions.iter().map(|partition| spec.preprocessed_bytes(partition)).max().unwrap_or(0);
+            self.preprocessed_at = Some(self.add_scratch("foveal.linear.preprocessed", bytes)?);
         }
         if spec.adds_to_outputs() {
             let bytes = 4 * (spec.batch * spec.partial_strides().batch) as u64;
             self.partial_at = Some(self.add_scratch("foveal.linear.partial", bytes)?);
         }
-        for piece in &pieces {
-            self.prepare(self.prepared_at, self.partial_at, piece)?;
+        for partition in &partitions {
+            self.prepare(self.preprocessed_at, self.partial_at, partition)?;
             let o = if spec.skip.is_some() { Output::Sum } else { Output::Whole };
             let runs: &[(bool, Output)] = match spec.direction {
                 Direction::Forward => &[(false, o)],
@@ -115,7 +115,7 @@ impl<'a> Maker<'a> {
                 Direction::Both => &[(false, Output::Partial), (true, Output::Sum)],
             };
             for &(reverse, o) in runs {
-                schedule.make(self, &Run { piece, reverse, o })?;
+                schedule.make(self, &Run { partition, reverse, o })?;
             }
         }
         Ok(())
@@ -124,9 +124,9 @@ impl<'a> Maker<'a> {
     /// A scratch buffer of that size; one of that name that is there already is taken, grown if need be.
     pub(super) fn add_scratch(&mut self, name: &'static str, bytes: u64) -> Result<usize, Error> {
         let bytes = bytes.max(16);
-        let most = self.limits.max_storage_buffer_binding_size;
-        if bytes > most {
-            let message = format!("{name} needs {bytes} bytes, the adapter allows {most}");
+        let max = self.limits.max_storage_buffer_binding_size;
+        if bytes > max {
+            let message = format!("{name} needs {bytes} bytes, the adapter allows {max}");
             return Err(Error::limit("max_storage_buffer_binding_size", message));
         }
         if let Some(at) = self.scratch.iter().position(|scratch| scratch.name == name) {
@@ -137,26 +137,26 @@ impl<'a> Maker<'a> {
         Ok(self.scratch.len() - 1)
     }
 
-    /// The pieces in which all bindings fit.
-    fn cut(&self, schedule: &Schedule) -> Result<Vec<Piece>, Error> {
+    /// The partitions in which all bindings fit.
+    fn cut(&self, schedule: &Schedule) -> Result<Vec<Partition>, Error> {
         let spec = self.spec;
-        let most = self.limits.max_storage_buffer_binding_size;
-        let prepared = spec.is_prepared(self.limits);
+        let max = self.limits.max_storage_buffer_binding_size;
+        let preprocessed = spec.is_prepared(self.limits);
         let (mut batch, mut heads) = (spec.batch, spec.heads);
         loop {
-            let pieces: Vec<Piece> = ranges((0, spec.batch), batch)
-                .flat_map(|batch| ranges((0, spec.heads), heads).map(move |heads| Piece { batch, heads }))
+            let partitions: Vec<Partition> = ranges((0, spec.batch), batch)
+                .flat_map(|batch| ranges((0, spec.heads), heads).map(move |heads| Partition { batch, heads }))
                 .collect();
-            let largest = |piece: &Piece| {
-                let ports = self.ports.iter().map(|port| spec.range(port, piece, self.limits).size_bytes);
-                ports.chain(prepared.then(|| spec.prepared_bytes(piece))).max().unwrap_or(0)
+            let largest = |partition: &Partition| {
+                let tensor_specs = self.tensors.iter().map(|tensor_spec| spec.range(tensor_spec, partition, self.limits).size_bytes);
+                tensor_specs.chain(preprocessed.then(|| spec.preprocessed_bytes(partition))).max().unwrap_or(0)
             };
-            let scratch = pieces.iter().map(|piece| schedule.scratch_bytes(spec, piece)).max().unwrap_or(0);
-            let needed = pieces.iter().map(largest).max().unwrap_or(0).max(scratch);
+            let scratch = partitions.iter().map(|partition| schedule.scratch_bytes(spec, partition)).max().unwrap_or(0);
+            let needed = partitions.iter().map(largest).max().unwrap_or(0).max(scratch);
             // A variant's scratch is kept small where it can be.
             let smallest = batch == 1 && heads == 1;
-            if needed <= most && (smallest || scratch <= SCRATCH_BYTES) {
-                return Ok(pieces);
+            if needed <= max && (smallest || scratch <= SCRATCH_BYTES) {
+                return Ok(partitions);
             }
             if batch > 1 {
                 batch = batch.div_ceil(2);
@@ -164,7 +164,7 @@ impl<'a> Maker<'a> {
                 heads = heads.div_ceil(2);
             } else {
                 let message = format!(
-                    "one batch entry and head need a binding of {needed} bytes, the adapter allows {most}"
+                    "one batch entry and head need a binding of {needed} bytes, the adapter allows {max}"
                 );
                 return Err(Error::limit("max_storage_buffer_binding_size", message));
             }
@@ -187,7 +187,7 @@ impl<'a> Maker<'a> {
     pub(super) fn with_factors(&self, request: Request) -> Request {
         let spec = self.spec;
         let request = if spec.erases_by_another() {
-            request.replace("linear_attention/erase", "linear_attention/erase_prepared")
+            request.replace("linear_attention/erase", "linear_attention/erase_preprocessed")
         } else {
             request
         };
@@ -221,8 +221,8 @@ impl<'a> Maker<'a> {
 
     /// The module that reads q, k and v.
     pub(super) fn inputs_module(&self) -> String {
-        if self.prepared_at.is_some() {
-            return "shared/inputs_prepared".to_owned();
+        if self.preprocessed_at.is_some() {
+            return "shared/inputs_preprocessed".to_owned();
         }
         storage_module("inputs", self.spec.dtype, self.inputs_aligned())
     }
@@ -233,7 +233,7 @@ impl<'a> Maker<'a> {
 
     /// The bindings of inputs, o and factors, where they lie, and the uniform's fields beside the problem's own.
     pub(super) fn inputs_and_output(&self, run: &Run<'_>, uses: Uses) -> Result<Bound, Error> {
-        let (spec, piece) = (self.spec, run.piece);
+        let (spec, partition) = (self.spec, run.partition);
         let mut bindings = Vec::new();
         let mut places = Places::default();
         let mut uneven = false;
@@ -242,17 +242,17 @@ impl<'a> Maker<'a> {
             spec.extent(name).map_or(none, |extent| extent.strides)
         };
         let mut bound = |name: &'static str| -> Result<Place, Error> {
-            let (binding, base) = self.bind(name, name, piece)?;
+            let (binding, base) = self.bind(name, name, partition)?;
             bindings.push(binding);
             Ok(Place { base, strides: strides(name) })
         };
         let inputs = uses.q || uses.k || uses.v;
-        if let Some(at) = self.prepared_at.filter(|_| inputs) {
-            places.q = spec.region(Region::Q, piece).0;
-            places.k = spec.region(Region::K, piece).0;
-            places.v = spec.region(Region::V, piece).0;
+        if let Some(at) = self.preprocessed_at.filter(|_| inputs) {
+            places.q = spec.region(Region::Q, partition).0;
+            places.k = spec.region(Region::K, partition).0;
+            places.v = spec.region(Region::V, partition).0;
             if spec.erases_by_another() {
-                places.x = spec.region(Region::X, piece).0;
+                places.x = spec.region(Region::X, partition).0;
             }
             bindings.push(self.whole("prepared", at));
         } else if inputs {
@@ -274,7 +274,7 @@ impl<'a> Maker<'a> {
                     bindings.push(self.whole("o", at));
                 }
                 (second, at) => {
-                    let (binding, base) = self.bind("o", "o", piece)?;
+                    let (binding, base) = self.bind("o", "o", partition)?;
                     bindings.push(binding);
                     places.o = Place { base, strides: strides("o") };
                     uneven |= !spec.value_dim.is_multiple_of(4);
@@ -284,42 +284,42 @@ impl<'a> Maker<'a> {
                 }
             }
         }
-        if let Some(at) = self.prepared_at.filter(|_| uses.gates && spec.scales_gates()) {
+        if let Some(at) = self.preprocessed_at.filter(|_| uses.gates && spec.scales_gates()) {
             bindings.push(self.whole("g", at));
-            places.g = spec.region(Region::G, piece).0;
+            places.g = spec.region(Region::G, partition).0;
         } else if uses.gates && spec.gate != Gate::None {
-            let (binding, base) = self.bind("g", "g", piece)?;
+            let (binding, base) = self.bind("g", "g", partition)?;
             bindings.push(binding);
             let constant = Strides { batch: 0, head: 1, position: 0 };
             let strides = spec.extent("g").map_or(constant, |extent| extent.strides);
             places.g = Place { base, strides };
         }
         if uses.beta && spec.rule == Rule::Delta {
-            let (binding, base) = self.bind("beta", "beta", piece)?;
+            let (binding, base) = self.bind("beta", "beta", partition)?;
             bindings.push(binding);
             places.beta = Place { base, strides: strides("beta") };
         }
         if let Some(name) = spec.bonus.as_ref().filter(|_| uses.bonus) {
-            bindings.push(self.bind("bonus", name, piece)?.0);
+            bindings.push(self.bind("bonus", name, partition)?.0);
         }
         if uses.lengths {
             if spec.sequences.is_some() {
-                bindings.push(self.bind("cu_seqlens", "cu_seqlens", piece)?.0);
+                bindings.push(self.bind("cu_seqlens", "cu_seqlens", partition)?.0);
             }
             if let Some(name) = &spec.kv_len {
-                bindings.push(self.bind("kv_len", name, piece)?.0);
+                bindings.push(self.bind("kv_len", name, partition)?.0);
             }
         }
-        // All states of a piece lie in the same order.
+        // All states of a partition lie in the same order.
         let states = ["state_in", "state_out"].into_iter().find(|name| self.port_index(name).is_ok());
         if let Some(name) = states {
-            places.state = self.bind(name, name, piece)?.1;
+            places.state = self.bind(name, name, partition)?.1;
         }
         let widths = if uneven { width_params(spec.head_dim, spec.value_dim)? } else { Params::new() };
         Ok((bindings, places, widths))
     }
 
-    /// The dispatches of a kernel over all of a piece's value heads and sequences, `x` workgroups each.
+    /// The dispatches of a kernel over all of a partition's value heads and sequences, `x` workgroups each.
     pub(super) fn push(
         &mut self,
         name: &str,
@@ -342,15 +342,15 @@ impl<'a> Maker<'a> {
         segments: Segments,
     ) -> Result<(), Error> {
         let spec = self.spec;
-        let most = self.most_in_a_row(x.max(each))?;
-        let sequences = if spec.sequences.is_some() { (0, spec.states()) } else { run.piece.batch };
-        let parts = ranges(sequences, most / each).map(|(first, last)| {
+        let max = self.max_in_a_row(x.max(each))?;
+        let sequences = if spec.sequences.is_some() { (0, spec.states()) } else { run.partition.batch };
+        let parts = ranges(sequences, max / each).map(|(first, last)| {
             (First { sequence: first, segments, ..First::default() }, [x, (last - first) * each])
         });
         self.dispatch(name, request, run, bound, parts)
     }
 
-    /// The dispatches of a kernel over all chunks of a piece and its value heads, `tiles` workgroups for each.
+    /// The dispatches of a kernel over all chunks of a partition and its value heads, `tiles` workgroups for each.
     pub(super) fn push_chunks(
         &mut self,
         name: &str,
@@ -359,22 +359,22 @@ impl<'a> Maker<'a> {
         bound: Bound,
         tiles: usize,
     ) -> Result<(), Error> {
-        let most = self.most_in_a_row(tiles)?;
-        let sequence = run.piece.batch.0;
-        let parts = ranges((0, self.spec.slots(run.piece)), most / tiles).map(|(first, last)| {
+        let max = self.max_in_a_row(tiles)?;
+        let sequence = run.partition.batch.0;
+        let parts = ranges((0, self.spec.slots(run.partition)), max / tiles).map(|(first, last)| {
             (First { sequence, slot: first, ..First::default() }, [tiles * (last - first), 1])
         });
         self.dispatch(name, request, run, bound, parts)
     }
 
     /// The most workgroups of a dimension, if that many are.
-    fn most_in_a_row(&self, needed: usize) -> Result<usize, Error> {
-        let most = self.limits.max_compute_workgroups_per_dimension as usize;
-        if needed > most {
-            let message = format!("{needed} workgroups are needed in a row, the adapter allows {most}");
+    fn max_in_a_row(&self, needed: usize) -> Result<usize, Error> {
+        let max = self.limits.max_compute_workgroups_per_dimension as usize;
+        if needed > max {
+            let message = format!("{needed} workgroups are needed in a row, the adapter allows {max}");
             return Err(Error::limit("max_compute_workgroups_per_dimension", message));
         }
-        Ok(most)
+        Ok(max)
     }
 
     /// A dispatch for each part, by where it begins and how many workgroups it has along x and z, over all value heads.
@@ -388,11 +388,11 @@ impl<'a> Maker<'a> {
     ) -> Result<(), Error> {
         let spec = self.spec;
         let request = Arc::new(request);
-        let most = self.limits.max_compute_workgroups_per_dimension as usize;
+        let max = self.limits.max_compute_workgroups_per_dimension as usize;
         for (first, [x, z]) in parts {
-            for heads in ranges(spec.value_heads_of(run.piece), most) {
+            for heads in ranges(spec.value_heads_of(run.partition), max) {
                 let loop_turns = spec.loop_turns(&request, first.segments);
-                let mut params = spec.params(&places, run.piece, First { head: heads.0, ..first })?;
+                let mut params = spec.params(&places, run.partition, First { head: heads.0, ..first })?;
                 params.extend(widths.iter().cloned());
                 self.passes.push(Pass {
                     label: format!("foveal.linear.{name}"),
@@ -401,7 +401,7 @@ impl<'a> Maker<'a> {
                     params,
                     indirect: None,
                     loop_turns,
-                    alternating: false,
+                    zigzag: false,
                     workgroups: [small(x), small(heads.1 - heads.0), small(z)],
                 });
             }

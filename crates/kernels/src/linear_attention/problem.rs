@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{FeatureMap, Key, LinearAttention, OPERATOR, Rule, fill, options, reference};
 use crate::{
-    AdapterProfile, Constraints, Dtype, Error, Expected, HostTensor, Name, Operator, Plan, Port, Problem,
+    AdapterProfile, Constraints, Dtype, Error, Expected, HostTensor, Name, Operator, Plan, TensorSpec, Problem,
     Rows, Tolerance, Work,
 };
 
@@ -84,16 +84,16 @@ impl Problem for LinearAttention {
         )
     }
 
-    fn ports(&self) -> Vec<Port> {
-        self.all_ports()
+    fn tensors(&self) -> Vec<TensorSpec> {
+        self.all_tensors()
     }
 
     fn plan(&self, adapter: &AdapterProfile, constraints: &Constraints) -> Result<Plan, Error> {
         self.plan_on(adapter, constraints)
     }
 
-    fn canonical(&self) -> Arc<dyn Problem> {
-        Arc::new(self.stand_in())
+    fn self_check_problem(&self) -> Arc<dyn Problem> {
+        Arc::new(self.self_check_problem())
     }
 
     fn random_inputs(&self, seed: u64) -> Vec<(Name, HostTensor)> {
@@ -101,7 +101,7 @@ impl Problem for LinearAttention {
     }
 
     fn check_inputs(&self, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
-        crate::tensor::check_integers(&self.all_ports(), inputs)?;
+        crate::tensor::check_integers(&self.all_tensors(), inputs)?;
         self.check_values(inputs)
     }
 

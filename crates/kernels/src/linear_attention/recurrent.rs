@@ -3,7 +3,7 @@
 use super::{
     LinearAttention,
     bindings::Uses,
-    passes::{Maker, Run},
+    passes::{PlanBuilder, Run},
     variants::{Candidate, Schedule},
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 const DEPTH: usize = 16;
 
 /// And at most on a CPU, whose drivers keep registers in cache.
-const MOST_DEPTH: usize = 32;
+const MAX_DEPTH: usize = 32;
 
 /// How a workgroup divides a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +33,8 @@ impl Sizes {
         let key_dim = spec.key_dim();
         if adapter.kind == AdapterKind::Cpu {
             // One subgroup holds four columns: nothing is loaded twice, and no barrier is waited for.
-            let lanes = adapter.features.subgroups.map_or(8, |(_, most)| most as usize);
-            let depth = key_dim.div_ceil(lanes).next_multiple_of(4).min(MOST_DEPTH);
+            let lanes = adapter.features.subgroups.map_or(8, |(_, max)| max as usize);
+            let depth = key_dim.div_ceil(lanes).next_multiple_of(4).min(MAX_DEPTH);
             return Self { depth, parts: key_dim.div_ceil(depth), columns: 1 };
         }
         let parts = key_dim.div_ceil(DEPTH);
@@ -104,18 +104,18 @@ pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
 
 impl Sizes {
     /// The recurrence; if outputs read the last states only, they follow in a pass of their own.
-    pub(super) fn make(self, maker: &mut Maker<'_>, run: &Run<'_>) -> Result<(), Error> {
-        let spec = maker.spec;
+    pub(super) fn make(self, builder: &mut PlanBuilder<'_>, run: &Run<'_>) -> Result<(), Error> {
+        let spec = builder.spec;
         let causal = spec.causal;
         let uses = Uses::of_tokens(causal);
-        let request = maker.request("linear_attention/recurrent", run);
-        let request = maker
-            .with_states(maker.with_factors(request), run)
+        let request = builder.request("linear_attention/recurrent", run);
+        let request = builder
+            .with_states(builder.with_factors(request), run)
             .tunable("DEPTH", small(self.depth))
             .tunable("PARTS", small(self.parts))
             .tunable("COLUMNS", small(self.columns));
-        let (bound, last) = maker.with_state_bindings(run, uses)?;
-        maker.push("recurrent", request, run, bound, spec.value_dim.div_ceil(4 * self.columns))?;
-        if causal { Ok(()) } else { maker.read_states(run, &last) }
+        let (bound, last) = builder.with_state_bindings(run, uses)?;
+        builder.push("recurrent", request, run, bound, spec.value_dim.div_ceil(4 * self.columns))?;
+        if causal { Ok(()) } else { builder.read_states(run, &last) }
     }
 }

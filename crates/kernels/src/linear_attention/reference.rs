@@ -3,7 +3,7 @@
 use super::products::{add_outer, times};
 use super::rounding::{Variances, add_magnitudes, cancels, with_infinities};
 use super::{Direction, FeatureMap, Gate, Key, LinearAttention, Rule, StateLayout};
-use crate::{Error, Expected, HostTensor, PortRole, Rows, Strides, parallel};
+use crate::{Error, Expected, HostTensor, Access, Rows, Strides, parallel};
 
 /// Rows of one tensor, found by batch entry, head and position.
 struct Rowed {
@@ -67,23 +67,23 @@ pub(super) fn reference(
         given.outcome(s, h)
     });
     let whole = pairs.len() == spec.states() * spec.value_heads;
-    let outputs = spec.all_ports().into_iter().filter(|port| port.role == PortRole::Output);
+    let outputs = spec.all_tensors().into_iter().filter(|tensor_spec| tensor_spec.access == Access::Write);
     Ok(outputs
-        .map(|port| {
+        .map(|tensor_spec| {
             let mut found: Vec<(usize, f64)> = Vec::new();
             for outcome in &outcomes {
-                given.place(&port.name, outcome, &mut found);
+                given.place(&tensor_spec.name, outcome, &mut found);
             }
             found.sort_unstable_by_key(|&(at, _)| at);
             let (elements, values): (Vec<usize>, Vec<f64>) = found.into_iter().unzip();
-            let allowance = given.allowance(&port.name, &outcomes);
+            let allowance = given.allowance(&tensor_spec.name, &outcomes);
             Expected {
-                name: port.name,
-                shape: port.shape,
+                name: tensor_spec.name,
+                shape: tensor_spec.shape,
                 elements: (!whole).then_some(elements),
                 allowance: with_infinities(&values, allowance, inputs),
                 values,
-                head_axis: port.head_axis,
+                head_axis: tensor_spec.head_axis,
             }
         })
         .collect())
@@ -103,16 +103,16 @@ fn chosen(spec: &LinearAttention, rows: Rows) -> Vec<(usize, usize)> {
 
 impl<'a> Given<'a> {
     fn new(spec: &'a LinearAttention, inputs: &[(&str, &HostTensor)]) -> Result<Self, Error> {
-        let ports = spec.all_ports();
+        let tensor_specs = spec.all_tensors();
         let elements = |name: &str| -> Result<Option<Vec<f64>>, Error> {
-            let Some(port) = ports.iter().find(|port| port.name == name && port.role == PortRole::Input)
+            let Some(tensor_spec) = tensor_specs.iter().find(|tensor_spec| tensor_spec.name == name && tensor_spec.access == Access::Read)
             else {
                 return Ok(None);
             };
             let found = inputs.iter().find(|(given, _)| *given == name);
             let (_, tensor) = found.ok_or_else(|| Error::invalid(name, "the tensor is missing"))?;
-            if tensor.shape() != port.shape {
-                let message = format!("expected shape {:?}, got {:?}", port.shape, tensor.shape());
+            if tensor.shape() != tensor_spec.shape {
+                let message = format!("expected shape {:?}, got {:?}", tensor_spec.shape, tensor.shape());
                 return Err(Error::invalid(name, message));
             }
             Ok(Some(tensor.to_f64()))

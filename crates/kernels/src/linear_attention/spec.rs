@@ -76,7 +76,7 @@ pub struct LinearAttention {
     /// What random inputs are like.
     pub fill: Fill,
     /// Passes are chosen as for this problem: how a small problem gets the shaders of a large one.
-    pub(crate) chosen_for: Option<Arc<Self>>,
+    pub(crate) specialized_for: Option<Arc<Self>>,
 }
 
 /// What random gates, betas and keys are like.
@@ -150,7 +150,7 @@ impl LinearAttention {
             z_out: false,
             state_layout: StateLayout::Kv,
             fill: Fill::default(),
-            chosen_for: None,
+            specialized_for: None,
         }
     }
 
@@ -229,8 +229,8 @@ impl LinearAttention {
     }
 
     /// The problem that passes are chosen for: this one, unless it stands in for another.
-    pub(crate) fn sized(&self) -> &Self {
-        self.chosen_for.as_deref().unwrap_or(self)
+    pub(crate) fn specialized(&self) -> &Self {
+        self.specialized_for.as_deref().unwrap_or(self)
     }
 
     /// Checks that the problem makes sense.

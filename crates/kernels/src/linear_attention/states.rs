@@ -4,8 +4,8 @@ use foveal_shaders::Request;
 
 use super::{
     StateLayout,
-    bindings::{Piece, Uses},
-    passes::{Bound, Maker, Output, Run},
+    bindings::{Partition, Uses},
+    passes::{Bound, PlanBuilder, Output, Run},
 };
 use crate::{Error, PassBinding, cost::small};
 
@@ -15,7 +15,7 @@ const READ_ROWS: usize = 4;
 pub(super) const READ_THREADS: u32 = 64;
 const _: () = assert!(READ_THREADS as usize == READ_LANES * READ_ROWS);
 
-impl Maker<'_> {
+impl PlanBuilder<'_> {
     /// The module that reads and writes states.
     pub(super) fn state_module(&self) -> &'static str {
         let vectors = self.spec.state_layout == StateLayout::Kv && self.spec.value_dim.is_multiple_of(4);
@@ -47,28 +47,28 @@ impl Maker<'_> {
         let spec = self.spec;
         let mut bound = self.inputs_and_output(run, uses)?;
         if spec.state_in {
-            bound.0.push(self.bind("state_in", "state_in", run.piece)?.0);
+            bound.0.push(self.bind("state_in", "state_in", run.partition)?.0);
         }
         if spec.z_in {
-            bound.0.push(self.bind("z_in", "z_in", run.piece)?.0);
+            bound.0.push(self.bind("z_in", "z_in", run.partition)?.0);
         }
-        let last = self.last_states(run.piece, !spec.causal)?;
+        let last = self.last_states(run.partition, !spec.causal)?;
         bound.0.extend(last.iter().cloned());
         Ok((bound, last))
     }
 
     /// What the last states and sums of keys are written to: the outputs, or scratch if later passes need them all the same.
-    pub(super) fn last_states(&mut self, piece: &Piece, needed: bool) -> Result<Vec<PassBinding>, Error> {
+    pub(super) fn last_states(&mut self, partition: &Partition, needed: bool) -> Result<Vec<PassBinding>, Error> {
         let spec = self.spec;
         let pairs = spec.states() * spec.value_heads;
         let mut bindings = Vec::new();
         if spec.state_out {
-            bindings.push(self.bind("state_out", "state_out", piece)?.0);
+            bindings.push(self.bind("state_out", "state_out", partition)?.0);
         } else if needed {
             let at = self
                 .add_scratch("foveal.linear.state", 4 * (pairs * spec.key_dim() * spec.value_dim) as u64)?;
             // It begins where a state that is given would.
-            let of_given = spec.state_in.then(|| self.bind("state_in", "state_in", piece)).transpose()?;
+            let of_given = spec.state_in.then(|| self.bind("state_in", "state_in", partition)).transpose()?;
             let mut binding = self.whole("state_out", at);
             if let Some((given, _)) = of_given {
                 (binding.offset_bytes, binding.size_bytes) = (given.offset_bytes, given.size_bytes);
@@ -76,7 +76,7 @@ impl Maker<'_> {
             bindings.push(binding);
         }
         if spec.z_out {
-            bindings.push(self.bind("z_out", "z_out", piece)?.0);
+            bindings.push(self.bind("z_out", "z_out", partition)?.0);
         } else if needed && spec.normalises() {
             let at = self.add_scratch("foveal.linear.sums", 4 * (pairs * spec.key_dim()) as u64)?;
             bindings.push(self.whole("z_out", at));

@@ -67,7 +67,7 @@ impl LinearAttention {
 
 /// Turns of preparing a row of `width` elements, which becomes one of `mapped`, each a product with a column of weights if they
 /// are `learned`.
-pub(super) fn of_preparing(width: usize, mapped: usize, learned: bool) -> u64 {
+pub(super) fn of_preprocessing(width: usize, mapped: usize, learned: bool) -> u64 {
     let vectors = mapped.div_ceil(4);
     let product = if learned { 4 * of_loop(width, 0) } else { 0 };
     // Once for the map, and twice more for what divides rows.

@@ -2,9 +2,9 @@
 
 use super::{
     LinearAttention,
-    bindings::Piece,
+    bindings::Partition,
     broadcast, chunked,
-    passes::{Maker, Run},
+    passes::{PlanBuilder, Run},
     recurrent,
 };
 use crate::{AdapterProfile, Cost, Error, VariantInfo};
@@ -33,27 +33,27 @@ pub(super) enum Schedule {
 
 impl Schedule {
     /// The passes that compute the outputs from inputs that are ready.
-    pub(super) fn make(&self, maker: &mut Maker<'_>, run: &Run<'_>) -> Result<(), Error> {
+    pub(super) fn make(&self, builder: &mut PlanBuilder<'_>, run: &Run<'_>) -> Result<(), Error> {
         match self {
-            Self::Recurrent(sizes) => sizes.make(maker, run),
-            Self::Chunked(sizes) => sizes.make(maker, run),
-            Self::Broadcast(sizes) => sizes.make(maker, run),
+            Self::Recurrent(sizes) => sizes.make(builder, run),
+            Self::Chunked(sizes) => sizes.make(builder, run),
+            Self::Broadcast(sizes) => sizes.make(builder, run),
         }
     }
 
-    /// Bytes of the largest scratch buffer that a piece needs, beside prepared inputs.
-    pub(super) fn scratch_bytes(&self, spec: &LinearAttention, piece: &Piece) -> u64 {
+    /// Bytes of the largest scratch buffer that a partition needs, beside prepared inputs.
+    pub(super) fn scratch_bytes(&self, spec: &LinearAttention, partition: &Partition) -> u64 {
         match self {
             Self::Recurrent(_) | Self::Broadcast(_) => 0,
-            Self::Chunked(sizes) => sizes.scratch_bytes(spec, piece),
+            Self::Chunked(sizes) => sizes.scratch_bytes(spec, partition),
         }
     }
 
-    /// What is worth saying about the passes of a problem in these pieces.
-    pub(super) fn notes(&self, spec: &LinearAttention, pieces: &[Piece]) -> Vec<(String, String)> {
+    /// What is worth saying about the passes of a problem in these partitions.
+    pub(super) fn notes(&self, spec: &LinearAttention, partitions: &[Partition]) -> Vec<(String, String)> {
         match self {
             Self::Recurrent(_) | Self::Broadcast(_) => Vec::new(),
-            Self::Chunked(sizes) => sizes.notes(spec, pieces),
+            Self::Chunked(sizes) => sizes.notes(spec, partitions),
         }
     }
 }

@@ -150,7 +150,7 @@ pub fn compare(before: &Figures, now: &Figures) -> Vec<Gone> {
                 fell(&format!("multiply-add share of hot part {index}"), old.share, new.share);
             }
         } else {
-            let least = |f: &Figure| f.hot.iter().map(|h| h.share).reduce(f64::min).unwrap_or(0.0);
+            let min = |f: &Figure| f.hot.iter().map(|h| h.share).reduce(f64::min).unwrap_or(0.0);
             fell("least multiply-add share", least(old), least(new));
         }
     }

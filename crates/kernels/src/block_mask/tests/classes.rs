@@ -30,10 +30,10 @@ fn lists_are_per_batch_entry_and_head_where_asked() {
                     heads: std::ops::Range<usize>,
                     _: std::ops::Range<usize>,
                     keys: std::ops::Range<usize>| {
-        let (least, most) = (10 * (1 + batch.start + heads.start), 10 * (batch.end + heads.end - 1));
-        if keys.end <= least {
+        let (min, max) = (10 * (1 + batch.start + heads.start), 10 * (batch.end + heads.end - 1));
+        if keys.end <= min {
             BlockClass::Full
-        } else if keys.start >= most {
+        } else if keys.start >= max {
             BlockClass::Empty
         } else {
             BlockClass::Partial

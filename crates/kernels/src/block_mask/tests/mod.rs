@@ -2,8 +2,8 @@
 
 mod classes;
 mod expression;
-mod given;
-mod turned;
+mod import;
+mod transposed;
 
 use std::ops::Range;
 
@@ -44,11 +44,11 @@ impl Classify for Band {
         keys: Range<usize>,
     ) -> BlockClass {
         let shift = signed(self.sizes.kv_len) - signed(self.sizes.q_len);
-        let least = signed(queries.start) + shift - signed(keys.end - 1);
-        let most = signed(queries.end - 1) + shift - signed(keys.start);
-        if most < -self.right || least > self.left {
+        let min = signed(queries.start) + shift - signed(keys.end - 1);
+        let max = signed(queries.end - 1) + shift - signed(keys.start);
+        if max < -self.right || min > self.left {
             BlockClass::Empty
-        } else if -self.right <= least && most <= self.left {
+        } else if -self.right <= min && max <= self.left {
             BlockClass::Full
         } else {
             BlockClass::Partial

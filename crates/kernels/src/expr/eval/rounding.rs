@@ -169,19 +169,19 @@ fn on_floats(op: Binary, a: Bounded, b: Bounded, result: f64) -> f64 {
 }
 
 fn quotient_error(a: Bounded, b: Bounded, quotient: f64) -> f64 {
-    let least = b.0.abs() - b.1;
+    let min = b.0.abs() - b.1;
     if a.1 == 0.0 && b.1 == 0.0 {
         0.0
-    } else if least <= 0.0 {
+    } else if min <= 0.0 {
         f64::INFINITY
     } else {
-        (a.1 + quotient.abs() * b.1) / least
+        (a.1 + quotient.abs() * b.1) / min
     }
 }
 
 fn square_root(a: Bounded, root: f64) -> f64 {
-    let least = root + (a.0 - a.1).max(0.0).sqrt();
-    let carried = if a.1 == 0.0 { 0.0 } else { (a.1 / least).min(a.1.sqrt()) };
+    let min = root + (a.0 - a.1).max(0.0).sqrt();
+    let carried = if a.1 == 0.0 { 0.0 } else { (a.1 / min).min(a.1.sqrt()) };
     carried + 3.0 * rounding(root)
 }
 

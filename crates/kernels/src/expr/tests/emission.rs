@@ -249,14 +249,14 @@ fn a_mask_fits_the_kernels() {
         tables(&mask.tables, &TableUses::of(&[&mask], OWN), 16),
         helpers(&[&mask], OWN),
         function(&mask, "mask_at", OWN),
-        "fn hook_visible(at: Element, keys: vec4u) -> vec4<bool> { return vec4<bool>(mask_at(at)); }"
+        "fn hook_mask_mod(at: Element, keys: vec4u) -> vec4<bool> { return vec4<bool>(mask_at(at)); }"
             .to_owned(),
     ];
     let request = foveal_shaders::Request::new("attention/naive")
         .replace("shared/inputs", "shared/inputs_f32")
         .replace("shared/output", "shared/output_f32")
-        .tunable("MASK_HOOK", true)
-        .hook("hook_visible", text.concat());
+        .tunable("MASK_MOD", true)
+        .hook("hook_mask_mod", text.concat());
     let kernel = foveal_shaders::Library::builtin().specialise(&request).unwrap_or_else(|e| panic!("{e}"));
     validate(&kernel.text);
     assert!(kernel.text.contains("table_4_at"), "{}", kernel.text);

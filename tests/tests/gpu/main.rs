@@ -1,0 +1,44 @@
+//! On an adapter: every operator, case and variant against the reference, and what else only a device can show.
+//!
+//! Without an adapter every test is SKIPPED, and says so; `FOVEAL_REQUIRE_GPU=1` makes that a failure. Tests share one
+//! engine, so that a pipeline is compiled once; what fails is left in the target folder's `tmp`.
+
+mod adversarial;
+mod cases;
+mod conditioning;
+mod deterministic;
+mod expressions;
+mod golden;
+mod lengths;
+mod linear;
+mod linear_isolation;
+mod linear_nonfinite;
+mod lists;
+mod loops;
+mod lost;
+mod not_finite;
+mod partitions;
+mod rolled;
+mod split_kv;
+mod self_check;
+mod slices;
+mod strided;
+mod visibility;
+
+use std::path::Path;
+
+/// Where failing tests leave both sides.
+fn folder() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// The engine that all tests share, or the end of the test: there is no adapter.
+macro_rules! engine_or_skip {
+    () => {
+        match foveal_tests::device::shared(module_path!())? {
+            Some(engine) => engine,
+            None => return Ok(()),
+        }
+    };
+}
+pub(crate) use engine_or_skip;

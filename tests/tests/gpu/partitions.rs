@@ -1,0 +1,129 @@
+//! A problem that is split over dispatches because of a limit equals the whole.
+
+use anyhow::{Context, Result, ensure};
+use foveal::Engine;
+use foveal_kernels::attention::{Attention, Layout, QkNorm};
+use foveal_kernels::block_mask::{BlockGrid, BlockMask};
+use foveal_kernels::expr::{Expr, Table};
+use foveal_kernels::linear_attention::{Gate, LinearAttention, Rule};
+use foveal_kernels::{AdapterProfile, Case, Constraints, Dtype, ErrorKind, Problem, operator};
+use foveal_tests::harness::Prepared;
+use foveal_tests::say;
+use pollster::block_on;
+use std::sync::Arc;
+
+use crate::{engine_or_skip, folder};
+
+fn split_equals_whole<P: Problem + Clone + 'static>(
+    engine: &Engine,
+    spec: &P,
+    lowered: &AdapterProfile,
+    why: &str,
+) -> Result<()> {
+    let prepared = Prepared::new(Case { name: spec.describe(), problem: Arc::new(spec.clone()), seed: 9 })?;
+    let mut max = 0;
+    for variant in operator(spec.operator())?.variants() {
+        let constraints = Constraints::variant(variant.name);
+        let Ok(whole) = engine.plan_with(spec, &constraints) else { continue };
+        let split = match spec.plan(lowered, &constraints) {
+            Ok(plan) => plan,
+            // A variant whose tile alone exceeds the limit.
+            Err(error) if error.kind() == ErrorKind::Limit => continue,
+            Err(error) => return Err(error).with_context(|| format!("{why}: {}", variant.name)),
+        };
+        ensure!(split.requests() == whole.requests(), "{why}: {} has other kernels", variant.name);
+        max = max.max(1 + split.passes.len().saturating_sub(whole.passes.len()));
+        let [whole, split] = [whole, split].map(|plan| -> Result<_> {
+            let kernel = block_on(engine.prepare_exact(&plan))?;
+            prepared.check(engine, &kernel, folder()).with_context(|| format!("{why}: {}", variant.name))
+        });
+        ensure!(whole? == split?, "{why}: pieces by {} differ from the whole in their bits", variant.name);
+    }
+    ensure!(max > 1, "{why}: nothing was split");
+    say(&format!("{}: in up to {max} pieces ({why})", spec.describe()));
+    Ok(())
+}
+
+fn lowered(engine: &Engine, change: impl FnOnce(&mut foveal_kernels::Limits)) -> AdapterProfile {
+    let mut profile = engine.profile().clone();
+    change(&mut profile.limits);
+    profile
+}
+
+#[test]
+fn pieces_that_fit_in_bindings_equal_the_whole() -> Result<()> {
+    let engine = engine_or_skip!();
+    // 32 KiB for all keys of a batch entry and head: 64 KiB holds two of them.
+    let small = lowered(&engine, |limits| limits.max_storage_buffer_binding_size = 64 << 10);
+    let spec = Attention::new([3, 4, 200, 64], [3, 4, 128, 64]).with_lse().causal();
+    split_equals_whole(&engine, &spec, &small, "bindings of 64 KiB")?;
+    let transposed = Attention::new([2, 3, 150, 64], [2, 3, 64, 64]).with_lse().layout(Layout::Bthd);
+    let medium = lowered(&engine, |limits| limits.max_storage_buffer_binding_size = 128 << 10);
+    split_equals_whole(&engine, &transposed, &medium, "bindings of 128 KiB")?;
+    // Rows of odd width in 16 bits start in the middle of words and of alignments.
+    let odd = Attention::new([3, 4, 150, 33], [3, 2, 100, 33]).with_lse().dtype(Dtype::F16);
+    let tiny = lowered(&engine, |limits| limits.max_storage_buffer_binding_size = 12 << 10);
+    split_equals_whole(&engine, &odd, &tiny, "bindings of 12 KiB")?;
+    let grouped = Attention::new([4, 8, 3, 64], [4, 2, 100, 64]).with_lse().causal();
+    split_equals_whole(&engine, &grouped, &small, "bindings of 64 KiB")
+}
+
+/// The scratch of chunks has to fit, too, and a dispatch may begin in the middle of a sequence.
+#[test]
+fn pieces_of_linear_attention_equal_the_whole() -> Result<()> {
+    let engine = engine_or_skip!();
+    // States at the starts of the chunks of all heads are 1.3 MB, decays of two heads' channels 395 KB.
+    let small = lowered(&engine, |limits| limits.max_storage_buffer_binding_size = 512 << 10);
+    let narrow = lowered(&engine, |limits| limits.max_compute_workgroups_per_dimension = 16);
+    let spec = LinearAttention::new([5, 2, 200, 64], 4, 64).with_states();
+    let add = spec.clone().gate(Gate::Scalar);
+    let delta = spec.rule(Rule::Delta).gate(Gate::Vector);
+    for spec in [add, delta] {
+        split_equals_whole(&engine, &spec, &small, "bindings of 512 KiB")?;
+        split_equals_whole(&engine, &spec, &narrow, "sixteen workgroups a dimension")?;
+    }
+    let packed = LinearAttention::new([1, 2, 1500, 16], 2, 16).gate(Gate::Scalar).with_states().sequences(5);
+    split_equals_whole(&engine, &packed, &narrow, "sixteen workgroups a dimension")
+}
+
+#[test]
+fn pieces_that_fit_in_grids_equal_the_whole() -> Result<()> {
+    let engine = engine_or_skip!();
+    let narrow = lowered(&engine, |limits| limits.max_compute_workgroups_per_dimension = 2);
+    let spec = Attention::new([3, 4, 300, 64], [3, 4, 128, 64]).with_lse().causal();
+    split_equals_whole(&engine, &spec, &narrow, "two workgroups a dimension")?;
+    let grouped = Attention::new([3, 12, 20, 64], [3, 4, 50, 64]).with_lse().causal();
+    split_equals_whole(&engine, &grouped, &narrow, "two workgroups a dimension")
+}
+
+/// Lists, tables, norms and sinks belong to rows and heads of the whole, wherever a piece begins.
+#[test]
+fn pieces_of_masked_problems_equal_the_whole() -> Result<()> {
+    let engine = engine_or_skip!();
+    let small = lowered(&engine, |limits| limits.max_storage_buffer_binding_size = 64 << 10);
+    let narrow = lowered(&engine, |limits| limits.max_compute_workgroups_per_dimension = 3);
+    let spec = |q_len: usize, kv_len: usize| Attention::new([3, 4, q_len, 64], [3, 2, kv_len, 64]).with_lse();
+    let by_head = spec(200, 128).mask(Expr::parse_mask("causal & window(30, 0) | k < h + b")?);
+    let mut scored = spec(150, 120)
+        .mask(Expr::parse_mask("k <= q + 20")?)
+        .score(Expr::parse_score("s + bias[h, k] - 0.5 * x[b, q]")?)
+        .table(Table::new("bias", Dtype::F32, vec![4, 120]))
+        .table(Table::new("x", Dtype::F16, vec![3, 150]));
+    scored.qk_norm = Some(QkNorm::L2);
+    scored.sink_logits = Some("sinks".into());
+    scored.head_scale = Some("scales".into());
+    let listed =
+        spec(200, 128).blocks(BlockMask::random(BlockGrid::new(200, 128, 16, 16).per(3, 4), 0.4, 5)?);
+    for spec in [by_head, scored, listed] {
+        split_equals_whole(&engine, &spec, &small, "bindings of 64 KiB")?;
+        split_equals_whole(&engine, &spec, &narrow, "three workgroups a dimension")?;
+    }
+    let documents = Attention::new([1, 3, 600, 16], [1, 3, 520, 16])
+        .with_lse()
+        .mask(Expr::parse_mask("seg_q[q] == seg_k[k] | k < h")?)
+        .table(Table::new("seg_q", Dtype::I32, vec![600]))
+        .table(Table::new("seg_k", Dtype::I32, vec![520]));
+    // The passes that make lists need a workgroup for each block of keys in a dimension.
+    let modest = lowered(&engine, |limits| limits.max_compute_workgroups_per_dimension = 16);
+    split_equals_whole(&engine, &documents, &modest, "sixteen workgroups a dimension")
+}
