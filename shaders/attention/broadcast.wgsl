@@ -16,15 +16,12 @@
 // both sides of every branch, so there is none here: all is done as if values were finite, with NaN for those that are not. If a
 // row ends with NaN, all is done again: once to see which of its columns see a value that is not finite, then without such values.
 
-import package::attention::problem::{PACK_GQA, params, row_at, row_count, q_row, o_row, kv_head, k_head_offset, v_head_offset, batch_of, last_key, num_visible_keys, keys_of_tile, put_lse};
-import package::shared::inputs::{q4, k4, v4};
-import package::shared::output::{put_o4};
-import package::attention::hooks::{Element, hook_score_mod, hook_mask_mod};
-import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, KV_BLOCK, position_of, place_of, visits_of, first_key, bits_of_step, word_of_bits, visible_by_word};
-import package::attention::softmax::{NATURAL, HIDES, FIRST_MAXIMUM, LOG2_E, inverse_of, finite_or_nan, lse_of};
-import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
+import package::attention::problem::{params, row_count, kv_head, k_head_offset, v_head_offset, batch_of, last_key, keys_of_tile};
+import package::attention::blocks::{ELEMENT_BITS, KV_BLOCK, position_of, place_of, visits_of, first_key};
+import package::attention::softmax::{HIDES, FIRST_ROW_MAX, LOG2_E};
+import package::attention::scale::{NORMALISE, SINKS, key_norms_of, with_sink};
 import package::shared::math::{is_finite};
-import package::shared::vector::{UNROLL_COMPONENTS};
+import package::attention::broadcast_steps::{Scores, Outputs, swapped, load_rows, load_bits, load_keys, spread_keys, multiply_rows, modify_and_mask, take_scores, load_values, spread_values, add_values, find_odd, finish_first_row};
 import package::shared::grid::{workgroup_of};
 
 // Whether to do it again is the same for a whole subgroup, which compilers cannot know.
@@ -55,58 +52,12 @@ const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
 const_assert KEYS == 4u || KEYS == 8u;
 const_assert ROWS % TILE_ROWS == 0u && ROWS % VALUE_ROWS == 0u;
 
-
 // A bit for each column of a value.
 const COLUMN_WORDS: u32 = (VALUE_DIM + 31u) / 32u;
 // What is done in turn where a row ends with NaN.
 const ATTEMPTS: u32 = select(1u, 3u, HIDES);
 const FIRST: u32 = 0u;
 const MARKING: u32 = 1u;
-
-// The elements that the four lanes of a quad hold, a column a key. Swaps cost a fraction of broadcasts; with them lane i
-// meets the keys in the order i, i^1, i^2, i^3, and sums do not mind.
-fn swapped(mine: vec4f) -> mat4x4f {
-    return mat4x4f(mine, quadSwapX(mine), quadSwapY(mine), quadSwapDiagonal(mine));
-}
-
-// The elements that four lanes hold, from lane `first` on.
-fn shuffled(mine: vec4f, first: u32) -> mat4x4f {
-    return mat4x4f(subgroupShuffle(mine, first), subgroupShuffle(mine, first + 1u), subgroupShuffle(mine, first + 2u),
-        subgroupShuffle(mine, first + 3u));
-}
-
-// The keys that four lanes hold, in the order in which a lane meets them.
-fn keys_met(mine: u32, group: u32) -> vec4u {
-    if KEYS == 4u {
-        return vec4u(mine, quadSwapX(mine), quadSwapY(mine), quadSwapDiagonal(mine));
-    }
-    let first = 4u * group;
-    return vec4u(subgroupShuffle(mine, first), subgroupShuffle(mine, first + 1u), subgroupShuffle(mine, first + 2u),
-        subgroupShuffle(mine, first + 3u));
-}
-
-// Which keys of a quad the columns of its matrices are.
-fn key_order(lane: u32) -> vec4u {
-    if KEYS == 4u {
-        return vec4u(lane % 4u) ^ vec4u(0u, 1u, 2u, 3u);
-    }
-    return vec4u(0u, 1u, 2u, 3u);
-}
-
-// Differences of scores as powers of two; see `spread`.
-fn apart(difference: f32, spread: f32) -> f32 {
-    if NATURAL {
-        return difference * spread;
-    }
-    return difference;
-}
-
-fn all_apart(differences: vec4f, spread: f32) -> vec4f {
-    if NATURAL {
-        return differences * spread;
-    }
-    return differences;
-}
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -142,43 +93,16 @@ fn main(
         var spoilt = false;
 
         var q: array<array<vec4f, K_VECTORS>, ROWS>;
-        var o: array<array<vec4f, V_VECTORS>, ROWS>;
-        var maximum: array<f32, ROWS>;
-        var weight_sum: array<f32, ROWS>;
+        var o: Outputs;
+        var row_max: array<f32, ROWS>;
+        var row_sum: array<f32, ROWS>;
         var seen: array<u32, ROWS>;
         // Which rows these are; only hooks and sinks ask.
         var head: array<u32, ROWS>;
         var query: array<u32, ROWS>;
-        // One row is loaded a turn, and those before it move up: a software driver spends milliseconds of compile time on each
-        // load in the text, next to nothing on a move.
-        for (var turn = 0u; turn < ROWS; turn += 1u) {
-            for (var r = 0u; r + 1u < ROWS; r += 1u) {
-                for (var c = 0u; c < K_VECTORS; c += 1u) {
-                    q[r][c] = q[r + 1u][c];
-                }
-                seen[r] = seen[r + 1u];
-                if SCORE_MOD || MASK_MOD || SINKS {
-                    head[r] = head[r + 1u];
-                    query[r] = query[r + 1u];
-                }
-            }
-            let row = row_at(first_row + turn * THREADS + thread, group);
-            var scale = row_scale(row);
-            if HIDES && !NATURAL {
-                // All scores alike, and so all weights.
-                scale = select(scale, 0.0, attempt == MARKING);
-            }
-            for (var c = 0u; c < K_VECTORS; c += 1u) {
-                q[ROWS - 1u][c] = q4(q_row(row), 4u * c) * scale;
-            }
-            seen[ROWS - 1u] = num_visible_keys(batch, row.query);
-            if SCORE_MOD || MASK_MOD || SINKS {
-                head[ROWS - 1u] = row.head;
-                query[ROWS - 1u] = row.query;
-            }
-        }
+        load_rows(&q, &seen, &head, &query, group, batch, first_row, thread, attempt);
         for (var r = 0u; r < ROWS; r += 1u) {
-            maximum[r] = FIRST_MAXIMUM;
+            row_max[r] = FIRST_ROW_MAX;
         }
 
         for (var run = visits.first_step; run < visits.steps; run += 1u) {
@@ -188,124 +112,37 @@ fn main(
             // as drivers that run on the CPU skip the loads, if nothing else, of a branch that no lane takes.
             var run_bits: array<array<u32, WORDS>, ROWS>;
             if ELEMENT_BITS {
-                for (var r = 0u; r < ROWS; r += 1u) {
-                    for (var w = 0u; w < WORDS; w += 1u) {
-                        run_bits[r][w] = 0xffffffffu;
-                    }
-                }
-                if !whole {
-                    let bits = bits_of_step(visits, run, RUN);
-                    for (var r = 0u; r < ROWS; r += 1u) {
-                        for (var w = 0u; w < WORDS; w += 1u) {
-                            run_bits[r][w] = word_of_bits(bits, r * THREADS + thread, 32u * w);
-                        }
-                    }
-                }
+                load_bits(&run_bits, visits, run, whole, thread);
             }
-            for (var inner = 0u; inner < RUN; inner += KEYS) {
+            for (var next = 0u; next < RUN; next += KEYS) {
+                let inner = next;
                 let key_0 = run_0 + inner;
                 // Every load comes before the first FMA, so that what follows is one straight line.
                 let key = position_of(min(key_0 + lane % KEYS, last));
                 var mine: array<vec4f, K_VECTORS>;
-                for (var c = 0u; c < K_VECTORS; c += 1u) {
-                    mine[c] = k4(k_first + key * params.k_row, 4u * c);
-                }
-                if NORMALISE {
-                    let norm = inverse_norms[k_norms + key];
-                    for (var c = 0u; c < K_VECTORS; c += 1u) {
-                        mine[c] *= norm;
-                    }
-                }
-                // Column j of a matrix is four elements of the quad's j-th key, to be met as dot products.
+                load_keys(&mine, key, k_first, &k_norms);
                 var keys_of: array<array<mat4x4f, K_VECTORS>, KEY_QUADS>;
-                for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                    for (var c = 0u; c < K_VECTORS; c += 1u) {
-                        if KEYS == 4u {
-                            keys_of[g][c] = swapped(mine[c]);
-                        } else {
-                            keys_of[g][c] = shuffled(mine[c], 4u * g);
-                        }
-                    }
-                }
+                spread_keys(&keys_of, &mine);
 
-                var s: array<array<vec4f, KEY_QUADS>, ROWS>;
-                var shrink: array<f32, ROWS>;
+                var s: Scores;
+                var rescale: array<f32, ROWS>;
                 for (var first = 0u; first < ROWS; first += TILE_ROWS) {
-                    for (var c = 0u; c < K_VECTORS; c += 1u) {
-                        for (var r = first; r < first + TILE_ROWS; r += 1u) {
-                            for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                                s[r][g] += q[r][c] * keys_of[g][c];
-                            }
-                        }
-                    }
+                    multiply_rows(&s, &q, &keys_of, first);
                     for (var r = first; r < first + TILE_ROWS; r += 1u) {
-                        var raised = maximum[r];
+                        var new_max = row_max[r];
                         for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                            let these = key_0 + 4u * g + key_order(lane);
-                            var here = min(these, vec4u(last));
-                            if TOKEN_ORDER {
-                                here = keys_met(key, g);
-                            }
-                            if SCORE_MOD {
-                                for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-                                    let at = Element(batch, head[r], query[r], here[i]);
-                                    s[r][g][i] = hook_score_mod(s[r][g][i], at);
-                                }
-                            }
-                            if MASK_MOD {
-                                let at = Element(batch, head[r], query[r], key_0);
-                                s[r][g] = select(vec4f(hidden), s[r][g], hook_mask_mod(at, here) | vec4<bool>(whole));
-                            }
-                            if ELEMENT_BITS {
-                                var word = run_bits[r][0];
-                                for (var w = 1u; w < WORDS; w += 1u) {
-                                    word = select(word, run_bits[r][w], inner >= 32u * w);
-                                }
-                                s[r][g] = select(vec4f(hidden), s[r][g], visible_by_word(word, these));
-                            }
-                            s[r][g] = select(vec4f(hidden), s[r][g], these < vec4u(seen[r]));
-                            raised = max(raised, max(max(s[r][g].x, s[r][g].y), max(s[r][g].z, s[r][g].w)));
+                            modify_and_mask(&s, r, g, &seen, &head, &query, &run_bits, batch, lane, key, key_0, last, whole, inner, hidden);
+                            new_max = max(new_max, max(max(s[r][g].x, s[r][g].y), max(s[r][g].z, s[r][g].w)));
                         }
-                        shrink[r] = exp2(apart(maximum[r] - raised, spread));
-                        maximum[r] = raised;
-                        weight_sum[r] *= shrink[r];
-                        for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                            s[r][g] = exp2(all_apart(s[r][g] - raised, spread));
-                            weight_sum[r] += s[r][g].x + s[r][g].y + s[r][g].z + s[r][g].w;
-                        }
+                        take_scores(&s, &rescale, &row_max, &row_sum, &new_max, r, spread);
                     }
                 }
 
                 var my_value: array<vec4f, V_VECTORS>;
-                for (var c = 0u; c < V_VECTORS; c += 1u) {
-                    my_value[c] = v4(v_first + key * params.v_row, 4u * c);
-                    if HIDES {
-                        let bits = bitcast<vec4u>(my_value[c]);
-                        let odd = (bits & vec4u(0x7f800000u)) == vec4u(0x7f800000u);
-                        my_value[c] = bitcast<vec4f>(select(bits & vec4u(kept), vec4u(in_place_of_odd), odd));
-                    }
-                }
-                // Column j is one element of the quad's four values: dot products again, whose partial sums are never stored.
+                load_values(&my_value, key, v_first, kept, in_place_of_odd);
                 var values_of: array<array<mat4x4f, V_VECTORS>, KEY_QUADS>;
-                for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                    for (var c = 0u; c < V_VECTORS; c += 1u) {
-                        if KEYS == 4u {
-                            values_of[g][c] = transpose(swapped(my_value[c]));
-                        } else {
-                            values_of[g][c] = transpose(shuffled(my_value[c], 4u * g));
-                        }
-                    }
-                }
-                for (var first = 0u; first < ROWS; first += VALUE_ROWS) {
-                    for (var c = 0u; c < V_VECTORS; c += 1u) {
-                        for (var r = first; r < first + VALUE_ROWS; r += 1u) {
-                            o[r][c] *= shrink[r];
-                            for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                                o[r][c] += s[r][g] * values_of[g][c];
-                            }
-                        }
-                    }
-                }
+                spread_values(&values_of, &my_value);
+                add_values(&o, &s, &rescale, &values_of);
             }
         }
 
@@ -314,23 +151,19 @@ fn main(
             let index = first_row + turn * THREADS + thread;
             var sunk = vec3f(0.0);
             if SINKS {
-                sunk = with_sink(maximum[0], head[0]);
-                maximum[0] = sunk.x;
-                weight_sum[0] = weight_sum[0] * sunk.y + sunk.z;
+                sunk = with_sink(row_max[0], head[0]);
+                row_max[0] = sunk.x;
+                row_sum[0] = row_sum[0] * sunk.y + sunk.z;
             }
             var odd: array<u32, COLUMN_WORDS>;
             if HIDES {
-                for (var c = 0u; c < V_VECTORS; c += 1u) {
-                    let found = (bitcast<vec4u>(o[0][c]) & vec4u(0x7fffffffu)) >= vec4u(odd_from);
-                    let four = select(vec4u(0u), vec4u(1u, 2u, 4u, 8u), found);
-                    odd[c / 8u] |= (four.x | four.y | four.z | four.w) << (4u * (c % 8u));
-                }
+                find_odd(&odd, &o, odd_from);
                 var any_odd = 0u;
                 for (var w = 0u; w < COLUMN_WORDS; w += 1u) {
                     any_odd |= odd[w];
                 }
                 // A sum of weights that is not finite is another matter, which doing it again does not change.
-                spoilt = spoilt | ((any_odd != 0u) & is_finite(weight_sum[0]));
+                spoilt = spoilt | ((any_odd != 0u) & is_finite(row_sum[0]));
             }
             if SINKS {
                 // Not before: a sink far above all scores would hide what is odd.
@@ -339,19 +172,7 @@ fn main(
                 }
             }
             if index < row_count() && attempt != MARKING {
-                let row = row_at(index, group);
-                let inverse = inverse_of(weight_sum[0]);
-                for (var c = 0u; c < V_VECTORS; c += 1u) {
-                    var value = finite_or_nan(o[0][c] * inverse);
-                    if HIDES {
-                        let seen_odd = (vec4u(odd_columns[0][c / 8u] >> (4u * (c % 8u))) & vec4u(1u, 2u, 4u, 8u)) != vec4u(0u);
-                        value = bitcast<vec4f>(select(bitcast<vec4u>(value), vec4u(0x7fc00000u), seen_odd));
-                    }
-                    put_o4(o_row(row), 4u * c, value);
-                }
-                if WRITE_LSE {
-                    put_lse(row, lse_of(maximum[0], weight_sum[0]));
-                }
+                finish_first_row(&o, &row_max, &row_sum, &odd_columns, index, group);
             }
             if HIDES {
                 for (var w = 0u; w < COLUMN_WORDS; w += 1u) {
@@ -365,11 +186,11 @@ fn main(
                 for (var c = 0u; c < V_VECTORS; c += 1u) {
                     o[r][c] = o[r + 1u][c];
                 }
-                weight_sum[r] = weight_sum[r + 1u];
+                row_sum[r] = row_sum[r + 1u];
                 if SINKS {
                     head[r] = head[r + 1u];
                 }
-                maximum[r] = maximum[r + 1u];
+                row_max[r] = row_max[r + 1u];
             }
         }
         if HIDES {

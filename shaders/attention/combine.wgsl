@@ -8,7 +8,7 @@
 // Source    Dao et al. 2023, Flash-Decoding; Milakov and Gimelshein 2018, section 3.1
 
 import package::attention::problem::{Row, params, o_row, put_lse};
-import package::attention::softmax::{FIRST_MAXIMUM, weight, inverse_of, finite_or_nan, lse_of};
+import package::attention::softmax::{FIRST_ROW_MAX, weight, inverse_of, finite_or_nan, lse_of};
 import package::attention::scale::{SINKS, with_sink};
 import package::shared::output::{put_o4};
 import package::shared::grid::{workgroup_of};
@@ -37,30 +37,30 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     }
     let row = Row(params.first_batch + group.z, params.first_head + group.y, query);
     let at = (row.batch * params.q_heads + row.head) * params.q_len + query;
-    var maximum = FIRST_MAXIMUM;
+    var row_max = FIRST_ROW_MAX;
     for (var segment = 0u; segment < merge.segments; segment += 1u) {
-        maximum = max(maximum, part_lse[segment * merge.rows + at]);
+        row_max = max(row_max, part_lse[segment * merge.rows + at]);
     }
     var sink = 0.0;
     if SINKS {
-        let sunk = with_sink(maximum, row.head);
-        maximum = sunk.x;
+        let sunk = with_sink(row_max, row.head);
+        row_max = sunk.x;
         sink = sunk.z;
     }
     var total = sink;
     for (var segment = 0u; segment < merge.segments; segment += 1u) {
-        total += weight(part_lse[segment * merge.rows + at], maximum);
+        total += weight(part_lse[segment * merge.rows + at], row_max);
     }
     let inverse = inverse_of(total);
     for (var column = 0u; column < VALUE_DIM; column += 4u) {
         var sum = vec4f();
         for (var segment = 0u; segment < merge.segments; segment += 1u) {
             let part = segment * merge.rows + at;
-            sum += weight(part_lse[part], maximum) * parts[(part * VALUE_DIM + column) / 4u];
+            sum += weight(part_lse[part], row_max) * parts[(part * VALUE_DIM + column) / 4u];
         }
         put_o4(o_row(row), column, finite_or_nan(sum * inverse));
     }
     if WRITE_LSE {
-        put_lse(row, lse_of(maximum, total));
+        put_lse(row, lse_of(row_max, total));
     }
 }

@@ -8,13 +8,13 @@
 // Numerics  f32 accumulation; scores in base 2, or natural where an expression or a sink wants them (see softmax.wgsl)
 // Source    Milakov and Gimelshein 2018, algorithm 3
 
-import package::attention::problem::{params, row_at, row_count, q_row, o_row, kv_head, k_head_offset, v_head_offset, num_visible_keys, put_lse};
+import package::attention::problem::{params, row_at, row_count, q_row, kv_head, k_head_offset, v_head_offset, num_visible_keys};
 import package::shared::inputs::{q4, k4, v4};
-import package::shared::output::{put_o4};
 import package::attention::hooks::{Element, hook_score_mod, hook_mask_mod};
 import package::attention::blocks::{KV_BLOCK, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
-import package::attention::softmax::{FIRST_MAXIMUM, weight, inverse_of, finite_or_nan, lse_of, is_hidden};
-import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
+import package::attention::softmax::{FIRST_ROW_MAX, weight, is_hidden};
+import package::attention::online_softmax::{add_sink, finish_row};
+import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of};
 import package::shared::grid::{workgroup_of};
 
 // Widths, rounded up to multiples of four.
@@ -24,6 +24,7 @@ const THREADS: u32 = 64u;
 const WRITE_LSE: bool = true;
 const SCORE_MOD: bool = false;
 const MASK_MOD: bool = false;
+const VALUE_VECTORS: u32 = VALUE_DIM / 4u;
 const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
 
 @compute @workgroup_size(THREADS)
@@ -45,9 +46,9 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     let keys = num_visible_keys(row.batch, row.query);
     let visits = visits_of(place.list, keys, KV_BLOCK);
 
-    var o: array<vec4f, VALUE_DIM / 4u>;
-    var maximum = FIRST_MAXIMUM;
-    var weight_sum = 0.0;
+    var o: array<vec4f, VALUE_VECTORS>;
+    var row_max = FIRST_ROW_MAX;
+    var row_sum = 0.0;
     for (var at_key = visits.first_step * KV_BLOCK; at_key < visits.steps * KV_BLOCK; at_key += 1u) {
         let step = at_key / KV_BLOCK;
         let place_of_key = first_key(visits, step, KV_BLOCK) + at_key % KV_BLOCK;
@@ -81,31 +82,20 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 continue;
             }
         }
-        let raised = max(maximum, score);
-        let shrink = weight(maximum, raised);
-        let w = weight(score, raised);
-        maximum = raised;
-        weight_sum = fma(weight_sum, shrink, w);
-        for (var c = 0u; c < VALUE_DIM / 4u; c += 1u) {
-            o[c] = fma(o[c], vec4f(shrink), w * v4(v_first + key * params.v_row, 4u * c));
+        let new_max = max(row_max, score);
+        let rescale = weight(row_max, new_max);
+        let w = weight(score, new_max);
+        row_max = new_max;
+        row_sum = fma(row_sum, rescale, w);
+        for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
+            o[c] = fma(o[c], vec4f(rescale), w * v4(v_first + key * params.v_row, 4u * c));
         }
     }
 
     if SINKS {
-        let sunk = with_sink(maximum, row.head);
-        maximum = sunk.x;
-        weight_sum = weight_sum * sunk.y + sunk.z;
-        for (var c = 0u; c < VALUE_DIM / 4u; c += 1u) {
-            o[c] *= sunk.y;
-        }
+        add_sink(&o, &row_max, &row_sum, row.head);
     }
     if index < row_count() {
-        let inverse = inverse_of(weight_sum);
-        for (var c = 0u; c < VALUE_DIM / 4u; c += 1u) {
-            put_o4(o_row(row), 4u * c, finite_or_nan(o[c] * inverse));
-        }
-        if WRITE_LSE {
-            put_lse(row, lse_of(maximum, weight_sum));
-        }
+        finish_row(&o, &row_max, &row_sum, row, 0u, 1u);
     }
 }

@@ -34,8 +34,8 @@ fn key_norms_of(batch: u32, kv_head: u32) -> u32 {
 
 // A row's denominator with its sink: the maximum, then what the sum so far and what the sink is weighted by. Scores are in
 // natural units wherever there are sinks.
-fn with_sink(maximum: f32, head: u32) -> vec3f {
+fn with_sink(row_max: f32, head: u32) -> vec3f {
     let logit = sink_logits[head];
-    let raised = max(maximum, logit);
-    return vec3f(raised, weight(maximum, raised), weight(logit, raised));
+    let new_max = max(row_max, logit);
+    return vec3f(new_max, weight(row_max, new_max), weight(logit, new_max));
 }

@@ -14,21 +14,21 @@ const NATURAL: bool = false;
 // Whether there may be elements that are hidden, beside keys beyond the last.
 const HIDES: bool = true;
 
-const FIRST_MAXIMUM: f32 = -3.4028234663852886e38;
+const FIRST_ROW_MAX: f32 = -3.4028234663852886e38;
 const LOG2_E: f32 = 1.4426950408889634;
 
-fn weight(score: f32, maximum: f32) -> f32 {
+fn weight(score: f32, row_max: f32) -> f32 {
     if NATURAL {
-        return exp2((score - maximum) * LOG2_E);
+        return exp2((score - row_max) * LOG2_E);
     }
-    return exp2(score - maximum);
+    return exp2(score - row_max);
 }
 
-fn weights(scores: vec4f, maximum: f32) -> vec4f {
+fn weights(scores: vec4f, row_max: f32) -> vec4f {
     if NATURAL {
-        return exp2((scores - maximum) * LOG2_E);
+        return exp2((scores - row_max) * LOG2_E);
     }
-    return exp2(scores - maximum);
+    return exp2(scores - row_max);
 }
 
 fn is_hidden(score: f32) -> bool {
@@ -53,10 +53,10 @@ fn finite_or_nan(values: vec4f) -> vec4f {
     return bitcast<vec4f>(select(bitcast<vec4u>(values), vec4u(0x7fc00000u), not_finite(values)));
 }
 
-fn lse_of(maximum: f32, total: f32) -> f32 {
+fn lse_of(row_max: f32, total: f32) -> f32 {
     // Those that see something have a weight of one, or more.
     let logarithm = log2(max(total, 1.0)) * 0.6931471805599453;
-    var natural = maximum;
+    var natural = row_max;
     if !NATURAL {
         natural *= 0.6931471805599453;
     }

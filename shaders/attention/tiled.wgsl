@@ -13,14 +13,14 @@
 // q and k are staged transposed ([d][row], [d][key]): one vec4 load brings four rows or keys of the same d, and each pair
 // of loads feeds an outer product of 16 FMAs. The weights are staged as [key][row] for the same reason.
 
-import package::attention::problem::{PACK_GQA, params, row_at, row_count, q_row, q_row_after, o_row, kv_head, k_head_offset, v_head_offset, batch_of, last_key, num_visible_keys, keys_of_tile, put_lse};
-import package::shared::inputs::{q4, k4, v4};
-import package::shared::output::{put_o4};
-import package::attention::hooks::{Element, hook_score_mod, hook_mask_mod};
-import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
-import package::attention::softmax::{HIDES, FIRST_MAXIMUM, weight, weights, are_hidden, not_finite, inverse_of, finite_or_nan, lse_of};
-import package::attention::scale::{HEAD_SCALE, NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of, with_sink};
-import package::shared::vector::{UNROLL_COMPONENTS};
+import package::attention::problem::{params, row_at, row_count, q_row, q_row_after, kv_head, k_head_offset, v_head_offset, batch_of, last_key, keys_of_tile};
+import package::shared::inputs::{q4, k4};
+import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, place_of, visits_of, first_key};
+import package::attention::softmax::{HIDES, FIRST_ROW_MAX, weights};
+import package::attention::scale::{HEAD_SCALE, NORMALISE, SINKS, row_scale, key_norms_of};
+import package::attention::online_softmax::{add_sink, finish_row};
+import package::attention::tiled_steps::{Scores, Outputs, key_in, scale_scores, divide_by_key_norms, modify_scores, mask_scores, hide_unseen_keys, find_hidden, new_row_max, take_scores, mark_hidden, stage_weights_and_values, add_values, add_seen_values, sum_rows};
+import package::shared::tile::{stage_transposed, rank1_updates};
 import package::shared::grid::{workgroup_of};
 
 // Widths, rounded up to multiples of four.
@@ -48,7 +48,7 @@ const BLOCKS: u32 = Q_BLOCKS + LANES * (SLICE / 4u);
 const UNROLL_BLOCKS: u32 = (BLOCKS + THREADS - 1u) / THREADS;
 const UNROLL_VALUES: u32 = (KEY_SLICE * VALUE_LANES + THREADS - 1u) / THREADS;
 // Whole slices are unrolled here: some drivers leave so long a loop rolled, at 13 % of its instructions.
-const UNROLL_SCORES: u32 = SLICE / BATCH;
+const UNROLL_SLICE: u32 = SLICE;
 const UNROLL_WEIGHTS: u32 = KEY_SLICE / BATCH;
 const K_STAGE: u32 = SLICE * ROW_LANES;
 const V_STAGE: u32 = KEY_SLICE * ROW_LANES;
@@ -59,19 +59,6 @@ const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && SLICE % 4u == 0u && 
 const_assert BLOCK_K % KEY_SLICE == 0u;
 
 var<workgroup> stage: array<vec4f, STAGE>;
-
-// Four rows of four columns, as four columns of four rows.
-fn stage_transposed(at: u32, step: u32, a: vec4f, b: vec4f, c: vec4f, d: vec4f) {
-    stage[at] = vec4f(a.x, b.x, c.x, d.x);
-    stage[at + step] = vec4f(a.y, b.y, c.y, d.y);
-    stage[at + 2u * step] = vec4f(a.z, b.z, c.z, d.z);
-    stage[at + 3u * step] = vec4f(a.w, b.w, c.w, d.w);
-}
-
-// The key in a place, or in the last.
-fn key_in(place: u32, group: vec3u) -> u32 {
-    return position_of(min(place, last_key(batch_of(group))));
-}
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -88,11 +75,11 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     let v_last = v_first + last * params.v_row;
     let keys = keys_of_tile(group, first_row, BLOCK_Q);
 
-    var o: array<array<vec4f, VALUE_VECTORS>, 4>;
-    var maximum: array<f32, 4>;
-    var weight_sum: array<f32, 4>;
+    var o: Outputs;
+    var row_max: array<f32, 4>;
+    var row_sum: array<f32, 4>;
     for (var r = 0u; r < 4u; r += 1u) {
-        maximum[r] = FIRST_MAXIMUM;
+        row_max[r] = FIRST_ROW_MAX;
     }
 
     var scale: array<f32, 4>;
@@ -109,7 +96,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     let visits = visits_of(place.list, keys.some, BLOCK_K);
     for (var step = visits.first_step; step < visits.steps; step += 1u) {
         let key_0 = first_key(visits, step, BLOCK_K);
-        var s: array<vec4f, 4>;
+        var s: Scores;
         for (var slice = 0u; slice < HEAD_DIM; slice += SLICE) {
             workgroupBarrier();
             // A block is 4 x 4: first come those of q, then those of k.
@@ -152,29 +139,12 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 }
             }
             workgroupBarrier();
-            for (var turn = 0u; turn < UNROLL_SCORES; turn += 1u) {
-                let d = turn * BATCH;
-                var a: array<vec4f, BATCH>;
-                var b: array<vec4f, BATCH>;
-                for (var u = 0u; u < BATCH; u += 1u) {
-                    a[u] = stage[(d + u) * ROW_LANES + row_lane];
-                    b[u] = stage[K_STAGE + (d + u) * LANES + lane];
-                }
-                for (var u = 0u; u < BATCH; u += 1u) {
-                    for (var r = 0u; r < 4u; r += 1u) {
-                        s[r] = fma(vec4f(a[BATCH - 1u - u][r]), b[BATCH - 1u - u], s[r]);
-                    }
-                }
+            for (var d = 0u; d < UNROLL_SLICE; d += BATCH) {
+                rank1_updates(&s, d, row_lane, ROW_LANES, K_STAGE, lane, LANES);
             }
         }
 
-        for (var r = 0u; r < 4u; r += 1u) {
-            if HEAD_SCALE || NORMALISE {
-                s[r] *= scale[r];
-            } else {
-                s[r] *= params.scale;
-            }
-        }
+        scale_scores(&s, &scale);
         let key = key_0 + lane * 4u;
         let places = min(vec4u(key, key + 1u, key + 2u, key + 3u), vec4u(last));
         var these = places;
@@ -182,40 +152,19 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             these = vec4u(key_in(places.x, group), key_in(places.y, group), key_in(places.z, group), key_in(places.w, group));
         }
         if NORMALISE {
-            let norms = vec4f(inverse_norms[k_norms + these.x], inverse_norms[k_norms + these.y],
-                inverse_norms[k_norms + these.z], inverse_norms[k_norms + these.w]);
-            for (var r = 0u; r < 4u; r += 1u) {
-                s[r] *= norms;
-            }
+            divide_by_key_norms(&s, &k_norms, &these);
         }
         if SCORE_MOD {
-            for (var r = 0u; r < 4u; r += 1u) {
-                let row = row_at(first_row + row_lane * 4u + r, group);
-                for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
-                    s[r][c] = hook_score_mod(s[r][c], Element(row.batch, row.head, row.query, these[c]));
-                }
-            }
+            modify_scores(&s, first_row, row_lane, group, &these);
         }
         if MASK_MOD || ELEMENT_BITS {
             // The same for the whole workgroup: blocks without hidden elements skip all of this.
             if step < visits.partial_steps {
-                for (var r = 0u; r < 4u; r += 1u) {
-                    let row = row_at(first_row + row_lane * 4u + r, group);
-                    if MASK_MOD {
-                        s[r] = select(vec4f(params.negative_infinity), s[r], hook_mask_mod(Element(row.batch, row.head, row.query, key), these));
-                    }
-                    if ELEMENT_BITS {
-                        let bits = bits_of_step(visits, step, BLOCK_K);
-                        s[r] = select(vec4f(params.negative_infinity), s[r], visible_by_bits(bits, row_lane * 4u + r, places));
-                    }
-                }
+                mask_scores(&s, step, key, first_row, row_lane, group, visits, places, &these);
             }
         }
         if key_0 + BLOCK_K > keys.every {
-            for (var r = 0u; r < 4u; r += 1u) {
-                let seen = num_visible_keys(batch_of(group), row_at(first_row + row_lane * 4u + r, group).query);
-                s[r] = select(vec4f(params.negative_infinity), s[r], vec4u(key, key + 1u, key + 2u, key + 3u) < vec4u(seen));
-            }
+            hide_unseen_keys(&s, key, first_row, row_lane, group);
         }
 
         // Whether elements may be hidden in this step: scores of -inf hide theirs anywhere.
@@ -228,19 +177,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 tested = tested | (step < visits.partial_steps);
             }
             if tested {
-                for (var r = 0u; r < 4u; r += 1u) {
-                    let four = select(vec4u(0u), vec4u(1u, 2u, 4u, 8u), are_hidden(s[r]));
-                    hidden |= (four.x | four.y | four.z | four.w) << (4u * r);
-                }
-                var values = vec4<bool>(false);
-                for (var block = thread; block < BLOCK_K * VALUE_LANES; block += THREADS) {
-                    let column = block % VALUE_LANES * 4u;
-                    if 4u * VALUE_LANES == VALUE_DIM || column < VALUE_DIM {
-                        let from_key = v_first + key_in(key_0 + block / VALUE_LANES, group) * params.v_row;
-                        values = values | not_finite(v4(from_key, column));
-                    }
-                }
-                odd = any(values);
+                find_hidden(&s, &hidden, &odd, thread, key_0, v_first, group);
             }
         }
 
@@ -255,126 +192,37 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 stage[THREADS] = vec4f(1.0);
             }
         }
-        var offered: vec4f;
-        for (var r = 0u; r < 4u; r += 1u) {
-            offered[r] = max(max(s[r].x, s[r].y), max(s[r].z, s[r].w));
-        }
-        stage[lane * ROW_LANES + row_lane] = offered;
-        workgroupBarrier();
-        var raised = vec4f(maximum[0], maximum[1], maximum[2], maximum[3]);
-        for (var i = 0u; i < LANES; i += 1u) {
-            raised = max(raised, stage[i * ROW_LANES + row_lane]);
-        }
+        let new_max = new_row_max(&s, &row_max, row_lane, lane);
         if tested {
             odd = stage[THREADS].x != 0.0;
         }
-        for (var r = 0u; r < 4u; r += 1u) {
-            let shrink = weight(maximum[r], raised[r]);
-            maximum[r] = raised[r];
-            s[r] = weights(s[r], raised[r]);
-            weight_sum[r] = fma(weight_sum[r], shrink, s[r].x + s[r].y + s[r].z + s[r].w);
-            for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
-                o[r][c] *= shrink;
-            }
-        }
+        take_scores(&s, &o, &row_max, &row_sum, new_max);
         if tested {
             if odd {
-                // No weight is below zero: hidden elements are told by it.
-                for (var r = 0u; r < 4u; r += 1u) {
-                    let these_hidden = (vec4u(hidden >> (4u * r)) & vec4u(1u, 2u, 4u, 8u)) != vec4u(0u);
-                    s[r] = select(s[r], vec4f(-1.0), these_hidden);
-                }
+                mark_hidden(&s, &hidden);
             }
         }
 
         for (var part = 0u; part < BLOCK_K; part += KEY_SLICE) {
             workgroupBarrier();
-            if lane / (KEY_SLICE / 4u) == part / KEY_SLICE {
-                let at = (lane * 4u - part) * ROW_LANES + row_lane;
-                stage_transposed(at, ROW_LANES, s[0], s[1], s[2], s[3]);
-            }
-            for (var turn = 0u; turn < UNROLL_VALUES; turn += 1u) {
-                let block = thread + turn * THREADS;
-                let column = block % VALUE_LANES * 4u;
-                // The last key's values stand in for those of keys beyond it: their weight is zero, and zero times what
-                // else lies there need not be.
-                let inside = KEY_SLICE * VALUE_LANES % THREADS == 0u || block < KEY_SLICE * VALUE_LANES;
-                if inside && (4u * VALUE_LANES == VALUE_DIM || column < VALUE_DIM) {
-                    if TOKEN_ORDER {
-                        let from_key = v_first + key_in(key_0 + part + block / VALUE_LANES, group) * params.v_row;
-                        stage[V_STAGE + block] = v4(from_key, column);
-                    } else {
-                        let from_key = v_first + (key_0 + part + block / VALUE_LANES) * params.v_row;
-                        stage[V_STAGE + block] = v4(min(from_key, v_last), column);
-                    }
-                }
-            }
+            stage_weights_and_values(&s, part, thread, row_lane, lane, key_0, v_first, v_last, group);
             workgroupBarrier();
             if HIDES && odd {
-                for (var first = 0u; first < KEY_SLICE; first += BATCH) {
-                    for (var u = 0u; u < UNROLL_BATCH; u += 1u) {
-                        let j = first + BATCH - 1u - u;
-                        let p = stage[j * ROW_LANES + row_lane];
-                        for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
-                            let b = stage[V_STAGE + j * VALUE_LANES + c * LANES + lane];
-                            for (var r = 0u; r < 4u; r += 1u) {
-                                o[r][c] = select(o[r][c], fma(vec4f(p[r]), b, o[r][c]), p[r] >= 0.0);
-                            }
-                        }
-                    }
-                }
+                add_seen_values(&o, row_lane, lane);
             } else {
-                for (var turn = 0u; turn < UNROLL_WEIGHTS; turn += 1u) {
-                    let j = turn * BATCH;
-                    var p: array<vec4f, BATCH>;
-                    var b: array<array<vec4f, VALUE_VECTORS>, BATCH>;
-                    for (var u = 0u; u < BATCH; u += 1u) {
-                        p[u] = stage[(j + u) * ROW_LANES + row_lane];
-                        for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
-                            b[u][c] = stage[V_STAGE + (j + u) * VALUE_LANES + c * LANES + lane];
-                        }
-                    }
-                    for (var u = 0u; u < BATCH; u += 1u) {
-                        for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
-                            for (var r = 0u; r < 4u; r += 1u) {
-                                o[r][c] = fma(vec4f(p[BATCH - 1u - u][r]), b[BATCH - 1u - u][c], o[r][c]);
-                            }
-                        }
-                    }
-                }
+                add_values(&o, row_lane, lane);
             }
         }
     }
 
-    workgroupBarrier();
-    stage[lane * ROW_LANES + row_lane] = vec4f(weight_sum[0], weight_sum[1], weight_sum[2], weight_sum[3]);
-    workgroupBarrier();
-    var total: vec4f;
-    for (var i = 0u; i < LANES; i += 1u) {
-        total += stage[i * ROW_LANES + row_lane];
-    }
+    sum_rows(&row_sum, row_lane, lane);
     for (var r = 0u; r < 4u; r += 1u) {
         let index = first_row + row_lane * 4u + r;
         if SINKS {
-            let sunk = with_sink(maximum[r], row_at(index, group).head);
-            maximum[r] = sunk.x;
-            total[r] = total[r] * sunk.y + sunk.z;
-            for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
-                o[r][c] *= sunk.y;
-            }
+            add_sink(&o[r], &row_max[r], &row_sum[r], row_at(index, group).head);
         }
         if index < row_count() {
-            let row = row_at(index, group);
-            let inverse = inverse_of(total[r]);
-            for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
-                let column = (c * LANES + lane) * 4u;
-                if column < VALUE_DIM {
-                    put_o4(o_row(row), column, finite_or_nan(o[r][c] * inverse));
-                }
-            }
-            if WRITE_LSE && lane == 0u {
-                put_lse(row, lse_of(maximum[r], total[r]));
-            }
+            finish_row(&o[r], &row_max[r], &row_sum[r], row_at(index, group), lane, LANES);
         }
     }
 }

@@ -15,6 +15,7 @@ import package::linear_attention::chunk_decays::{PRE, row_decays, row_decays_bef
 import package::linear_attention::chunk_stage::{stage};
 import package::linear_attention::erase::{erase4};
 import package::shared::inputs::{k4, v4};
+import package::shared::tile::{rank1_updates};
 import package::shared::vector::{UNROLL_COMPONENTS};
 import package::shared::grid::{workgroup_of};
 
@@ -98,17 +99,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         let own = row_lane * 4u;
         let before = clamp(own, part, part + SLICE) - part;
         for (var j = 0u; j < before; j += BATCH) {
-            var a: array<vec4f, BATCH>;
-            var b: array<vec4f, BATCH>;
-            for (var i = 0u; i < BATCH; i += 1u) {
-                a[i] = stage[(j + i) * LANES + row_lane];
-                b[i] = stage[B_STAGE + (j + i) * LANES + lane];
-            }
-            for (var i = 0u; i < BATCH; i += 1u) {
-                for (var r = 0u; r < 4u; r += 1u) {
-                    sums[r] = fma(vec4f(a[BATCH - 1u - i][r]), b[BATCH - 1u - i], sums[r]);
-                }
-            }
+            rank1_updates(&sums, j, row_lane, LANES, B_STAGE, lane, LANES);
         }
         if own / SLICE == part / SLICE {
             for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {

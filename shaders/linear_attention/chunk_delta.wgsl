@@ -15,10 +15,11 @@
 // linear_attention/chunk_join then makes the starts of them, from which a second dispatch goes on.
 
 import package::linear_attention::problem::{GATE, PADDED, params, sequence_at, key_row, state_of, decayed};
-import package::linear_attention::chunk::{CHUNK, chunk_of, chunks_of, row_of, pair_of, segment_of};
+import package::linear_attention::chunk::{CHUNK, Chunk, chunk_of, chunks_of, row_of, pair_of, segment_of};
 import package::linear_attention::chunk_decays::{SUF, row_decays, row_total, channel_decays, channel_totals};
 import package::linear_attention::state::{state4, put_state4};
 import package::shared::inputs::{k4};
+import package::shared::tile::{rank1_updates};
 import package::shared::grid::{workgroup_of};
 
 @group(0) @binding(17) var<storage, read_write> states_out: array<vec4f>;
@@ -50,11 +51,68 @@ const KEY_VECTORS: u32 = (HEAD_DIM + 63u) / 64u;
 const B_STAGE: u32 = SLICE * ROW_LANES;
 const STAGE: u32 = SLICE * (ROW_LANES + LANES);
 const UNROLL_STAGE: u32 = SLICE * ROW_LANES / THREADS;
-const UNROLL_STEPS: u32 = SLICE / BATCH;
+const UNROLL_SLICE: u32 = SLICE;
 const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && SLICE * ROW_LANES % THREADS == 0u && 64u % SLICE == 0u;
 const_assert CHUNK == 4u * ROW_LANES;
 
 var<workgroup> stage: array<vec4f, STAGE>;
+
+alias State = array<array<vec4f, 4>, KEY_VECTORS>;
+
+// What a sequence or a segment begins with; the identity for P.
+fn load_state(state: ptr<function, State>, state_at: u32, segment_at: u32, row_lane: u32, column: u32) {
+    if SUMMARY {
+        for (var v = 0u; v < KEY_VECTORS; v += 1u) {
+            for (var r = 0u; r < 4u; r += 1u) {
+                let own = vec4u(v * 64u + row_lane * 4u + r + VALUE_DIM);
+                state[v][r] = select(vec4f(), vec4f(1.0), own == vec4u(column, column + 1u, column + 2u, column + 3u));
+            }
+        }
+    } else if SEGMENTED {
+        for (var v = 0u; v < KEY_VECTORS; v += 1u) {
+            for (var r = 0u; r < 4u; r += 1u) {
+                let channel = v * 64u + row_lane * 4u + r;
+                let start = segments[((segment_at + min(channel, HEAD_DIM - 1u)) * SEGMENT_COLUMNS + column) / 4u];
+                state[v][r] = select(vec4f(), start, channel < HEAD_DIM);
+            }
+        }
+    } else if STATE_IN {
+        for (var v = 0u; v < KEY_VECTORS; v += 1u) {
+            for (var r = 0u; r < 4u; r += 1u) {
+                state[v][r] = state4(state_at, v * 64u + row_lane * 4u + r, column);
+            }
+        }
+    }
+}
+
+fn decay_state(state: ptr<function, State>, v: u32, pair: u32, row_lane: u32) {
+    if GATE == 1u {
+        let total = vec4f(row_total(pair));
+        for (var r = 0u; r < 4u; r += 1u) {
+            state[v][r] = decayed(state[v][r], total);
+        }
+    } else if GATE == 2u {
+        let totals = channel_totals(pair, min(v * 64u + row_lane * 4u, HEAD_DIM - 4u), HEAD_DIM);
+        for (var r = 0u; r < 4u; r += 1u) {
+            state[v][r] = decayed(state[v][r], vec4f(totals[r]));
+        }
+    }
+}
+
+// What is left of values decays to the chunk's end.
+fn decay_values(left: ptr<function, array<vec4f, 4>>, chunk: Chunk, pair: u32, row_lane: u32) {
+    if GATE == 1u {
+        for (var r = 0u; r < 4u; r += 1u) {
+            left[r] *= row_decays(pair, row_lane * 4u + r).y;
+        }
+    }
+    if PADDED {
+        // Of a state that holds NaN, rows that change nothing leave NaN too.
+        for (var r = 0u; r < 4u; r += 1u) {
+            left[r] = select(vec4f(), left[r], row_of(chunk, row_lane * 4u + r).kept);
+        }
+    }
+}
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -92,29 +150,8 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     let state_at = state_of(pair_sequence, head);
     let segment_at = segment_of(pair_sequence, head, segment) * HEAD_DIM;
 
-    var state: array<array<vec4f, 4>, KEY_VECTORS>;
-    if SUMMARY {
-        for (var v = 0u; v < KEY_VECTORS; v += 1u) {
-            for (var r = 0u; r < 4u; r += 1u) {
-                let own = vec4u(v * 64u + row_lane * 4u + r + VALUE_DIM);
-                state[v][r] = select(vec4f(), vec4f(1.0), own == vec4u(column, column + 1u, column + 2u, column + 3u));
-            }
-        }
-    } else if SEGMENTED {
-        for (var v = 0u; v < KEY_VECTORS; v += 1u) {
-            for (var r = 0u; r < 4u; r += 1u) {
-                let channel = v * 64u + row_lane * 4u + r;
-                let start = segments[((segment_at + min(channel, HEAD_DIM - 1u)) * SEGMENT_COLUMNS + column) / 4u];
-                state[v][r] = select(vec4f(), start, channel < HEAD_DIM);
-            }
-        }
-    } else if STATE_IN {
-        for (var v = 0u; v < KEY_VECTORS; v += 1u) {
-            for (var r = 0u; r < 4u; r += 1u) {
-                state[v][r] = state4(state_at, v * 64u + row_lane * 4u + r, column);
-            }
-        }
-    }
+    var state: State;
+    load_state(&state, state_at, segment_at, row_lane, column);
     for (var number = first_chunk; number < end_chunk; number += 1u) {
         let chunk = chunk_of(sequence, pair_sequence, number);
         let pair = pair_of(head, chunk.slot);
@@ -149,19 +186,8 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 }
             }
             workgroupBarrier();
-            for (var turn = 0u; turn < UNROLL_STEPS; turn += 1u) {
-                let d = turn * BATCH;
-                var a: array<vec4f, BATCH>;
-                var b: array<vec4f, BATCH>;
-                for (var i = 0u; i < BATCH; i += 1u) {
-                    a[i] = stage[(d + i) * ROW_LANES + row_lane];
-                    b[i] = stage[B_STAGE + (d + i) * LANES + lane];
-                }
-                for (var i = 0u; i < BATCH; i += 1u) {
-                    for (var r = 0u; r < 4u; r += 1u) {
-                        left[r] = fma(vec4f(a[BATCH - 1u - i][r]), b[BATCH - 1u - i], left[r]);
-                    }
-                }
+            for (var d = 0u; d < UNROLL_SLICE; d += BATCH) {
+                rank1_updates(&left, d, row_lane, ROW_LANES, B_STAGE, lane, LANES);
             }
         }
         if !SUMMARY && writes {
@@ -169,30 +195,10 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 u[(u_at + r * VALUE_DIM) / 4u] = left[r];
             }
         }
-        if GATE == 1u {
-            for (var r = 0u; r < 4u; r += 1u) {
-                left[r] *= row_decays(pair, row_lane * 4u + r).y;
-            }
-        }
-        if PADDED {
-            // Of a state that holds NaN, rows that change nothing leave NaN too.
-            for (var r = 0u; r < 4u; r += 1u) {
-                left[r] = select(vec4f(), left[r], row_of(chunk, row_lane * 4u + r).kept);
-            }
-        }
+        decay_values(&left, chunk, pair, row_lane);
 
         for (var v = 0u; v < KEY_VECTORS; v += 1u) {
-            if GATE == 1u {
-                let total = vec4f(row_total(pair));
-                for (var r = 0u; r < 4u; r += 1u) {
-                    state[v][r] = decayed(state[v][r], total);
-                }
-            } else if GATE == 2u {
-                let totals = channel_totals(pair, min(v * 64u + row_lane * 4u, HEAD_DIM - 4u), HEAD_DIM);
-                for (var r = 0u; r < 4u; r += 1u) {
-                    state[v][r] = decayed(state[v][r], vec4f(totals[r]));
-                }
-            }
+            decay_state(&state, v, pair, row_lane);
             for (var part = 0u; part < chunk.rows; part += SLICE) {
                 workgroupBarrier();
                 for (var turn = 0u; turn < UNROLL_STAGE; turn += 1u) {
@@ -213,19 +219,8 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                     }
                 }
                 workgroupBarrier();
-                for (var turn = 0u; turn < UNROLL_STEPS; turn += 1u) {
-                    let j = turn * BATCH;
-                    var a: array<vec4f, BATCH>;
-                    var b: array<vec4f, BATCH>;
-                    for (var i = 0u; i < BATCH; i += 1u) {
-                        a[i] = stage[(j + i) * ROW_LANES + row_lane];
-                        b[i] = stage[B_STAGE + (j + i) * LANES + lane];
-                    }
-                    for (var i = 0u; i < BATCH; i += 1u) {
-                        for (var r = 0u; r < 4u; r += 1u) {
-                            state[v][r] = fma(vec4f(a[BATCH - 1u - i][r]), b[BATCH - 1u - i], state[v][r]);
-                        }
-                    }
+                for (var j = 0u; j < UNROLL_SLICE; j += BATCH) {
+                    rank1_updates(&state[v], j, row_lane, ROW_LANES, B_STAGE, lane, LANES);
                 }
             }
         }

@@ -18,11 +18,12 @@
 import package::linear_attention::problem::{GATE, STEPS, params, query_row, key_row, value_row, output_row, state_of, sums_of};
 import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
 import package::linear_attention::chunk_decays::{PRE, row_decays, between, channel_decays, channel_decays_before};
-import package::linear_attention::chunk_stage::{stage, stage_transposed};
+import package::linear_attention::chunk_stage::{stage};
 import package::linear_attention::sums::{BONUS, NORMALISE, ADD_PARTIAL, first_o, z_in};
 import package::linear_attention::state::{state4};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
+import package::shared::tile::{stage_transposed, load_batch, rank1_update};
 import package::shared::vector::{UNROLL_COMPONENTS};
 import package::shared::grid::{workgroup_of};
 
@@ -42,8 +43,8 @@ const CAUSAL: bool = true;
 // Channels that are staged at a time, rows of A and U that are, and steps whose operands are loaded together.
 const SLICE: u32 = 16u;
 const KEY_SLICE: u32 = 32u;
-const BATCH: u32 = 2u;
-const KEY_BATCH: u32 = 4u;
+const CHANNEL_BATCH: u32 = 2u;
+const BATCH: u32 = 4u;
 
 const LANES: u32 = 16u;
 const THREADS: u32 = LANES * LANES;
@@ -53,15 +54,104 @@ const BLOCKS: u32 = LANES * SLICE / 4u;
 const S_THREADS: u32 = THREADS - 2u * BLOCKS;
 const UNROLL_S: u32 = SLICE * LANES / S_THREADS;
 const UNROLL_VALUES: u32 = KEY_SLICE * LANES / THREADS;
-const UNROLL_CHANNELS: u32 = SLICE / BATCH;
+const UNROLL_CHANNELS: u32 = SLICE / CHANNEL_BATCH;
 const K_STAGE: u32 = SLICE * LANES;
 const S_STAGE: u32 = 2u * SLICE * LANES;
 const Z_STAGE: u32 = 3u * SLICE * LANES;
 // Whether scores are computed here.
 const SCORES: bool = CAUSAL && GATE != 2u;
 const V_STAGE: u32 = KEY_SLICE * LANES;
-const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && SLICE % 4u == 0u && KEY_SLICE % 4u == 0u && 4u % KEY_BATCH == 0u;
+const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && SLICE % 4u == 0u && KEY_SLICE % 4u == 0u && 4u % BATCH == 0u;
 const_assert 3u * SLICE * LANES + SLICE / 4u <= 1024u && 2u * KEY_SLICE * LANES <= 1024u && CHUNK == 4u * LANES;
+
+// Adds the staged channels: of Q S to o, of Q K^T to a, of Q z to the denominators.
+fn multiply_channels(
+    o: ptr<function, array<vec4f, 4>>,
+    a: ptr<function, array<vec4f, 4>>,
+    denominators: ptr<function, vec4f>,
+    row_lane: u32,
+    lane: u32,
+) {
+    for (var turn = 0u; turn < UNROLL_CHANNELS; turn += 1u) {
+        let d = turn * CHANNEL_BATCH;
+        var q: array<vec4f, CHANNEL_BATCH>;
+        var k: array<vec4f, CHANNEL_BATCH>;
+        var s: array<vec4f, CHANNEL_BATCH>;
+        for (var i = 0u; i < CHANNEL_BATCH; i += 1u) {
+            q[i] = stage[(d + i) * LANES + row_lane];
+            if SCORES {
+                k[i] = stage[K_STAGE + (d + i) * LANES + lane];
+            }
+            s[i] = stage[S_STAGE + (d + i) * LANES + lane];
+        }
+        for (var i = 0u; i < CHANNEL_BATCH; i += 1u) {
+            if NORMALISE {
+                let z = stage[Z_STAGE + (d + CHANNEL_BATCH - 1u - i) / 4u][(d + CHANNEL_BATCH - 1u - i) % 4u];
+                *denominators = fma(q[CHANNEL_BATCH - 1u - i], vec4f(z), *denominators);
+            }
+            for (var r = 0u; r < 4u; r += 1u) {
+                o[r] = fma(vec4f(q[CHANNEL_BATCH - 1u - i][r]), s[CHANNEL_BATCH - 1u - i], o[r]);
+                if SCORES {
+                    a[r] = fma(vec4f(q[CHANNEL_BATCH - 1u - i][r]), k[CHANNEL_BATCH - 1u - i], a[r]);
+                }
+            }
+        }
+    }
+}
+
+// Queries decay from the chunk's start, and A from key to query.
+fn decay_rows(
+    o: ptr<function, array<vec4f, 4>>,
+    a: ptr<function, array<vec4f, 4>>,
+    denominators: ptr<function, vec4f>,
+    pair: u32,
+    row_lane: u32,
+    key: u32,
+) {
+    var whole: vec4f;
+    var rest: vec4f;
+    for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
+        let decays = row_decays(pair, key + c);
+        whole[c] = decays.z;
+        rest[c] = decays.w;
+    }
+    for (var r = 0u; r < 4u; r += 1u) {
+        let decays = row_decays(pair, row_lane * 4u + r);
+        o[r] *= decays.x;
+        (*denominators)[r] *= decays.x;
+        a[r] *= between(decays, whole, rest);
+    }
+}
+
+// Adds the staged values: of keys that all of the thread's rows see, then of the block on the diagonal. What comes later is not
+// multiplied: 0 times NaN is not 0.
+fn add_values(o: ptr<function, array<vec4f, 4>>, denominators: ptr<function, vec4f>, part: u32, row_lane: u32, lane: u32) {
+    let own = row_lane * 4u;
+    let before = clamp(own, part, part + KEY_SLICE) - part;
+    for (var j = 0u; j < before; j += BATCH) {
+        var p: array<vec4f, BATCH>;
+        var b: array<vec4f, BATCH>;
+        load_batch(&p, &b, j, row_lane, LANES, V_STAGE, lane, LANES);
+        for (var i = 0u; i < BATCH; i += 1u) {
+            if NORMALISE {
+                *denominators += p[BATCH - 1u - i];
+            }
+            rank1_update(o, &p[BATCH - 1u - i], &b[BATCH - 1u - i]);
+        }
+    }
+    if own / KEY_SLICE == part / KEY_SLICE {
+        for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
+            let p = stage[(own - part + i) * LANES + row_lane];
+            let b = stage[V_STAGE + (own - part + i) * LANES + lane];
+            for (var r = i; r < UNROLL_COMPONENTS; r += 1u) {
+                if NORMALISE {
+                    (*denominators)[r] += p[r];
+                }
+                o[r] = fma(vec4f(p[r]), b, o[r]);
+            }
+        }
+    }
+}
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -135,48 +225,12 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             }
         }
         workgroupBarrier();
-        for (var turn = 0u; turn < UNROLL_CHANNELS; turn += 1u) {
-            let d = turn * BATCH;
-            var q: array<vec4f, BATCH>;
-            var k: array<vec4f, BATCH>;
-            var s: array<vec4f, BATCH>;
-            for (var i = 0u; i < BATCH; i += 1u) {
-                q[i] = stage[(d + i) * LANES + row_lane];
-                if SCORES {
-                    k[i] = stage[K_STAGE + (d + i) * LANES + lane];
-                }
-                s[i] = stage[S_STAGE + (d + i) * LANES + lane];
-            }
-            for (var i = 0u; i < BATCH; i += 1u) {
-                if NORMALISE {
-                    let z = stage[Z_STAGE + (d + BATCH - 1u - i) / 4u][(d + BATCH - 1u - i) % 4u];
-                    denominators = fma(q[BATCH - 1u - i], vec4f(z), denominators);
-                }
-                for (var r = 0u; r < 4u; r += 1u) {
-                    o[r] = fma(vec4f(q[BATCH - 1u - i][r]), s[BATCH - 1u - i], o[r]);
-                    if SCORES {
-                        a[r] = fma(vec4f(q[BATCH - 1u - i][r]), k[BATCH - 1u - i], a[r]);
-                    }
-                }
-            }
-        }
+        multiply_channels(&o, &a, &denominators, row_lane, lane);
     }
 
     let key = lane * 4u;
     if GATE == 1u {
-        var whole: vec4f;
-        var rest: vec4f;
-        for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
-            let decays = row_decays(pair, key + c);
-            whole[c] = decays.z;
-            rest[c] = decays.w;
-        }
-        for (var r = 0u; r < 4u; r += 1u) {
-            let decays = row_decays(pair, row_lane * 4u + r);
-            o[r] *= decays.x;
-            denominators[r] *= decays.x;
-            a[r] *= between(decays, whole, rest);
-        }
+        decay_rows(&o, &a, &denominators, pair, row_lane, key);
     }
     for (var r = 0u; r < 4u; r += 1u) {
         a[r] = select(vec4f(), a[r], vec4u(key, key + 1u, key + 2u, key + 3u) <= vec4u(row_lane * 4u + r));
@@ -207,38 +261,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 stage[V_STAGE + at] = select(vec4f(), value, column < VALUE_DIM);
             }
             workgroupBarrier();
-            // Keys that all of the thread's rows see, then the block on the diagonal. What comes later is not multiplied: 0 times
-            // NaN is not 0.
-            let own = row_lane * 4u;
-            let before = clamp(own, part, part + KEY_SLICE) - part;
-            for (var j = 0u; j < before; j += KEY_BATCH) {
-                var p: array<vec4f, KEY_BATCH>;
-                var b: array<vec4f, KEY_BATCH>;
-                for (var i = 0u; i < KEY_BATCH; i += 1u) {
-                    p[i] = stage[(j + i) * LANES + row_lane];
-                    b[i] = stage[V_STAGE + (j + i) * LANES + lane];
-                }
-                for (var i = 0u; i < KEY_BATCH; i += 1u) {
-                    if NORMALISE {
-                        denominators += p[KEY_BATCH - 1u - i];
-                    }
-                    for (var r = 0u; r < 4u; r += 1u) {
-                        o[r] = fma(vec4f(p[KEY_BATCH - 1u - i][r]), b[KEY_BATCH - 1u - i], o[r]);
-                    }
-                }
-            }
-            if own / KEY_SLICE == part / KEY_SLICE {
-                for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-                    let p = stage[(own - part + i) * LANES + row_lane];
-                    let b = stage[V_STAGE + (own - part + i) * LANES + lane];
-                    for (var r = i; r < UNROLL_COMPONENTS; r += 1u) {
-                        if NORMALISE {
-                            denominators[r] += p[r];
-                        }
-                        o[r] = fma(vec4f(p[r]), b, o[r]);
-                    }
-                }
-            }
+            add_values(&o, &denominators, part, row_lane, lane);
         }
     }
 

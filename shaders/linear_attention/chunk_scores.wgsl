@@ -13,10 +13,11 @@
 import package::linear_attention::problem::{params, query_row, key_row};
 import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
 import package::linear_attention::chunk_decays::{DECAY, channel_decays};
-import package::linear_attention::chunk_stage::{stage, stage_transposed};
+import package::linear_attention::chunk_stage::{stage};
 import package::linear_attention::erase::{erase4};
 import package::linear_attention::sums::{BONUS, bonus};
 import package::shared::inputs::{q4, k4};
+import package::shared::tile::{stage_transposed, rank1_updates};
 import package::shared::vector::{UNROLL_COMPONENTS};
 import package::shared::grid::{workgroup_of};
 
@@ -41,7 +42,7 @@ const ROWS: u32 = 4u;
 const BLOCKS: u32 = LANES / ROWS;
 const PARTS: u32 = THREADS / CHUNK;
 const QUADS: u32 = LANES * SLICE / 4u;
-const UNROLL_CHANNELS: u32 = SLICE / BATCH;
+const UNROLL_SLICE: u32 = SLICE;
 const K_STAGE: u32 = SLICE * LANES;
 const DECAY_STAGE: u32 = 2u * SLICE * LANES;
 // Keys that decay over one block or two: those of block 0 for block 2, of 1 for 3, and of 0 for 3.
@@ -183,19 +184,8 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         }
         workgroupBarrier();
 
-        for (var turn = 0u; turn < UNROLL_CHANNELS; turn += 1u) {
-            let d = turn * BATCH;
-            var rows: array<vec4f, BATCH>;
-            var columns: array<vec4f, BATCH>;
-            for (var u = 0u; u < BATCH; u += 1u) {
-                rows[u] = stage[(d + u) * LANES + row_lane];
-                columns[u] = stage[keys_at + (d + u) * keys_step];
-            }
-            for (var u = 0u; u < BATCH; u += 1u) {
-                for (var r = 0u; r < 4u; r += 1u) {
-                    a[r] = fma(vec4f(rows[BATCH - 1u - u][r]), columns[BATCH - 1u - u], a[r]);
-                }
-            }
+        for (var d = 0u; d < UNROLL_SLICE; d += BATCH) {
+            rank1_updates(&a, d, row_lane, LANES, keys_at, 0u, keys_step);
         }
     }
 

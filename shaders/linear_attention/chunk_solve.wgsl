@@ -13,9 +13,10 @@
 import package::linear_attention::problem::{GATE, params, key_row, beta_of};
 import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
 import package::linear_attention::chunk_decays::{row_decays, row_decays_before, between};
-import package::linear_attention::chunk_stage::{stage, stage_transposed};
+import package::linear_attention::chunk_stage::{stage};
 import package::linear_attention::erase::{erase4};
 import package::shared::inputs::{k4};
+import package::shared::tile::{stage_transposed, rank1_updates};
 import package::shared::vector::{UNROLL_COMPONENTS};
 import package::shared::grid::{workgroup_of};
 
@@ -35,7 +36,7 @@ const LANES: u32 = 16u;
 const THREADS: u32 = LANES * LANES;
 const BLOCKS: u32 = LANES * SLICE / 4u;
 const K_STAGE: u32 = SLICE * LANES;
-const UNROLL_CHANNELS: u32 = SLICE / BATCH;
+const UNROLL_SLICE: u32 = SLICE;
 // Vectors of a staged matrix, and how many each thread moves.
 const VECTORS: u32 = CHUNK * LANES;
 const TURNS: u32 = VECTORS / THREADS;
@@ -104,19 +105,8 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             let at = select(K_STAGE, 0u, thread < BLOCKS) + column * LANES + quad;
             stage_transposed(at, LANES, rows[0], rows[1], rows[2], rows[3]);
             workgroupBarrier();
-            for (var turn = 0u; turn < UNROLL_CHANNELS; turn += 1u) {
-                let i = turn * BATCH;
-                var a: array<vec4f, BATCH>;
-                var b: array<vec4f, BATCH>;
-                for (var u = 0u; u < BATCH; u += 1u) {
-                    a[u] = stage[(i + u) * LANES + row_lane];
-                    b[u] = stage[K_STAGE + (i + u) * LANES + lane];
-                }
-                for (var u = 0u; u < BATCH; u += 1u) {
-                    for (var r = 0u; r < 4u; r += 1u) {
-                        m[r] = fma(vec4f(a[BATCH - 1u - u][r]), b[BATCH - 1u - u], m[r]);
-                    }
-                }
+            for (var channel = 0u; channel < UNROLL_SLICE; channel += BATCH) {
+                rank1_updates(&m, channel, row_lane, LANES, K_STAGE, lane, LANES);
             }
         }
         if GATE == 1u {

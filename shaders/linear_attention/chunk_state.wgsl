@@ -14,6 +14,7 @@ import package::linear_attention::chunk_decays::{SUF, row_decays, channel_decays
 import package::linear_attention::chunk_stage::{stage};
 import package::linear_attention::sums::{NORMALISE};
 import package::shared::inputs::{k4, v4};
+import package::shared::tile::{load_batch, rank1_update};
 import package::shared::grid::{workgroup_of};
 
 @group(0) @binding(17) var<storage, read_write> states_out: array<vec4f>;
@@ -32,7 +33,7 @@ const COLUMN_TILES: u32 = (VALUE_DIM + 63u) / 64u;
 const TILES: u32 = (HEAD_DIM + 63u) / 64u * COLUMN_TILES;
 const V_STAGE: u32 = SLICE * LANES;
 const UNROLL_STAGE: u32 = SLICE * LANES / THREADS;
-const UNROLL_ROWS: u32 = SLICE / BATCH;
+const UNROLL_SLICE: u32 = SLICE;
 const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
 const_assert 2u * SLICE * LANES <= 1024u && CHUNK % SLICE == 0u;
 
@@ -72,21 +73,15 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             stage[V_STAGE + at] = select(vec4f(), v, row.kept & (column < VALUE_DIM));
         }
         workgroupBarrier();
-        for (var turn = 0u; turn < UNROLL_ROWS; turn += 1u) {
-            let j = turn * BATCH;
-            var a: array<vec4f, BATCH>;
-            var b: array<vec4f, BATCH>;
-            for (var u = 0u; u < BATCH; u += 1u) {
-                a[u] = stage[(j + u) * LANES + row_lane];
-                b[u] = stage[V_STAGE + (j + u) * LANES + lane];
-            }
-            for (var u = 0u; u < BATCH; u += 1u) {
+        for (var j = 0u; j < UNROLL_SLICE; j += BATCH) {
+            var keys: array<vec4f, BATCH>;
+            var values: array<vec4f, BATCH>;
+            load_batch(&keys, &values, j, row_lane, LANES, V_STAGE, lane, LANES);
+            for (var i = 0u; i < BATCH; i += 1u) {
                 if NORMALISE {
-                    sum += a[BATCH - 1u - u];
+                    sum += keys[BATCH - 1u - i];
                 }
-                for (var r = 0u; r < 4u; r += 1u) {
-                    h[r] = fma(vec4f(a[BATCH - 1u - u][r]), b[BATCH - 1u - u], h[r]);
-                }
+                rank1_update(&h, &keys[BATCH - 1u - i], &values[BATCH - 1u - i]);
             }
         }
     }

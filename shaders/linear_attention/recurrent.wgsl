@@ -86,6 +86,177 @@ fn load_row(row: Row, channel: u32) -> array<vec4f, 4> {
     return array<vec4f, 4>(q, k, x, lost);
 }
 
+// The thread's channels of a row.
+alias Channels = array<vec4f, CHANNELS>;
+
+// What a sequence begins with, and the bonuses.
+fn load_state(
+    state: ptr<function, array<vec4f, DEPTH>>,
+    z: ptr<function, array<f32, DEPTH>>,
+    own_bonus: ptr<function, array<f32, DEPTH>>,
+    head: u32,
+    state_at: u32,
+    sums_at: u32,
+    first_channel: u32,
+    column: u32,
+) {
+    if STATE_IN {
+        for (var d = 0u; d < DEPTH; d += 1u) {
+            state[d] = state4(state_at, first_channel + d, column);
+        }
+    }
+    if SUMS_IN {
+        for (var d = 0u; d < DEPTH; d += 1u) {
+            let channel = first_channel + d;
+            z[d] = select(0.0, z_in[sums_at + min(channel, params.key_dim - 1u)], channel < params.key_dim);
+        }
+    }
+    if BONUS {
+        for (var d = 0u; d < DEPTH; d += 1u) {
+            own_bonus[d] = bonus[head * params.key_dim + min(first_channel + d, params.key_dim - 1u)];
+        }
+    }
+}
+
+// Loads a row: each vector once a workgroup, where threads share them.
+fn load_channels(
+    q: ptr<function, Channels>,
+    k: ptr<function, Channels>,
+    x: ptr<function, Channels>,
+    lost: ptr<function, Channels>,
+    batch: u32,
+    head: u32,
+    token: u32,
+    row: u32,
+    step: u32,
+    kept: bool,
+    first_channel: u32,
+    part: u32,
+    thread: u32,
+) {
+    if STAGED {
+        workgroupBarrier();
+        for (var at = thread; at < ROW; at += THREADS) {
+            let all = load_row(Row(batch, head, token, row, kept, kept && step == 0u), 4u * at);
+            rows[at] = all[0];
+            rows[K_ROW + at] = all[1];
+            if ERASE_KEY {
+                rows[X_ROW + at] = all[2];
+            }
+            if GATE == 2u {
+                rows[LOSS_ROW + at] = all[3];
+            }
+        }
+        workgroupBarrier();
+        for (var c = 0u; c < CHANNELS; c += 1u) {
+            q[c] = rows[part * CHANNELS + c];
+            k[c] = rows[K_ROW + part * CHANNELS + c];
+            if ERASE_KEY {
+                x[c] = rows[X_ROW + part * CHANNELS + c];
+            }
+            if GATE == 2u {
+                lost[c] = rows[LOSS_ROW + part * CHANNELS + c];
+            }
+        }
+    } else {
+        for (var c = 0u; c < CHANNELS; c += 1u) {
+            let all = load_row(Row(batch, head, token, row, kept, kept && step == 0u), first_channel + 4u * c);
+            q[c] = all[0];
+            k[c] = all[1];
+            x[c] = all[2];
+            lost[c] = all[3];
+        }
+    }
+}
+
+// What a token reads of the state before it, and of itself.
+fn read_with_bonus(
+    o: ptr<function, vec4f>,
+    state: ptr<function, array<vec4f, DEPTH>>,
+    q: ptr<function, Channels>,
+    k: ptr<function, Channels>,
+    own_bonus: ptr<function, array<f32, DEPTH>>,
+    change: ptr<function, vec4f>,
+) {
+    var own = 0.0;
+    for (var d = 0u; d < DEPTH; d += 1u) {
+        *o += q[d / 4u][d % 4u] * state[d];
+        own += q[d / 4u][d % 4u] * own_bonus[d] * k[d / 4u][d % 4u];
+    }
+    *o += own * *change;
+}
+
+// Takes from a value what the state holds for its key already.
+fn subtract_read(
+    change: ptr<function, vec4f>,
+    state: ptr<function, array<vec4f, DEPTH>>,
+    k: ptr<function, Channels>,
+    x: ptr<function, Channels>,
+    lost: ptr<function, Channels>,
+    lost_by_all: ptr<function, f32>,
+    lane: u32,
+    thread: u32,
+) {
+    var read: vec4f;
+    for (var d = 0u; d < DEPTH; d += 1u) {
+        if !ERASE_FIRST {
+            if GATE == 2u {
+                state[d] = decayed(state[d], vec4f(lost[d / 4u][d % 4u]));
+            } else if GATE == 1u {
+                state[d] = decayed(state[d], vec4f(*lost_by_all));
+            }
+        }
+        if ERASE_KEY {
+            read += x[d / 4u][d % 4u] * state[d];
+        } else {
+            read += k[d / 4u][d % 4u] * state[d];
+        }
+    }
+    sums[thread] = read;
+    workgroupBarrier();
+    for (var p = 0u; p < UNROLL_PARTS; p += 1u) {
+        *change -= sums[p * COLUMNS + lane];
+    }
+}
+
+// The state after a token, and what the token reads of it.
+fn update_state(
+    state: ptr<function, array<vec4f, DEPTH>>,
+    z: ptr<function, array<f32, DEPTH>>,
+    o: ptr<function, vec4f>,
+    denominator: ptr<function, f32>,
+    q: ptr<function, Channels>,
+    k: ptr<function, Channels>,
+    lost: ptr<function, Channels>,
+    lost_by_all: ptr<function, f32>,
+    change: ptr<function, vec4f>,
+) {
+    for (var d = 0u; d < DEPTH; d += 1u) {
+        if !DELTA || ERASE_FIRST {
+            if GATE == 2u {
+                state[d] = decayed(state[d], vec4f(lost[d / 4u][d % 4u]));
+            } else if GATE == 1u {
+                state[d] = decayed(state[d], vec4f(*lost_by_all));
+            }
+        }
+        state[d] = fma(vec4f(k[d / 4u][d % 4u]), *change, state[d]);
+        if NORMALISE {
+            if GATE == 2u {
+                z[d] = decayed(vec4f(z[d]), vec4f(lost[d / 4u][d % 4u])).x;
+            } else if GATE == 1u {
+                z[d] = decayed(vec4f(z[d]), vec4f(*lost_by_all)).x;
+            }
+            z[d] += k[d / 4u][d % 4u];
+        }
+        if WRITE_O && !BONUS {
+            *o = fma(vec4f(q[d / 4u][d % 4u]), state[d], *o);
+            if NORMALISE {
+                *denominator = fma(q[d / 4u][d % 4u], z[d], *denominator);
+            }
+        }
+    }
+}
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
     let group = workgroup_of(dispatched);
@@ -106,22 +277,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     var state: array<vec4f, DEPTH>;
     var z: array<f32, DEPTH>;
     var own_bonus: array<f32, DEPTH>;
-    if STATE_IN {
-        for (var d = 0u; d < DEPTH; d += 1u) {
-            state[d] = state4(state_at, first_channel + d, column);
-        }
-    }
-    if SUMS_IN {
-        for (var d = 0u; d < DEPTH; d += 1u) {
-            let channel = first_channel + d;
-            z[d] = select(0.0, z_in[sums_at + min(channel, params.key_dim - 1u)], channel < params.key_dim);
-        }
-    }
-    if BONUS {
-        for (var d = 0u; d < DEPTH; d += 1u) {
-            own_bonus[d] = bonus[head * params.key_dim + min(first_channel + d, params.key_dim - 1u)];
-        }
-    }
+    load_state(&state, &z, &own_bonus, head, state_at, sums_at, first_channel, column);
 
     for (var i = 0u; i < sequence.len * STEPS; i += 1u) {
         let place = place_of(sequence, i / STEPS);
@@ -131,43 +287,11 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         let kept = !PADDED || place < sequence.kept;
         let emits = WRITE_O && step == STEPS - 1u;
 
-        var q: array<vec4f, CHANNELS>;
-        var k: array<vec4f, CHANNELS>;
-        var x: array<vec4f, CHANNELS>;
-        var lost: array<vec4f, CHANNELS>;
-        if STAGED {
-            workgroupBarrier();
-            for (var at = thread; at < ROW; at += THREADS) {
-                let all = load_row(Row(batch, head, token, row, kept, kept && step == 0u), 4u * at);
-                rows[at] = all[0];
-                rows[K_ROW + at] = all[1];
-                if ERASE_KEY {
-                    rows[X_ROW + at] = all[2];
-                }
-                if GATE == 2u {
-                    rows[LOSS_ROW + at] = all[3];
-                }
-            }
-            workgroupBarrier();
-            for (var c = 0u; c < CHANNELS; c += 1u) {
-                q[c] = rows[part * CHANNELS + c];
-                k[c] = rows[K_ROW + part * CHANNELS + c];
-                if ERASE_KEY {
-                    x[c] = rows[X_ROW + part * CHANNELS + c];
-                }
-                if GATE == 2u {
-                    lost[c] = rows[LOSS_ROW + part * CHANNELS + c];
-                }
-            }
-        } else {
-            for (var c = 0u; c < CHANNELS; c += 1u) {
-                let all = load_row(Row(batch, head, token, row, kept, kept && step == 0u), first_channel + 4u * c);
-                q[c] = all[0];
-                k[c] = all[1];
-                x[c] = all[2];
-                lost[c] = all[3];
-            }
-        }
+        var q: Channels;
+        var k: Channels;
+        var x: Channels;
+        var lost: Channels;
+        load_channels(&q, &k, &x, &lost, batch, head, token, row, step, kept, first_channel, part, thread);
 
         var change = select(vec4f(), v4(value_row(batch, head, row), column), kept);
         var lost_by_all = 0.0;
@@ -177,63 +301,15 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         var o: vec4f;
         var denominator = 0.0;
         if BONUS {
-            // The state as it is before this token, and the token itself.
-            var own = 0.0;
-            for (var d = 0u; d < DEPTH; d += 1u) {
-                o += q[d / 4u][d % 4u] * state[d];
-                own += q[d / 4u][d % 4u] * own_bonus[d] * k[d / 4u][d % 4u];
-            }
-            o += own * change;
+            read_with_bonus(&o, &state, &q, &k, &own_bonus, &change);
         }
         if DELTA {
-            var read: vec4f;
-            for (var d = 0u; d < DEPTH; d += 1u) {
-                if !ERASE_FIRST {
-                    if GATE == 2u {
-                        state[d] = decayed(state[d], vec4f(lost[d / 4u][d % 4u]));
-                    } else if GATE == 1u {
-                        state[d] = decayed(state[d], vec4f(lost_by_all));
-                    }
-                }
-                if ERASE_KEY {
-                    read += x[d / 4u][d % 4u] * state[d];
-                } else {
-                    read += k[d / 4u][d % 4u] * state[d];
-                }
-            }
-            sums[thread] = read;
-            workgroupBarrier();
-            for (var p = 0u; p < UNROLL_PARTS; p += 1u) {
-                change -= sums[p * COLUMNS + lane];
-            }
+            subtract_read(&change, &state, &k, &x, &lost, &lost_by_all, lane, thread);
             // Not a product with 0: a state may hold NaN.
             change = select(vec4f(), change * beta_of(batch, head, row), kept);
             workgroupBarrier();
         }
-        for (var d = 0u; d < DEPTH; d += 1u) {
-            if !DELTA || ERASE_FIRST {
-                if GATE == 2u {
-                    state[d] = decayed(state[d], vec4f(lost[d / 4u][d % 4u]));
-                } else if GATE == 1u {
-                    state[d] = decayed(state[d], vec4f(lost_by_all));
-                }
-            }
-            state[d] = fma(vec4f(k[d / 4u][d % 4u]), change, state[d]);
-            if NORMALISE {
-                if GATE == 2u {
-                    z[d] = decayed(vec4f(z[d]), vec4f(lost[d / 4u][d % 4u])).x;
-                } else if GATE == 1u {
-                    z[d] = decayed(vec4f(z[d]), vec4f(lost_by_all)).x;
-                }
-                z[d] += k[d / 4u][d % 4u];
-            }
-            if WRITE_O && !BONUS {
-                o = fma(vec4f(q[d / 4u][d % 4u]), state[d], o);
-                if NORMALISE {
-                    denominator = fma(q[d / 4u][d % 4u], z[d], denominator);
-                }
-            }
-        }
+        update_state(&state, &z, &o, &denominator, &q, &k, &lost, &lost_by_all, &change);
         if emits {
             sums[thread] = o;
             if NORMALISE {

@@ -14,12 +14,12 @@ use wgsl_parse::syntax::{
 use crate::context::{Context, at};
 use crate::error::{Error, ErrorKind};
 use crate::scope::{Local, Names, Shape};
-use crate::tree::Stmt;
+use crate::tree::{Expr, Stmt};
 use crate::unroll;
 use crate::value::{Known, Num};
 
-/// How many statements (and iterations) unrolling may make in one specialisation. Drivers take minutes long before.
-const MAX_UNROLLED: usize = 65_536;
+/// How many statements (and iterations) unrolling and inlining may make in one specialisation. Drivers take minutes long before.
+const MAX_EXPANDED: usize = 65_536;
 
 /// Where a statement's declarations go.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,7 @@ impl Context<'_> {
     /// Specialises a function.
     pub(crate) fn function(&mut self, function: &Function) -> Result<Function, Error> {
         self.names = Names::of(function);
+        self.keep_names_of_inlined();
         let mark = self.scope.enter();
         let mut out = function.clone();
         out.attributes = self.attributes(&function.attributes)?;
@@ -52,7 +53,9 @@ impl Context<'_> {
                 Shape::Array => Shape::Other,
                 shape => shape,
             };
+            let name = parameter.ident.to_string();
             parameter.ident = self.declare(&parameter.ident, None, shape, Place::Block);
+            self.scope.fix(&name);
         }
         let mut statements = Vec::new();
         self.statements(&function.body.statements, Place::Block, &mut statements)?;
@@ -93,25 +96,34 @@ impl Context<'_> {
         Ok(flow)
     }
 
-    /// Counts a statement or an iteration against the limit of unrolling.
-    pub(crate) fn count_unrolled(&mut self) -> Result<(), Error> {
-        let Some(outermost) = self.loops.first() else { return Ok(()) };
-        self.unrolled += 1;
-        if self.unrolled > MAX_UNROLLED {
-            let message = format!("unrolling this loop goes beyond {MAX_UNROLLED} statements in all");
-            return Err(self.error(ErrorKind::Limit, *outermost, message));
+    /// Counts a statement or an iteration against the limit of unrolling and inlining.
+    pub(crate) fn count_expanded(&mut self) -> Result<(), Error> {
+        let Some(outermost) = self.expansions.first() else { return Ok(()) };
+        self.expanded += 1;
+        if self.expanded > MAX_EXPANDED {
+            let message = format!("{} goes beyond {MAX_EXPANDED} statements in all", outermost.what);
+            let source = self.linked.files[outermost.file].source;
+            return Err(source.error(ErrorKind::Limit, outermost.span, message));
         }
         Ok(())
     }
 
-    fn push(&mut self, statement: Statement, span: Span, out: &mut Vec<Stmt>) -> Result<Flow, Error> {
-        self.count_unrolled()?;
+    pub(crate) fn push(
+        &mut self,
+        statement: Statement,
+        span: Span,
+        out: &mut Vec<Stmt>,
+    ) -> Result<Flow, Error> {
+        self.count_expanded()?;
         out.push(at(statement, span));
         Ok(Flow::Continues)
     }
 
     fn statement(&mut self, statement: &Stmt, place: Place, out: &mut Vec<Stmt>) -> Result<Flow, Error> {
         let span = statement.span();
+        if let Some(flow) = self.inline_statement(statement.node(), span, place, out)? {
+            return Ok(flow);
+        }
         let folded = match statement.node() {
             Statement::Void => return Ok(Flow::Continues),
             Statement::Break(_) | Statement::Continue(_) | Statement::Discard(_) => {
@@ -155,10 +167,13 @@ impl Context<'_> {
                 }
                 Statement::ConstAssert(ConstAssert { expression })
             }
-            Statement::Declaration(d) => match self.declaration(d, span, place)? {
-                Some(d) => Statement::Declaration(d),
-                None => return Ok(Flow::Continues),
-            },
+            Statement::Declaration(d) => {
+                let value = d.initializer.as_ref().map(|init| self.expr(init)).transpose()?;
+                match self.declaration(d, value, span, place)? {
+                    Some(d) => Statement::Declaration(d),
+                    None => return Ok(Flow::Continues),
+                }
+            }
             Statement::If(s) => return self.deeper(span, |cx| cx.if_statement(s, span, out)),
             Statement::Switch(s) => return self.deeper(span, |cx| cx.switch_statement(s, span, out)),
             Statement::For(s) => return self.deeper(span, |cx| cx.for_statement(s, span, out)),
@@ -184,8 +199,9 @@ impl Context<'_> {
         place: Place,
     ) -> Ident {
         let name = ident.to_string();
-        let is_global = self.linked.items.contains_key(name.as_str());
+        let is_global = self.linked.items.contains_key(name.as_str()) || self.names.is_called(&name);
         let keep = !is_global
+            && self.inlining.is_empty()
             && match place {
                 Place::Block => {
                     shape != Shape::Array || self.suffix.is_empty() && self.names.is_single(&name)
@@ -197,7 +213,7 @@ impl Context<'_> {
         } else {
             let suffix = match (self.suffix.as_str(), shape) {
                 ("", Shape::Array) => "_array".to_owned(),
-                ("", _) => "_1".to_owned(),
+                ("", _) if is_global || self.inlining.is_empty() => "_1".to_owned(),
                 (suffix, _) => suffix.to_owned(),
             };
             let fresh = self.fresh(&name, &suffix);
@@ -206,22 +222,19 @@ impl Context<'_> {
             }
             fresh
         };
-        self.scope.declare(&name, Local { ident: ident.clone(), known, shape });
+        self.scope.declare(&name, Local { known, ..Local::new(ident.clone(), shape) });
         ident
     }
 
-    /// Specialises a local declaration. `None`: its value is known, and uses have the value.
-    fn declaration(
+    /// Specialises a local declaration whose initialiser is folded. `None`: its value is known, and uses have the value.
+    pub(crate) fn declaration(
         &mut self,
         d: &Declaration,
+        value: Option<(Expr, Option<Known>)>,
         span: Span,
         place: Place,
     ) -> Result<Option<Declaration>, Error> {
-        let (mut initializer, mut known) = (None, None);
-        if let Some(init) = &d.initializer {
-            let (folded, value) = self.expr(init)?;
-            (initializer, known) = (Some(folded), value);
-        }
+        let (initializer, mut known) = value.map_or((None, None), |(init, known)| (Some(init), known));
         known = self.declared_value(known, d.ty.as_ref(), span)?;
         let mut shape = match (&d.ty, &d.initializer) {
             (Some(ty), _) => self.shape_of_type(ty),
@@ -248,10 +261,13 @@ impl Context<'_> {
             shape = Shape::Int;
         }
         if known.is_some_and(|k| k.num.is_discrete()) {
-            self.scope.declare(&d.ident.name(), Local { ident: d.ident.clone(), known, shape });
+            self.scope.declare(&d.ident.name(), Local { known, ..Local::new(d.ident.clone(), shape) });
             return Ok(None);
         }
         let ident = self.declare(&d.ident, known, shape, place);
+        if d.kind == DeclarationKind::Let {
+            self.scope.fix(&d.ident.name());
+        }
         let ty = d.ty.as_ref().map(|ty| self.ty(ty)).transpose()?;
         Ok(Some(Declaration { attributes: d.attributes.clone(), kind: d.kind, ident, ty, initializer }))
     }
@@ -374,6 +390,7 @@ impl Context<'_> {
         let one = |cx: &mut Self, statement: &Option<Stmt>| {
             let mut out = Vec::new();
             if let Some(statement) = statement {
+                cx.refuse_inlined_header(statement)?;
                 cx.statement(statement, Place::Block, &mut out)?;
             }
             Ok::<_, Error>(out.pop())

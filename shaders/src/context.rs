@@ -8,6 +8,7 @@ use wgsl_parse::syntax::{
 };
 
 use crate::error::{Error, ErrorKind};
+use crate::inline::Inlining;
 use crate::link::Linked;
 use crate::request::Value;
 use crate::scope::{Names, Scope, Shape};
@@ -29,13 +30,23 @@ pub(crate) struct Context<'l> {
     pub(crate) names: Names,
     /// Iterations around the current place, as the end of a name: `_0_3`.
     pub(crate) suffix: String,
-    /// Loops being unrolled around the current place, outermost first.
-    pub(crate) loops: Vec<Span>,
-    /// Statements and iterations that unrolling has made so far.
-    pub(crate) unrolled: usize,
+    /// What is being unrolled or inlined around the current place, outermost first.
+    pub(crate) expansions: Vec<Expansion>,
+    /// Statements and iterations that unrolling and inlining have made so far.
+    pub(crate) expanded: usize,
+    /// The functions being inlined around the current place, outermost first.
+    pub(crate) inlining: Vec<Inlining<'l>>,
     pub(crate) demands: FxHashMap<usize, bool>,
     consts: FxHashMap<String, Const>,
     depth: usize,
+}
+
+/// A loop that is unrolled, or a call that is inlined.
+pub(crate) struct Expansion {
+    pub(crate) file: usize,
+    pub(crate) span: Span,
+    /// For the error when it makes too much.
+    pub(crate) what: &'static str,
 }
 
 /// A module-scope constant, on the way to its value or with it.
@@ -54,8 +65,9 @@ impl<'l> Context<'l> {
             scope: Scope::default(),
             names: Names::default(),
             suffix: String::new(),
-            loops: Vec::new(),
-            unrolled: 0,
+            expansions: Vec::new(),
+            expanded: 0,
+            inlining: Vec::new(),
             demands: FxHashMap::default(),
             consts: FxHashMap::default(),
             depth: 0,

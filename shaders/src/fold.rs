@@ -14,7 +14,7 @@ use wgsl_parse::syntax::{
 
 use crate::context::{Context, at};
 use crate::error::Error;
-use crate::scope::Shape;
+use crate::scope::{Local, Shape};
 use crate::tree::{Expr, as_ident, each_operand, ident_expr};
 use crate::value::{self, Known, Num};
 
@@ -34,15 +34,15 @@ impl Context<'_> {
                 Ok((folded, known))
             }
             Expression::NamedComponent(c) => {
-                let (base, _) = self.deeper(span, |cx| cx.expr(&c.base))?;
+                let base = self.deeper(span, |cx| cx.base(&c.base))?;
                 let component = c.component.clone();
                 Ok((at(Expression::NamedComponent(NamedComponentExpression { base, component }), span), None))
             }
             Expression::Indexing(i) => {
-                let (base, _) = self.deeper(span, |cx| cx.expr(&i.base))?;
+                let base = self.deeper(span, |cx| cx.base(&i.base))?;
                 let (index, known) = self.deeper(span, |cx| cx.expr(&i.index))?;
                 // A literal even where a name would do: scalarising reads it.
-                let index = known.map_or(index, |known| known.num.to_expr(i.index.span()));
+                let index = known.map_or(index, |known| known.num.to_expr(self.caller_span(i.index.span())));
                 Ok((at(Expression::Indexing(IndexingExpression { base, index }), span), None))
             }
             Expression::Unary(u) => self.deeper(span, |cx| cx.unary(u, span)),
@@ -69,15 +69,27 @@ impl Context<'_> {
         }
         let name = ty.ident.name();
         match self.scope.get(&name) {
+            Some(Local { place: Some(place), .. }) => {
+                let u = UnaryExpression { operator: UnaryOperator::AddressOf, operand: place.clone() };
+                Ok((at(Expression::Unary(u), span), None))
+            }
             Some(local) => Ok(match local.known {
                 Some(known) if known.num.is_discrete() => (known.num.to_expr(span), Some(known)),
                 known => (ident_expr(local.ident.clone(), span), known),
             }),
-            None => Ok((e.clone(), self.global_const(&name)?)),
+            None => {
+                self.refuse_captured(&name, span)?;
+                Ok((e.clone(), self.global_const(&name)?))
+            }
         }
     }
 
     fn unary(&mut self, u: &UnaryExpression, span: Span) -> Result<Folded, Error> {
+        if u.operator == UnaryOperator::Indirection
+            && let Some(place) = self.place(&u.operand)
+        {
+            return Ok((place, None));
+        }
         let (operand, known) = self.expr(&u.operand)?;
         let result = match known {
             Some(known) => value::unary(u.operator, known).map_err(|m| self.constant_error(span, &m))?,
@@ -192,6 +204,7 @@ impl Context<'_> {
     }
 
     fn call(&mut self, c: &FunctionCall, span: Span) -> Result<Folded, Error> {
+        self.refuse_inlined(c, span)?;
         let mut arguments = Vec::with_capacity(c.arguments.len());
         let mut known = Vec::new();
         for argument in &c.arguments {

@@ -31,16 +31,18 @@
 //! The conventions for shader authors, with the rules of unrolling, are in the package's README.
 //!
 //! The passes, in order: `link` (imports, replacements, hooks), `context` (constants, assertions), then for each item that
-//! the entry point reaches `body`, `fold` and `unroll` (one walk) and `scalarise`; then `reflect` and `print`.
+//! the entry point reaches `body`, `fold`, `inline` and `unroll` (one walk) and `scalarise`; then `reflect` and `print`.
 
 mod body;
 mod bounded;
 mod context;
 mod error;
 mod fold;
+mod inline;
 mod library;
 mod link;
 mod print;
+mod reach;
 mod reflect;
 mod request;
 mod scalarise;

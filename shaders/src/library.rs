@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, ErrorKind, suggestion};
-use crate::link::Linked;
+use crate::link::{KERNEL, Linked};
 use crate::request::{Request, Tunable};
 use crate::source::{Parsed, Source};
 use crate::specialise::{Specialised, specialise, specialise_items};
@@ -99,6 +99,7 @@ impl Library {
                 match self.modules.get(path) {
                     Some(source) if seen.insert(path) => open.push(source),
                     Some(_) => {}
+                    None if path == KERNEL => {}
                     None => {
                         roles.insert(path.to_owned());
                     }

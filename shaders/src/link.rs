@@ -9,6 +9,10 @@ use crate::library::Library;
 use crate::request::Request;
 use crate::source::{Parsed, Source};
 
+/// The module path that stands for the kernel itself: what a request names. A module of shared steps imports the kernel's
+/// workgroup memory and tile sizes from it.
+pub(crate) const KERNEL: &str = "kernel";
+
 /// The modules of one request and their items.
 ///
 /// Names are global: an item has one name everywhere, so any module's text can be moved next to any other's. An import
@@ -68,16 +72,21 @@ impl<'l> Linked<'l> {
             for imported in &file.parsed.imports {
                 let path = imported.module.as_str();
                 unused.remove(path);
-                let target = replacements.get(path).copied().unwrap_or(path);
+                let target = match replacements.get(path) {
+                    Some(replacement) => replacement,
+                    None if path == KERNEL => root.name(),
+                    None => path,
+                };
                 let (source, parsed) = library.import(target, importer.name())?;
-                if !parsed.items.contains_key(&imported.item) {
+                let item = &imported.item;
+                let passes_on =
+                    path == KERNEL && parsed.imports.iter().any(|i| i.item == *item && i.module != KERNEL);
+                if !passes_on && !parsed.items.contains_key(item) {
                     let instead =
                         if target == path { String::new() } else { format!(" (in place of `{path}`)") };
-                    let hint = suggestion(&imported.item, parsed.items.keys().map(String::as_str));
-                    let message = format!(
-                        "imports `{}`, which `{target}`{instead} does not declare{hint}",
-                        imported.item
-                    );
+                    let hint = suggestion(item, parsed.items.keys().map(String::as_str));
+                    let message =
+                        format!("imports `{item}`, which `{target}`{instead} does not declare{hint}");
                     return Err(Error::new(ErrorKind::Unresolved, importer.name(), None, message));
                 }
                 if seen.insert(source.name()) {

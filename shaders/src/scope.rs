@@ -4,7 +4,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use wgsl_parse::syntax::{Function, Ident};
 
-use crate::tree::{self, Node};
+use crate::tree::{self, Expr, Node};
 use crate::value::Known;
 
 /// What is known of a name's type: as much as the passes ask for.
@@ -25,6 +25,16 @@ pub(crate) struct Local {
     pub(crate) ident: Ident,
     pub(crate) known: Option<Known>,
     pub(crate) shape: Shape,
+    /// Whether it never changes: a `let`, or a parameter.
+    pub(crate) fixed: bool,
+    /// For a pointer parameter of an inlined function: the place that it points to, in the names of the output.
+    pub(crate) place: Option<Expr>,
+}
+
+impl Local {
+    pub(crate) fn new(ident: Ident, shape: Shape) -> Self {
+        Self { ident, known: None, shape, fixed: false, place: None }
+    }
 }
 
 /// The local names in scope, by their names in the source.
@@ -62,6 +72,13 @@ impl Scope {
     pub(crate) fn get(&self, name: &str) -> Option<&Local> {
         self.names.get(name)
     }
+
+    /// Notes that the local `name` never changes.
+    pub(crate) fn fix(&mut self, name: &str) {
+        if let Some(local) = self.names.get_mut(name) {
+            local.fixed = true;
+        }
+    }
 }
 
 /// The names that the output of one function uses, so that new ones collide with nothing.
@@ -69,6 +86,8 @@ impl Scope {
 pub(crate) struct Names {
     /// Every name that the source mentions, and every name made so far.
     taken: FxHashSet<String>,
+    /// The names that inlined functions call: no local may hide them.
+    called: FxHashSet<String>,
     /// How often the source declares each local.
     declared: FxHashMap<String, usize>,
     /// Arrays outside of unrolled loops that were renamed, and their names in the source.
@@ -99,6 +118,25 @@ impl Names {
         if !self.taken.contains(&*ident.name()) {
             self.taken.insert(ident.to_string());
         }
+    }
+
+    /// Keeps a name that an inlined function calls. `true`: it is new.
+    pub(crate) fn keep_called(&mut self, name: &str) -> bool {
+        self.taken.insert(name.to_owned());
+        self.called.insert(name.to_owned())
+    }
+
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.called.contains(name)
+    }
+
+    /// Whether the function declares a local of this name.
+    pub(crate) fn is_declared(&self, name: &str) -> bool {
+        self.declared.contains_key(name)
+    }
+
+    pub(crate) fn taken(&self) -> impl Iterator<Item = &str> {
+        self.taken.iter().map(String::as_str)
     }
 
     /// Whether the source declares this local in one place only.

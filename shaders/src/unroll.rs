@@ -13,10 +13,11 @@ use wgsl_parse::syntax::{
 };
 
 use crate::body::Flow;
-use crate::context::Context;
+use crate::context::{Context, Expansion};
 use crate::error::{Error, ErrorKind};
+use crate::reach::reaches_an_index;
 use crate::scope::{Local, Shape};
-use crate::tree::{self, Expr, Node, Stmt, as_ident, each_operand, is_ident, mentions};
+use crate::tree::{self, Expr, Node, Stmt, each_operand, is_ident, mentions};
 use crate::value::{self, Known, Num};
 
 /// Longest loop that may be unrolled.
@@ -56,11 +57,11 @@ impl Context<'_> {
     ) -> Result<Flow, Error> {
         let outer = self.suffix.len();
         if demanded {
-            self.loops.push(span);
+            self.expansions.push(Expansion { file: self.file, span, what: "unrolling this loop" });
         }
         let mut flow = Flow::Continues;
         for num in values {
-            self.count_unrolled()?;
+            self.count_expanded()?;
             if demanded {
                 self.suffix.push_str(&match num.as_i64() {
                     Some(v) if v < 0 => format!("_n{}", v.unsigned_abs()),
@@ -70,10 +71,8 @@ impl Context<'_> {
             }
             let mark = self.scope.enter();
             let known = Some(Known { num: *num, constant: false });
-            self.scope.declare(
-                name,
-                Local { ident: wgsl_parse::syntax::Ident::new(name.to_owned()), known, shape: Shape::Int },
-            );
+            let ident = wgsl_parse::syntax::Ident::new(name.to_owned());
+            self.scope.declare(name, Local { known, ..Local::new(ident, Shape::Int) });
             flow = self.content(&s.body, out)?;
             self.scope.leave(mark);
             self.suffix.truncate(outer);
@@ -82,7 +81,7 @@ impl Context<'_> {
             }
         }
         if demanded {
-            self.loops.pop();
+            self.expansions.pop();
         }
         Ok(flow)
     }
@@ -115,8 +114,8 @@ impl Context<'_> {
         loop {
             let mark = self.scope.enter();
             let known = Known { num, constant: false };
-            self.scope
-                .declare(&name, Local { ident: d.ident.clone(), known: Some(known), shape: Shape::Int });
+            let local = Local { known: Some(known), ..Local::new(d.ident.clone(), Shape::Int) };
+            self.scope.declare(&name, local);
             let goes_on = self.expr(condition)?.1.and_then(|k| k.num.as_bool());
             let next = self.step(update, &name, known)?;
             self.scope.leave(mark);
@@ -171,11 +170,7 @@ impl Context<'_> {
             _ => None,
         };
         let asked = [start, s.condition.as_ref()].into_iter().flatten().any(|e| mentions(e, &mut is_unroll));
-        let mut reach = Reach { cx: self, names: vec![(name.to_owned(), true, false)], found: asked };
-        if !asked {
-            reach.block(&s.body.statements);
-        }
-        let demanded = reach.found;
+        let demanded = asked || reaches_an_index(self, name, &s.body.statements);
         self.demands.insert(key, demanded);
         demanded
     }
@@ -204,7 +199,7 @@ pub(crate) fn has_break(body: &[Stmt]) -> bool {
 }
 
 /// Whether statements contain a `break` or `continue` of the loop or switch around them.
-fn jumps(body: &[Stmt], on_break: bool, on_continue: bool) -> bool {
+pub(crate) fn jumps(body: &[Stmt], on_break: bool, on_continue: bool) -> bool {
     let block = |b: &CompoundStatement| jumps(&b.statements, on_break, on_continue);
     body.iter().any(|statement| match statement.node() {
         Statement::Break(_) => on_break,
@@ -254,121 +249,4 @@ fn takes_address(e: &Expr, name: &str) -> bool {
         if u.operator == UnaryOperator::AddressOf && mentions_root(&u.operand, name));
     each_operand(e, &mut |operand| found = found || takes_address(operand, name));
     found
-}
-
-/// Follows a loop variable through `let`s, constants and inner loops to the index of an array.
-struct Reach<'c, 'l> {
-    cx: &'c Context<'l>,
-    /// Names in scope: whether computed from the loop variable, whether an array.
-    names: Vec<(String, bool, bool)>,
-    found: bool,
-}
-
-impl Reach<'_, '_> {
-    fn block(&mut self, body: &[Stmt]) {
-        let mark = self.names.len();
-        body.iter().for_each(|statement| self.statement(statement));
-        self.names.truncate(mark);
-    }
-
-    fn is_computed(&self, e: &Expr) -> bool {
-        mentions(e, &mut |name| {
-            self.names.iter().rev().find(|(n, ..)| n == name).is_some_and(|(_, computed, _)| *computed)
-        })
-    }
-
-    fn is_array(&self, e: &Expr) -> bool {
-        match e.node() {
-            Expression::Parenthesized(p) => self.is_array(&p.expression),
-            Expression::Indexing(i) => self.is_array(&i.base),
-            Expression::NamedComponent(c) => self.is_array(&c.base),
-            _ => as_ident(e).is_some_and(|ident| {
-                let name = ident.name();
-                match self.names.iter().rev().find(|(n, ..)| *n == *name) {
-                    Some((_, _, is_array)) => *is_array,
-                    None => self.cx.scope.get(&name).is_some_and(|local| local.shape == Shape::Array),
-                }
-            }),
-        }
-    }
-
-    fn expr(&mut self, e: &Expr) {
-        if self.found {
-            return;
-        }
-        if let Expression::Indexing(i) = e.node()
-            && self.is_array(&i.base)
-            && self.is_computed(&i.index)
-        {
-            self.found = true;
-        }
-        each_operand(e, &mut |operand| self.expr(operand));
-    }
-
-    fn statement(&mut self, statement: &Stmt) {
-        match statement.node() {
-            Statement::Compound(b) => self.block(&b.statements),
-            Statement::If(s) => {
-                self.expr(&s.if_clause.expression);
-                self.block(&s.if_clause.body.statements);
-                for clause in &s.else_if_clauses {
-                    self.expr(&clause.expression);
-                    self.block(&clause.body.statements);
-                }
-                if let Some(clause) = &s.else_clause {
-                    self.block(&clause.body.statements);
-                }
-            }
-            Statement::Switch(s) => {
-                self.expr(&s.expression);
-                s.clauses.iter().for_each(|clause| self.block(&clause.body.statements));
-            }
-            Statement::While(s) => {
-                self.expr(&s.condition);
-                self.block(&s.body.statements);
-            }
-            Statement::Loop(s) => {
-                self.block(&s.body.statements);
-                s.continuing.iter().for_each(|c| self.block(&c.body.statements));
-            }
-            Statement::For(s) => {
-                let mark = self.names.len();
-                s.initializer.iter().for_each(|statement| self.statement(statement));
-                // Bounds that depend on the outer variable are constant only if the outer loop is unrolled.
-                let update = match s.update.as_ref().map(wgsl_parse::span::Spanned::node) {
-                    Some(Statement::Assignment(s)) => Some(&s.rhs),
-                    _ => None,
-                };
-                let start = match s.initializer.as_ref().map(wgsl_parse::span::Spanned::node) {
-                    Some(Statement::Declaration(d)) => d.initializer.as_ref(),
-                    _ => None,
-                };
-                let header = [start, s.condition.as_ref(), update];
-                let computed = header.into_iter().flatten().any(|e| self.is_computed(e));
-                if let Some(last) = self.names.get_mut(mark) {
-                    last.1 |= computed;
-                }
-                s.condition.iter().for_each(|e| self.expr(e));
-                self.block(&s.body.statements);
-                self.names.truncate(mark);
-            }
-            Statement::Declaration(d) => {
-                d.initializer.iter().for_each(|e| self.expr(e));
-                // A `var` is a run-time value even when its first value is known.
-                let is_var = matches!(d.kind, DeclarationKind::Var(_));
-                let computed = !is_var && d.initializer.as_ref().is_some_and(|e| self.is_computed(e));
-                let shape = match (&d.ty, &d.initializer) {
-                    (Some(ty), _) => self.cx.shape_of_type(ty),
-                    (None, Some(init)) => self.cx.shape(init),
-                    (None, None) => Shape::Other,
-                };
-                self.names.push((d.ident.to_string(), computed, shape == Shape::Array));
-            }
-            _ => tree::walk(std::slice::from_ref(statement), &mut |node| {
-                if let Node::Expr(e) = node {
-                    self.expr(e);
-                }
-            }),
-        }
-    }
 }

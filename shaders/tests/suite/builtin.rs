@@ -66,7 +66,10 @@ fn every_module_specialises_and_validates() {
                 }
             }
         }
-        assert!(fitting > 0, "no way to fill the roles of {module}: {:?}", library.roles(module));
+        // Steps that import from their kernel make sense only there.
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{module}.wgsl"));
+        let is_part = std::fs::read_to_string(path).unwrap().contains("import package::kernel::");
+        assert!(fitting > 0 || is_part, "no way to fill the roles of {module}: {:?}", library.roles(module));
     }
 }
 

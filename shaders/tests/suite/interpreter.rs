@@ -1,11 +1,11 @@
-//! Runs a kernel of integers, arrays and control flow on the CPU, by WGSL's run-time rules: integers wrap, division by zero
+//! Runs a kernel of integers, arrays, functions and control flow on the CPU, by WGSL's run-time rules: integers wrap, division by zero
 //! gives the dividend. Enough to tell whether two texts are one program.
 
 use std::collections::HashMap;
 
 use wgsl_parse::syntax::{
-    AssignmentOperator, BinaryOperator as Op, Expression, FunctionCall, GlobalDeclaration, LiteralExpression,
-    Statement, TranslationUnit, TypeExpression, UnaryOperator,
+    AssignmentOperator, BinaryOperator as Op, Expression, Function, FunctionCall, GlobalDeclaration,
+    LiteralExpression, Statement, TranslationUnit, TypeExpression, UnaryOperator,
 };
 use wgsl_parse::syntax::{ExpressionNode as Expr, StatementNode as Stmt};
 
@@ -16,25 +16,36 @@ pub(crate) enum Value {
     I32(i32),
     Bool(bool),
     Array(Vec<Value>),
+    /// To a local: its scope, its name, and the indexes from there.
+    Pointer(usize, String, Vec<usize>),
 }
 
 enum Flow {
     Next,
     Break,
     Continue,
-    Return,
+    Return(Option<Value>),
 }
 
 struct Machine {
     globals: HashMap<String, Value>,
+    functions: HashMap<String, Function>,
     scopes: Vec<HashMap<String, Value>>,
+    /// The first scope of the function that runs.
+    frame: usize,
     steps: usize,
 }
 
 /// Runs `main` with `x` as its parameter; the buffer `data` before and after.
 pub(crate) fn run(text: &str, x: u32, data: Vec<u32>) -> Vec<u32> {
     let unit: TranslationUnit = text.parse().unwrap_or_else(|e| panic!("{e}\n{text}"));
-    let mut machine = Machine { globals: HashMap::new(), scopes: Vec::new(), steps: 0 };
+    let mut machine = Machine {
+        globals: HashMap::new(),
+        functions: HashMap::new(),
+        scopes: Vec::new(),
+        frame: 0,
+        steps: 0,
+    };
     machine.globals.insert("data".into(), Value::Array(data.into_iter().map(Value::U32).collect()));
     for global in &unit.global_declarations {
         if let GlobalDeclaration::Declaration(d) = global.node()
@@ -46,15 +57,26 @@ pub(crate) fn run(text: &str, x: u32, data: Vec<u32>) -> Vec<u32> {
     }
     for global in &unit.global_declarations {
         if let GlobalDeclaration::Function(f) = global.node() {
-            machine.scopes.push(HashMap::from([(f.parameters[0].ident.to_string(), Value::U32(x))]));
-            machine.statements(&f.body.statements);
+            machine.functions.insert(f.ident.to_string(), f.clone());
         }
     }
+    machine.function("main", vec![Value::U32(x)]);
     let Some(Value::Array(data)) = machine.globals.remove("data") else { unreachable!() };
     data.into_iter().map(|v| if let Value::U32(v) = v { v } else { panic!("{v:?}") }).collect()
 }
 
 impl Machine {
+    fn function(&mut self, name: &str, arguments: Vec<Value>) -> Option<Value> {
+        let f = self.functions[name].clone();
+        let names = f.parameters.iter().map(|p| p.ident.to_string());
+        let frame = std::mem::replace(&mut self.frame, self.scopes.len());
+        self.scopes.push(names.zip(arguments).collect());
+        let flow = self.statements(&f.body.statements);
+        self.scopes.truncate(self.frame);
+        self.frame = frame;
+        if let Flow::Return(value) = flow { value } else { None }
+    }
+
     fn block(&mut self, statements: &[Stmt]) -> Flow {
         self.scopes.push(HashMap::new());
         let flow = self.statements(statements);
@@ -125,7 +147,11 @@ impl Machine {
             }
             Statement::Break(_) => return Flow::Break,
             Statement::Continue(_) => return Flow::Continue,
-            Statement::Return(_) => return Flow::Return,
+            Statement::Return(s) => return Flow::Return(s.expression.as_ref().map(|e| self.eval(e))),
+            Statement::FunctionCall(s) => {
+                let arguments = s.call.arguments.iter().map(|a| self.eval(a)).collect();
+                self.function(&s.call.ty.ident.name(), arguments);
+            }
             other => panic!("{other}"),
         }
         Flow::Next
@@ -136,7 +162,7 @@ impl Machine {
         while self.truth(s.condition.as_ref().unwrap()) {
             match self.block(&s.body.statements) {
                 Flow::Break => break,
-                Flow::Return => return Flow::Return,
+                Flow::Return(value) => return Flow::Return(value),
                 Flow::Next | Flow::Continue => {}
             }
             self.statement(s.update.as_ref().unwrap());
@@ -154,7 +180,8 @@ impl Machine {
         match e.node() {
             Expression::TypeOrIdentifier(ty) => {
                 let name = ty.ident.name();
-                let local = self.scopes.iter_mut().rev().find_map(|scope| scope.get_mut(&*name));
+                let local =
+                    self.scopes[self.frame..].iter_mut().rev().find_map(|scope| scope.get_mut(&*name));
                 local.or_else(|| self.globals.get_mut(&*name)).unwrap_or_else(|| panic!("{name}"))
             }
             Expression::Indexing(i) => {
@@ -165,7 +192,39 @@ impl Machine {
                 let Value::Array(elements) = self.place(&i.base) else { panic!("{}", i.base) };
                 &mut elements[index]
             }
+            Expression::Parenthesized(p) => self.place(&p.expression),
+            Expression::Unary(u) if u.operator == UnaryOperator::Indirection => {
+                let Value::Pointer(scope, name, path) = self.eval(&u.operand) else {
+                    panic!("{}", u.operand)
+                };
+                let mut place = self.scopes[scope].get_mut(&name).unwrap();
+                for index in path {
+                    let Value::Array(elements) = place else { panic!("{name}") };
+                    place = &mut elements[index];
+                }
+                place
+            }
             other => panic!("{other}"),
+        }
+    }
+
+    fn pointer(&mut self, e: &Expr) -> Value {
+        match e.node() {
+            Expression::Parenthesized(p) => self.pointer(&p.expression),
+            Expression::Unary(u) if u.operator == UnaryOperator::Indirection => self.eval(&u.operand),
+            Expression::Indexing(i) => {
+                let (pointer, index) = (self.pointer(&i.base), self.eval(&i.index));
+                let (Value::Pointer(scope, name, mut path), Value::U32(index)) = (pointer, index) else {
+                    panic!("{}", i.base)
+                };
+                path.push(index as usize);
+                Value::Pointer(scope, name, path)
+            }
+            other => {
+                let name = other.to_string();
+                let has = |scope: &usize| self.scopes[*scope].contains_key(&name);
+                Value::Pointer((self.frame..self.scopes.len()).rev().find(has).unwrap(), name, Vec::new())
+            }
         }
     }
 
@@ -182,6 +241,8 @@ impl Machine {
             Expression::Literal(LiteralExpression::Bool(v)) => Value::Bool(*v),
             Expression::Parenthesized(p) => self.eval(&p.expression),
             Expression::TypeOrIdentifier(_) | Expression::Indexing(_) => self.place(e).clone(),
+            Expression::Unary(u) if u.operator == UnaryOperator::AddressOf => self.pointer(&u.operand),
+            Expression::Unary(u) if u.operator == UnaryOperator::Indirection => self.place(e).clone(),
             Expression::Unary(u) => match (u.operator, self.eval(&u.operand)) {
                 (UnaryOperator::LogicalNegation, Value::Bool(v)) => Value::Bool(!v),
                 (UnaryOperator::Negation, Value::I32(v)) => Value::I32(v.wrapping_neg()),
@@ -209,6 +270,9 @@ impl Machine {
             return self.zero(&c.ty);
         }
         let arguments: Vec<_> = c.arguments.iter().map(|a| self.eval(a)).collect();
+        if self.functions.contains_key(&name) {
+            return self.function(&name, arguments).unwrap();
+        }
         match (name.as_str(), arguments.as_slice()) {
             ("array", _) => Value::Array(arguments),
             ("u32", [Value::I32(v)]) => Value::U32(v.cast_unsigned()),

@@ -4,6 +4,7 @@
 
 mod builtin;
 mod errors;
+mod inline;
 mod interface;
 mod interpreter;
 mod passes;

@@ -1,4 +1,6 @@
 //! Random programs: as written, rolled and unrolled, each must do the same.
+//!
+//! They call functions that take pointers to arrays, which the specialiser inlines.
 
 use std::fmt::Write as _;
 
@@ -121,7 +123,12 @@ impl Generator {
         }
         self.budget -= 1;
         let size = 1 + self.below(3);
-        match self.below(12) {
+        match self.below(14) {
+            12 => self.call(),
+            13 => {
+                let (row, value) = (self.below(3), self.value(1));
+                let _ = writeln!(self.out, "mix_row(&m[{row}u], {value});");
+            }
             0 | 1 if self.loops < 3 => self.for_loop(size),
             2 => {
                 let condition = self.condition(2);
@@ -164,6 +171,30 @@ impl Generator {
         }
     }
 
+    fn call(&mut self) {
+        let (at, value) = (self.value(1), self.value(2));
+        match self.below(4) {
+            0 => {
+                let _ = writeln!(self.out, "mix_rows(&m, &s, {at});");
+            }
+            1 => {
+                let name = format!("r{}", self.below(3));
+                if !self.values.contains(&name) {
+                    let _ = writeln!(self.out, "let {name} = mix(&a, {at}, {value});");
+                    self.values.push(name);
+                }
+            }
+            2 => {
+                let to = self.below(4);
+                let _ = writeln!(self.out, "a[{to}u] = mix(&a, {at}, {value});");
+            }
+            _ => {
+                let counter = self.counters.last().map_or("2u", |(name, _)| name).to_owned();
+                let _ = writeln!(self.out, "s = mix(&a, {counter}, {value});");
+            }
+        }
+    }
+
     fn for_loop(&mut self, size: usize) {
         let name = ["i", "j", "k"][self.loops];
         let (header, max) = match self.below(6) {
@@ -186,7 +217,25 @@ impl Generator {
     }
 
     fn program(seed: u64, budget: usize) -> String {
-        let head = "const N: u32 = 4u;
+        // Their locals have the names of the caller's.
+        let head = "fn mix(p: ptr<function, array<u32, N>>, at: u32, v: u32) -> u32 {
+    var t0 = v;
+    let i = at % N;
+    for (var j = 0u; j < N; j++) { (*p)[j] ^= t0 + i; t0 += (*p)[j]; }
+    if (at < THREE) { (*p)[at] += v; }
+    return t0 ^ i;
+}
+fn mix_row(m: ptr<function, array<u32, 2>>, x: u32) {
+    for (var i = 0u; i < UNROLL_TWO; i += 1u) { (*m)[i] += x; }
+    swap(&(*m)[0], &(*m)[1]);
+}
+fn swap(a: ptr<function, u32>, b: ptr<function, u32>) { let s = *a; *a = *b; *b = s; }
+fn mix_rows(rows: ptr<function, array<array<u32, 2>, THREE>>, total: ptr<function, u32>, at: u32) {
+    for (var t1 = 0u; t1 < THREE; t1++) { mix_row(&(*rows)[t1], at + t1); }
+    *total += (*rows)[at % THREE][1];
+    mix_row(&(*rows)[*total % THREE], *total);
+}
+const N: u32 = 4u;
 const TWICE: u32 = 2u * N;
 const THREE: u32 = 3u;
 const UNROLL_TWO: u32 = 2u;
