@@ -79,9 +79,7 @@ mod documents {
     mod operators {}
 }
 
-pub use foveal_kernels::attention::{Attention, DeviceBlockMask, Mask, Shape};
-pub use foveal_kernels::block_mask::{BlockGrid, BlockMask};
-pub use foveal_kernels::linear_attention::{LinearAttention, LinearShape};
+pub use foveal_kernels::specs::*;
 pub use foveal_kernels::{
     self as kernels, Access, AdapterKind, AdapterProfile, Checked, Comparison, Constraints, Dtype, Expected,
     HostTensor, Maths, Operator, Place, Plan, Problem, Rates, RejectedVariant, Rows, TensorData, TensorSpec,

@@ -37,6 +37,13 @@ mod storage;
 mod tensor;
 mod turns;
 
+/// The operators' problems and what describes them, as the engine's root has them too.
+pub mod specs {
+    pub use crate::attention::{Attention, DeviceBlockMask, Mask, Shape};
+    pub use crate::block_mask::{BlockGrid, BlockMask};
+    pub use crate::linear_attention::{LinearAttention, LinearShape};
+}
+
 pub use adapter::{AdapterKind, AdapterProfile, Features, Limits, Maths, Rates};
 pub use checked::Checked;
 pub use compare::{Comparison, Expected, Tolerance, Worst, compare};
