@@ -1,6 +1,6 @@
 //! Choosing among an operator's variants.
 
-use crate::{AdapterProfile, Constraints, Cost, Error, RejectedVariant};
+use crate::{AdapterProfile, Constraints, Cost, Error, RejectedVariant, suggest::did_you_mean};
 
 /// What a variant proposes for a problem.
 pub(crate) trait Proposal {
@@ -31,7 +31,9 @@ pub(crate) fn choose<C: Proposal>(
     constraints: &Constraints,
 ) -> Result<Choice<C>, Error> {
     if let Some(wanted) = constraints.variant.as_deref().filter(|wanted| !variants.contains(wanted)) {
-        return Err(Error::invalid("variant", format!("expected {}, got `{wanted}`", variants.join(", "))));
+        let meant = did_you_mean(wanted, variants.iter().copied());
+        let message = format!("expected {}, got `{wanted}`{meant}", variants.join(", "));
+        return Err(Error::invalid("variant", message));
     }
     let mut taken: Option<C> = None;
     let mut rejected = Vec::new();

@@ -28,12 +28,14 @@ pub mod expr;
 mod layout;
 pub mod linear_attention;
 mod operator;
+mod options;
 mod parallel;
 mod plan;
 mod random;
 mod ranges;
 mod read;
 mod storage;
+mod suggest;
 mod tensor;
 mod turns;
 
@@ -49,4 +51,5 @@ pub use operator::{
 pub use plan::{
     Access, Cost, Name, ParamValue, Pass, PassBinding, Plan, RejectedVariant, Scratch, Source, TensorSpec,
 };
+pub use suggest::did_you_mean;
 pub use tensor::{HostTensor, TensorData};

@@ -23,7 +23,7 @@ pub fn operators() -> &'static [&'static dyn Operator] {
 pub fn operator(name: &str) -> Result<&'static dyn Operator, Error> {
     operators().iter().copied().find(|op| op.name() == name).ok_or_else(|| {
         let names: Vec<&str> = operators().iter().map(|op| op.name()).collect();
-        Error::invalid("operator", format!("expected one of {}, got `{name}`", names.join(", ")))
+        Error::no_word("operator", &names, name)
     })
 }
 
@@ -36,7 +36,7 @@ pub trait Operator: Sync + fmt::Debug {
     fn summary(&self) -> &'static str;
 
     /// The options beyond tensors, for `--help` and for checking option names.
-    fn options(&self) -> &'static [OptionSpec];
+    fn options(&self) -> &[OptionSpec];
 
     /// The variants, each with the shader modules it may use.
     fn variants(&self) -> Vec<VariantInfo>;

@@ -22,6 +22,7 @@
 //! ```
 
 mod bindings;
+mod block_option;
 mod block_schedule;
 mod broadcast;
 mod cases;

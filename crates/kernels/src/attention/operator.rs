@@ -1,19 +1,18 @@
 //! Attention as an operator among others.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value};
 
 use super::{
-    Attention, Layout, cases,
-    options::{OPTIONS, with_options},
-    random_case,
+    Attention, cases, random_case,
     recipes::{self, RECIPES},
     variants::variants,
 };
 use crate::{
     Case, Error, HostTensor, Operator, OptionSpec, Problem, Recipe, VariantInfo,
-    read::{shape_pairs, sizes, storage, text},
+    options::{self, Given},
+    read::{layout, shape_pairs, sizes, storage},
 };
 
 /// Attention, as an [`Operator`].
@@ -33,7 +32,8 @@ impl Operator for AttentionOperator {
     }
 
     fn options(&self) -> &'static [OptionSpec] {
-        OPTIONS
+        static OPTIONS: LazyLock<Vec<OptionSpec>> = LazyLock::new(options::specs::<Attention>);
+        &OPTIONS
     }
 
     fn variants(&self) -> Vec<VariantInfo> {
@@ -61,11 +61,10 @@ impl Operator for AttentionOperator {
         options: &Map<String, Value>,
         tensors: &[(String, HostTensor)],
     ) -> Result<Arc<dyn Problem>, Error> {
-        let layout = text(options, "layout")?.map_or(Ok(Layout::Bhtd), str::parse)?;
-        let find = |name: &str| {
-            let found = tensors.iter().find(|(given, _)| given == name);
-            found.map(|(_, tensor)| tensor).ok_or_else(|| Error::invalid(name, "the tensor is missing"))
-        };
+        let given = Given { options, tensors: Some(tensors) };
+        let layout = layout(&given)?;
+        let find =
+            |name: &str| given.tensor(name).ok_or_else(|| Error::invalid(name, "the tensor is missing"));
         let (q, k, v) = (find("q")?, find("k")?, find("v")?);
         let [batch, q_heads, q_len, head_dim] = sizes("q", q, layout)?;
         let k_sizes @ [k_batch, kv_heads, kv_len, k_dim] = sizes("k", k, layout)?;
@@ -95,7 +94,7 @@ impl Operator for AttentionOperator {
         }
         let mut spec =
             Attention::new([batch, q_heads, q_len, head_dim], k_sizes).value_dim(value_dim).layout(layout);
-        spec = with_options(spec, options, Some(tensors))?.dtype(dtype);
+        spec = options::read(spec, given)?.dtype(dtype);
         // A file that stores lse wants it compared.
         spec.lse |= tensors.iter().any(|(name, _)| name == "lse");
         spec.validate()?;
@@ -128,7 +127,7 @@ pub(super) fn spec_of_shape(shape: &str, options: &Map<String, Value>) -> Result
     }
     let spec =
         Attention::new([batch, heads, q_len, dim], [batch, kv_heads, kv_len, dim]).value_dim(value_dim);
-    let spec = with_options(spec, options, None)?;
+    let spec = options::read(spec, Given { options, tensors: None })?;
     spec.validate()?;
     Ok(spec)
 }

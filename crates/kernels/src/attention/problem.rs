@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Attention, Layout, Mask, OPERATOR, fill, options, reference};
+use super::{Attention, Layout, Mask, OPERATOR, fill, reference};
 use crate::{
     AdapterProfile, Constraints, Dtype, Error, Expected, HostTensor, Name, Operator, Plan, Problem, Rows,
-    TensorSpec, Tolerance, Work, expr::Expr,
+    TensorSpec, Tolerance, Work, expr::Expr, options,
 };
 
 impl Problem for Attention {
@@ -51,7 +51,7 @@ impl Problem for Attention {
     }
 
     fn options(&self) -> Map<String, Value> {
-        options::options_of(self)
+        options::write(self)
     }
 
     fn shape(&self) -> String {

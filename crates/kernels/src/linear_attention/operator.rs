@@ -1,19 +1,18 @@
 //! Linear attention as an operator among others.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value};
 
 use super::{
-    Gate, Key, LinearAttention, Rule, cases,
-    options::{OPTIONS, with_options},
-    random_case,
+    Gate, Key, LinearAttention, Rule, cases, random_case,
     recipes::{self, RECIPES},
     variants::variants,
 };
 use crate::{
-    Case, Error, HostTensor, Layout, Operator, OptionSpec, Problem, Recipe, TensorSpec, VariantInfo,
-    read::{shape_pairs, sizes, storage, text},
+    Case, Error, HostTensor, Operator, OptionSpec, Problem, Recipe, TensorSpec, VariantInfo,
+    options::{self, Given},
+    read::{layout, shape_pairs, sizes, storage},
 };
 
 /// Linear attention, as an [`Operator`].
@@ -33,7 +32,8 @@ impl Operator for LinearOperator {
     }
 
     fn options(&self) -> &'static [OptionSpec] {
-        OPTIONS
+        static OPTIONS: LazyLock<Vec<OptionSpec>> = LazyLock::new(options::specs::<LinearAttention>);
+        &OPTIONS
     }
 
     fn variants(&self) -> Vec<VariantInfo> {
@@ -62,8 +62,9 @@ impl Operator for LinearOperator {
         tensors: &[(String, HostTensor)],
     ) -> Result<Arc<dyn Problem>, Error> {
         let names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
-        let layout = text(options, "layout")?.map_or(Ok(Layout::Bhtd), str::parse)?;
-        let find = |name: &str| tensors.iter().find(|(given, _)| given == name).map(|(_, tensor)| tensor);
+        let given = Given { options, tensors: Some(tensors) };
+        let layout = layout(&given)?;
+        let find = |name: &str| given.tensor(name);
         let needed =
             |name: &str| find(name).ok_or_else(|| Error::invalid(name, "expected a tensor, got none"));
         let (q, v) = (needed("q")?, needed("v")?);
@@ -76,7 +77,7 @@ impl Operator for LinearOperator {
         if let Some(&[_, _, dim]) = find("q_weight").map(HostTensor::shape) {
             spec.feature_dim = dim;
         }
-        let mut spec = with_options(spec, options, Some(&names))?;
+        let mut spec = options::read(spec, given)?;
         spec.dtype = storage("q", q)?;
         spec.validate()?;
         for tensor_spec in
@@ -100,9 +101,9 @@ impl Operator for LinearOperator {
             }
         }
         spec.check_unread(&names)?;
-        let given: Vec<(&str, &HostTensor)> =
+        let values: Vec<(&str, &HostTensor)> =
             tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        spec.check_values(&given)?;
+        spec.check_values(&values)?;
         Ok(Arc::new(spec))
     }
 
@@ -187,8 +188,8 @@ pub(super) fn spec_of_shape(shape: &str, options: &Map<String, Value>) -> Result
     if batch != other_batch || len != other_len {
         return Err(wrong());
     }
-    let spec =
-        with_options(LinearAttention::new([batch, heads, len, dim], value_heads, value_dim), options, None)?;
+    let spec = LinearAttention::new([batch, heads, len, dim], value_heads, value_dim);
+    let spec = options::read(spec, Given { options, tensors: None })?;
     spec.validate()?;
     Ok(spec)
 }

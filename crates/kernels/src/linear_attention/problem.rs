@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{FeatureMap, Key, LinearAttention, OPERATOR, Rule, fill, options, reference};
+use super::{FeatureMap, Key, LinearAttention, OPERATOR, Rule, fill, reference};
 use crate::{
     AdapterProfile, Constraints, Dtype, Error, Expected, HostTensor, Name, Operator, Plan, Problem, Rows,
-    TensorSpec, Tolerance, Work,
+    TensorSpec, Tolerance, Work, options,
 };
 
 impl Problem for LinearAttention {
@@ -70,7 +70,7 @@ impl Problem for LinearAttention {
     }
 
     fn options(&self) -> Map<String, Value> {
-        options::options_of(self)
+        options::write(self)
     }
 
     fn shape(&self) -> String {

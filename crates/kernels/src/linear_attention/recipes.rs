@@ -12,7 +12,7 @@ pub(super) fn case(name: &str) -> Result<Case, Error> {
     let found = RECIPES.iter().position(|recipe| recipe.name == name);
     let (seed, recipe) = found.map(|at| (at as u64, RECIPES[at])).ok_or_else(|| {
         let names: Vec<&str> = RECIPES.iter().map(|recipe| recipe.name).collect();
-        Error::invalid("recipe", format!("expected one of {}, got `{name}`", names.join(", ")))
+        Error::no_word("recipe", &names, name)
     })?;
     let options: Map<String, Value> = serde_json::from_str(recipe.options)
         .map_err(|error| Error::internal("recipe", format!("{name}: {error}")))?;
