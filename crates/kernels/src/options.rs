@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value, json};
 
-use crate::{Dtype, Error, HostTensor, OptionSpec, suggest::did_you_mean};
+use crate::{Access, Dtype, Error, HostTensor, OptionSpec, TensorSpec, suggest::did_you_mean};
 
 /// A row of the table.
 pub(crate) struct OptionRow<S> {
@@ -13,6 +13,8 @@ pub(crate) struct OptionRow<S> {
     pub(crate) parse: fn(&mut S, &Input<'_>) -> Result<(), Error>,
     /// The value that `parse` would read, where it is not the default.
     pub(crate) print: fn(&S) -> Option<Value>,
+    /// The option in the few words that a problem is described with.
+    pub(crate) describe: fn(&S) -> Option<String>,
 }
 
 /// A row; `value` is empty for a flag.
@@ -22,9 +24,68 @@ pub(crate) const fn row<S>(
     help: &'static str,
     parse: fn(&mut S, &Input<'_>) -> Result<(), Error>,
     print: fn(&S) -> Option<Value>,
+    describe: fn(&S) -> Option<String>,
 ) -> OptionRow<S> {
-    OptionRow { option: OptionSpec { name, value, help }, parse, print }
+    OptionRow { option: OptionSpec { name, value, help }, parse, print, describe }
 }
+
+/// A row of a field that is one of a few words.
+macro_rules! word_row {
+    ($name:literal, $field:ident, $value:literal, $help:literal, $describe:expr) => {
+        $crate::options::row(
+            $name,
+            $value,
+            $help,
+            |spec, input| input.word().map(|word| spec.$field = word),
+            |spec| $crate::options::word(&spec.$field),
+            $describe,
+        )
+    };
+}
+
+/// A row of a field that names a tensor; problems that have one are described as `$words`.
+macro_rules! name_row {
+    ($name:literal, $field:ident, $help:literal, $words:literal) => {
+        $crate::options::row(
+            $name,
+            "NAME",
+            $help,
+            |spec, input| input.text().map(|name| spec.$field = Some(name.to_owned())),
+            |spec| spec.$field.as_ref().map(|name| ::serde_json::json!(name)),
+            |spec| spec.$field.as_ref().map(|_| $words.to_owned()),
+        )
+    };
+}
+
+/// A row of a field that is a flag; problems where it is not `$default` are described as `$words`.
+macro_rules! flag_row {
+    ($name:literal, $field:ident, $default:literal, $help:literal, $words:expr) => {
+        $crate::options::row(
+            $name,
+            "",
+            $help,
+            |spec, input| input.flag().map(|flag| spec.$field = flag),
+            |spec| (spec.$field != $default).then(|| ::serde_json::json!(spec.$field)),
+            $words,
+        )
+    };
+}
+
+/// The row of the layout, which is printed even where it is the default.
+macro_rules! layout_row {
+    ($help:literal) => {
+        $crate::options::row(
+            "layout",
+            "bhtd|bthd",
+            $help,
+            |spec, input| input.word().map(|layout| spec.layout = layout),
+            |spec| Some(::serde_json::json!(spec.layout.to_string())),
+            |spec| (spec.layout != $crate::Layout::Bhtd).then(|| spec.layout.to_string()),
+        )
+    };
+}
+
+pub(crate) use {flag_row, layout_row, name_row, word_row};
 
 /// A spec that options describe, beside shapes.
 pub(crate) trait Options: Sized + 'static {
@@ -48,7 +109,7 @@ pub(crate) trait Options: Sized + 'static {
 }
 
 /// The options and tensors of a caller.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Given<'a> {
     pub(crate) options: &'a Map<String, Value>,
     /// `None` where a shape stands in for tensors.
@@ -64,6 +125,22 @@ impl<'a> Given<'a> {
     pub(crate) fn tensor(&self, name: &str) -> Option<&'a HostTensor> {
         let mut tensors = self.tensors.unwrap_or_default().iter();
         tensors.find_map(|(given, tensor)| (given == name).then_some(tensor))
+    }
+
+    pub(crate) fn needed(&self, name: &str) -> Result<&'a HostTensor, Error> {
+        self.tensor(name).ok_or_else(|| Error::invalid(name, "expected a tensor, got none"))
+    }
+
+    /// That there are tensors of these shapes, as far as they are read.
+    pub(crate) fn check_shapes(&self, tensors: &[TensorSpec]) -> Result<(), Error> {
+        for wanted in tensors.iter().filter(|tensor_spec| tensor_spec.access == Access::Read) {
+            let got = self.needed(&wanted.name)?.shape();
+            if got != wanted.shape {
+                let message = format!("expected shape {:?}, got {got:?}", wanted.shape);
+                return Err(Error::invalid(&*wanted.name, message));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn input(self, name: &'a str) -> Option<Input<'a>> {
@@ -85,11 +162,6 @@ impl<'a> Input<'a> {
 
     pub(crate) fn text(&self) -> Result<&'a str, Error> {
         self.value.as_str().ok_or_else(|| self.expected("text"))
-    }
-
-    /// The name of a tensor.
-    pub(crate) fn name(&self) -> Result<Option<String>, Error> {
-        Ok(Some(self.text()?.to_owned()))
     }
 
     /// An expression: text, or the bool or number that a text may be.
@@ -120,19 +192,14 @@ impl<'a> Input<'a> {
     }
 }
 
+/// The words of an option that goes without saying.
+pub(crate) fn untold<S>(_: &S) -> Option<String> {
+    None
+}
+
 /// A word, where it is not the default.
 pub(crate) fn word<T: Default + PartialEq + ToString>(value: &T) -> Option<Value> {
     (*value != T::default()).then(|| json!(value.to_string()))
-}
-
-/// The name of a tensor, where there is one.
-pub(crate) fn name(value: Option<&String>) -> Option<Value> {
-    value.map(|name| json!(name))
-}
-
-/// The table as help has it.
-pub(crate) fn specs<S: Options>() -> Vec<OptionSpec> {
-    S::OPTIONS.iter().map(|row| row.option).collect()
 }
 
 /// The spec with these options.

@@ -61,3 +61,8 @@ pub(crate) fn shape_pairs(shape: &str, help: &str) -> Result<[(usize, usize); 4]
     }
     sizes.try_into().map_err(|_| wrong())
 }
+
+/// The text that [`shape_pairs`] reads a pair from.
+pub(crate) fn pair(a: usize, b: usize) -> String {
+    if a == b { a.to_string() } else { format!("{a}:{b}") }
+}

@@ -95,6 +95,14 @@ pub(super) fn print(spec: &Attention) -> Option<Value> {
         "most": max_blocks, "batch": batch, "heads": heads }))
 }
 
+/// The sizes of blocks.
+pub(super) fn describe(spec: &Attention) -> Option<String> {
+    if let Some(listed) = &spec.listed {
+        return Some(format!("blocks {}x{} listed on the device", listed.q_block, listed.kv_block));
+    }
+    spec.blocks.as_ref().map(|blocks| format!("blocks {}x{}", blocks.q_block(), blocks.kv_block()))
+}
+
 /// The lists that the option `block_mask` describes.
 fn blocks(spec: &Attention, input: &Input<'_>) -> Result<BlockMask, Error> {
     const KNOWN: [&str; 10] = [

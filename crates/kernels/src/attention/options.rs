@@ -6,7 +6,7 @@ use super::{Attention, Mask, QkNorm, block_option, mask::describe_table};
 use crate::{
     Dtype, Error,
     expr::Expr,
-    options::{Given, Input, OptionRow, Options, name, row},
+    options::{Given, Input, OptionRow, Options, flag_row, layout_row, name_row, row, untold},
 };
 
 impl Options for Attention {
@@ -19,6 +19,7 @@ impl Options for Attention {
             "which keys a query sees: `causal & window(255, 0)`, `same(doc)`, ... (default: all)",
             |spec, input| Mask::parse(&input.expression()?).map(|mask| spec.mask = mask),
             |spec| (spec.mask != Mask::None).then(|| json!(spec.mask.to_string())),
+            |spec| (spec.mask != Mask::None).then(|| spec.mask.to_string()),
         ),
         row(
             "score",
@@ -31,20 +32,16 @@ impl Options for Attention {
                 Ok(())
             },
             |spec| spec.score.as_ref().map(|score| json!(score.to_string())),
+            |spec| spec.score.as_ref().map(|score| format!("score {score}")),
         ),
-        row(
-            "layout",
-            "bhtd|bthd",
-            "order of the dimensions of q, k, v and o (default: bhtd)",
-            |spec, input| input.word().map(|layout| spec.layout = layout),
-            |spec| Some(json!(spec.layout.to_string())),
-        ),
+        layout_row!("order of the dimensions of q, k, v and o (default: bhtd)"),
         row(
             "scale",
             "X|NAME",
             "factor of the scores, or the name of a tensor [H] of them (default: 1/sqrt(Dk))",
             parse_scale,
-            |spec| name(spec.head_scale.as_ref()).or(spec.scale.map(|scale| json!(scale))),
+            |spec| spec.head_scale.as_ref().map(|name| json!(name)).or(spec.scale.map(|scale| json!(scale))),
+            |spec| spec.head_scale.as_ref().map(|_| "a scale a head".to_owned()),
         ),
         row(
             "qk_norm",
@@ -59,13 +56,13 @@ impl Options for Attention {
                 Ok(())
             },
             |spec| spec.qk_norm.map(|QkNorm::L2| json!("l2")),
+            |spec| spec.qk_norm.map(|_| "q and k normalised".to_owned()),
         ),
-        row(
+        name_row!(
             "sink_logits",
-            "NAME",
+            sink_logits,
             "a tensor [H] of logits that enter the softmax denominators, and nothing else",
-            |spec, input| input.name().map(|name| spec.sink_logits = name),
-            |spec| name(spec.sink_logits.as_ref()),
+            "sinks"
         ),
         row(
             "block_mask",
@@ -75,22 +72,21 @@ impl Options for Attention {
              \"indices\":NAME[,\"most\":N,\"batch\":B,\"heads\":H]}",
             block_option::parse,
             block_option::print,
+            block_option::describe,
         ),
-        row(
+        name_row!(
             "q_len",
-            "NAME",
+            q_lengths,
             "a tensor [B] of i32, read on the device: how many queries each batch entry has, which is `nq` in expressions \
              (default: Tq)",
-            |spec, input| input.name().map(|name| spec.q_lengths = name),
-            |spec| name(spec.q_lengths.as_ref()),
+            "queries counted on the device"
         ),
-        row(
+        name_row!(
             "kv_len",
-            "NAME",
+            kv_lengths,
             "a tensor [B] of i32, read on the device: how many keys each batch entry has, which is `nk` in expressions \
              (default: Tk); may be the tensor of q_len",
-            |spec, input| input.name().map(|name| spec.kv_lengths = name),
-            |spec| name(spec.kv_lengths.as_ref()),
+            "keys counted on the device"
         ),
         row(
             "tables",
@@ -103,14 +99,9 @@ impl Options for Attention {
                 let described = tables.map(|table| (table.name.clone(), json!(describe_table(table))));
                 (!spec.tables.is_empty()).then(|| Value::Object(described.collect()))
             },
+            untold,
         ),
-        row(
-            "lse",
-            "",
-            "compute lse too: ln of the softmax denominators",
-            |spec, input| input.flag().map(|lse| spec.lse = lse),
-            |spec| spec.lse.then(|| json!(true)),
-        ),
+        flag_row!("lse", lse, false, "compute lse too: ln of the softmax denominators", untold),
     ];
 
     fn dtype_mut(&mut self) -> &mut Dtype {

@@ -36,9 +36,7 @@ mod operator;
 mod options;
 mod params;
 mod passes;
-mod plan;
 mod preprocess;
-mod problem;
 mod products;
 mod random_case;
 mod recipes;
@@ -53,5 +51,5 @@ mod turns;
 mod variants;
 
 pub use kinds::{Direction, FeatureMap, Gate, Key, Normaliser, Rule, StateLayout};
-pub use operator::{LinearOperator, OPERATOR};
+pub(crate) use operator::OPERATOR;
 pub use spec::{Fill, Gates, LinearAttention};

@@ -2,31 +2,31 @@
 
 use serde_json::{Value, json};
 
-use super::{Direction, FeatureMap, LinearAttention, Normaliser};
+use super::{Direction, FeatureMap, Gate, Key, LinearAttention, Normaliser};
 use crate::{
     Dtype, Error,
-    options::{Given, Input, OptionRow, Options, name, row, word},
+    options::{Given, Input, OptionRow, Options, flag_row, layout_row, name_row, row, untold, word_row},
 };
 
 impl Options for LinearAttention {
     const OPERATOR: &'static str = "linear";
 
     const OPTIONS: &'static [OptionRow<Self>] = &[
-        row(
+        word_row!(
             "rule",
+            rule,
             "add|delta|dplr",
             "how a token changes the state: S = D S + k v^T, the delta rule (tensor beta), or diagonal plus low rank (tensors \
                a, b) (default: add)",
-            |spec, input| input.word().map(|rule| spec.rule = rule),
-            |spec| word(&spec.rule),
+            |spec| Some(spec.rule.to_string())
         ),
-        row(
+        word_row!(
             "gate",
+            gate,
             "none|constant|scalar|vector",
             "the decay D = exp(g), g <= 0: g [HV], [B, HV, T] or [B, HV, T, Dk]; in the layout bthd [B, T, HV], [B, T, HV, Dk] \
                (default: none)",
-            |spec, input| input.word().map(|gate| spec.gate = gate),
-            |spec| word(&spec.gate),
+            |spec| (spec.gate != Gate::None).then(|| format!("{} gate", spec.gate))
         ),
         row(
             "steps",
@@ -34,27 +34,30 @@ impl Options for LinearAttention {
             "delta steps a token: k, v and beta have T * N rows (default: 1)",
             |spec, input| input.count().map(|steps| spec.steps = steps),
             |spec| (spec.steps != 1).then(|| json!(spec.steps)),
+            |spec| (spec.steps > 1).then(|| format!("{} steps a token", spec.steps)),
         ),
-        row(
+        flag_row!(
             "causal",
-            "",
+            causal,
+            true,
             "a token reads what came before it and itself; false: all of its sequence (default: true)",
-            |spec, input| input.flag().map(|causal| spec.causal = causal),
-            |spec| (!spec.causal).then(|| json!(false)),
+            |spec| (!spec.causal).then(|| "not causal".to_owned())
         ),
-        row(
+        word_row!(
             "direction",
+            direction,
             "forward|reverse|both",
             "the order of tokens; both: the sum of the two (default: forward)",
-            |spec, input| input.word().map(|direction| spec.direction = direction),
-            |spec| word(&spec.direction),
+            |spec| (spec.direction != Direction::Forward).then(|| spec.direction.to_string())
         ),
-        row(
+        word_row!(
             "feature_map",
+            feature_map,
             "identity|relu|elu1|relu2|silu|l2norm|softmax|learned",
             "what becomes of the rows of q and k first (default: identity)",
-            |spec, input| input.word().map(|feature_map| spec.feature_map = feature_map),
-            |spec| word(&spec.feature_map),
+            |spec| {
+                (spec.feature_map != FeatureMap::Identity).then(|| format!("{} of q and k", spec.feature_map))
+            }
         ),
         row(
             "feature_dim",
@@ -65,13 +68,14 @@ impl Options for LinearAttention {
                 let learned = spec.feature_map == FeatureMap::Learned;
                 (learned && spec.feature_dim != spec.head_dim).then(|| json!(spec.feature_dim))
             },
+            untold,
         ),
-        row(
+        word_row!(
             "normaliser",
+            normaliser,
             "none|sum",
             "sum: divide outputs by q^T (sum of keys) + eps (default: none)",
-            |spec, input| input.word().map(|normaliser| spec.normaliser = normaliser),
-            |spec| word(&spec.normaliser),
+            |spec| spec.normalises().then(|| "normalised".to_owned())
         ),
         row(
             "eps",
@@ -79,6 +83,7 @@ impl Options for LinearAttention {
             "what is added to those denominators (default: 1e-6)",
             |spec, input| input.number().map(|eps| spec.eps = eps),
             |spec| (spec.normalises() && !is_default_eps(spec.eps)).then(|| json!(spec.eps)),
+            untold,
         ),
         row(
             "scale",
@@ -94,56 +99,46 @@ impl Options for LinearAttention {
                 _ => input.number().map(|scale| spec.scale = Some(scale)),
             },
             |spec| spec.scale.map(|scale| json!(scale)),
+            untold,
         ),
-        row(
+        name_row!(
             "erase_key",
-            "NAME",
+            erase_key,
             "a tensor like k that takes its place in what the delta rule erases",
-            |spec, input| input.name().map(|name| spec.erase_key = name),
-            |spec| name(spec.erase_key.as_ref()),
+            "erase key"
         ),
-        row(
+        name_row!(
             "bonus",
-            "NAME",
+            bonus,
             "a tensor [HV, Dk]: outputs read the state before the token's gate and write, and its own key times this",
-            |spec, input| input.name().map(|name| spec.bonus = name),
-            |spec| name(spec.bonus.as_ref()),
+            "bonus"
         ),
-        row(
+        name_row!(
             "dt",
-            "NAME",
+            dt,
             "a tensor [B, HV, T] ([B, T, HV] in the layout bthd) of step sizes, 0 or more, by which gates and values are \
                multiplied (Mamba-2)",
-            |spec, input| input.name().map(|name| spec.dt = name),
-            |spec| name(spec.dt.as_ref()),
+            "step sizes"
         ),
-        row(
+        name_row!(
             "skip",
-            "NAME",
+            skip,
             "a tensor [HV]: outputs get this times their token's own value (Mamba-2's D)",
-            |spec, input| input.name().map(|name| spec.skip = name),
-            |spec| name(spec.skip.as_ref()),
+            "skip"
         ),
-        row(
+        word_row!(
             "key",
+            key,
             "given|decay",
             "decay: k = 1 - exp(g) in place of a tensor k (HGRN2) (default: given)",
-            |spec, input| input.word().map(|key| spec.key = key),
-            |spec| word(&spec.key),
+            |spec| (spec.key == Key::Decay).then(|| "k = 1 - exp(g)".to_owned())
         ),
-        row(
-            "layout",
-            "bhtd|bthd",
-            "order of the dimensions of q, k, v and o (default: bhtd)",
-            |spec, input| input.word().map(|layout| spec.layout = layout),
-            |spec| Some(json!(spec.layout.to_string())),
-        ),
-        row(
+        layout_row!("order of the dimensions of q, k, v and o (default: bhtd)"),
+        name_row!(
             "kv_len",
-            "NAME",
+            kv_len,
             "a tensor [B] of lengths: tokens from there on change no state",
-            |spec, input| input.name().map(|name| spec.kv_len = name),
-            |spec| name(spec.kv_len.as_ref()),
+            "padded"
         ),
         row(
             "sequences",
@@ -151,20 +146,21 @@ impl Options for LinearAttention {
             "how many sequences are packed (tensor cu_seqlens [N + 1]), where no tensors are given",
             parse_sequences,
             |spec| spec.sequences.map(|count| json!(count)),
+            |spec| spec.sequences.map(|count| format!("{count} sequences")),
         ),
-        row(
+        word_row!(
             "state_layout",
+            state_layout,
             "kv|vk",
             "order of the dimensions of states: [N, HV, Dk, Dv] or [N, HV, Dv, Dk] (default: kv)",
-            |spec, input| input.word().map(|state_layout| spec.state_layout = state_layout),
-            |spec| word(&spec.state_layout),
+            untold
         ),
-        row(
+        flag_row!(
             "state_in",
-            "",
+            state_in,
+            false,
             "begin from the tensor state_in (default: if it is given)",
-            |spec, input| input.flag().map(|state_in| spec.state_in = state_in),
-            |spec| spec.state_in.then(|| json!(true)),
+            |spec| spec.state_in.then(|| "states in".to_owned())
         ),
         row(
             "state_out",
@@ -175,20 +171,21 @@ impl Options for LinearAttention {
                 let default = spec.direction != Direction::Both;
                 (spec.state_out != default).then(|| json!(spec.state_out))
             },
+            |spec| spec.state_out.then(|| "states out".to_owned()),
         ),
-        row(
+        flag_row!(
             "z_in",
-            "",
+            z_in,
+            false,
             "begin sums of keys from the tensor z_in (default: if it is given)",
-            |spec, input| input.flag().map(|z_in| spec.z_in = z_in),
-            |spec| spec.z_in.then(|| json!(true)),
+            untold
         ),
-        row(
+        word_row!(
             "fill",
+            fill,
             "mild|strong|zero|extreme[,integer_beta][,repeated_keys][,nan]",
             "what random gates, betas and keys are like (default: mild)",
-            |spec, input| input.word().map(|fill| spec.fill = fill),
-            |spec| word(&spec.fill),
+            untold
         ),
     ];
 
