@@ -153,7 +153,7 @@ impl PlanBuilder {
 }
 
 /// Fields of type u32.
-pub(crate) fn u32_params<const N: usize>(fields: [(&'static str, usize); N]) -> Result<Params, Error> {
+pub(crate) fn u32_params(fields: impl IntoIterator<Item = (&'static str, usize)>) -> Result<Params, Error> {
     let field = |(name, x): (&'static str, usize)| Ok((name.into(), ParamValue::U32(u32_of(name, x)?)));
     fields.into_iter().map(field).collect()
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Error, PassBinding, Strides,
-    combine::{Merge, Part},
+    combine::Merge,
     cost::{self, float, small},
     plan_builder::{Params, PlanBuilder, set},
     storage::storage_module,
@@ -209,7 +209,8 @@ impl Passes<'_> {
         if let Some(sinks) = &spec.sink_logits {
             bindings.push(self.plan.tensor("sink_logits", sinks)?);
         }
-        let [o_parts, lse_parts] = segments.strides().map(|strides| Part { base: 0, part: 0, strides });
+        let [o, lse] = segments.strides();
+        let [lse_base, lse_batch, lse_head, _] = self.place("lse", partition);
         let merge = Merge {
             request: Arc::new(request),
             parts: segments.count,
@@ -217,10 +218,10 @@ impl Passes<'_> {
             width: segments.width,
             lanes: 1,
             bindings,
-            o_parts: Part { part: segments.rows * segments.width, ..o_parts },
-            lse_parts: Part { part: segments.rows, ..lse_parts },
-            o: self.output_part("o", partition),
-            lse: self.output_part("lse", partition),
+            o_parts: [segments.rows * segments.width, o.batch, o.head, o.position],
+            lse_parts: [segments.rows, lse.batch, lse.head],
+            o: self.place("o", partition),
+            lse: [lse_base, lse_batch, lse_head],
             widths: spec.width_params()?,
         };
         let heads = (partition.heads.0 * pack_gqa, partition.heads.1 * pack_gqa);
@@ -228,14 +229,13 @@ impl Passes<'_> {
         merge.dispatch(&mut self.plan, [partition.batch, heads, rows])
     }
 
-    /// Where an output lies relative to what is bound of it.
-    fn output_part(&self, name: &str, partition: &Partition) -> Part {
+    /// Where an output begins relative to what is bound of it, and its strides; zeros if it is not asked for.
+    fn place(&self, name: &str, partition: &Partition) -> [usize; 4] {
         let extents = self.spec.extents();
-        let Some(extent) = extents.iter().find(|extent| extent.name == name) else {
-            return Part { base: 0, part: 0, strides: Strides { batch: 0, head: 0, position: 0 } };
-        };
+        let Some(extent) = extents.iter().find(|extent| extent.name == name) else { return [0; 4] };
         let base = self.spec.range(extent, partition, &self.plan.adapter.limits).base;
-        Part { base, part: 0, strides: extent.strides }
+        let Strides { batch, head, position } = extent.strides;
+        [base as usize, batch, head, position]
     }
 
     /// The bindings of o and lse.

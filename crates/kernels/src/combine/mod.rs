@@ -16,11 +16,11 @@ mod reference;
 mod testing;
 
 use crate::{
-    Dtype, Error, Layout, Strides,
+    Dtype, Layout, Strides,
     operator_spec::OperatorOf,
     options::{OptionRow, Options, layout_row, name_row},
 };
-pub(crate) use plan::{Merge, Part};
+pub(crate) use plan::Merge;
 
 /// Combining, as an [`crate::Operator`].
 pub(crate) static OPERATOR: OperatorOf<Combine> = OperatorOf::new();
@@ -78,30 +78,6 @@ impl Combine {
         self
     }
 
-    /// Checks that the problem makes sense.
-    ///
-    /// # Errors
-    /// [`crate::ErrorKind::Invalid`], naming the dimension or option, what was expected and what came.
-    pub fn validate(&self) -> Result<(), Error> {
-        let sizes = [("parts", self.parts), ("batch", self.batch), ("heads", self.heads)];
-        for (name, size) in sizes.into_iter().chain([("value_dim", self.value_dim)]) {
-            if size == 0 {
-                return Err(Error::invalid(name, "expected at least 1, got 0"));
-            }
-        }
-        if !self.dtype.is_float() {
-            return Err(Error::invalid("dtype", format!("expected f32, f16 or bf16, got {}", self.dtype)));
-        }
-        if let Some(taken) = self.sink_logits.as_ref().filter(|name| NAMES.contains(&name.as_str())) {
-            return Err(Error::invalid(taken.as_str(), "two tensors have this name"));
-        }
-        let all = [self.parts, self.batch, self.heads, self.len, self.value_dim];
-        match all.into_iter().try_fold(1usize, usize::checked_mul) {
-            Some(count) if count <= isize::MAX as usize / 8 => Ok(()),
-            _ => Err(Error::invalid("o_parts", "has more elements than can be addressed")),
-        }
-    }
-
     /// Rows of a part.
     fn rows(&self) -> usize {
         self.batch * self.heads * self.len
@@ -118,8 +94,6 @@ impl Combine {
         pair / self.heads * batch + pair % self.heads * head + row % self.len * position
     }
 }
-
-const NAMES: [&str; 4] = ["o_parts", "lse_parts", "o", "lse"];
 
 impl Options for Combine {
     const OPERATOR: &'static str = "combine";

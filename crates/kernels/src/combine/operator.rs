@@ -49,7 +49,27 @@ impl OperatorSpec for Combine {
     }
 
     fn validate(&self) -> Result<(), Error> {
-        self.validate()
+        let sizes = [("parts", self.parts), ("batch", self.batch), ("heads", self.heads)];
+        for (name, size) in sizes.into_iter().chain([("value_dim", self.value_dim)]) {
+            if size == 0 {
+                return Err(Error::invalid(name, "expected at least 1, got 0"));
+            }
+        }
+        if !self.dtype.is_float() {
+            return Err(Error::invalid("dtype", format!("expected f32, f16 or bf16, got {}", self.dtype)));
+        }
+        if let Some(taken) = self
+            .sink_logits
+            .as_ref()
+            .filter(|name| ["o_parts", "lse_parts", "o", "lse"].contains(&name.as_str()))
+        {
+            return Err(Error::invalid(taken.as_str(), "two tensors have this name"));
+        }
+        let all = [self.parts, self.batch, self.heads, self.len, self.value_dim];
+        match all.into_iter().try_fold(1usize, usize::checked_mul) {
+            Some(count) if count <= isize::MAX as usize / 8 => Ok(()),
+            _ => Err(Error::invalid("o_parts", "has more elements than can be addressed")),
+        }
     }
 
     fn shape(&self) -> String {

@@ -64,13 +64,6 @@ fn propose(
     })
 }
 
-/// A tensor as the kernel sees it: where it begins relative to its binding, from part to part, and from row to row.
-pub(crate) struct Part {
-    pub(crate) base: u32,
-    pub(crate) part: usize,
-    pub(crate) strides: Strides,
-}
-
 /// A merge as the kernel sees it: attention merges the results of its own segments with it, too.
 pub(crate) struct Merge {
     pub(crate) request: Arc<Request>,
@@ -79,10 +72,12 @@ pub(crate) struct Merge {
     pub(crate) width: usize,
     pub(crate) lanes: usize,
     pub(crate) bindings: Vec<PassBinding>,
-    pub(crate) o_parts: Part,
-    pub(crate) lse_parts: Part,
-    pub(crate) o: Part,
-    pub(crate) lse: Part,
+    /// From part to part, batch entry, head and row.
+    pub(crate) o_parts: [usize; 4],
+    pub(crate) lse_parts: [usize; 3],
+    /// Where the tensor begins relative to its binding, then from batch entry, head and row to the next.
+    pub(crate) o: [usize; 4],
+    pub(crate) lse: [usize; 3],
     /// Sizes of uneven rows, for the storage modules that ask for them.
     pub(crate) widths: Params,
 }
@@ -111,29 +106,17 @@ impl Merge {
     }
 
     /// The uniform that `shaders/combine/combine.wgsl` declares.
-    fn params(&self, [first_batch, first_head, first_row]: [usize; 3]) -> Result<Params, Error> {
-        let Self { o_parts, lse_parts, o, lse, .. } = self;
-        let mut params = u32_params([
-            ("parts", self.parts),
-            ("len", self.len),
-            ("first_batch", first_batch),
-            ("first_head", first_head),
-            ("first_row", first_row),
-            ("o_parts_part", o_parts.part),
-            ("o_parts_batch", o_parts.strides.batch),
-            ("o_parts_head", o_parts.strides.head),
-            ("o_parts_row", o_parts.strides.position),
-            ("lse_parts_part", lse_parts.part),
-            ("lse_parts_batch", lse_parts.strides.batch),
-            ("lse_parts_head", lse_parts.strides.head),
-            ("o_base", o.base as usize),
-            ("o_batch", o.strides.batch),
-            ("o_head", o.strides.head),
-            ("o_row", o.strides.position),
-            ("lse_base", lse.base as usize),
-            ("lse_batch", lse.strides.batch),
-            ("lse_head", lse.strides.head),
-        ])?;
+    fn params(&self, first: [usize; 3]) -> Result<Params, Error> {
+        let fields: [(&[&'static str], &[usize]); 6] = [
+            (&["parts", "len"], &[self.parts, self.len]),
+            (&["first_batch", "first_head", "first_row"], &first),
+            (&["o_parts_part", "o_parts_batch", "o_parts_head", "o_parts_row"], &self.o_parts),
+            (&["lse_parts_part", "lse_parts_batch", "lse_parts_head"], &self.lse_parts),
+            (&["o_base", "o_batch", "o_head", "o_row"], &self.o),
+            (&["lse_base", "lse_batch", "lse_head"], &self.lse),
+        ];
+        let fields = fields.into_iter().flat_map(|(names, values)| names.iter().zip(values));
+        let mut params = u32_params(fields.map(|(&name, &value)| (name, value)))?;
         params.extend(self.widths.iter().cloned());
         Ok(params)
     }
@@ -157,8 +140,8 @@ impl Lanes {
         if let Some(name) = &spec.sink_logits {
             bindings.push(plan.tensor("sink_logits", name)?);
         }
-        let (rows, o) = (spec.rows(), spec.strides());
-        let lse = Strides { batch: spec.heads * spec.len, head: spec.len, position: 1 };
+        let (rows, Strides { batch, head, position }) = (spec.rows(), spec.strides());
+        let (lse_batch, lse_head) = (spec.heads * spec.len, spec.len);
         // Offsets have 32 bits.
         u32_params([("elements", spec.parts * rows * width)])?;
         let widths = [("head_dim", spec.value_dim), ("value_dim", spec.value_dim)];
@@ -169,10 +152,10 @@ impl Lanes {
             width,
             lanes: self.0,
             bindings,
-            o_parts: Part { base: 0, part: rows * spec.value_dim, strides: o },
-            lse_parts: Part { base: 0, part: rows, strides: lse },
-            o: Part { base: 0, part: 0, strides: o },
-            lse: Part { base: 0, part: 0, strides: lse },
+            o_parts: [rows * spec.value_dim, batch, head, position],
+            lse_parts: [rows, lse_batch, lse_head],
+            o: [0, batch, head, position],
+            lse: [0, lse_batch, lse_head],
             widths: if aligned { Params::new() } else { u32_params(widths)? },
         };
         merge.dispatch(plan, [(0, spec.batch), (0, spec.heads), (0, spec.len)])
