@@ -53,7 +53,7 @@ impl LinearAttention {
             Gate::Constant => tensor_specs.push(input("g", Dtype::F32, (vec![value_heads], Some(0)))),
             Gate::Scalar => tensor_specs.push(input("g", Dtype::F32, tokens(value_heads, self.len, 0))),
             Gate::Vector => {
-                tensor_specs.push(input("g", Dtype::F32, tokens(value_heads, self.len, self.key_dim())))
+                tensor_specs.push(input("g", Dtype::F32, tokens(value_heads, self.len, self.key_dim())));
             }
         }
         if self.rule == Rule::Delta {
