@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use foveal_kernels::ErrorKind;
+use foveal_kernels::{ErrorKind, did_you_mean};
 
 /// The caller's mistake, or a device that is not there: exit code 2. Everything else that goes wrong is 1.
 #[derive(Debug)]
@@ -75,35 +75,15 @@ pub(crate) fn single_line(text: &str) -> String {
     words.join(" ").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// `; did you mean X?` for the candidate nearest to `name`, or nothing if none is near.
-pub(crate) fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    let nearest = candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .min();
-    match nearest {
-        Some((distance, candidate)) if distance <= 1 + name.chars().count() / 3 => {
-            format!("; did you mean `{candidate}`?")
-        }
-        _ => String::new(),
-    }
-}
-
 /// That `got` is not among the names there are.
 pub(crate) fn unknown(what: &str, got: &str, known: &[&str]) -> anyhow::Error {
-    let hint = suggestion(got, known.iter().copied());
+    let hint = did_you_mean(got, known.iter().copied());
     usage(format!("unknown {what} `{got}`: expected one of {}{hint}", known.join(", ")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_near_name_is_suggested_and_a_far_one_is_not() {
-        assert_eq!(suggestion("tield", ["naive", "tiled"]), "; did you mean `tiled`?");
-        assert_eq!(suggestion("xyz", ["naive", "tiled"]), "");
-    }
 
     #[test]
     fn messages_stay_on_one_line() {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
-use foveal_kernels::{Access, Dtype, HostTensor, Operator, Problem, operators};
+use foveal_kernels::{Access, Dtype, HostTensor, Operator, Problem, did_you_mean, operators};
 use serde_json::{Map, Value};
 
-use crate::failure::{suggestion, unknown, usage};
+use crate::failure::{unknown, usage};
 use crate::io::{Element, Stored, TensorFile};
 
 /// What to compute, on what.
@@ -163,7 +163,7 @@ impl Job {
                 let held = self.tensors.iter().find(|(held, _)| *held == tensor_spec.name);
                 let (name, tensor) = held.ok_or_else(|| {
                     let held: Vec<&str> = self.tensors.iter().map(|(name, _)| name.as_str()).collect();
-                    let hint = suggestion(&tensor_spec.name, held.iter().copied());
+                    let hint = did_you_mean(&tensor_spec.name, held.iter().copied());
                     usage(format!(
                         "there is no tensor `{}`; the input holds {}{hint}",
                         tensor_spec.name,

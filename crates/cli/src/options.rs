@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
-use foveal_kernels::{Operator, OptionSpec};
+use foveal_kernels::{Operator, OptionSpec, did_you_mean};
 use serde_json::{Map, Value};
 
-use crate::failure::{suggestion, usage};
+use crate::failure::usage;
 
 /// Adds the options of all operators to a command, except those it has itself.
 pub(crate) fn add(command: Command, operators: &[&dyn Operator], own: &[&str]) -> Command {
@@ -59,7 +59,7 @@ pub(crate) fn given(matches: &ArgMatches, operator: &dyn Operator) -> Result<Map
                         .map(|name| format!("--{}", name.replace('_', "-")))
                         .collect::<Vec<_>>()
                         .join(", "),
-                    suggestion(spec.name, names.iter().copied())
+                    did_you_mean(spec.name, names.iter().copied())
                 )));
             }
             if let Some(text) = matches.get_one::<String>(spec.name) {

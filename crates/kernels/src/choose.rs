@@ -1,42 +1,126 @@
-//! Choosing among an operator's variants.
+//! Choosing among an operator's variants, and the plan that comes of it.
 
-use crate::{AdapterProfile, Constraints, Cost, Error, RejectedVariant};
+use std::sync::Arc;
 
-/// What a variant proposes for a problem.
-pub(crate) trait Proposal {
+use crate::{
+    AdapterProfile, Constraints, Cost, Error, Plan, RejectedVariant, VariantInfo,
+    operator_spec::OperatorSpec, plan_builder::PlanBuilder, suggest::did_you_mean, turns,
+};
+
+/// A variant: its name, and a proposal or the reason why there is none.
+pub(crate) struct Variant<S: OperatorSpec> {
+    /// Name and summary.
+    pub(crate) info: VariantInfo,
+    pub(crate) propose: Propose<S>,
+}
+
+type Propose<S> = fn(Subject<'_, '_, S>, &AdapterProfile) -> Result<Candidate<S>, String>;
+
+/// What a variant proposes for.
+pub(crate) struct Subject<'a, 'b, S: OperatorSpec> {
+    pub(crate) spec: &'a S,
+    pub(crate) analysis: &'a S::Analysis<'b>,
+}
+
+impl<S: OperatorSpec> Variant<S> {
+    pub(crate) fn new(name: &'static str, summary: &'static str, propose: Propose<S>) -> Self {
+        Self { info: VariantInfo { name, summary }, propose }
+    }
+}
+
+/// A variant's proposal for a problem on an adapter.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate<S: OperatorSpec> {
     /// The variant's name.
-    fn variant(&self) -> &'static str;
-
+    pub(crate) variant: &'static str,
+    /// Tile sizes and other choices worth showing.
+    pub(crate) tiles: Vec<(String, String)>,
+    pub(crate) threads: u32,
+    pub(crate) workgroup_bytes: u32,
     /// What it is estimated to cost.
-    fn cost(&self) -> &Cost;
+    pub(crate) cost: Cost,
+    pub(crate) schedule: S::Schedule,
+}
+
+/// How the problem will run on that adapter.
+///
+/// # Errors
+/// See [`crate::Problem::plan`].
+pub(crate) fn plan<S: OperatorSpec>(
+    spec: &S,
+    adapter: &AdapterProfile,
+    constraints: &Constraints,
+) -> Result<Plan, Error> {
+    spec.validate()?;
+    adapter.check_compute()?;
+    let empty = PlanBuilder::new(S::OPERATOR, adapter, spec.tensors())?;
+    let own = spec.analyse()?;
+    let stands_in = !std::ptr::eq(spec.specialized(), spec);
+    let of_specialized = if stands_in { Some(spec.specialized().analyse()?) } else { None };
+    let of_specialized = of_specialized.as_ref().unwrap_or(&own);
+    let mut unfit = turns::Unfit::default();
+    let (Choice { taken, reason, rejected }, made) = loop {
+        let choice = choose(spec.specialized(), of_specialized, &unfit, adapter, constraints)?;
+        let made = spec.passes(&choice.taken, [&own, of_specialized], constraints, empty.clone());
+        let made = made.and_then(PlanBuilder::check_turns);
+        if let Some(made) = unfit.judge(choice.taken.variant, made)? {
+            break (choice, made);
+        }
+    };
+    let kernel = if made.runs_kernel { (taken.threads, taken.workgroup_bytes) } else { (0, 0) };
+    let dispatched = |module: &str| made.passes.iter().any(|pass| pass.request.module == module);
+    let others = S::OTHER_PASSES.iter().filter(|(module, ..)| dispatched(module));
+    let (threads, workgroup_bytes) = others
+        .fold(kernel, |(threads, bytes), &(_, its, its_bytes)| (threads.max(its), bytes.max(its_bytes)));
+    Ok(Plan {
+        problem: Arc::new(spec.clone()),
+        constraints: constraints.clone(),
+        operator: S::OPERATOR,
+        variant: taken.variant.to_owned(),
+        reason,
+        tiles: taken.tiles.into_iter().chain(made.notes).collect(),
+        tensors: made.tensors,
+        scratch: made.scratch,
+        passes: made.passes,
+        threads,
+        workgroup_bytes,
+        cost: taken.cost,
+        rejected_variants: rejected,
+    })
 }
 
 /// The proposal that was taken.
-pub(crate) struct Choice<C> {
-    pub(crate) taken: C,
+struct Choice<S: OperatorSpec> {
+    taken: Candidate<S>,
     /// Why, in a sentence.
-    pub(crate) reason: String,
-    pub(crate) rejected: Vec<RejectedVariant>,
+    reason: String,
+    rejected: Vec<RejectedVariant>,
 }
 
-/// The cheapest proposal that the constraints allow. `propose` gives a variant's proposal or the reason why there is none.
+/// The cheapest proposal that the constraints allow.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Invalid`] if a variant is asked for that does not exist, [`crate::ErrorKind::Limit`] if none can run
 /// the problem.
-pub(crate) fn choose<C: Proposal>(
-    variants: &[&'static str],
-    propose: impl Fn(usize) -> Result<C, String>,
+fn choose<S: OperatorSpec>(
+    spec: &S,
+    analysis: &S::Analysis<'_>,
+    unfit: &turns::Unfit,
     adapter: &AdapterProfile,
     constraints: &Constraints,
-) -> Result<Choice<C>, Error> {
-    if let Some(wanted) = constraints.variant.as_deref().filter(|wanted| !variants.contains(wanted)) {
-        return Err(Error::invalid("variant", format!("expected {}, got `{wanted}`", variants.join(", "))));
+) -> Result<Choice<S>, Error> {
+    let variants = S::variants();
+    let names: Vec<&str> = variants.iter().map(|variant| variant.info.name).collect();
+    if let Some(wanted) = constraints.variant.as_deref().filter(|wanted| !names.contains(wanted)) {
+        let meant = did_you_mean(wanted, names.iter().copied());
+        let message = format!("expected {}, got `{wanted}`{meant}", names.join(", "));
+        return Err(Error::invalid("variant", message));
     }
-    let mut taken: Option<C> = None;
+    let mut taken: Option<Candidate<S>> = None;
     let mut rejected = Vec::new();
     let mut slower = Vec::new();
-    for (index, &name) in variants.iter().enumerate() {
+    for variant in variants {
+        let name = variant.info.name;
         let mut reject = |reason: String| rejected.push(RejectedVariant { variant: name.to_owned(), reason });
         if constraints.variant.as_deref().is_some_and(|wanted| wanted != name) {
             continue;
@@ -45,10 +129,14 @@ pub(crate) fn choose<C: Proposal>(
             reject("failed its self-check on this adapter".into());
             continue;
         }
-        match propose(index) {
+        let proposal = match unfit.reason(name) {
+            Some(reason) => Err(reason.to_owned()),
+            None => (variant.propose)(Subject { spec, analysis }, adapter),
+        };
+        match proposal {
             Err(reason) => reject(reason),
             Ok(candidate) => match &taken {
-                Some(best) if best.cost().time <= candidate.cost().time => slower.push(candidate),
+                Some(best) if best.cost.time <= candidate.cost.time => slower.push(candidate),
                 _ => slower.extend(taken.replace(candidate)),
             },
         }
@@ -62,16 +150,16 @@ pub(crate) fn choose<C: Proposal>(
         return Err(Error::limit("variant", format!("none can run this problem ({})", reasons.join("; "))));
     };
     for candidate in slower {
-        let factor = candidate.cost().time.as_secs_f64() / taken.cost().time.as_secs_f64().max(1e-12);
+        let factor = candidate.cost.time.as_secs_f64() / taken.cost.time.as_secs_f64().max(1e-12);
         rejected.push(RejectedVariant {
-            variant: candidate.variant().to_owned(),
+            variant: candidate.variant.to_owned(),
             reason: format!("estimated {factor:.1} times slower"),
         });
     }
     let reason = if constraints.variant.is_some() {
         "it was asked for".to_owned()
     } else {
-        because(taken.cost(), adapter)
+        because(&taken.cost, adapter)
     };
     Ok(Choice { taken, reason, rejected })
 }

@@ -1,6 +1,6 @@
 //! Comparing what a device computed with the reference.
 
-use crate::{Error, HostTensor, Name, TensorData};
+use crate::{Error, HostTensor, Name, TensorData, TensorSpec};
 
 /// The reference's values for an output, or for some of its elements.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +31,20 @@ impl Expected {
             return Err(Error::internal("reference", "a sample of rows is not a whole tensor"));
         }
         HostTensor::new(self.shape.clone(), TensorData::F64(self.values.clone()))
+    }
+
+    /// An output from rows of it, each with where it begins; `all` if that is the whole output.
+    pub(crate) fn of_rows<'r>(
+        output: TensorSpec,
+        rows: impl Iterator<Item = (usize, &'r [f64])>,
+        all: bool,
+    ) -> Self {
+        let placed = |(at, row): (usize, &'r [f64])| row.iter().zip(at..).map(|(&x, at)| (at, x));
+        let mut placed: Vec<(usize, f64)> = rows.flat_map(placed).collect();
+        placed.sort_unstable_by_key(|&(at, _)| at);
+        let (elements, values): (Vec<usize>, Vec<f64>) = placed.into_iter().unzip();
+        let TensorSpec { name, shape, head_axis, .. } = output;
+        Self { name, shape, elements: (!all).then_some(elements), values, allowance: None, head_axis }
     }
 
     fn allowed(&self, index: usize) -> f64 {

@@ -58,8 +58,7 @@ impl Error {
 
     /// The option `argument` is `got`, which is none of `words`; the message names the one that was probably meant.
     pub(crate) fn no_word(argument: impl Into<String>, words: &[&str], got: &str) -> Self {
-        let meant = crate::expr::closest(got, words.iter().copied());
-        let meant = meant.map_or(String::new(), |meant| format!("; did you mean `{meant}`?"));
+        let meant = crate::suggest::did_you_mean(got, words.iter().copied());
         Self::invalid(argument, format!("expected one of {}, got `{got}`{meant}", words.join(", ")))
     }
 

@@ -14,6 +14,25 @@ pub enum Layout {
     Bthd,
 }
 
+impl Layout {
+    /// Strides of a dense tensor of so many heads, positions and columns. Those that cannot be counted are refused elsewhere.
+    pub(crate) fn strides(self, [heads, len, dim]: [usize; 3]) -> Strides {
+        let (row, all) = (heads.saturating_mul(dim), heads.saturating_mul(len.saturating_mul(dim)));
+        match self {
+            Self::Bhtd => Strides { batch: all, head: len.saturating_mul(dim), position: dim },
+            Self::Bthd => Strides { batch: all, head: dim, position: row },
+        }
+    }
+
+    /// Its sizes in the order of storage, and the axis that counts heads.
+    pub(crate) fn shape(self, [batch, heads, len, dim]: [usize; 4]) -> (Vec<usize>, usize) {
+        match self {
+            Self::Bhtd => (vec![batch, heads, len, dim], 1),
+            Self::Bthd => (vec![batch, len, heads, dim], 2),
+        }
+    }
+}
+
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -19,6 +19,7 @@ pub mod attention;
 pub mod block_mask;
 mod checked;
 mod choose;
+pub mod combine;
 mod compare;
 mod cost;
 mod dtype;
@@ -28,12 +29,16 @@ pub mod expr;
 mod layout;
 pub mod linear_attention;
 mod operator;
+mod operator_spec;
+mod options;
 mod parallel;
 mod plan;
+mod plan_builder;
 mod random;
 mod ranges;
 mod read;
 mod storage;
+mod suggest;
 mod tensor;
 mod turns;
 
@@ -41,6 +46,7 @@ mod turns;
 pub mod specs {
     pub use crate::attention::{Attention, DeviceBlockMask, Mask, Shape};
     pub use crate::block_mask::{BlockGrid, BlockMask};
+    pub use crate::combine::Combine;
     pub use crate::linear_attention::{LinearAttention, LinearShape};
 }
 
@@ -56,4 +62,5 @@ pub use operator::{
 pub use plan::{
     Access, Cost, Name, ParamValue, Pass, PassBinding, Plan, RejectedVariant, Scratch, Source, TensorSpec,
 };
+pub use suggest::did_you_mean;
 pub use tensor::{HostTensor, TensorData};

@@ -5,14 +5,15 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 
 use crate::{
-    AdapterProfile, Error, Expected, HostTensor, Name, Plan, TensorSpec, Tolerance, attention,
+    AdapterProfile, Error, Expected, HostTensor, Name, Plan, TensorSpec, Tolerance, attention, combine,
     linear_attention,
 };
 
 /// The operators. A new one is a line here and two folders of its own.
 #[must_use]
 pub fn operators() -> &'static [&'static dyn Operator] {
-    static OPERATORS: [&dyn Operator; 2] = [&attention::OPERATOR, &linear_attention::OPERATOR];
+    static OPERATORS: [&dyn Operator; 3] =
+        [&attention::OPERATOR, &linear_attention::OPERATOR, &combine::OPERATOR];
     &OPERATORS
 }
 
@@ -23,7 +24,7 @@ pub fn operators() -> &'static [&'static dyn Operator] {
 pub fn operator(name: &str) -> Result<&'static dyn Operator, Error> {
     operators().iter().copied().find(|op| op.name() == name).ok_or_else(|| {
         let names: Vec<&str> = operators().iter().map(|op| op.name()).collect();
-        Error::invalid("operator", format!("expected one of {}, got `{name}`", names.join(", ")))
+        Error::no_word("operator", &names, name)
     })
 }
 
@@ -36,7 +37,7 @@ pub trait Operator: Sync + fmt::Debug {
     fn summary(&self) -> &'static str;
 
     /// The options beyond tensors, for `--help` and for checking option names.
-    fn options(&self) -> &'static [OptionSpec];
+    fn options(&self) -> &[OptionSpec];
 
     /// The variants, each with the shader modules it may use.
     fn variants(&self) -> Vec<VariantInfo>;
@@ -168,6 +169,18 @@ impl Rows {
     #[must_use]
     pub fn affordable(work: &Work, seed: u64) -> Self {
         Self::within(work, 2e9, 512, seed)
+    }
+
+    /// The rows that were drawn of `count`, in order; `None` for all.
+    pub(crate) fn chosen(self, count: usize) -> Option<Vec<usize>> {
+        match self {
+            Self::Sample { count: wanted, seed } if wanted < count => {
+                let mut chosen = fastrand::Rng::with_seed(seed).choose_multiple(0..count, wanted);
+                chosen.sort_unstable();
+                Some(chosen)
+            }
+            _ => None,
+        }
     }
 
     /// All rows if the problem takes at most `flops` operations, about `count` of them if it takes more.

@@ -60,6 +60,19 @@ pub struct TensorSpec {
 }
 
 impl TensorSpec {
+    /// A tensor without gaps.
+    pub(crate) fn dense(
+        name: impl Into<Name>,
+        access: Access,
+        dtype: Dtype,
+        shape: Vec<usize>,
+        head_axis: Option<usize>,
+    ) -> Self {
+        // Sizes that cannot be counted are refused elsewhere.
+        let span = shape.iter().fold(1, |n: usize, &size| n.saturating_mul(size));
+        Self { name: name.into(), access, dtype, shape, span, head_axis }
+    }
+
     /// Bytes of the least buffer that can be bound, padded to whole `u32`s.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {

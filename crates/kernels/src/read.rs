@@ -1,8 +1,6 @@
 //! Reading what operators have in common: options, shapes, sizes of tensors.
 
-use serde_json::{Map, Value};
-
-use crate::{Dtype, Error, HostTensor, Layout, TensorData};
+use crate::{Dtype, Error, HostTensor, Layout, TensorData, options::Given};
 
 /// The sizes of a tensor with tokens: batch, heads, positions, width.
 pub(crate) fn sizes(name: &str, tensor: &HostTensor, layout: Layout) -> Result<[usize; 4], Error> {
@@ -19,22 +17,9 @@ pub(crate) fn sizes(name: &str, tensor: &HostTensor, layout: Layout) -> Result<[
     })
 }
 
-/// An option that is text, if it is given.
-pub(crate) fn text<'o>(options: &'o Map<String, Value>, name: &str) -> Result<Option<&'o str>, Error> {
-    match options.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => Err(Error::invalid(name, format!("expected text, got {other}"))),
-    }
-}
-
-/// An option that is an expression, if it is given: text, or the bool or number that a text may be.
-pub(crate) fn expression(options: &Map<String, Value>, name: &str) -> Result<Option<String>, Error> {
-    match options.get(name) {
-        Some(Value::Bool(value)) => Ok(Some(value.to_string())),
-        Some(Value::Number(number)) => Ok(Some(number.to_string())),
-        _ => Ok(text(options, name)?.map(str::to_owned)),
-    }
+/// The option `layout`, which says how shapes are read.
+pub(crate) fn layout(given: &Given<'_>) -> Result<Layout, Error> {
+    given.input("layout").map_or(Ok(Layout::Bhtd), |input| input.word())
 }
 
 /// That the device's numbers tell a finite one from 0 and from infinity.
@@ -75,4 +60,9 @@ pub(crate) fn shape_pairs(shape: &str, help: &str) -> Result<[(usize, usize); 4]
         }
     }
     sizes.try_into().map_err(|_| wrong())
+}
+
+/// The text that [`shape_pairs`] reads a pair from.
+pub(crate) fn pair(a: usize, b: usize) -> String {
+    if a == b { a.to_string() } else { format!("{a}:{b}") }
 }

@@ -283,8 +283,8 @@ export function mask(expression: string, options: MaskOptions): Promise<MaskPict
 
 /** Computes a problem in f64 on the CPU, from its definition: slow, and right. Needs no WebGPU. */
 export function reference(
-  operator: "attention" | "linear",
-  problem: (Tensors<HostTensor> & AttentionOptions) | (LinearTensors<HostTensor> & LinearOptions),
+  operator: string,
+  problem: (Tensors<HostTensor> & AttentionOptions) | (LinearTensors<HostTensor> & LinearOptions) | { [name: string]: unknown },
 ): Promise<Record<string, HostTensor>>;
 
 /** Random inputs of a problem by its sizes, e.g. `inputs("attention", "1x8x512x64", { mask: "causal" })`. */
@@ -311,7 +311,7 @@ export class Engine {
   linear<C extends CallOptions>(problem: LinearTensors<Input> & LinearOptions, call?: C): Promise<Result<C>>;
   /** How a problem would run. Tensors may lack their `data`, but for lists of indices and lengths (`i32`, `u8`). */
   plan(
-    operator: "attention" | "linear",
+    operator: string,
     problem: { [name: string]: unknown },
     call?: { variant?: string },
   ): Promise<Plan>;

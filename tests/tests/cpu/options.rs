@@ -81,13 +81,14 @@ fn tables_that_make_no_sense_are_errors_that_name_them() -> Result<()> {
 #[test]
 fn other_options_that_make_no_sense_are_errors_that_name_them() -> Result<()> {
     for (options, argument, words) in [
-        (json!({"maks": "causal"}), "maks", &["mask", "score", "block_mask"][..]),
+        (json!({"maks": "causal"}), "maks", &["score", "block_mask", "did you mean `mask`?"][..]),
         (json!({"mask": 3}), "mask", &["a mask is a bool, this is a number"]),
         (json!({"mask": [3]}), "mask", &["text", "3"]),
         (json!({"score": true}), "score", &["a score is a number, this is a bool"]),
         (json!({"scale": 1e-300}), "scale", &["f32"]),
         (json!({"scale": 1e39}), "scale", &["f32"]),
         (json!({"qk_norm": "l1"}), "qk_norm", &["l2", "l1"]),
+        (json!({"qk_nrom": "l2"}), "qk_nrom", &["did you mean `qk_norm`?"]),
         (json!({"scale": true}), "scale", &["number"]),
         (json!({"scale": "2 m"}), "scale", &["2 m"]),
         (json!({"lse": 1}), "lse", &["true or false"]),
@@ -99,7 +100,11 @@ fn other_options_that_make_no_sense_are_errors_that_name_them() -> Result<()> {
         (json!({"block_mask": {"kv_block": 64, "random": 0.5}}), "block_mask", &["q_block"]),
         (json!({"block_mask": {"q_block": 64, "kv_block": 64}}), "block_mask", &["row_ptr"]),
         (json!({"block_mask": {"q_block": 0, "kv_block": 64, "random": 0.5}}), "q_block", &["got 0"]),
-        (json!({"block_mask": {"q_block": 64, "kv_block": 64, "rand": 0.5}}), "block_mask", &["rand"]),
+        (
+            json!({"block_mask": {"q_block": 64, "kv_block": 64, "randm": 0.5}}),
+            "block_mask",
+            &["randm", "did you mean `random`?"],
+        ),
         (
             json!({"block_mask": {"q_block": 64, "kv_block": 64, "random": 0.5, "heads": 3}}),
             "block_mask",

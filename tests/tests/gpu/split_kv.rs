@@ -46,7 +46,7 @@ fn segments_are_merged_exactly() -> Result<()> {
             // A variant that this adapter does not have is no news.
             let Ok(plan) = engine.plan_with(&*prepared.case.problem, &constraints) else { continue };
             ensure!(
-                plan.passes.iter().any(|pass| pass.label.ends_with("merge")),
+                plan.passes.iter().any(|pass| pass.label.ends_with("combine")),
                 "{} is whole",
                 prepared.case.name
             );
@@ -67,7 +67,7 @@ fn a_long_row_is_split_until_its_workgroups_are_short() -> Result<()> {
     let segments = |time: Duration| -> Result<usize> {
         let constraints = Constraints { workgroup_time: Some(time), ..Constraints::default() };
         let plan = engine.plan_with(&spec, &constraints)?;
-        Ok(plan.passes.iter().filter(|pass| !pass.label.ends_with("merge")).count())
+        Ok(plan.passes.iter().filter(|pass| !pass.label.ends_with("combine")).count())
     };
     let whole = engine.plan(&spec)?.cost.time;
     ensure!(segments(whole * 3)? == 1, "a workgroup that is short enough was split");

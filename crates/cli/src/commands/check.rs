@@ -8,13 +8,15 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::ArgMatches;
 use foveal::{Status, VariantCheck};
-use foveal_kernels::{Case, ErrorKind, Expected, HostTensor, Name, Operator, Problem, Rows, Tolerance};
+use foveal_kernels::{
+    Case, ErrorKind, Expected, HostTensor, Name, Operator, Problem, Rows, Tolerance, did_you_mean,
+};
 use serde_json::{Map, Value, json};
 
 use crate::args;
 use crate::commands::{Verdict, plan};
 use crate::device::{Choice, Device};
-use crate::failure::{one_line, single_line, suggestion, unknown, usage};
+use crate::failure::{one_line, single_line, unknown, usage};
 use crate::io;
 use crate::job::{Job, NoJob, check_variant, operators_of};
 use crate::measure;
@@ -170,7 +172,7 @@ fn items(matches: &ArgMatches, operators: &[&'static dyn Operator], golden: Opti
         })
         .collect();
     if items.is_empty() {
-        let hint = suggestion(wanted, all.iter().map(|(_, case)| case.name.as_str()));
+        let hint = did_you_mean(wanted, all.iter().map(|(_, case)| case.name.as_str()));
         return Err(usage(format!(
             "no case's name contains `{wanted}`; `foveal list --json` has all names{hint}"
         )));

@@ -7,12 +7,12 @@ use anyhow::Result;
 use clap::ArgMatches;
 use foveal_kernels::block_mask::{BlockMask, Counts, ElementTest, Elements};
 use foveal_kernels::expr::{Classifier, Evaluator, Expr, Program, Sizes, Table, Variable, check};
-use foveal_kernels::{HostTensor, TensorData};
+use foveal_kernels::{HostTensor, TensorData, did_you_mean};
 use serde_json::{Value, json};
 
 use crate::args;
 use crate::commands::Verdict;
-use crate::failure::{suggestion, usage};
+use crate::failure::usage;
 use crate::io::{self, Place};
 use crate::picture::mask::{MAX_PANELS, Panel, draw, share};
 use crate::picture::png;
@@ -175,7 +175,7 @@ fn tables(matches: &ArgMatches, expression: &Expr) -> Result<Vec<(String, HostTe
         let tensor = given.remove(name).ok_or_else(|| {
             let held =
                 if names.is_empty() { String::new() } else { format!("; given are {}", names.join(", ")) };
-            let hint = suggestion(name, names.iter().map(String::as_str));
+            let hint = did_you_mean(name, names.iter().map(String::as_str));
             usage(format!(
                 "table `{name}`: the mask reads it, give --table {name}=FILE.npy or --input FILE{held}{hint}"
             ))

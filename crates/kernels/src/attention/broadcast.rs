@@ -3,7 +3,7 @@
 use super::{
     Attention,
     mask_program::MaskProgram,
-    variants::{Candidate, KV_BLOCK, Turns, occupancy},
+    variants::{Candidate, KV_BLOCK, Tiles, Turns, occupancy},
 };
 use crate::{
     AdapterKind, AdapterProfile, Cost,
@@ -104,23 +104,25 @@ fn of_rows(
     let attempts = if spec.may_hide() { 3 } else { 1 };
     Candidate {
         variant: "broadcast",
-        request: spec
-            .request("attention/broadcast")
-            .tunable("THREADS", small(threads))
-            .tunable("ROWS", small(rows_a_lane))
-            .tunable("KEYS", small(keys))
-            .tunable("TILE_ROWS", small(together))
-            .tunable("VALUE_ROWS", small(if keys == 4 { together } else { 1 })),
-        tile_rows,
-        kv_block: KV_BLOCK,
         threads: small(threads),
         workgroup_bytes: 0,
-        // With bits of elements the runs of a block are a loop in the loop.
-        turns: Turns {
-            of_block: attempts * (1 + of_loop(KV_BLOCK / keys, 0)),
-            other: 1 + attempts * (2 + 2 * of_loop(rows_a_lane, 0)),
-        },
         tiles: vec![tile("rows", tile_rows), tile("rows a lane", rows_a_lane), tile("keys", keys)],
         cost: timed(cost, adapter),
+        schedule: Tiles {
+            request: spec
+                .request("attention/broadcast")
+                .tunable("THREADS", small(threads))
+                .tunable("ROWS", small(rows_a_lane))
+                .tunable("KEYS", small(keys))
+                .tunable("TILE_ROWS", small(together))
+                .tunable("VALUE_ROWS", small(if keys == 4 { together } else { 1 })),
+            tile_rows,
+            kv_block: KV_BLOCK,
+            // With bits of elements the runs of a block are a loop in the loop.
+            turns: Turns {
+                of_block: attempts * (1 + of_loop(KV_BLOCK / keys, 0)),
+                other: 1 + attempts * (2 + 2 * of_loop(rows_a_lane, 0)),
+            },
+        },
     }
 }

@@ -1,9 +1,7 @@
 //! The table of cases.
 
-use std::sync::Arc;
-
-use super::{Attention, Layout, Mask, Shape, operator::spec_of_shape};
-use crate::{Case, Dtype, Problem};
+use super::{Attention, Layout, Mask, Shape};
+use crate::{Dtype, operator_spec::described_cases};
 
 /// Masks, scores and lists of blocks: name, shape and options.
 const EXPRESSIONS: &[(&str, &str, &str)] = &[
@@ -166,14 +164,7 @@ const EXPRESSIONS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// A problem of the table above. The table is ours, and tests hold that every entry parses: an entry that does not is left
-/// out here rather than made to panic in somebody's program.
-fn described(shape: &str, options: &str) -> Option<Attention> {
-    let options = serde_json::from_str(options).ok()?;
-    Some(Attention { lse: true, ..spec_of_shape(shape, &options).ok()? })
-}
-
-pub(super) fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<(String, Attention)> {
     let spec = |q: [usize; 4], [_, heads, len, _]: [usize; 4]| {
         Attention::new(Shape::bhtd(q[0], q[1], q[2], q[3]).kv(heads, len)).with_lse()
     };
@@ -222,26 +213,21 @@ pub(super) fn cases() -> Vec<Case> {
     cases.push(("no_lse".into(), Attention::new(Shape::bhtd(1, 2, 65, 64))));
     cases.push(("len_1000".into(), self_attention(1000, 64).causal()));
     cases.push(("empty".into(), spec([1, 2, 0, 64], [1, 2, 7, 64])));
-    cases.extend(
-        EXPRESSIONS
-            .iter()
-            .filter_map(|&(name, shape, options)| Some((name.to_owned(), described(shape, options)?))),
-    );
-    (1..)
-        .zip(cases)
-        .map(|(seed, (name, spec))| Case { name, problem: Arc::new(spec) as Arc<dyn Problem>, seed })
-        .collect()
+    let described = described_cases::<Attention>(EXPRESSIONS).into_iter();
+    cases.extend(described.map(|(name, spec)| (name, spec.with_lse())));
+    cases
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operator_spec::described;
 
     #[test]
     fn every_described_case_parses() {
         for (name, shape, options) in EXPRESSIONS {
             let options = serde_json::from_str(options).unwrap_or_else(|error| panic!("{name}: {error}"));
-            spec_of_shape(shape, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
+            described::<Attention>(shape, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }
 }

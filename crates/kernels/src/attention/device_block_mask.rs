@@ -1,6 +1,6 @@
 //! Lists of blocks that lie on the device.
 
-use super::{Attention, mask_program::MaskProgram, reference::given, tensors::dense};
+use super::{Attention, mask_program::MaskProgram, reference::given};
 use crate::{Access, Dtype, Error, HostTensor, TensorSpec};
 
 /// Which blocks of keys each block of queries visits, as tensors that an earlier pass may have written: counts
@@ -103,7 +103,8 @@ impl Attention {
 
     /// The tensors of i32 that only the device reads: lengths and lists.
     pub(super) fn device_tensors(&self) -> Vec<TensorSpec> {
-        let tensor_spec = |name: &str, shape| dense(name, Access::Read, Dtype::I32, shape, None);
+        let tensor_spec =
+            |name: &str, shape| TensorSpec::dense(name.to_owned(), Access::Read, Dtype::I32, shape, None);
         let lengths =
             self.q_lengths.iter().chain(&self.kv_lengths).map(|name| tensor_spec(name, vec![self.batch]));
         let lists = self.listed.iter().flat_map(|listed| {

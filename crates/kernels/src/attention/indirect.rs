@@ -4,13 +4,9 @@ use std::sync::Arc;
 
 use foveal_shaders::Request;
 
-use super::{partition::Partition, passes::PlanBuilder};
+use super::{partition::Partition, passes::Passes};
 use crate::{
-    Error, ParamValue, PassBinding, Scratch, Source,
-    cost::small,
-    ranges::{ranges, u32_of},
-    storage::storage_module,
-    turns::of_loop,
+    Error, cost::small, plan_builder::u32_params, ranges::ranges, storage::storage_module, turns::of_loop,
 };
 
 /// Bytes of an indirect dispatch's arguments: three words.
@@ -18,29 +14,26 @@ const BYTES: u64 = 12;
 
 const THREADS: usize = 64;
 
-impl PlanBuilder<'_> {
+impl Passes<'_> {
     /// The pass that counts the workgroups of a kernel over the whole problem, and the scratch buffer it leaves them in.
     /// `None` where the plan knows how many there are, or where they follow lists.
     pub(super) fn count_workgroups(&mut self, partitions: &[Partition]) -> Result<Option<usize>, Error> {
         let spec = self.spec;
         let (Some(lengths), None, [_]) = (&spec.q_lengths, &self.lists, partitions) else { return Ok(None) };
         // What fills in the other rows is one dispatch.
-        let max = self.adapter.limits.max_compute_workgroups_per_dimension as usize;
+        let max = self.plan.adapter.limits.max_compute_workgroups_per_dimension as usize;
         if [spec.q_len.div_ceil(THREADS), spec.q_heads, spec.batch].into_iter().any(|groups| groups > max) {
             return Ok(None);
         }
-        let at = self.scratch.len();
-        self.scratch.push(Scratch { name: "foveal.attention.extent", bytes: BYTES, contents: None });
+        let at = self.plan.add_scratch("foveal.attention.extent", BYTES)?;
         let request = Request::new("attention/dispatch_args")
-            .tunable("TILE", small(self.taken.tile_rows))
+            .tunable("TILE", small(self.taken.schedule.tile_rows))
             .tunable("Q_LENGTHS", true);
         let mut params = self.params([0, 0, 0])?;
         self.bind_tensors(&partitions[0], &mut Vec::new(), &mut params)?;
-        for (name, value) in [("heads", spec.q_heads), ("batches", spec.batch)] {
-            params.push((name.into(), ParamValue::U32(u32_of(name, value)?)));
-        }
-        let bindings = vec![extent(at), self.tensor("q_lengths".into(), lengths)?];
-        self.push("extent", &Arc::new(request), bindings, params, [1, 1, 1], of_loop(spec.batch, 0))?;
+        params.extend(u32_params([("heads", spec.q_heads), ("batches", spec.batch)])?);
+        let bindings = vec![self.plan.scratch("extent", at), self.plan.tensor("q_lengths", lengths)?];
+        self.plan.push("extent", &Arc::new(request), bindings, params, [1, 1, 1], of_loop(spec.batch, 0))?;
         Ok(Some(at))
     }
 
@@ -50,7 +43,7 @@ impl PlanBuilder<'_> {
         let request = Request::new("attention/fill_padding")
             .replace("shared/output", storage_module("output", spec.dtype, spec.aligned()))
             .tunable("VALUE_DIM", small(spec.padded_dims().1))
-            .tunable("TILE", small(self.taken.tile_rows))
+            .tunable("TILE", small(self.taken.schedule.tile_rows))
             .tunable("WRITE_LSE", spec.lse)
             .tunable("COUNTED", at.is_some())
             .tunable("SINKS", spec.sink_logits.is_some());
@@ -58,7 +51,7 @@ impl PlanBuilder<'_> {
         let pack_gqa = spec.pack_gqa();
         let heads = (partition.heads.0 * pack_gqa, partition.heads.1 * pack_gqa);
         let rows = if pack_gqa > 1 { (0, spec.q_len) } else { partition.rows };
-        let max = self.adapter.limits.max_compute_workgroups_per_dimension as usize;
+        let max = self.plan.adapter.limits.max_compute_workgroups_per_dimension as usize;
         let turns = of_loop(spec.padded_dims().1 / 4, 0);
         for heads in ranges(heads, max) {
             for rows in ranges(rows, max * THREADS) {
@@ -67,22 +60,18 @@ impl PlanBuilder<'_> {
                 params.extend(spec.width_params()?);
                 self.bind_tensors(partition, &mut bindings, &mut params)?;
                 bindings.retain(|binding| binding.name == "o" || binding.name == "lse");
-                bindings.extend(at.map(extent));
+                bindings.extend(at.map(|at| self.plan.scratch("extent", at)));
                 if let Some(sinks) = &spec.sink_logits {
-                    bindings.push(self.tensor("sink_logits".into(), sinks)?);
+                    bindings.push(self.plan.tensor("sink_logits", sinks)?);
                 }
                 let groups = [
                     (rows.1 - rows.0).div_ceil(THREADS),
                     heads.1 - heads.0,
                     partition.batch.1 - partition.batch.0,
                 ];
-                self.push("fill_padding", &request, bindings, params, groups, turns)?;
+                self.plan.push("fill_padding", &request, bindings, params, groups, turns)?;
             }
         }
         Ok(())
     }
-}
-
-fn extent(at: usize) -> PassBinding {
-    PassBinding { name: "extent".into(), source: Source::Scratch(at), offset_bytes: 0, size_bytes: BYTES }
 }

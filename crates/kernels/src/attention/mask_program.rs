@@ -14,7 +14,7 @@ use crate::{
 
 /// The programs of a problem's expressions.
 #[derive(Debug)]
-pub(super) struct MaskProgram<'a> {
+pub(crate) struct MaskProgram<'a> {
     spec: &'a Attention,
     /// The order in which positions are taken, once it is known whether it is one of their own.
     token_order: OnceCell<Option<TokenOrder>>,

@@ -12,7 +12,7 @@
 //! computation: Dao 2023, algorithm 1; masks and scores as functions of indices: He et al. 2024, FlexAttention.
 //!
 //! ```
-//! use foveal_kernels::{AdapterProfile, Constraints, Problem, attention::{Attention, Shape, Mask}};
+//! use foveal_kernels::{AdapterProfile, Constraints, Problem, attention::{Attention, Mask}};
 //!
 //! let spec = Attention::new(Shape::bhtd(1, 8, 4096, 64)).mask(Mask::parse("causal & (window(255, 0) | sinks(4))")?);
 //! let plan = spec.plan(&AdapterProfile::webgpu_floor(), &Constraints::default())?;
@@ -22,6 +22,7 @@
 //! ```
 
 mod bindings;
+mod block_option;
 mod block_schedule;
 mod broadcast;
 mod cases;
@@ -38,9 +39,7 @@ mod options;
 mod params;
 mod partition;
 mod passes;
-mod plan;
 mod preprocess;
-mod problem;
 mod random_case;
 mod recipes;
 mod reference;
@@ -58,6 +57,6 @@ mod variants;
 pub use crate::layout::{Layout, Strides};
 pub use device_block_mask::DeviceBlockMask;
 pub use mask::{Fill, Mask, QkNorm, TableInput};
-pub use operator::{AttentionOperator, OPERATOR};
+pub(crate) use operator::OPERATOR;
 pub use shape::Shape;
 pub use spec::Attention;

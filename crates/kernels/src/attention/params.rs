@@ -1,7 +1,11 @@
 //! The uniform of the attention kernels: `shaders/attention/problem.wgsl` declares it.
 
 use super::{Attention, Mask, block_schedule::Layout, layout::Tensor};
-use crate::{Error, Name, ParamValue, ranges::u32_of};
+use crate::{
+    Error, ParamValue,
+    plan_builder::{Params, u32_params},
+    ranges::u32_of,
+};
 
 impl Attention {
     /// All fields of the problem's uniform but the strides; dispatches begin with that batch entry, head and row.
@@ -9,7 +13,7 @@ impl Attention {
         &self,
         layout: Option<&Layout>,
         [first_batch, first_head, first_row]: [usize; 3],
-    ) -> Result<Vec<(Name, ParamValue)>, Error> {
+    ) -> Result<Params, Error> {
         let mask = self.effective_mask();
         let visible = match *mask {
             Mask::None | Mask::Expression(_) => i64::from(EVERYTHING),
@@ -21,7 +25,7 @@ impl Attention {
         let visible =
             i32::try_from(visible).map_err(|_| Error::limit("u32 range", "kv_len - q_len exceeds 2^31"))?;
         let listed = |of: fn(&Layout) -> usize| layout.map_or(0, of);
-        let mut params: Vec<(Name, ParamValue)> = Vec::new();
+        let mut params = Params::new();
         for (name, x) in [
             ("q_len", self.q_len),
             ("kv_len", self.kv_len),
@@ -64,14 +68,11 @@ impl Attention {
     }
 
     /// What `shaders/shared/widths.wgsl` declares: only formats of uneven rows ask for it.
-    pub(super) fn width_params(&self) -> Result<Vec<(Name, ParamValue)>, Error> {
+    pub(super) fn width_params(&self) -> Result<Params, Error> {
         if self.aligned() {
             return Ok(Vec::new());
         }
-        [("head_dim", self.head_dim), ("value_dim", self.value_dim)]
-            .into_iter()
-            .map(|(name, x)| Ok((name.into(), ParamValue::U32(u32_of(name, x)?))))
-            .collect()
+        u32_params([("head_dim", self.head_dim), ("value_dim", self.value_dim)])
     }
 
     /// Whether scores are in natural units on the device: a score expression takes them as they are, and what a sink's logit or
@@ -91,16 +92,6 @@ impl Attention {
 
 /// More keys than any query index plus this can hide; and the longest sequence, so that the sum stays in i32.
 const EVERYTHING: i32 = 1 << 30;
-
-/// Overwrites a parameter.
-pub(super) fn set(params: &mut [(Name, ParamValue)], name: &str, value: usize) -> Result<(), Error> {
-    let value = ParamValue::U32(u32_of(name, value)?);
-    match params.iter_mut().find(|(given, _)| given == name) {
-        Some((_, place)) => *place = value,
-        None => return Err(Error::internal("plan", format!("there is no parameter `{name}`"))),
-    }
-    Ok(())
-}
 
 pub(super) fn stride_fields(tensor: &str) -> [&'static str; 3] {
     match tensor {

@@ -9,25 +9,17 @@ use super::{
     block_schedule::{BlockSchedule, Run},
     hooks::Evaluates,
     mask_program::{MaskProgram, ScheduleFrom},
-    params::set,
     partition::Partition,
     split_kv::SplitKv,
     tile_scheduler::TileScheduler,
     variants::Candidate,
 };
 use crate::{
-    AdapterProfile, Error, Limits, Name, ParamValue, Pass, PassBinding, Scratch, Source, block_mask::Test,
-    cost::small, ranges::u32_of, turns,
+    Error, Limits, PassBinding, Source,
+    block_mask::Test,
+    cost::small,
+    plan_builder::{Params, PlanBuilder, set},
 };
-
-/// What a plan dispatches.
-#[derive(Debug, Default)]
-pub(super) struct Dispatches {
-    pub(super) passes: Vec<Pass>,
-    pub(super) scratch: Vec<Scratch>,
-    /// What is worth saying about them.
-    pub(super) notes: Vec<(String, String)>,
-}
 
 /// Where scratch lies, as passes refer to it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,11 +29,11 @@ pub(super) struct ScratchAt {
 }
 
 /// What all passes of a plan have in common.
-pub(super) struct PlanBuilder<'a> {
+pub(super) struct Passes<'a> {
     pub(super) spec: &'a Attention,
     pub(super) visibility: &'a MaskProgram<'a>,
     pub(super) taken: &'a Candidate,
-    pub(super) adapter: &'a AdapterProfile,
+    pub(super) plan: PlanBuilder,
     pub(super) lists: Option<BlockSchedule>,
     /// Of a problem that stands in for another: what that one's tiles see.
     pub(super) whole: Option<&'a MaskProgram<'a>>,
@@ -50,109 +42,46 @@ pub(super) struct PlanBuilder<'a> {
     pub(super) segments: Option<SplitKv>,
     /// What a workgroup should take at most.
     pub(super) workgroup_time: Option<Duration>,
-    pub(super) passes: Vec<Pass>,
-    pub(super) scratch: Vec<Scratch>,
 }
 
 impl Attention {
-    pub(super) fn dispatches(
-        &self,
-        taken: &Candidate,
-        visibility: &MaskProgram<'_>,
-        whole: Option<&MaskProgram<'_>>,
-        adapter: &AdapterProfile,
+    pub(super) fn passes_of<'a>(
+        &'a self,
+        taken: &'a Candidate,
+        [visibility, specialized]: [&'a MaskProgram<'a>; 2],
         workgroup_time: Option<Duration>,
-    ) -> Result<Dispatches, Error> {
-        let limits = &adapter.limits;
-        let lists = self.choose_lists(taken, visibility, limits)?;
-        let made = self.dispatches_with(lists, taken, visibility, whole, adapter, workgroup_time)?;
+        plan: &PlanBuilder,
+    ) -> Result<PlanBuilder, Error> {
+        let passes = |lists| Passes {
+            spec: self,
+            visibility,
+            taken,
+            plan: plan.clone(),
+            lists,
+            whole: self.specialized_for.is_some().then_some(specialized),
+            at: ScratchAt::default(),
+            segments: None,
+            workgroup_time,
+        };
+        if self.kv_len == 0 {
+            return passes(None).without_keys();
+        }
+        if self.q_len == 0 {
+            return Ok(plan.clone());
+        }
+        let limits = &plan.adapter.limits;
+        let made = passes(self.choose_lists(taken, visibility, limits)?).all()?;
         let largest = limits.max_storage_buffer_binding_size;
         // How long the orders of work are shows only when the partitions are cut.
         match made.scratch.iter().find(|scratch| scratch.bytes > largest) {
             None => Ok(made),
-            Some(_) if self.blocks.is_none() && self.listed.is_none() => {
-                self.dispatches_with(None, taken, visibility, whole, adapter, workgroup_time)
+            Some(_) if self.blocks.is_none() && self.listed.is_none() => passes(None).all(),
+            Some(scratch) => {
+                let message =
+                    format!("{} needs {} bytes, the adapter allows {largest}", scratch.name, scratch.bytes);
+                Err(Error::limit("max_storage_buffer_binding_size", message))
             }
-            Some(scratch) => Err(Error::limit(
-                "max_storage_buffer_binding_size",
-                format!("{} needs {} bytes, the adapter allows {largest}", scratch.name, scratch.bytes),
-            )),
         }
-    }
-
-    /// What there is to do without keys: rows that see nothing are filled in.
-    pub(super) fn dispatches_without_keys(
-        &self,
-        taken: &Candidate,
-        visibility: &MaskProgram<'_>,
-        adapter: &AdapterProfile,
-    ) -> Result<Dispatches, Error> {
-        let mut builder = PlanBuilder {
-            spec: self,
-            visibility,
-            taken,
-            adapter,
-            lists: None,
-            whole: None,
-            at: ScratchAt::default(),
-            segments: None,
-            workgroup_time: None,
-            passes: Vec::new(),
-            scratch: Vec::new(),
-        };
-        for partition in self.partitions(taken.tile_rows, &adapter.limits)? {
-            builder.fill_padding(None, &partition)?;
-        }
-        Ok(Dispatches { passes: builder.passes, ..Dispatches::default() })
-    }
-
-    fn dispatches_with(
-        &self,
-        lists: Option<BlockSchedule>,
-        taken: &Candidate,
-        visibility: &MaskProgram<'_>,
-        whole: Option<&MaskProgram<'_>>,
-        adapter: &AdapterProfile,
-        workgroup_time: Option<Duration>,
-    ) -> Result<Dispatches, Error> {
-        let mut builder = PlanBuilder {
-            spec: self,
-            visibility,
-            taken,
-            adapter,
-            lists,
-            whole,
-            at: ScratchAt::default(),
-            segments: None,
-            workgroup_time,
-            passes: Vec::new(),
-            scratch: Vec::new(),
-        };
-        let partitions = self.partitions(taken.tile_rows, &adapter.limits)?;
-        if self.qk_norm.is_some() {
-            builder.norms(&partitions)?;
-        }
-        if builder.lists.is_some() {
-            builder.at.lists = Some(builder.scratch.len());
-            builder.scratch.push(Scratch { name: "foveal.attention.lists", bytes: 0, contents: None });
-        }
-        match &self.listed {
-            Some(listed) if builder.lists.is_some() => builder.cut_lists(listed)?,
-            _ if builder.lists.as_ref().is_some_and(BlockSchedule::made_by_device) => builder.make_lists()?,
-            _ => {}
-        }
-        builder.segments = builder.choose_split_kv()?;
-        builder.kernel(&partitions)?;
-        turns::check(&builder.passes, adapter)?;
-        let mut notes = Vec::new();
-        if let Some(segments) = &builder.segments {
-            notes.push(("segments of keys".to_owned(), segments.count.to_string()));
-        }
-        if let (Some(lists), Some(at)) = (builder.lists.take(), builder.at.lists) {
-            notes.push(("lists of blocks".to_owned(), lists.describe()));
-            builder.scratch[at] = lists.into_scratch();
-        }
-        Ok(Dispatches { passes: builder.passes, scratch: builder.scratch, notes })
     }
 
     /// The lists that the kernel's tiles follow, if they follow any.
@@ -162,7 +91,7 @@ impl Attention {
         visibility: &MaskProgram<'_>,
         limits: &Limits,
     ) -> Result<Option<BlockSchedule>, Error> {
-        let (rows, keys) = (taken.tile_rows, taken.kv_block);
+        let (rows, keys) = (taken.schedule.tile_rows, taken.schedule.kv_block);
         let lists = match visibility.lists_from() {
             ScheduleFrom::Nowhere => return Ok(None),
             ScheduleFrom::Host => Some(BlockSchedule::on_host(
@@ -247,7 +176,44 @@ impl Attention {
     }
 }
 
-impl PlanBuilder<'_> {
+impl<'a> Passes<'a> {
+    /// What there is to do without keys: rows that see nothing are filled in.
+    fn without_keys(mut self) -> Result<PlanBuilder, Error> {
+        self.plan.runs_kernel = false;
+        if self.spec.q_len > 0 {
+            for partition in self.spec.partitions(self.taken.schedule.tile_rows, &self.plan.adapter.limits)? {
+                self.fill_padding(None, &partition)?;
+            }
+        }
+        Ok(self.plan)
+    }
+
+    /// All passes of a problem with queries and keys.
+    fn all(mut self) -> Result<PlanBuilder, Error> {
+        let partitions = self.spec.partitions(self.taken.schedule.tile_rows, &self.plan.adapter.limits)?;
+        if self.spec.qk_norm.is_some() {
+            self.norms(&partitions)?;
+        }
+        if self.lists.is_some() {
+            self.at.lists = Some(self.plan.add_scratch("foveal.attention.lists", 0)?);
+        }
+        match &self.spec.listed {
+            Some(listed) if self.lists.is_some() => self.cut_lists(listed)?,
+            _ if self.lists.as_ref().is_some_and(BlockSchedule::made_by_device) => self.make_lists()?,
+            _ => {}
+        }
+        self.segments = self.choose_split_kv()?;
+        self.kernel(&partitions)?;
+        if let Some(segments) = &self.segments {
+            self.plan.notes.push(("segments of keys".to_owned(), segments.count.to_string()));
+        }
+        if let (Some(lists), Some(at)) = (self.lists.take(), self.at.lists) {
+            self.plan.notes.push(("lists of blocks".to_owned(), lists.describe()));
+            self.plan.scratch[at] = lists.into_scratch();
+        }
+        Ok(self.plan)
+    }
+
     /// The kernel, partition by partition.
     fn kernel(&mut self, partitions: &[Partition]) -> Result<(), Error> {
         let (spec, taken) = (self.spec, self.taken);
@@ -255,27 +221,28 @@ impl PlanBuilder<'_> {
         let tables = spec.table_list();
         let bits = self.lists.as_ref().is_some_and(|lists| lists.layout.block_words > 0);
         let request = taken
+            .schedule
             .request
             .clone()
             .tunable("LISTS", self.lists.is_some())
             .tunable("ZIGZAG", self.lists.is_none() && self.zigzag())
             .tunable("TOKEN_ORDER", self.lists.as_ref().is_some_and(|lists| lists.layout.reordered))
             .tunable("ELEMENT_BITS", bits)
-            .tunable("KV_BLOCK", small(taken.kv_block))
-            .tunable("TILE", small(taken.tile_rows))
+            .tunable("KV_BLOCK", small(taken.schedule.kv_block))
+            .tunable("TILE", small(taken.schedule.tile_rows))
             .tunable("MASK_MOD", evaluates.mask)
             .tunable("SCORE_MOD", evaluates.score);
         let request = if self.segments.is_some() { spec.with_split_kv(request) } else { request };
         let request = Arc::new(self.visibility.with_hooks(request, &tables, evaluates));
         let count = spec.storage_bindings(self.visibility, evaluates) + usize::from(self.lists.is_some());
-        let max = self.adapter.limits.max_compute_workgroups_per_dimension;
-        if count > self.adapter.limits.max_storage_buffers_per_shader_stage as usize {
+        let max = self.plan.adapter.limits.max_compute_workgroups_per_dimension;
+        if count > self.plan.adapter.limits.max_storage_buffers_per_shader_stage as usize {
             return Err(Error::limit(
                 "max_storage_buffers_per_shader_stage",
                 format!(
                     "{count} are needed ({} tables among them), the adapter allows {}",
                     self.visibility.tables_of(evaluates).len(),
-                    self.adapter.limits.max_storage_buffers_per_shader_stage
+                    self.plan.adapter.limits.max_storage_buffers_per_shader_stage
                 ),
             ));
         }
@@ -285,11 +252,11 @@ impl PlanBuilder<'_> {
             let (batches, heads) =
                 (partition.batch.1 - partition.batch.0, partition.heads.1 - partition.heads.0);
             let Some(lists) = &mut self.lists else {
-                let tiles = (partition.rows.1 - partition.rows.0).div_ceil(taken.tile_rows);
+                let tiles = (partition.rows.1 - partition.rows.0).div_ceil(taken.schedule.tile_rows);
                 let firsts = (partition.batch.0, partition.heads.0 * pack_gqa, partition.rows.0);
-                let first = self.passes.len();
+                let first = self.plan.passes.len();
                 self.main_passes(&request, partition, evaluates, firsts, None, [tiles, heads, batches])?;
-                self.passes[first..].iter_mut().for_each(|pass| pass.indirect = extent);
+                self.plan.passes[first..].iter_mut().for_each(|pass| pass.indirect = extent);
                 self.combine(partition)?;
                 if let Some(at) = extent {
                     self.fill_padding(Some(at), partition)?;
@@ -301,9 +268,12 @@ impl PlanBuilder<'_> {
             let (first_batch, batches) = if layout.batch > 1 { (0, 1) } else { (partition.batch.0, batches) };
             let (first_head, heads) =
                 if layout.heads > 1 { (0, 1) } else { (partition.heads.0 * pack_gqa, heads) };
-            for run in
-                lists.runs(partition, taken.tile_rows, max as usize, TileScheduler::of(self.adapter.kind))
-            {
+            for run in lists.runs(
+                partition,
+                taken.schedule.tile_rows,
+                max as usize,
+                TileScheduler::of(self.plan.adapter.kind),
+            ) {
                 let workgroups = [run.count, heads, batches];
                 self.main_passes(
                     &request,
@@ -320,7 +290,7 @@ impl PlanBuilder<'_> {
         // Only now is it known how long the orders of work are.
         let bytes = self.lists.as_ref().map_or(0, BlockSchedule::size_bytes);
         let of_lists = |binding: &&mut PassBinding| binding.source == Source::Scratch(at);
-        for binding in self.passes.iter_mut().flat_map(|pass| &mut pass.bindings).filter(of_lists) {
+        for binding in self.plan.passes.iter_mut().flat_map(|pass| &mut pass.bindings).filter(of_lists) {
             binding.size_bytes = bytes;
         }
         Ok(())
@@ -363,63 +333,39 @@ impl PlanBuilder<'_> {
             None => set(&mut params, "list_tiles", workgroups[0])?,
         }
         if let Some(at) = self.at.lists {
-            bindings.push(self.whole("lists", at));
+            bindings.push(self.plan.scratch("lists", at));
         }
         if let Some(at) = self.at.norms {
-            bindings.push(self.whole("inverse_norms", at));
+            bindings.push(self.plan.scratch("inverse_norms", at));
         }
         if let Some(segments) = &self.segments {
-            segments.bind(segment, &mut bindings, &mut params)?;
+            segments.bind(segment, &self.plan, &mut bindings, &mut params)?;
         }
         // What enters the denominators once is left to merging.
         let sinks = spec.sink_logits.as_ref().filter(|_| self.segments.is_none());
         for (variable, tensor) in [("head_scale", spec.head_scale.as_ref()), ("sink_logits", sinks)] {
             if let Some(tensor) = tensor {
-                bindings.push(self.tensor(variable.into(), tensor)?);
+                bindings.push(self.plan.tensor(variable, tensor)?);
             }
         }
         self.bind_lengths(&mut bindings)?;
         self.bind_tables(evaluates, &mut bindings, &mut params)?;
-        let turns = self.taken.turns.with_blocks(self.blocks_of_segment());
-        self.push(self.taken.variant, request, bindings, params, workgroups, turns)?;
+        let turns = self.taken.schedule.turns.with_blocks(self.blocks_of_segment());
         let zigzag = self.zigzag() && workgroups[0] > 1;
-        self.passes.last_mut().into_iter().for_each(|pass| pass.zigzag = zigzag);
+        self.plan.push(self.taken.variant, request, bindings, params, workgroups, turns)?.zigzag = zigzag;
         Ok(())
     }
 
     /// Whether the kernel's tiles take long and short in turn.
     fn zigzag(&self) -> bool {
-        let order = TileScheduler::of(self.adapter.kind);
+        let order = TileScheduler::of(self.plan.adapter.kind);
         match &self.lists {
             Some(lists) => order == TileScheduler::Zigzag && !lists.made_by_device(),
             None => order.pairs(self.spec),
         }
     }
 
-    pub(super) fn params(&self, first: [usize; 3]) -> Result<Vec<(Name, ParamValue)>, Error> {
+    pub(super) fn params(&self, first: [usize; 3]) -> Result<Params, Error> {
         self.spec.params(self.lists.as_ref().map(|lists| &lists.layout), first)
-    }
-
-    pub(super) fn push(
-        &mut self,
-        name: &str,
-        request: &Arc<Request>,
-        bindings: Vec<PassBinding>,
-        params: Vec<(Name, ParamValue)>,
-        workgroups: [usize; 3],
-        loop_turns: u64,
-    ) -> Result<(), Error> {
-        let [x, y, z] = workgroups;
-        self.passes.push(Pass {
-            label: format!("foveal.attention.{name}"),
-            request: Arc::clone(request),
-            bindings,
-            params,
-            indirect: None,
-            loop_turns,
-            zigzag: false,
-            workgroups: [u32_of("row tiles", x)?, u32_of("heads", y)?, u32_of("batch", z)?],
-        });
-        Ok(())
     }
 }

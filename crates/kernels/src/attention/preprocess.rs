@@ -5,32 +5,26 @@ use std::sync::Arc;
 use foveal_shaders::Request;
 
 use super::{
-    DeviceBlockMask, block_schedule::Layout, hooks::Evaluates, partition::Partition, passes::PlanBuilder,
+    DeviceBlockMask, block_schedule::Layout, hooks::Evaluates, partition::Partition, passes::Passes,
 };
 use crate::{
-    Error, Name, ParamValue, PassBinding, Scratch, Source,
+    Error, PassBinding,
     cost::small,
-    ranges::{ranges, u32_of},
+    plan_builder::{Params, u32_params},
+    ranges::ranges,
     turns::of_loop,
 };
 
 /// Threads of a workgroup.
 const THREADS: usize = 64;
 
-impl PlanBuilder<'_> {
+impl Passes<'_> {
     /// One over the norms of all rows of q and k.
     pub(super) fn norms(&mut self, partitions: &[Partition]) -> Result<(), Error> {
         let spec = self.spec;
         let rows = spec.batch * (spec.q_heads * spec.q_len + spec.kv_heads * spec.kv_len);
-        let at = self.scratch.len();
+        let at = self.plan.add_scratch("foveal.attention.norms", 4 * rows as u64)?;
         self.at.norms = Some(at);
-        let bytes = 4 * rows as u64;
-        if bytes > self.adapter.limits.max_storage_buffer_binding_size {
-            let allowed = self.adapter.limits.max_storage_buffer_binding_size;
-            let message = format!("the norms of q and k need {bytes} bytes, the adapter allows {allowed}");
-            return Err(Error::limit("max_storage_buffer_binding_size", message));
-        }
-        self.scratch.push(Scratch { name: "foveal.attention.norms", bytes, contents: None });
         for of_keys in [false, true] {
             let request = Arc::new(spec.norms_request(of_keys));
             let mut done: Vec<Partition> = Vec::new();
@@ -50,7 +44,7 @@ impl PlanBuilder<'_> {
                 }
                 done.push(part);
                 let name = if of_keys { "k" } else { "q" };
-                let max = self.adapter.limits.max_compute_workgroups_per_dimension as usize;
+                let max = self.plan.adapter.limits.max_compute_workgroups_per_dimension as usize;
                 for heads in ranges(part.heads, max) {
                     for rows in ranges(part.rows, max * THREADS) {
                         let mut bindings = Vec::new();
@@ -58,11 +52,11 @@ impl PlanBuilder<'_> {
                         params.extend(spec.width_params()?);
                         self.bind_tensors(partition, &mut bindings, &mut params)?;
                         bindings.retain(|binding| binding.name == name);
-                        bindings.push(self.whole("norms", at));
+                        bindings.push(self.plan.scratch("norms", at));
                         let groups = (rows.1 - rows.0).div_ceil(THREADS);
                         let workgroups = [groups, heads.1 - heads.0, part.batch.1 - part.batch.0];
                         let turns = of_loop(spec.padded_dims().0 / 4, 0);
-                        self.push("norms", &request, bindings, params, workgroups, turns)?;
+                        self.plan.push("norms", &request, bindings, params, workgroups, turns)?;
                     }
                 }
             }
@@ -74,35 +68,32 @@ impl PlanBuilder<'_> {
     pub(super) fn cut_lists(&mut self, listed: &DeviceBlockMask) -> Result<(), Error> {
         let (Some(lists), Some(at)) = (&self.lists, self.at.lists) else { return Ok(()) };
         let layout = lists.layout;
-        let (rows, keys) = (self.taken.tile_rows, self.taken.kv_block);
+        let (rows, keys) = (self.taken.schedule.tile_rows, self.taken.schedule.kv_block);
         let tested = self.spec.evaluates(Some(lists)).mask;
         let request = Arc::new(Request::new("attention/device_block_mask").tunable("TESTED", tested));
         let mut params = self.list_params(&layout)?;
-        for (name, value) in [
+        params.extend(u32_params([
             ("max", listed.max_blocks),
             ("tiles", listed.q_block / rows),
             ("blocks", listed.kv_block / keys),
             ("q_blocks", self.spec.q_len.div_ceil(listed.q_block)),
             ("given_kv_blocks", self.spec.kv_len.div_ceil(listed.kv_block)),
-        ] {
-            params.push((name.into(), ParamValue::U32(u32_of(name, value)?)));
-        }
-        let size_bytes = lists.size_bytes();
-        let made =
-            PassBinding { name: "made".into(), source: Source::Scratch(at), offset_bytes: 0, size_bytes };
+        ])?);
+        let made = PassBinding { size_bytes: lists.size_bytes(), ..self.plan.scratch("made", at) };
         let bindings = vec![
             made,
-            self.tensor("counts".into(), &listed.num_blocks)?,
-            self.tensor("indices".into(), &listed.indices)?,
+            self.plan.tensor("counts", &listed.num_blocks)?,
+            self.plan.tensor("indices", &listed.indices)?,
         ];
-        let max = self.adapter.limits.max_compute_workgroups_per_dimension as usize;
+        let max = self.plan.adapter.limits.max_compute_workgroups_per_dimension as usize;
         let groups = [1, layout.count().min(max), layout.count().div_ceil(max)];
         let turns = of_loop(layout.kv_blocks.div_ceil(THREADS), 0);
-        self.push("listed", &request, bindings, params, groups, turns)
+        self.plan.push("listed", &request, bindings, params, groups, turns)?;
+        Ok(())
     }
 
     /// The parameters of passes that make lists.
-    fn list_params(&self, layout: &Layout) -> Result<Vec<(Name, ParamValue)>, Error> {
+    fn list_params(&self, layout: &Layout) -> Result<Params, Error> {
         let mut params = self.params([0, 0, 0])?;
         let partition = Partition {
             batch: (0, self.spec.batch),
@@ -110,14 +101,15 @@ impl PlanBuilder<'_> {
             rows: (0, self.spec.q_len),
         };
         self.bind_tensors(&partition, &mut Vec::new(), &mut params)?;
-        for (name, value) in [
+        params.extend(u32_params([
             ("lists", layout.count()),
-            ("row", layout.count().min(self.adapter.limits.max_compute_workgroups_per_dimension as usize)),
+            (
+                "row",
+                layout.count().min(self.plan.adapter.limits.max_compute_workgroups_per_dimension as usize),
+            ),
             ("kv_blocks", layout.kv_blocks),
             ("classes_at", layout.classes_at),
-        ] {
-            params.push((name.into(), ParamValue::U32(u32_of(name, value)?)));
-        }
+        ])?);
         Ok(params)
     }
 
@@ -129,7 +121,7 @@ impl PlanBuilder<'_> {
         let visibility = self.visibility;
         let of_lengths = visibility.mask.as_ref().is_some_and(|mask| mask.depends_on_lengths(visibility.own));
         let tables = self.spec.table_list();
-        let max = self.adapter.limits.max_compute_workgroups_per_dimension as usize;
+        let max = self.plan.adapter.limits.max_compute_workgroups_per_dimension as usize;
         let (y, z) = (layout.count().min(max), layout.count().div_ceil(max));
         for (pass, wide, asks) in [("classify", true, true), ("compact", false, false), ("bits", true, true)]
         {
@@ -139,8 +131,8 @@ impl PlanBuilder<'_> {
             let mut request = Request::new(format!("attention/{pass}"));
             if asks {
                 request = request
-                    .tunable("TILE", small(self.taken.tile_rows))
-                    .tunable("KV_BLOCK", small(self.taken.kv_block));
+                    .tunable("TILE", small(self.taken.schedule.tile_rows))
+                    .tunable("KV_BLOCK", small(self.taken.schedule.kv_block));
                 if of_lengths {
                     request = request
                         .tunable("Q_LENGTHS", self.spec.q_lengths.is_some())
@@ -158,14 +150,9 @@ impl PlanBuilder<'_> {
             }
             let bytes =
                 4 * (layout.bits_at + (layout.count() * layout.kv_blocks + 1) * layout.block_words) as u64;
-            bindings.push(PassBinding {
-                name: "made".into(),
-                source: Source::Scratch(at),
-                offset_bytes: 0,
-                size_bytes: bytes,
-            });
+            bindings.push(PassBinding { size_bytes: bytes, ..self.plan.scratch("made", at) });
             let x = if wide { layout.kv_blocks } else { 1 };
-            let area = self.taken.tile_rows * self.taken.kv_block;
+            let area = self.taken.schedule.tile_rows * self.taken.schedule.kv_block;
             let turns = match pass {
                 "classify" => of_loop((area / 4).div_ceil(THREADS), 0),
                 "bits" => of_loop((area / 32).div_ceil(THREADS), of_loop(8, 0)),
@@ -173,7 +160,7 @@ impl PlanBuilder<'_> {
                     2 * of_loop(layout.kv_blocks.div_ceil(THREADS), 0) + of_loop(THREADS.ilog2() as usize, 0)
                 }
             };
-            self.push(pass, &Arc::new(request), bindings, params, [x, y, z], turns)?;
+            self.plan.push(pass, &Arc::new(request), bindings, params, [x, y, z], turns)?;
         }
         Ok(())
     }

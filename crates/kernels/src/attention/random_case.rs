@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Attention, DeviceBlockMask, Fill, Layout, Mask, QkNorm, Shape, TableInput};
 use crate::{
-    Case, Dtype, Problem,
+    Dtype,
     block_mask::{BlockGrid, BlockMask},
     expr::{Expr, ExprKind, Table},
 };
@@ -18,29 +18,28 @@ fn one<T: Copy>(random: &mut fastrand::Rng, of: &[T]) -> T {
     of[random.usize(..of.len())]
 }
 
-pub(super) fn random_case(seed: u64) -> Case {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let (heads, kv_heads) = one(&mut random, &HEADS);
-    let batch = one(&mut random, &[1, 1, 1, 2, 3]);
-    let q_len = one(&mut random, &LENGTHS);
-    let kv_len = if random.bool() { q_len } else { one(&mut random, &LENGTHS) };
-    let dim = one(&mut random, &DIMS);
+pub(super) fn random(random: &mut fastrand::Rng) -> Attention {
+    let (heads, kv_heads) = one(random, &HEADS);
+    let batch = one(random, &[1, 1, 1, 2, 3]);
+    let q_len = one(random, &LENGTHS);
+    let kv_len = if random.bool() { q_len } else { one(random, &LENGTHS) };
+    let dim = one(random, &DIMS);
     let mut spec = Attention::new(Shape::bhtd(batch, heads, q_len, dim).kv(kv_heads, kv_len));
     if random.u8(..4) == 0 {
-        spec = spec.value_dim(one(&mut random, &DIMS));
+        spec = spec.value_dim(one(random, &DIMS));
     }
     spec = spec
-        .dtype(one(&mut random, &[Dtype::F32, Dtype::F32, Dtype::F16, Dtype::Bf16]))
-        .layout(one(&mut random, &[Layout::Bhtd, Layout::Bhtd, Layout::Bthd]));
+        .dtype(one(random, &[Dtype::F32, Dtype::F32, Dtype::F16, Dtype::Bf16]))
+        .layout(one(random, &[Layout::Bhtd, Layout::Bhtd, Layout::Bthd]));
     if random.u8(..4) == 0 {
-        spec = spec.scale(one(&mut random, &[0.1, 1.0, 0.37, 0.0]));
+        spec = spec.scale(one(random, &[0.1, 1.0, 0.37, 0.0]));
     } else if random.u8(..8) == 0 {
         spec.head_scale = Some("scales".into());
     }
     spec.lse = random.u8(..4) != 0;
     spec.qk_norm = (random.u8(..10) == 0).then_some(QkNorm::L2);
     spec.sink_logits = (random.u8(..8) == 0).then(|| "sinks".into());
-    let tables = tables(&mut random, &spec);
+    let tables = tables(random, &spec);
     let given: Vec<Table> = tables.iter().map(|input| input.table.clone()).collect();
     let expression = |random: &mut fastrand::Rng, kind| {
         let size = 1 + random.usize(..12);
@@ -50,18 +49,15 @@ pub(super) fn random_case(seed: u64) -> Case {
         0 => Mask::None,
         1 => Mask::Causal,
         2 => Mask::CausalTopLeft,
-        _ => expression(&mut random, ExprKind::Mask).map_or(Mask::None, Mask::from),
+        _ => expression(random, ExprKind::Mask).map_or(Mask::None, Mask::from),
     };
-    let score = if random.u8(..3) == 0 { expression(&mut random, ExprKind::Score) } else { None };
+    let score = if random.u8(..3) == 0 { expression(random, ExprKind::Score) } else { None };
     (spec.mask, spec.score) = (mask, score);
     if random.u8(..6) == 0 {
-        let (q_block, kv_block) = (one(&mut random, &BLOCKS), one(&mut random, &BLOCKS));
-        let lists = (one(&mut random, &[1, spec.batch]), one(&mut random, &[1, spec.q_heads]));
-        spec.blocks = blocks(
-            &mut random,
-            BlockGrid::new(q_len, kv_len, q_block, kv_block).per(lists.0, lists.1),
-            &spec,
-        );
+        let (q_block, kv_block) = (one(random, &BLOCKS), one(random, &BLOCKS));
+        let lists = (one(random, &[1, spec.batch]), one(random, &[1, spec.q_heads]));
+        spec.blocks =
+            blocks(random, BlockGrid::new(q_len, kv_len, q_block, kv_block).per(lists.0, lists.1), &spec);
     }
     if random.u8(..6) == 0 {
         spec.kv_lengths = Some("keys".into());
@@ -70,16 +66,16 @@ pub(super) fn random_case(seed: u64) -> Case {
         spec.q_lengths = Some("queries".into());
     }
     if spec.blocks.is_none() && random.u8(..8) == 0 {
-        let (q_block, kv_block) = (one(&mut random, &[64, 64, 128]), one(&mut random, &[64, 128, 192]));
+        let (q_block, kv_block) = (one(random, &[64, 64, 128]), one(random, &[64, 128, 192]));
         let max = 1 + random.usize(..kv_len.div_ceil(kv_block) + 1);
-        let lists = (one(&mut random, &[1, spec.batch]), one(&mut random, &[1, spec.q_heads]));
+        let lists = (one(random, &[1, spec.batch]), one(random, &[1, spec.q_heads]));
         spec.listed = Some(DeviceBlockMask::new(q_block, kv_block, max).per(lists.0, lists.1));
     }
     let names: Vec<&str> =
         spec.mask.expression().into_iter().chain(&spec.score).flat_map(Expr::table_names).collect();
     spec.tables = tables.iter().filter(|input| names.contains(&input.table.name.as_str())).cloned().collect();
     spec.odd_values = random.u8(..3) == 0;
-    Case { name: format!("random_{seed}"), problem: Arc::new(spec) as Arc<dyn Problem>, seed }
+    spec
 }
 
 /// Tables of several shapes and types; few, as bindings are.

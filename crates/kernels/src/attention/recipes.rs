@@ -1,29 +1,13 @@
 //! Named uses of attention, with the papers they come from.
 
-use std::sync::Arc;
+use super::{Fill, TableInput};
+use crate::Recipe;
 
-use serde_json::{Map, Value};
-
-use super::{Fill, operator::spec_of_shape};
-use crate::{Case, Error, Recipe};
-
-/// The problem of a recipe, at its example's size.
-pub(super) fn case(name: &str) -> Result<Case, Error> {
-    let found = RECIPES.iter().position(|recipe| recipe.name == name);
-    let (seed, recipe) = found.map(|at| (at as u64, RECIPES[at])).ok_or_else(|| {
-        let names: Vec<&str> = RECIPES.iter().map(|recipe| recipe.name).collect();
-        Error::invalid("recipe", format!("expected one of {}, got `{name}`", names.join(", ")))
-    })?;
-    let options: Map<String, Value> = serde_json::from_str(recipe.options)
-        .map_err(|error| Error::internal("recipe", format!("{name}: {error}")))?;
-    let mut spec = spec_of_shape(recipe.shape, &options)?;
-    spec.lse = true;
-    for (table, fill) in FILLS.iter().filter(|(of, ..)| *of == name).map(|(_, table, fill)| (table, fill)) {
-        if let Some(input) = spec.tables.iter_mut().find(|input| input.table.name == *table) {
-            input.fill = *fill;
-        }
+/// Says what a recipe's tables hold.
+pub(super) fn fill(recipe: &str, tables: &mut [TableInput]) {
+    for (_, table, fill) in FILLS.iter().filter(|(of, ..)| *of == recipe) {
+        tables.iter_mut().filter(|input| input.table.name == *table).for_each(|input| input.fill = *fill);
     }
-    Ok(Case { name: format!("recipe_{name}"), problem: Arc::new(spec), seed })
 }
 
 /// What the tables of some recipes hold: recipe, table, values.

@@ -296,23 +296,13 @@ pub(super) fn reference(
     inputs: &[(&str, &HostTensor)],
     rows: Rows,
 ) -> Result<Vec<Expected>, Error> {
-    spec.validate()?;
-    spec.check_values(inputs)?;
     define(spec, inputs, &MaskProgram::new(spec)?, |definition| expected(definition, rows))
 }
 
 fn expected(definition: &Definition<'_>, rows: Rows) -> Result<Vec<Expected>, Error> {
     let spec = definition.spec;
     let count = spec.batch * spec.q_heads * spec.q_len;
-    let chosen: Option<Vec<usize>> = match rows {
-        Rows::Sample { count: wanted, seed } if wanted < count => {
-            let mut random = fastrand::Rng::with_seed(seed);
-            let mut chosen = random.choose_multiple(0..count, wanted);
-            chosen.sort_unstable();
-            Some(chosen)
-        }
-        _ => None,
-    };
+    let chosen = rows.chosen(count);
     let place = |row: usize| spec.place(row);
     let computed: Vec<Row> = parallel::try_map_with(
         chosen.as_ref().map_or(count, Vec::len),

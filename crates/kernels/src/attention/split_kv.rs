@@ -7,16 +7,17 @@ use foveal_shaders::Request;
 use super::{
     Attention,
     block_schedule::BlockSchedule,
-    params::{row_field, set, stride_fields},
+    params::{row_field, stride_fields},
     partition::Partition,
-    passes::PlanBuilder,
+    passes::Passes,
 };
 use crate::{
-    Error, Name, ParamValue, PassBinding, Scratch, Source,
+    Error, PassBinding, Strides,
+    combine::Merge,
     cost::{self, float, small},
-    ranges::{ranges, u32_of},
+    plan_builder::{Params, PlanBuilder, set},
     storage::storage_module,
-    turns::{self, of_loop},
+    turns,
 };
 
 /// SplitKv of the keys, and where their results go: `[segment, B, H, Tq]` rows of o, padded to multiples of four, and lse.
@@ -38,8 +39,6 @@ pub(super) struct SplitKv {
 /// More segments than this cost more to merge than they save.
 const MAX_SPLITS: usize = 256;
 
-const THREADS: usize = 64;
-
 impl Attention {
     /// What the kernel's request becomes: it writes o and lse in f32, and leaves sinks to merging.
     pub(super) fn with_split_kv(&self, request: Request) -> Request {
@@ -57,23 +56,23 @@ impl SplitKv {
     pub(super) fn bind(
         &self,
         segment: usize,
+        plan: &PlanBuilder,
         bindings: &mut Vec<PassBinding>,
-        params: &mut Vec<(Name, ParamValue)>,
+        params: &mut Params,
     ) -> Result<(), Error> {
         bindings.retain(|binding| binding.name != "o" && binding.name != "lse");
-        bindings.push(self.parts("o"));
-        bindings.push(self.lse("lse"));
+        bindings.push(plan.scratch("o", self.parts));
+        bindings.push(plan.scratch("lse", self.lse));
         let first = segment * self.rows;
-        let strides = [
-            ("o", [first * self.width, self.rows_of_batch * self.width, self.q_len * self.width]),
-            ("lse", [first, self.rows_of_batch, self.q_len]),
-        ];
-        for (tensor, values) in strides {
-            for (field, value) in stride_fields(tensor).into_iter().zip(values) {
+        for (tensor, first, strides) in
+            [("o", first * self.width, self.strides()[0]), ("lse", first, self.strides()[1])]
+        {
+            for (field, value) in stride_fields(tensor).into_iter().zip([first, strides.batch, strides.head])
+            {
                 set(params, field, value)?;
             }
             if let Some(field) = row_field(tensor) {
-                set(params, field, self.width)?;
+                set(params, field, strides.position)?;
             }
         }
         let end = if segment + 1 == self.count { 1 << 30 } else { (segment + 1) * self.keys };
@@ -81,39 +80,40 @@ impl SplitKv {
         set(params, "visit_end", end)
     }
 
-    fn parts(&self, name: &'static str) -> PassBinding {
-        let size_bytes = 4 * (self.count * self.rows * self.width) as u64;
-        PassBinding { name: name.into(), source: Source::Scratch(self.parts), offset_bytes: 0, size_bytes }
-    }
-
-    fn lse(&self, name: &'static str) -> PassBinding {
-        let size_bytes = 4 * (self.count * self.rows) as u64;
-        PassBinding { name: name.into(), source: Source::Scratch(self.lse), offset_bytes: 0, size_bytes }
+    /// Of a segment's rows of o, and of lse.
+    fn strides(&self) -> [Strides; 2] {
+        [self.width, 1].map(|width| Strides {
+            batch: self.rows_of_batch * width,
+            head: self.q_len * width,
+            position: width,
+        })
     }
 }
 
-impl PlanBuilder<'_> {
+impl Passes<'_> {
     /// Blocks of keys that a tile visits at most, in all segments together.
     fn blocks(&self) -> usize {
-        self.lists.as_ref().map_or(self.spec.kv_len.div_ceil(self.taken.kv_block), BlockSchedule::longest)
+        self.lists
+            .as_ref()
+            .map_or(self.spec.kv_len.div_ceil(self.taken.schedule.kv_block), BlockSchedule::longest)
     }
 
     /// The same of the problem that tiles are chosen for; no matter how many they are if there are no more than `few`.
     fn blocks_of_sized(&self, few: usize) -> Result<usize, Error> {
         let Some(visibility) = self.whole else { return Ok(self.blocks()) };
         let specialized = self.spec.specialized();
-        let all = specialized.kv_len.div_ceil(self.taken.kv_block);
+        let all = specialized.kv_len.div_ceil(self.taken.schedule.kv_block);
         if all <= few {
             return Ok(all);
         }
-        let lists = specialized.choose_lists(self.taken, visibility, &self.adapter.limits)?;
+        let lists = specialized.choose_lists(self.taken, visibility, &self.plan.adapter.limits)?;
         Ok(lists.as_ref().map_or(all, BlockSchedule::longest))
     }
 
     /// Blocks that a segment may have.
     fn max_blocks(&self) -> Result<usize, Error> {
-        let Some(max) = self.adapter.loop_turns else { return Ok(usize::MAX) };
-        let turns = self.taken.turns;
+        let Some(max) = self.plan.adapter.loop_turns else { return Ok(usize::MAX) };
+        let turns = self.taken.schedule.turns;
         match turns.blocks_within(max) {
             0 => Err(turns::too_many(self.taken.variant, turns.with_blocks(1), max)),
             blocks => Ok(blocks),
@@ -122,7 +122,7 @@ impl PlanBuilder<'_> {
 
     /// Blocks that a dispatch of the kernel visits at most.
     pub(super) fn blocks_of_segment(&self) -> usize {
-        self.segments.map_or_else(|| self.blocks(), |segments| segments.keys / self.taken.kv_block)
+        self.segments.map_or_else(|| self.blocks(), |segments| segments.keys / self.taken.schedule.kv_block)
     }
 
     /// As many segments as make a workgroup's time what the caller asked for, by the estimate.
@@ -130,10 +130,11 @@ impl PlanBuilder<'_> {
         let (specialized, taken) = (self.spec.specialized(), self.taken);
         let Some(longest) = self.workgroup_time else { return 1 };
         let groups = float(
-            specialized.rows().div_ceil(taken.tile_rows) * specialized.batch * specialized.q_heads
+            specialized.rows().div_ceil(taken.schedule.tile_rows) * specialized.batch * specialized.q_heads
                 / specialized.pack_gqa(),
         );
-        let of_one = taken.cost.time.as_secs_f64() * cost::parallel(groups, self.adapter) / groups.max(1.0);
+        let of_one =
+            taken.cost.time.as_secs_f64() * cost::parallel(groups, &self.plan.adapter) / groups.max(1.0);
         let wanted = (of_one / longest.as_secs_f64().max(1e-9)).ceil();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and bounded")]
         let wanted = wanted.clamp(1.0, MAX_SPLITS as f64) as usize;
@@ -148,7 +149,7 @@ impl PlanBuilder<'_> {
         let specialized = spec.specialized();
         let by_time = self.segments_by_time();
         let max_blocks = self.max_blocks()?;
-        let by_turns = match self.adapter.loop_turns {
+        let by_turns = match self.plan.adapter.loop_turns {
             None => 1,
             Some(_) => self.blocks_of_sized(max_blocks)?.div_ceil(max_blocks),
         };
@@ -159,7 +160,7 @@ impl PlanBuilder<'_> {
         let bytes_of_each = 4
             * (specialized.batch * specialized.q_heads * specialized.q_len * specialized.padded_dims().1)
                 as u64;
-        let room = self.adapter.limits.max_storage_buffer_binding_size.min(4 * u64::from(u32::MAX));
+        let room = self.plan.adapter.limits.max_storage_buffer_binding_size.min(4 * u64::from(u32::MAX));
         let room = usize::try_from(room / bytes_of_each.max(1)).unwrap_or(usize::MAX);
         if by_turns > 1 && room < by_turns {
             let message = format!(
@@ -179,65 +180,69 @@ impl PlanBuilder<'_> {
         let width = spec.padded_dims().1;
         let rows_of_batch = spec.q_heads * spec.q_len;
         let rows = spec.batch * rows_of_batch;
-        let at = self.scratch.len();
-        let segments = SplitKv {
+        let bytes = |elements: usize| 4 * (count * rows * elements) as u64;
+        Ok(Some(SplitKv {
             count,
-            keys: blocks_of_each * taken.kv_block,
+            keys: blocks_of_each * taken.schedule.kv_block,
             q_len: spec.q_len,
             rows_of_batch,
             rows,
             width,
-            parts: at,
-            lse: at + 1,
-        };
-        let bytes = segments.parts("o").size_bytes;
-        for (name, bytes) in
-            [("foveal.attention.parts", bytes), ("foveal.attention.part_lse", segments.lse("lse").size_bytes)]
-        {
-            self.scratch.push(Scratch { name, bytes, contents: None });
-        }
-        Ok(Some(segments))
+            parts: self.plan.add_scratch("foveal.attention.parts", bytes(width))?,
+            lse: self.plan.add_scratch("foveal.attention.part_lse", bytes(1))?,
+        }))
     }
 
     /// The passes that merge a partition's segments.
     pub(super) fn combine(&mut self, partition: &Partition) -> Result<(), Error> {
         let Some(segments) = self.segments else { return Ok(()) };
         let (spec, pack_gqa) = (self.spec, self.spec.pack_gqa());
-        let request = Request::new("attention/combine")
+        let request = Request::new("combine/combine")
+            .replace("shared/inputs", "shared/inputs_f32x4")
             .replace("shared/output", storage_module("output", spec.dtype, spec.aligned()))
             .tunable("VALUE_DIM", small(segments.width))
-            .tunable("NATURAL", true)
             .tunable("WRITE_LSE", spec.lse)
             .tunable("SINKS", spec.sink_logits.is_some());
-        let request = Arc::new(request);
+        let mut bindings =
+            vec![self.plan.scratch("v", segments.parts), self.plan.scratch("lse_parts", segments.lse)];
+        bindings.extend(self.bind_outputs(partition)?);
+        if let Some(sinks) = &spec.sink_logits {
+            bindings.push(self.plan.tensor("sink_logits", sinks)?);
+        }
+        let [o, lse] = segments.strides();
+        let [lse_base, lse_batch, lse_head, _] = self.place("lse", partition);
+        let merge = Merge {
+            request: Arc::new(request),
+            parts: segments.count,
+            len: spec.q_len,
+            width: segments.width,
+            lanes: 1,
+            bindings,
+            o_parts: [segments.rows * segments.width, o.batch, o.head, o.position],
+            lse_parts: [segments.rows, lse.batch, lse.head],
+            o: self.place("o", partition),
+            lse: [lse_base, lse_batch, lse_head],
+            widths: spec.width_params()?,
+        };
         let heads = (partition.heads.0 * pack_gqa, partition.heads.1 * pack_gqa);
         let rows = if pack_gqa > 1 { (0, spec.q_len) } else { partition.rows };
-        let max = self.adapter.limits.max_compute_workgroups_per_dimension as usize;
-        for heads in ranges(heads, max) {
-            for rows in ranges(rows, max * THREADS) {
-                let mut bindings = Vec::new();
-                let mut params = self.params([partition.batch.0, heads.0, rows.0])?;
-                params.extend(spec.width_params()?);
-                self.bind_tensors(partition, &mut bindings, &mut params)?;
-                bindings.retain(|binding| binding.name == "o" || binding.name == "lse");
-                bindings.push(segments.parts("parts"));
-                bindings.push(segments.lse("part_lse"));
-                if let Some(sinks) = &spec.sink_logits {
-                    bindings.push(self.tensor("sink_logits".into(), sinks)?);
-                }
-                for (name, value) in [("segments", segments.count), ("rows", segments.rows)] {
-                    params.push((name.into(), ParamValue::U32(u32_of(name, value)?)));
-                }
-                let groups = [
-                    (rows.1 - rows.0).div_ceil(THREADS),
-                    heads.1 - heads.0,
-                    partition.batch.1 - partition.batch.0,
-                ];
-                let over = of_loop(segments.count, 0);
-                let turns = 2 * over + of_loop(segments.width / 4, over);
-                self.push("combine", &request, bindings, params, groups, turns)?;
-            }
-        }
-        Ok(())
+        merge.dispatch(&mut self.plan, [partition.batch, heads, rows])
+    }
+
+    /// Where an output begins relative to what is bound of it, and its strides; zeros if it is not asked for.
+    fn place(&self, name: &str, partition: &Partition) -> [usize; 4] {
+        let extents = self.spec.extents();
+        let Some(extent) = extents.iter().find(|extent| extent.name == name) else { return [0; 4] };
+        let base = self.spec.range(extent, partition, &self.plan.adapter.limits).base;
+        let Strides { batch, head, position } = extent.strides;
+        [base as usize, batch, head, position]
+    }
+
+    /// The bindings of o and lse.
+    fn bind_outputs(&self, partition: &Partition) -> Result<Vec<PassBinding>, Error> {
+        let mut bindings = Vec::new();
+        self.bind_tensors(partition, &mut bindings, &mut Params::new())?;
+        bindings.retain(|binding| binding.name == "o" || binding.name == "lse");
+        Ok(bindings)
     }
 }

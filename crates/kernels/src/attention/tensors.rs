@@ -1,16 +1,13 @@
 //! The tensors of a problem, and the work it asks for.
 
-use super::{Attention, Layout, Mask, layout::Tensor, mask_program::MaskProgram};
+use super::{Attention, Mask, layout::Tensor, mask_program::MaskProgram};
 use crate::{Access, Dtype, Error, TensorSpec, Work};
 
 impl Attention {
     pub(crate) fn all_tensors(&self) -> Vec<TensorSpec> {
         let main = |tensor: Tensor| {
             let [heads, len, dim] = self.sizes(tensor);
-            let (shape, head_axis) = match self.layout {
-                Layout::Bhtd => (vec![self.batch, heads, len, dim], 1),
-                Layout::Bthd => (vec![self.batch, len, heads, dim], 2),
-            };
+            let (shape, head_axis) = self.layout.shape([self.batch, heads, len, dim]);
             TensorSpec {
                 name: tensor.name().into(),
                 access: if tensor == Tensor::O { Access::Write } else { Access::Read },
@@ -31,7 +28,7 @@ impl Attention {
         tensor_specs.push(main(Tensor::O));
         if self.lse {
             let shape = vec![self.batch, self.q_heads, self.q_len];
-            tensor_specs.push(dense("lse", Access::Write, Dtype::F32, shape, Some(1)));
+            tensor_specs.push(TensorSpec::dense("lse", Access::Write, Dtype::F32, shape, Some(1)));
         }
         tensor_specs
     }
@@ -39,11 +36,20 @@ impl Attention {
     /// The inputs that options name, a port for each use.
     fn named_tensors(&self) -> Vec<TensorSpec> {
         let of_heads = self.head_scale.iter().chain(&self.sink_logits);
-        let mut tensor_specs: Vec<TensorSpec> =
-            of_heads.map(|name| dense(name, Access::Read, Dtype::F32, vec![self.q_heads], Some(0))).collect();
+        let mut tensor_specs: Vec<TensorSpec> = of_heads
+            .map(|name| {
+                TensorSpec::dense(name.clone(), Access::Read, Dtype::F32, vec![self.q_heads], Some(0))
+            })
+            .collect();
         for input in &self.tables {
             let table = &input.table;
-            tensor_specs.push(dense(&table.name, Access::Read, table.element, table.shape.clone(), None));
+            tensor_specs.push(TensorSpec::dense(
+                table.name.clone(),
+                Access::Read,
+                table.element,
+                table.shape.clone(),
+                None,
+            ));
         }
         tensor_specs.extend(self.device_tensors());
         tensor_specs
@@ -107,24 +113,5 @@ impl Attention {
             dense_flops: per_pair * of(self.batch * self.q_heads) * of(self.q_len) * of(self.kv_len),
             bytes,
         }
-    }
-}
-
-/// A tensor without gaps.
-pub(super) fn dense(
-    name: &str,
-    access: Access,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    head_axis: Option<usize>,
-) -> TensorSpec {
-    TensorSpec {
-        name: name.to_owned().into(),
-        access,
-        dtype,
-        // Sizes that cannot be counted are refused with the tables.
-        span: shape.iter().fold(1, |n: usize, &size| n.saturating_mul(size)),
-        shape,
-        head_axis,
     }
 }

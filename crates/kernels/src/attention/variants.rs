@@ -4,26 +4,24 @@ use foveal_shaders::Request;
 
 use super::{Attention, Mask, Strides, layout::Tensor, mask_program::MaskProgram};
 use crate::{
-    AdapterKind, AdapterProfile, Cost, VariantInfo,
+    AdapterKind, AdapterProfile, Cost,
+    choose::{self, Variant},
     cost::{check_workgroup, float, small, tile, timed},
     storage::storage_module,
     turns::of_loop,
 };
 
-/// A variant's proposal for a problem on an adapter.
+pub(super) type Candidate = choose::Candidate<Attention>;
+
+/// What a variant makes its passes of.
 #[derive(Clone, Debug)]
-pub(super) struct Candidate {
-    pub(super) variant: &'static str,
+pub(crate) struct Tiles {
     pub(super) request: Request,
     /// Rows of a workgroup's tile.
     pub(super) tile_rows: usize,
     /// Keys of the blocks that lists are made of.
     pub(super) kv_block: usize,
-    pub(super) threads: u32,
-    pub(super) workgroup_bytes: u32,
     pub(super) turns: Turns,
-    pub(super) tiles: Vec<(String, String)>,
-    pub(super) cost: Cost,
 }
 
 /// Turns that an invocation's loops take at most (see [`crate::turns`]).
@@ -48,36 +46,24 @@ impl Turns {
     }
 }
 
-/// A variant: its name, and a proposal or the reason why there is none.
-pub(super) struct Variant {
-    pub(super) info: VariantInfo,
-    pub(super) propose: fn(&Attention, &MaskProgram<'_>, &AdapterProfile) -> Result<Candidate, String>,
-}
-
-pub(super) fn variants() -> [Variant; 3] {
-    [
-        Variant {
-            info: VariantInfo {
-                name: "tiled",
-                summary: "register tiles fed through workgroup memory; default WebGPU limits, no optional feature",
-            },
-            propose: tiled,
-        },
-        Variant {
-            info: VariantInfo {
-                name: "broadcast",
-                summary: "a lane owns rows, each key is loaded once a subgroup and spread; for drivers that run on the CPU, with \
-                          subgroups of any width from 4",
-            },
-            propose: super::broadcast::propose,
-        },
-        Variant {
-            info: VariantInfo {
-                name: "naive",
-                summary: "one thread a row, no tiles: the shortest text, to read and to compare with",
-            },
-            propose: naive,
-        },
+pub(super) fn variants() -> Vec<Variant<Attention>> {
+    vec![
+        Variant::new(
+            "tiled",
+            "register tiles fed through workgroup memory; default WebGPU limits, no optional feature",
+            |of, adapter| tiled(of.spec, of.analysis, adapter),
+        ),
+        Variant::new(
+            "broadcast",
+            "a lane owns rows, each key is loaded once a subgroup and spread; for drivers that run on the CPU, with \
+             subgroups of any width from 4",
+            |of, adapter| super::broadcast::propose(of.spec, of.analysis, adapter),
+        ),
+        Variant::new(
+            "naive",
+            "one thread a row, no tiles: the shortest text, to read and to compare with",
+            |of, adapter| naive(of.spec, of.analysis, adapter),
+        ),
     ]
 }
 
@@ -205,14 +191,16 @@ fn naive(
     };
     Ok(Candidate {
         variant: "naive",
-        request: spec.request("attention/naive").tunable("THREADS", small(threads)),
-        tile_rows: threads,
-        kv_block: KV_BLOCK,
         threads: small(threads),
         workgroup_bytes: 0,
-        turns: Turns { of_block: KV_BLOCK as u64 * (1 + of_loop(head_dim / 4, 0)), other: 1 },
         tiles: vec![tile("rows", threads)],
         cost: timed(cost, adapter),
+        schedule: Tiles {
+            request: spec.request("attention/naive").tunable("THREADS", small(threads)),
+            tile_rows: threads,
+            kv_block: KV_BLOCK,
+            turns: Turns { of_block: KV_BLOCK as u64 * (1 + of_loop(head_dim / 4, 0)), other: 1 },
+        },
     })
 }
 
@@ -274,24 +262,8 @@ fn tiled(
     };
     Ok(Candidate {
         variant: "tiled",
-        request: spec
-            .request("attention/tiled")
-            .tunable("LANES", small(lanes))
-            .tunable("ROW_LANES", small(row_lanes))
-            .tunable("SLICE", small(slice))
-            .tunable("KEY_SLICE", small(key_slice)),
-        tile_rows: block_q,
-        kv_block: block_k,
         threads: small(threads),
         workgroup_bytes,
-        turns: Turns {
-            of_block: 1
-                + of_loop(head_dim.div_ceil(slice), 0)
-                + of_loop(lanes, 0)
-                + of_loop(block_k / key_slice, 0)
-                + of_odd_values,
-            other: 1 + of_loop(lanes, 0),
-        },
         tiles: vec![
             tile("rows", block_q),
             tile("keys", block_k),
@@ -299,6 +271,24 @@ fn tiled(
             tile("slice of keys", key_slice),
         ],
         cost: timed(cost, adapter),
+        schedule: Tiles {
+            request: spec
+                .request("attention/tiled")
+                .tunable("LANES", small(lanes))
+                .tunable("ROW_LANES", small(row_lanes))
+                .tunable("SLICE", small(slice))
+                .tunable("KEY_SLICE", small(key_slice)),
+            tile_rows: block_q,
+            kv_block: block_k,
+            turns: Turns {
+                of_block: 1
+                    + of_loop(head_dim.div_ceil(slice), 0)
+                    + of_loop(lanes, 0)
+                    + of_loop(block_k / key_slice, 0)
+                    + of_odd_values,
+                other: 1 + of_loop(lanes, 0),
+            },
+        },
     })
 }
 

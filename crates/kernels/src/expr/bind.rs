@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::lower::{lower, position};
-use super::names::{Builtin, closest, is_table_name};
+use super::names::{Builtin, is_table_name};
 use super::steps::Steps;
 use super::tree::{Binary, Form, Node, NodeId, Unary};
 use super::{Expr, ExprError, Op, Program, StepId, Table, Type, Variable};
@@ -112,7 +112,7 @@ impl Binder<'_> {
         const LISTED: usize = 12;
         let mut message = format!("unknown table `{name}`");
         let mut names: Vec<&str> = self.tables.iter().map(|table| table.name.as_str()).collect();
-        if let Some(meant) = closest(name, names.iter().copied()) {
+        if let Some(meant) = crate::suggest::closest(name, names.iter().copied()) {
             message += &format!("; did you mean `{meant}`?");
         } else if names.is_empty() {
             message += "; no tables are given";

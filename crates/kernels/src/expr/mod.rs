@@ -43,7 +43,6 @@ pub use eval::{Evaluator, Scratch};
 pub(crate) use eval::{StepErrors, UNIT};
 pub use expression::{Expr, ExprKind, Structural};
 pub use interval::ValueRange;
-pub(crate) use names::closest;
 pub use names::is_table_name;
 pub use program::{
     Comparison, EntryLengths, Op, OwnLengths, Program, Shape, Sizes, Step, StepId, Table, Type, Variable,

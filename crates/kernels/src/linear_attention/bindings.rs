@@ -1,8 +1,8 @@
 //! Which range of which buffer a kernel's tensors are bound to, and where their rows then lie.
 
-use super::{Gate, LinearAttention, Rule, passes::PlanBuilder};
+use super::{Gate, LinearAttention, Rule, passes::Passes};
 use crate::{
-    Access, Error, Limits, Name, PassBinding, Source, Strides, TensorSpec,
+    Access, Error, Limits, Name, PassBinding, Strides, TensorSpec,
     ranges::{ByteRange, byte_range},
 };
 
@@ -128,12 +128,7 @@ impl LinearAttention {
     }
 }
 
-impl PlanBuilder<'_> {
-    pub(super) fn port_index(&self, name: &str) -> Result<usize, Error> {
-        let found = self.tensors.iter().position(|tensor_spec| tensor_spec.name == name);
-        found.ok_or_else(|| Error::internal("plan", format!("there is no tensor `{name}`")))
-    }
-
+impl Passes<'_> {
     /// The partition's part of a tensor, as the shader's variable `variable`, and where the whole tensor begins relative to it.
     pub(super) fn bind(
         &self,
@@ -141,34 +136,12 @@ impl PlanBuilder<'_> {
         name: &str,
         partition: &Partition,
     ) -> Result<(PassBinding, u32), Error> {
-        let index = self.port_index(name)?;
-        if let Some(nothing) = self.nothing.filter(|_| self.tensors[index].span == 0) {
-            let written = self.tensors[index].access == Access::Write;
-            return Ok((
-                PassBinding { name: variable.into(), ..self.whole("", nothing[usize::from(written)]) },
-                0,
-            ));
+        let tensor_spec = &self.plan.tensors[self.plan.tensor_index(name)?];
+        if let Some(nothing) = self.nothing.filter(|_| tensor_spec.span == 0) {
+            let written = tensor_spec.access == Access::Write;
+            return Ok((self.plan.scratch(variable, nothing[usize::from(written)]), 0));
         }
-        let range = self.spec.range(&self.tensors[index], partition, self.limits);
-        let max = self.limits.max_storage_buffer_binding_size;
-        if range.size_bytes > max {
-            let needed = range.size_bytes;
-            let message =
-                format!("tensor {name} needs a binding of {needed} bytes, the adapter allows {max}");
-            return Err(Error::limit("max_storage_buffer_binding_size", message));
-        }
-        let binding = PassBinding {
-            name: variable.into(),
-            source: Source::Tensor(index),
-            offset_bytes: range.offset_bytes,
-            size_bytes: range.size_bytes,
-        };
-        Ok((binding, range.base))
-    }
-
-    /// A scratch buffer, whole.
-    pub(super) fn whole(&self, variable: &'static str, at: usize) -> PassBinding {
-        let size_bytes = self.scratch[at].bytes;
-        PassBinding { name: variable.into(), source: Source::Scratch(at), offset_bytes: 0, size_bytes }
+        let range = self.spec.range(tensor_spec, partition, self.limits());
+        Ok((self.plan.tensor_range(variable, name, range)?, range.base))
     }
 }

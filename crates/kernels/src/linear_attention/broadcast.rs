@@ -4,7 +4,7 @@ use super::{
     LinearAttention, Rule,
     bindings::Uses,
     chunked::grows,
-    passes::{PlanBuilder, Run},
+    passes::{Passes, Run},
     variants::{Candidate, Schedule},
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 
 /// How a subgroup divides a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sizes {
+pub(crate) struct Sizes {
     /// Lanes of a subgroup, and rows of a chunk.
     pub(super) lanes: usize,
     /// Vectors of four columns a lane owns.
@@ -93,19 +93,19 @@ pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
 }
 
 impl Sizes {
-    pub(super) fn make(self, builder: &mut PlanBuilder<'_>, run: &Run<'_>) -> Result<(), Error> {
-        let spec = builder.spec;
+    pub(super) fn make(self, passes: &mut Passes<'_>, run: &Run<'_>) -> Result<(), Error> {
+        let spec = passes.spec;
         let Self { lanes, columns } = self;
         let causal = spec.causal;
         let uses = Uses::of_tokens(causal);
-        let request = builder.request("linear_attention/broadcast", run);
-        let request = builder
-            .with_states(builder.with_factors(request), run)
+        let request = passes.request("linear_attention/broadcast", run);
+        let request = passes
+            .with_states(passes.with_factors(request), run)
             .tunable("LANES", small(lanes))
             .tunable("COLUMNS", small(columns))
             .tunable("TOGETHER", 2u32);
-        let (bound, last) = builder.with_state_bindings(run, uses)?;
-        builder.push("broadcast", request, run, bound, spec.value_dim.div_ceil(4 * lanes * columns))?;
-        if causal { Ok(()) } else { builder.read_states(run, &last) }
+        let (bound, last) = passes.with_state_bindings(run, uses)?;
+        passes.push("broadcast", request, run, bound, spec.value_dim.div_ceil(4 * lanes * columns))?;
+        if causal { Ok(()) } else { passes.read_states(run, &last) }
     }
 }

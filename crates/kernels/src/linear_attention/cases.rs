@@ -1,11 +1,7 @@
 //! The operator's table of cases.
 
-use std::sync::Arc;
-
-use serde_json::{Map, Value};
-
-use super::{LinearAttention, operator::spec_of_shape};
-use crate::{Case, Problem};
+use super::LinearAttention;
+use crate::operator_spec::described_cases;
 
 /// Name, shape, options.
 const CASES: &[(&str, &str, &str)] = &[
@@ -117,41 +113,29 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// A problem of the table above. The table is ours, and a test holds that every entry parses: an entry that does not is left
-/// out here rather than made to panic in somebody's program.
-fn described(shape: &str, options: &str) -> Option<LinearAttention> {
-    let options: Map<String, Value> = serde_json::from_str(options).ok()?;
-    spec_of_shape(shape, &options).ok()
-}
-
-pub(super) fn cases() -> Vec<Case> {
-    let mut cases: Vec<(String, LinearAttention)> = CASES
-        .iter()
-        .filter_map(|&(name, shape, options)| Some((name.to_owned(), described(shape, options)?)))
-        .collect();
+pub(super) fn cases() -> Vec<(String, LinearAttention)> {
+    let mut cases = described_cases(CASES);
     // Every width compiles kernels of its own: the rules take turns.
     for (turn, dim) in [1, 2, 3, 7, 16, 31, 40, 96, 100, 128, 192, 256].into_iter().enumerate() {
         let (rule, gate) = [("delta", "vector"), ("add", "scalar"), ("delta", "scalar")][turn % 3];
         let options = format!(r#"{{"rule":"{rule}","gate":"{gate}","state_in":true}}"#);
         let other = if dim % 2 == 0 { dim } else { 2 * dim + 1 };
-        let found = described(&format!("1x1x40x{dim}:{other}"), &options);
-        cases.extend(found.map(|spec| (format!("dims_{dim}_{other}"), spec)));
+        let (name, shape) = (format!("dims_{dim}_{other}"), format!("1x1x40x{dim}:{other}"));
+        cases.extend(described_cases(&[(&*name, &*shape, &*options)]));
     }
-    (1..)
-        .zip(cases)
-        .map(|(seed, (name, spec))| Case { name, problem: Arc::new(spec) as Arc<dyn Problem>, seed })
-        .collect()
+    cases
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operator_spec::described;
 
     #[test]
     fn every_described_case_parses() {
         for (name, shape, options) in CASES {
             let options = serde_json::from_str(options).unwrap_or_else(|error| panic!("{name}: {error}"));
-            spec_of_shape(shape, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
+            described::<LinearAttention>(shape, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }
 }

@@ -23,7 +23,7 @@ const STAGE_BYTES: u32 = 16 << 10;
 
 /// How the passes divide the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sizes {
+pub(crate) struct Sizes {
     /// Vectors of columns that a workgroup of the delta rule's sequential pass keeps: 4, 8 or 16.
     pub(super) lanes: usize,
     /// Into how many segments that pass cuts a sequence, if it does; fewer if there are fewer chunks.

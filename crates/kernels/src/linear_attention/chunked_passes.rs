@@ -6,7 +6,7 @@ use super::{
     Gate, LinearAttention, Rule,
     bindings::Uses,
     chunked::{Buffers, CHUNK, Sizes, TILE},
-    passes::{Bound, Output, PlanBuilder, Run},
+    passes::{Bound, Output, Passes, Run},
 };
 use crate::{Error, PassBinding, cost::small};
 
@@ -32,28 +32,28 @@ struct Chunks {
 }
 
 impl Sizes {
-    pub(super) fn make(self, builder: &mut PlanBuilder<'_>, run: &Run<'_>) -> Result<(), Error> {
-        let spec = builder.spec;
+    pub(super) fn make(self, passes: &mut Passes<'_>, run: &Run<'_>) -> Result<(), Error> {
+        let spec = passes.spec;
         let bytes = self.buffers(spec, run.partition);
-        let states = builder.add_scratch("foveal.linear.chunk_states", bytes.states)?;
+        let states = passes.add_scratch("foveal.linear.chunk_states", bytes.states)?;
         let mut chunks = Chunks { bytes, states, gates: None, delta: None, sums: None };
         if spec.normalises() {
-            chunks.sums = Some(builder.add_scratch("foveal.linear.chunk_sums", bytes.sums)?);
+            chunks.sums = Some(passes.add_scratch("foveal.linear.chunk_sums", bytes.sums)?);
         }
         if spec.gate != Gate::None || spec.by_channels() {
-            builder.chunk_gates(run, &mut chunks)?;
+            passes.chunk_gates(run, &mut chunks)?;
         }
         if spec.rule == Rule::Add {
-            builder.chunk_state(run, &chunks)?;
-            let last = builder.chunk_scan(run, &chunks)?;
+            passes.chunk_state(run, &chunks)?;
+            let last = passes.chunk_scan(run, &chunks)?;
             if !spec.causal {
-                return builder.chunk_read(run, &last);
+                return passes.chunk_read(run, &last);
             }
         } else {
-            builder.chunk_solve(run, &mut chunks)?;
-            builder.chunk_delta(run, &chunks, self)?;
+            passes.chunk_solve(run, &mut chunks)?;
+            passes.chunk_delta(run, &chunks, self)?;
         }
-        builder.chunk_output(run, &chunks)
+        passes.chunk_output(run, &chunks)
     }
 }
 
@@ -65,7 +65,7 @@ impl LinearAttention {
     }
 }
 
-impl PlanBuilder<'_> {
+impl Passes<'_> {
     /// A request for a chunk kernel.
     fn chunk_request(&self, name: &str, run: &Run<'_>) -> Request {
         let spec = self.spec;
@@ -108,8 +108,8 @@ impl PlanBuilder<'_> {
         scratch: &[(&'static str, usize)],
     ) -> Result<Bound, Error> {
         let mut bound = self.inputs_and_output(run, uses)?;
-        bound.0.extend(gates.map(|at| self.whole("gates", at)));
-        bound.0.extend(scratch.iter().map(|&(name, at)| self.whole(name, at)));
+        bound.0.extend(gates.map(|at| self.plan.scratch("gates", at)));
+        bound.0.extend(scratch.iter().map(|&(name, at)| self.plan.scratch(name, at)));
         Ok(bound)
     }
 
@@ -138,7 +138,7 @@ impl PlanBuilder<'_> {
             .tunable("NORMALISE", self.spec.normalises());
         let uses = Uses { k: true, v: true, ..LENGTHS };
         let mut bound = self.chunk_bound(run, uses, chunks.gates, &[("states_out", chunks.states)])?;
-        bound.0.extend(chunks.sums.map(|at| self.whole("sums_out", at)));
+        bound.0.extend(chunks.sums.map(|at| self.plan.scratch("sums_out", at)));
         self.push_chunks("chunk_state", request, run, bound, key_tiles * value_tiles)
     }
 
@@ -168,7 +168,7 @@ impl PlanBuilder<'_> {
             .tunable("SUMS_IN", spec.z_in)
             .tunable("SUMS_OUT", spec.z_out || (spec.normalises() && !spec.causal));
         let mut bound = self.chunk_bound(run, LENGTHS, chunks.gates, &[("states", chunks.states)])?;
-        bound.0.extend(chunks.sums.map(|at| self.whole("sums", at)));
+        bound.0.extend(chunks.sums.map(|at| self.plan.scratch("sums", at)));
         let last = self.bind_states(run, &mut bound)?;
         let vectors = key_dim * value_dim / 4 + if spec.normalises() { key_dim / 4 } else { 0 };
         self.push("chunk_scan", request, run, bound, vectors.div_ceil(SCAN_THREADS))?;

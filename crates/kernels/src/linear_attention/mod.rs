@@ -15,10 +15,10 @@
 //! `h / (HV / H)`.
 //!
 //! ```
-//! use foveal_kernels::{AdapterProfile, Constraints, Problem, linear_attention::{LinearAttention, LinearShape}};
+//! use foveal_kernels::{AdapterProfile, Constraints, Problem, linear_attention::{Gate, LinearAttention, LinearShape, Rule}};
 //!
-//! // 4 heads of q and k, 8 of v, from a state to a state.
-//! let spec = LinearAttention::gated_delta_net(LinearShape::bhtd(1, 4, 4096, 64).value_heads(8)).with_states();
+//! // Gated DeltaNet: 4 heads of q and k, 8 of v, from a state to a state.
+//! let spec = LinearAttention::new(LinearShape::bhtd(1, 4, 4096, 64).value_heads(8)).rule(Rule::Delta).gate(Gate::Scalar).with_states();
 //! let plan = spec.plan(&AdapterProfile::webgpu_floor(), &Constraints::default())?;
 //! println!("{plan}");
 //! # Ok::<(), foveal_kernels::Error>(())
@@ -38,9 +38,7 @@ mod operator;
 mod options;
 mod params;
 mod passes;
-mod plan;
 mod preprocess;
-mod problem;
 mod products;
 mod random_case;
 mod recipes;
@@ -56,6 +54,6 @@ mod turns;
 mod variants;
 
 pub use kinds::{Direction, FeatureMap, Gate, Key, Normaliser, Rule, StateLayout};
-pub use operator::{LinearOperator, OPERATOR};
+pub(crate) use operator::OPERATOR;
 pub use shape::LinearShape;
 pub use spec::{Fill, Gates, LinearAttention};

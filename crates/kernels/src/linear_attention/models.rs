@@ -215,8 +215,9 @@ impl LinearAttention {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{operator::spec_of_shape, recipes::RECIPES};
+    use super::super::recipes::RECIPES;
     use super::*;
+    use crate::operator_spec::described;
 
     /// Constructors are the recipes of their models.
     #[test]
@@ -246,7 +247,7 @@ mod tests {
         ] {
             let recipe = RECIPES.iter().find(|recipe| recipe.name == name).expect("a recipe");
             let options = serde_json::from_str(recipe.options).expect("its options");
-            let mut read = spec_of_shape(recipe.shape, &options).expect("a problem");
+            let mut read = described::<LinearAttention>(recipe.shape, &options).expect("a problem");
             // Shapes given as text ask for states, whatever the options.
             (read.state_in, read.state_out) = (built.state_in, built.state_out);
             (read.z_in, read.z_out) = (built.z_in, built.z_out);

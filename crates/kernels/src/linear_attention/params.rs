@@ -1,7 +1,11 @@
 //! The uniform of the linear attention kernels: `shaders/linear_attention/problem.wgsl` declares it.
 
 use super::{LinearAttention, StateLayout, bindings::Partition};
-use crate::{Error, Name, ParamValue, Strides, ranges::u32_of};
+use crate::{
+    Error, Name, ParamValue, Strides,
+    plan_builder::{Params, u32_params},
+    ranges::u32_of,
+};
 
 /// Where a tensor's rows lie relative to its binding.
 #[derive(Clone, Copy, Debug)]
@@ -54,8 +58,6 @@ impl Default for Segments {
     }
 }
 
-pub(super) type Params = Vec<(Name, ParamValue)>;
-
 impl LinearAttention {
     /// All fields of the problem's uniform, for a dispatch of a partition.
     pub(super) fn params(
@@ -69,8 +71,7 @@ impl LinearAttention {
             StateLayout::Kv => (value_dim, 1),
             StateLayout::Vk => (1, key_dim),
         };
-        let mut params: Params = Vec::new();
-        for (name, x) in [
+        let mut params = u32_params([
             ("len", self.len),
             ("value_heads", self.value_heads),
             ("group", self.group()),
@@ -90,9 +91,7 @@ impl LinearAttention {
             ("state_pair", key_dim * value_dim),
             ("state_channel", channel),
             ("state_column", column),
-        ] {
-            params.push((name.into(), ParamValue::U32(u32_of(name, x)?)));
-        }
+        ])?;
         // Positions are compared with signed lengths.
         if self.len > i32::MAX as usize / 2 {
             return Err(Error::limit("u32 range", format!("len is {}, at most 2^30 is served", self.len)));

@@ -7,22 +7,22 @@ use foveal_shaders::Request;
 use super::{
     Direction, Gate, LinearAttention, Rule,
     bindings::{Partition, Uses},
-    params::{First, Params, Place, Places, Segments},
+    params::{First, Place, Places, Segments},
     preprocess::{Region, width_params},
     variants::Schedule,
 };
 use crate::{
-    Error, Limits, Pass, PassBinding, Scratch, Strides, TensorSpec, cost::small, ranges::ranges,
+    Error, Limits, PassBinding, Strides,
+    cost::small,
+    plan_builder::{Params, PlanBuilder},
+    ranges::ranges,
     storage::storage_module,
 };
 
 /// What makes a plan's passes.
-pub(super) struct PlanBuilder<'a> {
+pub(super) struct Passes<'a> {
     pub(super) spec: &'a LinearAttention,
-    pub(super) limits: &'a Limits,
-    pub(super) tensors: Vec<TensorSpec>,
-    pub(super) passes: Vec<Pass>,
-    pub(super) scratch: Vec<Scratch>,
+    pub(super) plan: PlanBuilder,
     partitions: Vec<Partition>,
     /// The buffer of prepared inputs, if there is one.
     preprocessed_at: Option<usize>,
@@ -57,33 +57,33 @@ pub(super) enum Output {
 /// A variant's scratch buffers are kept to this size where cutting the problem into partitions allows it.
 const SCRATCH_BYTES: u64 = 128 << 20;
 
-impl<'a> PlanBuilder<'a> {
-    pub(super) fn new(
+impl<'a> Passes<'a> {
+    /// All passes of a problem.
+    pub(super) fn of(
         spec: &'a LinearAttention,
-        limits: &'a Limits,
         schedule: &Schedule,
-    ) -> Result<Self, Error> {
-        let mut builder = Self {
-            spec,
-            limits,
-            tensors: spec.all_tensors(),
-            passes: Vec::new(),
-            scratch: Vec::new(),
-            partitions: Vec::new(),
-            preprocessed_at: None,
-            partial_at: None,
-            nothing: None,
-        };
+        plan: PlanBuilder,
+    ) -> Result<PlanBuilder, Error> {
+        let (partitions, nothing) = (Vec::new(), None);
+        let mut passes = Self { spec, plan, partitions, preprocessed_at: None, partial_at: None, nothing };
         if spec.len == 0 {
-            let read = builder.add_scratch("foveal.linear.nothing_read", 16)?;
-            builder.nothing = Some([read, builder.add_scratch("foveal.linear.nothing_written", 16)?]);
+            let read = passes.add_scratch("foveal.linear.nothing_read", 16)?;
+            passes.nothing = Some([read, passes.add_scratch("foveal.linear.nothing_written", 16)?]);
         }
-        builder.partitions = builder.cut(schedule)?;
-        Ok(builder)
+        passes.partitions = passes.cut(schedule)?;
+        if spec.len > 0 || spec.state_out || spec.z_out {
+            passes.all(schedule)?;
+        }
+        passes.plan.notes = passes.notes(schedule);
+        Ok(passes.plan)
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.plan.adapter.limits
     }
 
     /// What is worth saying about the passes.
-    pub(super) fn notes(&self, schedule: &Schedule) -> Vec<(String, String)> {
+    fn notes(&self, schedule: &Schedule) -> Vec<(String, String)> {
         let mut notes = schedule.notes(self.spec, &self.partitions);
         if self.preprocessed_at.is_some() {
             notes.push(("inputs".to_owned(), "prepared as f32 in one buffer".to_owned()));
@@ -95,10 +95,10 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// All passes.
-    pub(super) fn all(&mut self, schedule: &Schedule) -> Result<(), Error> {
+    fn all(&mut self, schedule: &Schedule) -> Result<(), Error> {
         let spec = self.spec;
         let partitions = self.partitions.clone();
-        if spec.is_prepared(self.limits) {
+        if spec.is_prepared(self.limits()) {
             let bytes =
                 partitions.iter().map(|partition| spec.preprocessed_bytes(partition)).max().unwrap_or(0);
             self.preprocessed_at = Some(self.add_scratch("foveal.linear.preprocessed", bytes)?);
@@ -122,27 +122,16 @@ impl<'a> PlanBuilder<'a> {
         Ok(())
     }
 
-    /// A scratch buffer of that size; one of that name that is there already is taken, grown if need be.
+    /// A scratch buffer of that size, and of some.
     pub(super) fn add_scratch(&mut self, name: &'static str, bytes: u64) -> Result<usize, Error> {
-        let bytes = bytes.max(16);
-        let max = self.limits.max_storage_buffer_binding_size;
-        if bytes > max {
-            let message = format!("{name} needs {bytes} bytes, the adapter allows {max}");
-            return Err(Error::limit("max_storage_buffer_binding_size", message));
-        }
-        if let Some(at) = self.scratch.iter().position(|scratch| scratch.name == name) {
-            self.scratch[at].bytes = self.scratch[at].bytes.max(bytes);
-            return Ok(at);
-        }
-        self.scratch.push(Scratch { name, bytes, contents: None });
-        Ok(self.scratch.len() - 1)
+        self.plan.add_scratch(name, bytes.max(16))
     }
 
     /// The partitions in which all bindings fit.
     fn cut(&self, schedule: &Schedule) -> Result<Vec<Partition>, Error> {
         let spec = self.spec;
-        let max = self.limits.max_storage_buffer_binding_size;
-        let preprocessed = spec.is_prepared(self.limits);
+        let max = self.limits().max_storage_buffer_binding_size;
+        let preprocessed = spec.is_prepared(self.limits());
         let (mut batch, mut heads) = (spec.batch, spec.heads);
         loop {
             let partitions: Vec<Partition> = ranges((0, spec.batch), batch)
@@ -150,9 +139,10 @@ impl<'a> PlanBuilder<'a> {
                 .collect();
             let largest = |partition: &Partition| {
                 let tensor_specs = self
+                    .plan
                     .tensors
                     .iter()
-                    .map(|tensor_spec| spec.range(tensor_spec, partition, self.limits).size_bytes);
+                    .map(|tensor_spec| spec.range(tensor_spec, partition, self.limits()).size_bytes);
                 tensor_specs
                     .chain(preprocessed.then(|| spec.preprocessed_bytes(partition)))
                     .max()
@@ -262,7 +252,7 @@ impl<'a> PlanBuilder<'a> {
             if spec.erases_by_another() {
                 places.x = spec.region(Region::X, partition).0;
             }
-            bindings.push(self.whole("prepared", at));
+            bindings.push(self.plan.scratch("prepared", at));
         } else if inputs {
             uneven |= !self.inputs_aligned();
             if uses.q {
@@ -279,7 +269,7 @@ impl<'a> PlanBuilder<'a> {
             match (run.o, self.partial_at) {
                 (Output::Partial, Some(at)) => {
                     places.o = Place { base: 0, strides: spec.partial_strides() };
-                    bindings.push(self.whole("o", at));
+                    bindings.push(self.plan.scratch("o", at));
                 }
                 (second, at) => {
                     let (binding, base) = self.bind("o", "o", partition)?;
@@ -287,13 +277,13 @@ impl<'a> PlanBuilder<'a> {
                     places.o = Place { base, strides: strides("o") };
                     uneven |= !spec.value_dim.is_multiple_of(4);
                     if let Some(at) = at.filter(|_| second == Output::Sum) {
-                        bindings.push(self.whole("first_o", at));
+                        bindings.push(self.plan.scratch("first_o", at));
                     }
                 }
             }
         }
         if let Some(at) = self.preprocessed_at.filter(|_| uses.gates && spec.scales_gates()) {
-            bindings.push(self.whole("g", at));
+            bindings.push(self.plan.scratch("g", at));
             places.g = spec.region(Region::G, partition).0;
         } else if uses.gates && spec.gate != Gate::None {
             let (binding, base) = self.bind("g", "g", partition)?;
@@ -319,7 +309,7 @@ impl<'a> PlanBuilder<'a> {
             }
         }
         // All states of a partition lie in the same order.
-        let states = ["state_in", "state_out"].into_iter().find(|name| self.port_index(name).is_ok());
+        let states = ["state_in", "state_out"].into_iter().find(|name| self.plan.tensor_index(name).is_ok());
         if let Some(name) = states {
             places.state = self.bind(name, name, partition)?.1;
         }
@@ -350,7 +340,7 @@ impl<'a> PlanBuilder<'a> {
         segments: Segments,
     ) -> Result<(), Error> {
         let spec = self.spec;
-        let max = self.max_in_a_row(x.max(each))?;
+        let max = self.plan.max_workgroups(x.max(each))?;
         let sequences = if spec.sequences.is_some() { (0, spec.states()) } else { run.partition.batch };
         let parts = ranges(sequences, max / each).map(|(first, last)| {
             (First { sequence: first, segments, ..First::default() }, [x, (last - first) * each])
@@ -367,22 +357,12 @@ impl<'a> PlanBuilder<'a> {
         bound: Bound,
         tiles: usize,
     ) -> Result<(), Error> {
-        let max = self.max_in_a_row(tiles)?;
+        let max = self.plan.max_workgroups(tiles)?;
         let sequence = run.partition.batch.0;
         let parts = ranges((0, self.spec.slots(run.partition)), max / tiles).map(|(first, last)| {
             (First { sequence, slot: first, ..First::default() }, [tiles * (last - first), 1])
         });
         self.dispatch(name, request, run, bound, parts)
-    }
-
-    /// The most workgroups of a dimension, if that many are.
-    fn max_in_a_row(&self, needed: usize) -> Result<usize, Error> {
-        let max = self.limits.max_compute_workgroups_per_dimension as usize;
-        if needed > max {
-            let message = format!("{needed} workgroups are needed in a row, the adapter allows {max}");
-            return Err(Error::limit("max_compute_workgroups_per_dimension", message));
-        }
-        Ok(max)
     }
 
     /// A dispatch for each part, by where it begins and how many workgroups it has along x and z, over all value heads.
@@ -396,22 +376,14 @@ impl<'a> PlanBuilder<'a> {
     ) -> Result<(), Error> {
         let spec = self.spec;
         let request = Arc::new(request);
-        let max = self.limits.max_compute_workgroups_per_dimension as usize;
+        let max = self.limits().max_compute_workgroups_per_dimension as usize;
         for (first, [x, z]) in parts {
             for heads in ranges(spec.value_heads_of(run.partition), max) {
                 let loop_turns = spec.loop_turns(&request, first.segments);
                 let mut params = spec.params(&places, run.partition, First { head: heads.0, ..first })?;
                 params.extend(widths.iter().cloned());
-                self.passes.push(Pass {
-                    label: format!("foveal.linear.{name}"),
-                    request: Arc::clone(&request),
-                    bindings: bindings.clone(),
-                    params,
-                    indirect: None,
-                    loop_turns,
-                    zigzag: false,
-                    workgroups: [small(x), small(heads.1 - heads.0), small(z)],
-                });
+                let workgroups = [x, heads.1 - heads.0, z];
+                self.plan.push(name, &request, bindings.clone(), params, workgroups, loop_turns)?;
             }
         }
         Ok(())

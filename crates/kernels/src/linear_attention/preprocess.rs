@@ -7,14 +7,14 @@ use foveal_shaders::Request;
 use super::{
     Direction, FeatureMap, Gate, Key, LinearAttention, Rule,
     bindings::{Partition, TensorExtent},
-    params::{Params, Place},
-    passes::PlanBuilder,
+    params::Place,
+    passes::Passes,
     turns::of_preprocessing,
 };
 use crate::{
-    Dtype, Error, Limits, ParamValue, Pass, Strides,
-    cost::small,
-    ranges::{ranges, u32_of},
+    Dtype, Error, Limits, ParamValue, Strides,
+    plan_builder::{Params, u32_params},
+    ranges::ranges,
     storage::storage_module,
 };
 
@@ -144,7 +144,7 @@ enum Map {
     Decay,
 }
 
-impl<'a> PlanBuilder<'a> {
+impl<'a> Passes<'a> {
     /// The passes that fill the buffer at scratch `prepared` for a partition, and what is added to outputs at `partial`.
     pub(super) fn prepare(
         &mut self,
@@ -212,7 +212,7 @@ impl<'a> PlanBuilder<'a> {
                 .tunable("BY", source.by.is_some()),
         );
         let (binding, base) = self.bind("q", source.tensor, partition)?;
-        let mut bindings = vec![binding, self.whole("out", at)];
+        let mut bindings = vec![binding, self.plan.scratch("out", at)];
         let mut factor = Place::default();
         if let Some(name) = source.by {
             let (binding, base) = self.bind("row_factor", name, partition)?;
@@ -233,16 +233,11 @@ impl<'a> PlanBuilder<'a> {
             Region::G => extent.dim,
             Region::Q | Region::K | Region::X => spec.key_dim(),
         };
-        let max = self.limits.max_compute_workgroups_per_dimension as usize;
         let groups = extent.rows.div_ceil(THREADS as usize);
-        if groups > max {
-            let message = format!("{} rows are more than the adapter's {max} workgroups hold", extent.rows);
-            return Err(Error::limit("max_compute_workgroups_per_dimension", message));
-        }
+        let max = self.plan.max_workgroups(groups)?;
         for batch in ranges(partition.batch, max) {
             for heads in ranges(spec.heads_of(region, partition), max) {
-                let mut params: Params = Vec::new();
-                for (name, x) in [
+                let mut params = u32_params([
                     ("rows", extent.rows),
                     ("first_batch", batch.0),
                     ("first_head", heads.0),
@@ -259,9 +254,7 @@ impl<'a> PlanBuilder<'a> {
                     ("factor_batch", factor.strides.batch),
                     ("factor_head", factor.strides.head),
                     ("factor_row", factor.strides.position),
-                ] {
-                    params.push((name.into(), ParamValue::U32(u32_of(name, x)?)));
-                }
+                ])?;
                 for (name, base) in [("x_base", base), ("out_base", to.base), ("factor_base", factor.base)] {
                     params.push((name.into(), ParamValue::U32(base)));
                 }
@@ -269,16 +262,9 @@ impl<'a> PlanBuilder<'a> {
                 if !aligned {
                     params.extend(width_params(extent.dim, extent.dim)?);
                 }
-                self.passes.push(Pass {
-                    label: "foveal.linear.preprocess".into(),
-                    request: Arc::clone(&request),
-                    bindings: bindings.clone(),
-                    params,
-                    indirect: None,
-                    loop_turns: of_preprocessing(extent.dim, mapped, source.weight.is_some()),
-                    zigzag: false,
-                    workgroups: [small(groups), small(heads.1 - heads.0), small(batch.1 - batch.0)],
-                });
+                let turns = of_preprocessing(extent.dim, mapped, source.weight.is_some());
+                let workgroups = [groups, heads.1 - heads.0, batch.1 - batch.0];
+                self.plan.push("preprocess", &request, bindings.clone(), params, workgroups, turns)?;
             }
         }
         Ok(())
@@ -306,10 +292,7 @@ fn plain(tensor: &str, region: Region) -> Source<'_> {
 
 /// What `shaders/shared/widths.wgsl` declares: only formats of uneven rows ask for it.
 pub(super) fn width_params(head_dim: usize, value_dim: usize) -> Result<Params, Error> {
-    [("head_dim", head_dim), ("value_dim", value_dim)]
-        .into_iter()
-        .map(|(name, x)| Ok((name.into(), ParamValue::U32(u32_of(name, x)?))))
-        .collect()
+    u32_params([("head_dim", head_dim), ("value_dim", value_dim)])
 }
 
 /// As `shaders/linear_attention/preprocess.wgsl` counts them.

@@ -1,12 +1,10 @@
 //! Random problems.
 
-use std::sync::Arc;
-
 use super::{
     Direction, FeatureMap, Fill, Gate, Gates, Key, LinearAttention, LinearShape, Normaliser, Rule,
     StateLayout,
 };
-use crate::{Case, Dtype, Layout, Problem};
+use crate::{Dtype, Layout};
 
 const LENGTHS: [usize; 17] = [0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 129, 300];
 const DIMS: [usize; 16] = [1, 3, 8, 16, 17, 32, 33, 40, 60, 64, 64, 64, 96, 128, 130, 256];
@@ -21,9 +19,7 @@ fn rarely(random: &mut fastrand::Rng, often: u8) -> bool {
     random.u8(..often) == 0
 }
 
-pub(super) fn random_case(seed: u64) -> Case {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let random = &mut random;
+pub(super) fn random(random: &mut fastrand::Rng) -> LinearAttention {
     let (heads, value_heads) = one(random, &HEADS);
     let batch = one(random, &[1, 1, 2, 3]);
     let dim = one(random, &DIMS);
@@ -72,7 +68,7 @@ pub(super) fn random_case(seed: u64) -> Case {
         spec.kv_len = Some("lengths".into());
     }
     spec.fill.nan = rarely(random, 3);
-    Case { name: format!("random_{seed}"), problem: Arc::new(spec) as Arc<dyn Problem>, seed }
+    spec
 }
 
 /// Step sizes, skips, and keys that are decays.

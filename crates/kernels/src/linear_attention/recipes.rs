@@ -1,24 +1,6 @@
 //! Named uses of linear attention, with the papers they come from.
 
-use std::sync::Arc;
-
-use serde_json::{Map, Value};
-
-use super::operator::spec_of_shape;
-use crate::{Case, Error, Recipe};
-
-/// The problem of a recipe, at its example's size.
-pub(super) fn case(name: &str) -> Result<Case, Error> {
-    let found = RECIPES.iter().position(|recipe| recipe.name == name);
-    let (seed, recipe) = found.map(|at| (at as u64, RECIPES[at])).ok_or_else(|| {
-        let names: Vec<&str> = RECIPES.iter().map(|recipe| recipe.name).collect();
-        Error::invalid("recipe", format!("expected one of {}, got `{name}`", names.join(", ")))
-    })?;
-    let options: Map<String, Value> = serde_json::from_str(recipe.options)
-        .map_err(|error| Error::internal("recipe", format!("{name}: {error}")))?;
-    let spec = spec_of_shape(recipe.shape, &options)?;
-    Ok(Case { name: format!("recipe_{name}"), problem: Arc::new(spec), seed })
-}
+use crate::Recipe;
 
 macro_rules! recipe {
     ($name:literal, $shape:literal, $options:literal, $source:literal) => {

@@ -3,7 +3,7 @@
 use super::{
     LinearAttention,
     bindings::Uses,
-    passes::{PlanBuilder, Run},
+    passes::{Passes, Run},
     variants::{Candidate, Schedule},
 };
 use crate::{
@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 32;
 
 /// How a workgroup divides a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sizes {
+pub(crate) struct Sizes {
     /// Channels a thread owns.
     pub(super) depth: usize,
     /// Threads that share a column's channels.
@@ -104,18 +104,18 @@ pub(super) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
 
 impl Sizes {
     /// The recurrence; if outputs read the last states only, they follow in a pass of their own.
-    pub(super) fn make(self, builder: &mut PlanBuilder<'_>, run: &Run<'_>) -> Result<(), Error> {
-        let spec = builder.spec;
+    pub(super) fn make(self, passes: &mut Passes<'_>, run: &Run<'_>) -> Result<(), Error> {
+        let spec = passes.spec;
         let causal = spec.causal;
         let uses = Uses::of_tokens(causal);
-        let request = builder.request("linear_attention/recurrent", run);
-        let request = builder
-            .with_states(builder.with_factors(request), run)
+        let request = passes.request("linear_attention/recurrent", run);
+        let request = passes
+            .with_states(passes.with_factors(request), run)
             .tunable("DEPTH", small(self.depth))
             .tunable("PARTS", small(self.parts))
             .tunable("COLUMNS", small(self.columns));
-        let (bound, last) = builder.with_state_bindings(run, uses)?;
-        builder.push("recurrent", request, run, bound, spec.value_dim.div_ceil(4 * self.columns))?;
-        if causal { Ok(()) } else { builder.read_states(run, &last) }
+        let (bound, last) = passes.with_state_bindings(run, uses)?;
+        passes.push("recurrent", request, run, bound, spec.value_dim.div_ceil(4 * self.columns))?;
+        if causal { Ok(()) } else { passes.read_states(run, &last) }
     }
 }

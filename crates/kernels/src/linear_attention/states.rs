@@ -5,7 +5,7 @@ use foveal_shaders::Request;
 use super::{
     StateLayout,
     bindings::{Partition, Uses},
-    passes::{Bound, Output, PlanBuilder, Run},
+    passes::{Bound, Output, Passes, Run},
 };
 use crate::{Error, PassBinding, cost::small};
 
@@ -15,7 +15,7 @@ const READ_ROWS: usize = 4;
 pub(super) const READ_THREADS: u32 = 64;
 const _: () = assert!(READ_THREADS as usize == READ_LANES * READ_ROWS);
 
-impl PlanBuilder<'_> {
+impl Passes<'_> {
     /// The module that reads and writes states.
     pub(super) fn state_module(&self) -> &'static str {
         let vectors = self.spec.state_layout == StateLayout::Kv && self.spec.value_dim.is_multiple_of(4);
@@ -73,7 +73,7 @@ impl PlanBuilder<'_> {
                 .add_scratch("foveal.linear.state", 4 * (pairs * spec.key_dim() * spec.value_dim) as u64)?;
             // It begins where a state that is given would.
             let of_given = spec.state_in.then(|| self.bind("state_in", "state_in", partition)).transpose()?;
-            let mut binding = self.whole("state_out", at);
+            let mut binding = self.plan.scratch("state_out", at);
             if let Some((given, _)) = of_given {
                 (binding.offset_bytes, binding.size_bytes) = (given.offset_bytes, given.size_bytes);
             }
@@ -83,7 +83,7 @@ impl PlanBuilder<'_> {
             bindings.push(self.bind("z_out", "z_out", partition)?.0);
         } else if needed && spec.normalises() {
             let at = self.add_scratch("foveal.linear.sums", 4 * (pairs * spec.key_dim()) as u64)?;
-            bindings.push(self.whole("z_out", at));
+            bindings.push(self.plan.scratch("z_out", at));
         }
         Ok(bindings)
     }

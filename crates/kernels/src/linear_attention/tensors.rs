@@ -1,27 +1,19 @@
 //! The tensors of a problem, and the work it asks for.
 
 use super::{FeatureMap, Gate, Key, LinearAttention, Rule, StateLayout};
-use crate::{Access, Dtype, Layout, Name, Strides, TensorSpec, Work};
+use crate::{Access, Dtype, Name, Strides, TensorSpec, Work};
 
 impl LinearAttention {
     /// The shape of a tensor with tokens, and its axis of heads; `dim` 0 for tensors of one number a row.
     fn token_shape(&self, heads: usize, rows: usize, dim: usize) -> (Vec<usize>, usize) {
-        let (mut shape, axis) = match self.layout {
-            Layout::Bhtd => (vec![self.batch, heads, rows], 1),
-            Layout::Bthd => (vec![self.batch, rows, heads], 2),
-        };
-        if dim > 0 {
-            shape.push(dim);
-        }
+        let (mut shape, axis) = self.layout.shape([self.batch, heads, rows, dim]);
+        shape.truncate(if dim > 0 { 4 } else { 3 });
         (shape, axis)
     }
 
     /// Strides of such a tensor; of width 1 if it has one number a row.
     pub(super) fn token_strides(&self, heads: usize, rows: usize, dim: usize) -> Strides {
-        match self.layout {
-            Layout::Bhtd => Strides { batch: heads * rows * dim, head: rows * dim, position: dim },
-            Layout::Bthd => Strides { batch: rows * heads * dim, head: dim, position: heads * dim },
-        }
+        self.layout.strides([heads, rows, dim])
     }
 
     /// Rows of k, v and beta: `T * steps`.
@@ -33,7 +25,7 @@ impl LinearAttention {
     pub(crate) fn all_tensors(&self) -> Vec<TensorSpec> {
         let (heads, value_heads, rows) = (self.heads, self.value_heads, self.rows());
         let tensor_spec = |name: Name, access, dtype, (shape, head_axis): (Vec<usize>, Option<usize>)| {
-            TensorSpec { name, access, dtype, span: shape.iter().product(), shape, head_axis }
+            TensorSpec::dense(name, access, dtype, shape, head_axis)
         };
         let tokens = |heads, rows, dim| {
             let (shape, axis) = self.token_shape(heads, rows, dim);
@@ -61,7 +53,7 @@ impl LinearAttention {
             Gate::Constant => tensor_specs.push(input("g", Dtype::F32, (vec![value_heads], Some(0)))),
             Gate::Scalar => tensor_specs.push(input("g", Dtype::F32, tokens(value_heads, self.len, 0))),
             Gate::Vector => {
-                tensor_specs.push(input("g", Dtype::F32, tokens(value_heads, self.len, self.key_dim())))
+                tensor_specs.push(input("g", Dtype::F32, tokens(value_heads, self.len, self.key_dim())));
             }
         }
         if self.rule == Rule::Delta {

@@ -4,25 +4,19 @@ use super::{
     LinearAttention,
     bindings::Partition,
     broadcast, chunked,
-    passes::{PlanBuilder, Run},
+    passes::{Passes, Run},
     recurrent,
 };
-use crate::{AdapterProfile, Cost, Error, VariantInfo};
+use crate::{
+    Error,
+    choose::{self, Variant},
+};
 
-/// A variant's proposal for a problem on an adapter.
-#[derive(Clone, Debug)]
-pub(super) struct Candidate {
-    pub(super) variant: &'static str,
-    pub(super) tiles: Vec<(String, String)>,
-    pub(super) threads: u32,
-    pub(super) workgroup_bytes: u32,
-    pub(super) cost: Cost,
-    pub(super) schedule: Schedule,
-}
+pub(super) type Candidate = choose::Candidate<LinearAttention>;
 
 /// Sizes that a variant's shaders are made for.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Schedule {
+pub(crate) enum Schedule {
     /// Token by token.
     Recurrent(recurrent::Sizes),
     /// Chunk by chunk, in passes over all of them.
@@ -33,11 +27,11 @@ pub(super) enum Schedule {
 
 impl Schedule {
     /// The passes that compute the outputs from inputs that are ready.
-    pub(super) fn make(&self, builder: &mut PlanBuilder<'_>, run: &Run<'_>) -> Result<(), Error> {
+    pub(super) fn make(&self, passes: &mut Passes<'_>, run: &Run<'_>) -> Result<(), Error> {
         match self {
-            Self::Recurrent(sizes) => sizes.make(builder, run),
-            Self::Chunked(sizes) => sizes.make(builder, run),
-            Self::Broadcast(sizes) => sizes.make(builder, run),
+            Self::Recurrent(sizes) => sizes.make(passes, run),
+            Self::Chunked(sizes) => sizes.make(passes, run),
+            Self::Broadcast(sizes) => sizes.make(passes, run),
         }
     }
 
@@ -58,43 +52,29 @@ impl Schedule {
     }
 }
 
-/// A variant: its name, and a proposal or the reason why there is none.
-pub(super) struct Variant {
-    pub(super) info: VariantInfo,
-    pub(super) propose: fn(&LinearAttention, &AdapterProfile) -> Result<Candidate, String>,
-}
-
-pub(super) fn variants() -> [Variant; 4] {
-    [
-        Variant {
-            info: VariantInfo {
-                name: "recurrent",
-                summary: "token by token, the state in registers: for decoding and short sequences; default WebGPU limits",
-            },
-            propose: recurrent::propose,
-        },
-        Variant {
-            info: VariantInfo {
-                name: "chunked",
-                summary: "chunk by chunk, as matrix products through workgroup memory: for long sequences; default WebGPU limits",
-            },
-            propose: chunked::propose,
-        },
-        Variant {
-            info: VariantInfo {
-                name: "segmented",
-                summary: "chunked, with sequences cut in segments that run at once: for the delta rules, few heads and very long \
-                          sequences; default WebGPU limits",
-            },
-            propose: chunked::propose_segmented,
-        },
-        Variant {
-            info: VariantInfo {
-                name: "broadcast",
-                summary: "chunk by chunk, a lane owns columns of the state and loads a row of each chunk; for drivers that run on \
-                          the CPU, with subgroups of 4 or 8",
-            },
-            propose: broadcast::propose,
-        },
+pub(super) fn variants() -> Vec<Variant<LinearAttention>> {
+    vec![
+        Variant::new(
+            "recurrent",
+            "token by token, the state in registers: for decoding and short sequences; default WebGPU limits",
+            |of, adapter| recurrent::propose(of.spec, adapter),
+        ),
+        Variant::new(
+            "chunked",
+            "chunk by chunk, as matrix products through workgroup memory: for long sequences; default WebGPU limits",
+            |of, adapter| chunked::propose(of.spec, adapter),
+        ),
+        Variant::new(
+            "segmented",
+            "chunked, with sequences cut in segments that run at once: for the delta rules, few heads and very long \
+             sequences; default WebGPU limits",
+            |of, adapter| chunked::propose_segmented(of.spec, adapter),
+        ),
+        Variant::new(
+            "broadcast",
+            "chunk by chunk, a lane owns columns of the state and loads a row of each chunk; for drivers that run on \
+             the CPU, with subgroups of 4 or 8",
+            |of, adapter| broadcast::propose(of.spec, adapter),
+        ),
     ]
 }

@@ -1,0 +1,68 @@
+//! The definition, in f64.
+
+use std::slice;
+
+use super::Combine;
+use crate::{Access, Error, Expected, HostTensor, Rows, operator_spec::tensors_of, parallel};
+
+/// A row's o and lse.
+type Row = (Vec<f64>, f64);
+
+pub(super) fn reference(
+    spec: &Combine,
+    inputs: &[(&str, &HostTensor)],
+    rows: Rows,
+) -> Result<Vec<Expected>, Error> {
+    let values = |name: &str| {
+        let found = inputs.iter().find_map(|(given, tensor)| (*given == name).then(|| tensor.to_f64()));
+        found.ok_or_else(|| Error::invalid(name, "the tensor is missing"))
+    };
+    let (o_parts, lse_parts) = (values("o_parts")?, values("lse_parts")?);
+    let sinks = spec.sink_logits.as_deref().map(values).transpose()?;
+    let count = spec.rows();
+    for (name, got, width) in [("o_parts", o_parts.len(), spec.value_dim), ("lse_parts", lse_parts.len(), 1)]
+    {
+        let expected = spec.parts * count * width;
+        if got != expected {
+            return Err(Error::invalid(name, format!("expected {expected} elements, got {got}")));
+        }
+    }
+    // Where a row of o begins; in lse they are numbered.
+    let at = |row: usize| spec.place(row);
+    let merge = |row: usize| -> Row {
+        let sink = sinks.as_ref().map(|sinks| sinks[row / spec.len % spec.heads]);
+        let lse_of = |part: usize| lse_parts[part * count + row];
+        // Empty parts do not count, whatever they hold.
+        let parts: Vec<usize> = (0..spec.parts).filter(|&part| lse_of(part) != f64::NEG_INFINITY).collect();
+        let all = || parts.iter().map(|&part| lse_of(part)).chain(sink);
+        if all().any(|lse| lse.is_nan() || lse == f64::INFINITY) {
+            return (vec![f64::NAN; spec.value_dim], f64::NAN);
+        }
+        let max = all().fold(f64::NEG_INFINITY, f64::max);
+        if max == f64::NEG_INFINITY {
+            return (vec![0.0; spec.value_dim], max);
+        }
+        let total: f64 = all().map(|lse| (lse - max).exp()).sum();
+        let mut o = vec![0.0; spec.value_dim];
+        for part in parts {
+            let weight = (lse_of(part) - max).exp() / total;
+            let row = &o_parts[part * count * spec.value_dim + at(row)..][..spec.value_dim];
+            for (sum, &value) in o.iter_mut().zip(row) {
+                *sum += if value.is_finite() { weight * value } else { f64::NAN };
+            }
+        }
+        (o, max + total.ln())
+    };
+
+    let chosen = rows.chosen(count);
+    let row = |index: usize| chosen.as_ref().map_or(index, |chosen| chosen[index]);
+    let computed = parallel::map(chosen.as_ref().map_or(count, Vec::len), |index| merge(row(index)));
+    let expected = tensors_of(spec, Access::Write).map(|output| {
+        let is_o = output.name == "o";
+        let rows = computed.iter().enumerate().map(|(index, (o, lse))| {
+            if is_o { (at(row(index)), o.as_slice()) } else { (row(index), slice::from_ref(lse)) }
+        });
+        Expected::of_rows(output, rows, chosen.is_none())
+    });
+    Ok(expected.collect())
+}
