@@ -1,13 +1,11 @@
-//! Bind groups, and remembering them.
+//! Bind groups of a kernel's passes.
 
-use std::sync::Arc;
-
-use foveal_kernels::TensorSpec;
-use foveal_shaders::{Binding, BindingKind};
+use foveal_kernels::{Plan, TensorSpec};
+use foveal_shaders::Binding;
 
 use crate::Error;
-use crate::binding::{Bound, MAX_TENSORS, check_overlaps};
-use crate::kernel::{Inner, KernelPass, Slot, SlotSource};
+use crate::binding::{Resolved, check_overlaps};
+use crate::kernel_pass::{KernelPass, Slot, SlotSource};
 
 /// The bind groups of all passes for one set of tensors.
 #[derive(Debug)]
@@ -22,17 +20,10 @@ type Range<'a> = (&'a wgpu::Buffer, u64, u64);
 
 impl BindGroups {
     /// To be called within error scopes.
-    pub(crate) fn new(
-        device: &wgpu::Device,
-        kernel: &Inner,
-        scratch: &[wgpu::Buffer],
-        bound: &Bound<'_>,
-        slack_bytes: u64,
-    ) -> Result<Self, Error> {
-        check_overlaps(&kernel.plan, bound)?;
-        let buffers = Buffers { kernel, scratch, bound, slack_bytes };
-        let passes = kernel.passes.iter().map(|pass| Self::of(device, &buffers, pass));
-        let indirect = kernel.passes.iter().map(|pass| scratch.get(pass.indirect?).cloned());
+    pub(crate) fn new(device: &wgpu::Device, buffers: &Buffers<'_>) -> Result<Self, Error> {
+        check_overlaps(buffers.plan, buffers.tensors)?;
+        let passes = buffers.passes.iter().map(|pass| Self::of(device, buffers, pass));
+        let indirect = buffers.passes.iter().map(|pass| buffers.scratch.get(pass.indirect?).cloned());
         Ok(Self { passes: passes.collect::<Result<_, _>>()?, indirect: indirect.collect() })
     }
 
@@ -57,7 +48,7 @@ impl BindGroups {
             of_tensors.filter(|(_, slot)| slot.source != SlotSource::Grid).collect();
         let ranges: Vec<Range<'_>> =
             of_tensors.iter().map(|(_, slot)| buffers.range(slot)).collect::<Result<_, _>>()?;
-        check_aliases(buffers.kernel, &of_tensors, &ranges)?;
+        check_aliases(buffers.plan, &of_tensors, &ranges)?;
         let mut groups = Vec::new();
         for (group, layout) in (0..).zip(&pass.pipeline.layouts) {
             let Some(layout) = layout else { continue };
@@ -83,12 +74,17 @@ impl BindGroups {
     }
 }
 
-/// What slots are bound to.
-struct Buffers<'a> {
-    kernel: &'a Inner,
-    scratch: &'a [wgpu::Buffer],
-    bound: &'a Bound<'a>,
-    slack_bytes: u64,
+/// A kernel's passes and all that their slots are bound to.
+pub(crate) struct Buffers<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) passes: &'a [KernelPass],
+    pub(crate) uniforms: Option<&'a wgpu::Buffer>,
+    /// In place of empty tensors: one to read, one to write.
+    pub(crate) empty: Option<&'a [wgpu::Buffer; 2]>,
+    pub(crate) scratch: &'a [wgpu::Buffer],
+    pub(crate) tensors: &'a Resolved<'a>,
+    /// By how much the bindings of outputs reach beyond them.
+    pub(crate) slack_bytes: u64,
 }
 
 impl<'a> Buffers<'a> {
@@ -96,15 +92,15 @@ impl<'a> Buffers<'a> {
         let mut size = slot.size_bytes;
         let missing = || Error::internal("binding", format!("{slot:?} has no buffer"));
         let (buffer, start) = match slot.source {
-            SlotSource::Uniforms => (self.kernel.uniforms.as_ref(), 0),
+            SlotSource::Uniforms => (self.uniforms, 0),
             SlotSource::Scratch(index) => (self.scratch.get(index), 0),
             SlotSource::Empty => {
-                let [to_read, to_write] = self.kernel.empty.as_ref().ok_or_else(missing)?;
+                let [to_read, to_write] = self.empty.ok_or_else(missing)?;
                 (Some(if slot.read_only { to_read } else { to_write }), 0)
             }
-            SlotSource::TensorSpec(index) => match self.bound.get(index).copied().flatten() {
+            SlotSource::TensorSpec(index) => match self.tensors.get(index).copied().flatten() {
                 Some(binding) => {
-                    let tensor_spec = self.kernel.plan.tensors.get(index).map_or(0, TensorSpec::size_bytes);
+                    let tensor_spec = self.plan.tensors.get(index).map_or(0, TensorSpec::size_bytes);
                     if !slot.read_only && slot.offset_bytes + slot.size_bytes == tensor_spec {
                         size += self.slack_bytes;
                     }
@@ -120,9 +116,9 @@ impl<'a> Buffers<'a> {
 
 /// WebGPU forbids reading and writing one buffer in one dispatch. wgpu would say so when the caller finishes the encoder, in
 /// terms that mean nothing to the caller.
-fn check_aliases(kernel: &Inner, slots: &[(&Binding, &Slot)], ranges: &[Range<'_>]) -> Result<(), Error> {
+fn check_aliases(plan: &Plan, slots: &[(&Binding, &Slot)], ranges: &[Range<'_>]) -> Result<(), Error> {
     let name = |slot: &Slot| match slot.source {
-        SlotSource::TensorSpec(index) => kernel.plan.tensors.get(index).map(|tensor_spec| &*tensor_spec.name),
+        SlotSource::TensorSpec(index) => plan.tensors.get(index).map(|tensor_spec| &*tensor_spec.name),
         _ => None,
     };
     for (index, ((_, slot), (buffer, ..))) in slots.iter().zip(ranges).enumerate() {
@@ -142,57 +138,4 @@ fn check_aliases(kernel: &Inner, slots: &[(&Binding, &Slot)], ranges: &[Range<'_
         }
     }
     Ok(())
-}
-
-/// Bind groups of the sets of tensors that were bound last.
-#[derive(Debug, Default)]
-pub(crate) struct GroupCache {
-    /// Least recently used first.
-    entries: Vec<Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    /// Buffer and offset of each port.
-    key: Vec<Option<(wgpu::Buffer, u64)>>,
-    groups: Arc<BindGroups>,
-}
-
-/// Enough for double and triple buffering; more would keep memory alive that the caller has given up.
-const REMEMBERED_SETS: usize = 8;
-
-impl GroupCache {
-    pub(crate) fn get(&mut self, bound: &Bound<'_>) -> Option<Arc<BindGroups>> {
-        let same = |entry: &Entry| {
-            entry.key.iter().zip(bound).all(|(key, binding)| match (key, binding) {
-                (Some((buffer, offset)), Some(binding)) => {
-                    buffer == binding.buffer && *offset == binding.offset_bytes
-                }
-                (None, None) => true,
-                _ => false,
-            })
-        };
-        let index = self.entries.iter().rposition(same)?;
-        self.entries[index..].rotate_left(1);
-        self.entries.last().map(|entry| Arc::clone(&entry.groups))
-    }
-
-    pub(crate) fn insert(&mut self, bound: &Bound<'_>, groups: &Arc<BindGroups>) {
-        if self.entries.len() >= REMEMBERED_SETS {
-            self.entries.remove(0);
-        }
-        let key = bound.iter().map(|binding| binding.map(|b| (b.buffer.clone(), b.offset_bytes)));
-        let mut key: Vec<_> = key.collect();
-        key.truncate(MAX_TENSORS - bound.iter().rev().take_while(|binding| binding.is_none()).count());
-        self.entries.push(Entry { key, groups: Arc::clone(groups) });
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.entries.clear();
-    }
-}
-
-/// Whether a binding is one that a plan names: storage, as opposed to the parameters.
-pub(crate) fn is_storage(kind: &BindingKind) -> bool {
-    matches!(kind, BindingKind::Storage { .. })
 }

@@ -1,4 +1,4 @@
-//! What a caller binds, and checking it against the plan.
+//! The tensors that a caller binds, checked against the plan.
 
 use foveal_kernels::{Access, Plan, TensorSpec};
 
@@ -14,10 +14,10 @@ use crate::Error;
 /// kernel reads and what it writes are best in different buffers.
 ///
 /// ```no_run
-/// # fn bind(kernel: &foveal::Kernel, encoder: &mut foveal::wgpu::CommandEncoder, x: &foveal::wgpu::Buffer,
-/// # y: &foveal::wgpu::Buffer) -> Result<(), foveal::Error> {
-/// // Whole buffers would be `("x", x), ("y", y)`; these are slices.
-/// kernel.encode(encoder, &[("x", x.slice(1024..2048)), ("y", y.slice(..1024))])
+/// # fn bind(kernel: &foveal::Kernel, x: &foveal::wgpu::Buffer, y: &foveal::wgpu::Buffer) -> Result<(), foveal::Error> {
+/// let whole = kernel.bind(&[("x", x), ("y", y)])?;
+/// let slices = kernel.bind(&[("x", x.slice(1024..2048)), ("y", y.slice(..1024))])?;
+/// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,19 +42,51 @@ impl<'a> From<wgpu::BufferSlice<'a>> for Binding<'a> {
     }
 }
 
-/// More tensors than any plan has, so that bindings are resolved without an allocation.
-pub(crate) const MAX_TENSORS: usize = 32;
+/// Tensors by name, as [`Kernel::bind`](crate::Kernel::bind) takes them.
+///
+/// Pairs of a name and a place are: a whole buffer, a slice of one, a [`DeviceTensor`](crate::DeviceTensor), or a
+/// [`Binding`] where some are one and some another. So are [`AttentionTensors`](crate::AttentionTensors) and
+/// [`LinearTensors`](crate::LinearTensors), whose fields have the names; a host may implement it for a struct of its own.
+pub trait NamedTensors<'a> {
+    /// Every tensor's name and place; optional tensors that are absent are left out.
+    fn named(&self) -> Vec<(&str, Binding<'a>)>;
+}
 
-/// The caller's bindings in the order of the plan's ports; `None` for empty tensors that were left out.
-pub(crate) type Bound<'a> = [Option<Binding<'a>>; MAX_TENSORS];
+impl<'a, N: AsRef<str>, B: Into<Binding<'a>> + Copy> NamedTensors<'a> for [(N, B)] {
+    fn named(&self) -> Vec<(&str, Binding<'a>)> {
+        self.iter().map(|(name, place)| (name.as_ref(), (*place).into())).collect()
+    }
+}
 
-/// Finds each port's binding and checks that it can hold the tensor.
-pub(crate) fn resolve<'a, B: Into<Binding<'a>> + Copy>(
+impl<'a, N: AsRef<str>, B: Into<Binding<'a>> + Copy, const COUNT: usize> NamedTensors<'a>
+    for [(N, B); COUNT]
+{
+    fn named(&self) -> Vec<(&str, Binding<'a>)> {
+        self.as_slice().named()
+    }
+}
+
+impl<'a, N: AsRef<str>, B: Into<Binding<'a>> + Copy> NamedTensors<'a> for Vec<(N, B)> {
+    fn named(&self) -> Vec<(&str, Binding<'a>)> {
+        self.as_slice().named()
+    }
+}
+
+impl<'a, T: NamedTensors<'a> + ?Sized> NamedTensors<'a> for &T {
+    fn named(&self) -> Vec<(&str, Binding<'a>)> {
+        (*self).named()
+    }
+}
+
+/// The caller's bindings in the order of the plan's tensors; `None` for empty tensors that were left out.
+pub(crate) type Resolved<'a> = [Option<Binding<'a>>];
+
+/// Finds each tensor's binding and checks that it can hold the tensor.
+pub(crate) fn resolve<'a>(
     plan: &Plan,
-    tensors: &[(&str, B)],
+    tensors: &[(&str, Binding<'a>)],
     alignment: u32,
-) -> Result<Bound<'a>, Error> {
-    let mut bound = [None; MAX_TENSORS];
+) -> Result<Vec<Option<Binding<'a>>>, Error> {
     for (index, (name, _)) in tensors.iter().enumerate() {
         if plan.tensor(name).is_none() {
             let names: Vec<&str> = plan.tensors.iter().map(|tensor_spec| &*tensor_spec.name).collect();
@@ -65,13 +97,11 @@ pub(crate) fn resolve<'a, B: Into<Binding<'a>> + Copy>(
             return Err(Error::usage(format!("tensor `{name}`"), "bound twice"));
         }
     }
-    for (tensor_spec, place) in plan.tensors.iter().zip(&mut bound) {
-        let found =
-            tensors.iter().find(|(name, _)| *name == tensor_spec.name).map(|(_, binding)| (*binding).into());
+    let of = |tensor_spec: &TensorSpec| {
         if tensor_spec.size_bytes() == 0 {
-            continue;
+            return Ok(None);
         }
-        let Some(binding) = found else {
+        let Some((_, binding)) = tensors.iter().find(|(name, _)| *name == tensor_spec.name) else {
             let message = format!(
                 "not bound; {} of {} bytes is expected",
                 describe(tensor_spec),
@@ -79,10 +109,10 @@ pub(crate) fn resolve<'a, B: Into<Binding<'a>> + Copy>(
             );
             return Err(Error::usage(format!("tensor `{}`", tensor_spec.name), message));
         };
-        check(tensor_spec, &binding, alignment)?;
-        *place = Some(binding);
-    }
-    Ok(bound)
+        check(tensor_spec, binding, alignment)?;
+        Ok(Some(*binding))
+    };
+    plan.tensors.iter().map(of).collect()
 }
 
 fn check(tensor_spec: &TensorSpec, binding: &Binding<'_>, alignment: u32) -> Result<(), Error> {
@@ -115,7 +145,7 @@ fn check(tensor_spec: &TensorSpec, binding: &Binding<'_>, alignment: u32) -> Res
 
 /// That no output overlaps another tensor. Not a matter of single dispatches: a kernel's passes read inputs after some outputs
 /// are written.
-pub(crate) fn check_overlaps(plan: &Plan, bound: &Bound<'_>) -> Result<(), Error> {
+pub(crate) fn check_overlaps(plan: &Plan, bound: &Resolved<'_>) -> Result<(), Error> {
     let tensors = || {
         plan.tensors.iter().zip(bound).filter_map(|(tensor_spec, binding)| Some((tensor_spec, (*binding)?)))
     };
@@ -145,7 +175,7 @@ pub(crate) fn check_overlaps(plan: &Plan, bound: &Bound<'_>) -> Result<(), Error
     Ok(())
 }
 
-/// A port's shape and type in words.
+/// A tensor's shape and type in words.
 pub(crate) fn describe(tensor_spec: &TensorSpec) -> String {
     format!("{:?} {}", tensor_spec.shape, tensor_spec.dtype)
 }

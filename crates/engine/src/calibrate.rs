@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use web_time::Instant;
 
-use crate::bind_groups::BindGroups;
-use crate::binding::Binding;
 use crate::dispatch_timeline::{Cursor, DispatchTimeline};
 use crate::timing::{Sample, credible};
 use crate::{Engine, Error, Slices};
@@ -48,38 +46,34 @@ fn times(timeline: &DispatchTimeline, parts: &[Part]) -> Vec<Vec<f32>> {
 const EMPTY: usize = 5;
 
 impl Slices {
-    /// Runs the kernel on these tensors, in slices, and measures how long each part takes: by the device's timestamps where
-    /// it has them and they can be true, by the clock if not. Outputs are written; the kernel remembers the times, and so do
-    /// slices that are made of it later.
+    /// Runs the kernel, in slices, and measures how long each part takes: by the device's timestamps where it has them and
+    /// they can be true, by the clock if not. Outputs are written; the kernel remembers the times, and so do slices that are
+    /// made of it later.
     ///
     /// This submits and waits, natively on the thread that polls the future.
     ///
     /// # Errors
-    /// As [`Kernel::encode`](crate::Kernel::encode) and [`Engine::run`].
-    pub async fn calibrate<'a, B: Into<Binding<'a>> + Copy>(
-        &mut self,
-        tensors: &[(&str, B)],
-    ) -> Result<(), Error> {
-        let kernel = self.kernel().clone();
-        let shared = Arc::clone(&kernel.inner.shared);
+    /// As [`Engine::run`].
+    pub async fn calibrate(&mut self) -> Result<(), Error> {
+        let shared = Arc::clone(&self.kernel().inner.shared);
+        shared.gpu.check()?;
         let profile = shared.profile.clone();
         let engine = Engine::of(shared, profile);
-        let groups = kernel.remembered_groups(&kernel.resolve(tensors)?)?;
-        let measured = engine.measure_parts(self, &groups).await;
+        let measured = engine.measure_parts(self).await;
         let timeline = engine.shared.gpu.explained(measured).await?;
-        self.set_pace(Arc::new(timeline));
+        self.set_timeline(Arc::new(timeline));
         Ok(())
     }
 }
 
 impl Engine {
-    async fn measure_parts(&self, slices: &Slices, groups: &BindGroups) -> Result<DispatchTimeline, Error> {
-        let kernel = slices.kernel();
+    async fn measure_parts(&self, slices: &Slices) -> Result<DispatchTimeline, Error> {
+        let bound = slices.bound();
         let queries = self.queries().await?;
         let mut overhead = Duration::MAX;
         for _ in 0..EMPTY {
             let nothing = Cursor::default()..Cursor::default();
-            let sample = self.sample_range(kernel, groups, &slices.timeline, nothing, None).await?;
+            let sample = self.sample_range(bound, &slices.timeline, nothing, None).await?;
             overhead = overhead.min(sample.host);
         }
         let mut timeline = Arc::clone(&slices.timeline);
@@ -94,7 +88,7 @@ impl Engine {
             while at < end {
                 // Not beyond a pass: units of different passes have nothing in common.
                 let next = timeline.advance(at, budget / factor).min(at.next_pass());
-                let sample = self.sample_range(kernel, groups, &timeline, at..next, queries.as_ref()).await?;
+                let sample = self.sample_range(bound, &timeline, at..next, queries.as_ref()).await?;
                 let host = sample.host.saturating_sub(overhead);
                 if round == 0 && !timeline.measured {
                     let expected = timeline.seconds(at..next);
@@ -112,7 +106,7 @@ impl Engine {
                 for part in &mut parts {
                     let range = part.range.clone();
                     let sample =
-                        self.sample_range(kernel, groups, &timeline, range, queries.as_ref()).await?;
+                        self.sample_range(bound, &timeline, range, queries.as_ref()).await?;
                     part.again(&sample, overhead);
                 }
             }

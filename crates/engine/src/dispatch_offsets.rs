@@ -5,16 +5,9 @@ use foveal_shaders::{Binding, BindingKind, Interface, UniformLayout};
 use crate::Error;
 use crate::gpu::Gpu;
 use crate::grid_partition::GridPartition;
-use crate::kernel::KernelPass;
+use crate::kernel_pass::KernelPass;
+use crate::pipeline::{GRID, is_grid};
 use crate::scope::scoped;
-
-/// The name of the uniform variable.
-const GRID: &str = "grid";
-
-/// Whether a binding is that variable.
-pub(crate) fn is_grid(binding: &Binding) -> bool {
-    binding.name == GRID && matches!(binding.kind, BindingKind::Uniform(_))
-}
 
 /// How a kernel declares it.
 fn binding_of(interface: &Interface) -> Option<(&Binding, &UniformLayout)> {

@@ -7,9 +7,6 @@ use std::time::Duration;
 use foveal_kernels::Plan;
 
 use crate::dispatch_offsets::DispatchOffsets;
-use crate::gpu::lock;
-use crate::grid_partition::GridPartition;
-use crate::{Error, Kernel};
 
 /// How far a kernel has come: the unit of the pass that is next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,32 +51,14 @@ const MAX_UNITS: u32 = 8192;
 /// The share of a slice's time that is enough to end it at the end of a row.
 const ENOUGH_OF_A_SLICE: f64 = 0.6;
 
-impl Kernel {
-    /// The cut, and how long its parts take as far as that is known.
-    pub(crate) async fn timeline(&self) -> Result<Arc<DispatchTimeline>, Error> {
-        if let Some(timeline) = &*lock(&self.inner.timeline) {
-            return Ok(Arc::clone(timeline));
-        }
-        let inner = &self.inner;
-        let passes = u32::try_from(inner.passes.len()).unwrap_or(u32::MAX).max(1);
-        let max = (MAX_UNITS / passes).max(1);
-        let limits = &inner.shared.profile.limits;
-        let cut = |pass: &crate::kernel::KernelPass| GridPartition::fine(pass.workgroups, max);
-        let grids = DispatchOffsets::new(&inner.shared.gpu, &inner.passes, limits, cut).await?;
-        let at_once = inner.shared.profile.workgroups_at_once();
-        let timeline = Arc::new(DispatchTimeline::estimated(&inner.plan, Arc::new(grids), at_once));
-        // Another thread may have been quicker; both are the same.
-        Ok(Arc::clone(lock(&inner.timeline).get_or_insert(timeline)))
-    }
-
-    pub(crate) fn set_pace(&self, timeline: Arc<DispatchTimeline>) {
-        *lock(&self.inner.timeline) = Some(timeline);
-    }
+/// The units that a pass may have in a kernel of so many passes.
+pub(crate) fn max_units(passes: usize) -> u32 {
+    (MAX_UNITS / u32::try_from(passes).unwrap_or(u32::MAX).max(1)).max(1)
 }
 
 impl DispatchTimeline {
     /// By the plan's estimate, as if all workgroups took equally long.
-    fn estimated(plan: &Plan, grids: Arc<DispatchOffsets>, at_once: f64) -> Self {
+    pub(crate) fn estimated(plan: &Plan, grids: Arc<DispatchOffsets>, at_once: f64) -> Self {
         let groups = |pass: usize| -> f64 {
             plan.passes.get(pass).map_or(0.0, |pass| pass.workgroups.iter().map(|&n| f64::from(n)).product())
         };

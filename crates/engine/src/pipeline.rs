@@ -4,12 +4,25 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use foveal_kernels::AdapterProfile;
-use foveal_shaders::{BindingKind, Interface, Library, Request, Target};
+use foveal_shaders::{Binding, BindingKind, Interface, Library, Request, Target};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::gpu::{Gpu, lock};
 use crate::scope::{Caught, scoped};
-use crate::{Error, ErrorKind, dispatch_offsets, trusted};
+use crate::{Error, ErrorKind, trusted};
+
+/// The uniform variable in which a dispatch finds its first workgroup (`shaders/shared/grid.wgsl`).
+pub(crate) const GRID: &str = "grid";
+
+/// Whether a binding is that variable.
+pub(crate) fn is_grid(binding: &Binding) -> bool {
+    binding.name == GRID && matches!(binding.kind, BindingKind::Uniform(_))
+}
+
+/// Whether a binding is one that a plan names: storage, as opposed to the parameters.
+pub(crate) fn is_storage(kind: &BindingKind) -> bool {
+    matches!(kind, BindingKind::Storage { .. })
+}
 
 /// A compiled request.
 #[derive(Debug)]
@@ -228,7 +241,7 @@ fn bind_group_layouts(
                     }
                 };
                 // One buffer says of all dispatches of a kernel where they begin.
-                let has_dynamic_offset = dispatch_offsets::is_grid(binding);
+                let has_dynamic_offset = is_grid(binding);
                 wgpu::BindGroupLayoutEntry {
                     binding: binding.index,
                     visibility: wgpu::ShaderStages::COMPUTE,

@@ -4,15 +4,14 @@ use std::sync::{Arc, Mutex};
 
 use foveal_kernels::{Access, Constraints, Pass, Plan, RejectedVariant, Source, TensorSpec};
 
-use crate::bind_groups::is_storage;
-use crate::binding::MAX_TENSORS;
 use crate::dispatch_offsets::DispatchOffsets;
 use crate::engine::Shared;
 use crate::gpu::lock;
 use crate::grid_partition::GridPartition;
-use crate::kernel::{Inner, Kernel, KernelPass, Scratch, SelfCheckReport, Slot, SlotSource};
-use crate::pipeline::Pipeline;
-use crate::{Engine, Error, ErrorKind, dispatch_offsets, params};
+use crate::kernel::{Inner, Kernel, Scratch, SelfCheckReport};
+use crate::kernel_pass::{KernelPass, Slot, SlotSource};
+use crate::pipeline::{Pipeline, is_grid, is_storage};
+use crate::{Engine, Error, ErrorKind, params};
 
 /// Bytes of the buffers that empty tensors are bound to.
 const EMPTY_BYTES: u64 = 256;
@@ -138,12 +137,6 @@ impl Engine {
         self_check: SelfCheckReport,
     ) -> Result<Kernel, Error> {
         let Shared { gpu, pool, profile, .. } = &*self.shared;
-        if plan.tensors.len() > MAX_TENSORS {
-            return Err(Error::internal(
-                "plan",
-                format!("it has {} tensors of {MAX_TENSORS}", plan.tensors.len()),
-            ));
-        }
         let mut uniforms = Vec::new();
         let mut passes = Vec::with_capacity(plan.passes.len());
         for (pass, pipeline) in plan.passes.iter().zip(pipelines) {
@@ -196,8 +189,6 @@ impl Engine {
                 scratch,
                 uniforms,
                 empty,
-                groups: Mutex::default(),
-                runs: Mutex::default(),
             }),
         })
     }
@@ -227,7 +218,7 @@ impl Engine {
         let mut given = params::Given::new(&pass.params, &pass.label);
         for binding in &pipeline.interface.bindings {
             slots.push(match &binding.kind {
-                _ if dispatch_offsets::is_grid(binding) => {
+                _ if is_grid(binding) => {
                     Slot { source: SlotSource::Grid, read_only: true, offset_bytes: 0, size_bytes: 0 }
                 }
                 foveal_shaders::BindingKind::Uniform(layout) => {

@@ -17,7 +17,7 @@ impl Engine {
     /// plan's.
     ///
     /// Inputs of another storage type are rounded to the port's. Natively the wait blocks the thread that polls the
-    /// future. What a frame has to include is better recorded with [`Kernel::encode`].
+    /// future. What a frame has to include is better bound to buffers of its own, with [`Kernel::bind`].
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) naming the tensor that is missing, unknown or of another shape;
@@ -47,8 +47,7 @@ impl Engine {
         let run = async {
             let tensors = self.upload_all(kernel, inputs).await?;
             let bindings = bindings(&tensors);
-            let groups = kernel.make_groups(&kernel.resolve(&bindings)?)?;
-            self.execute("foveal.run", kernel, &groups, Some(&mut progress)).await?;
+            self.execute("foveal.run", &kernel.bind(&bindings)?, Some(&mut progress)).await?;
             let mut outputs = Vec::new();
             for tensor_spec in
                 kernel.plan().tensors.iter().filter(|tensor_spec| tensor_spec.access == Access::Write)
@@ -247,6 +246,6 @@ pub(crate) fn check_dense(tensor_spec: &TensorSpec) -> Result<(), Error> {
         return Ok(());
     }
     let message =
-        "its strides leave gaps, which a tensor in host memory cannot; record the kernel with `encode`";
+        "its strides leave gaps, which a tensor in host memory cannot; bind the kernel to a buffer";
     Err(Error::usage(format!("tensor `{}`", tensor_spec.name), message))
 }

@@ -68,9 +68,9 @@ impl Caught {
         Ok(self.first(doing))
     }
 
-    fn first(&self, doing: &str) -> Result<(), Error> {
-        let error = self.scopes.iter().find_map(|scope| match scope {
-            Scope::Known(error) => error.as_ref(),
+    fn first(mut self, doing: &str) -> Result<(), Error> {
+        let error = self.scopes.iter_mut().find_map(|scope| match scope {
+            Scope::Known(error) => error.take(),
             Scope::Waiting(_) => None,
         });
         error.map_or(Ok(()), |error| Err(Error::raised(doing, error)))

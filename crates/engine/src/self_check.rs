@@ -99,10 +99,10 @@ impl Engine {
         let max = self.shared.profile.limits.max_storage_buffer_binding_size;
         let fits = outputs.iter().all(|output| output.size + output.guard <= max);
         let slack = outputs.iter().map(|output| output.guard).min().filter(|_| fits).unwrap_or(0);
-        let groups = kernel.make_groups_with_slack(&kernel.resolve(&tensors)?, slack)?;
+        let bound = kernel.bind_with_slack(&tensors, slack)?;
 
         let submitted = Instant::now();
-        let index = self.execute("foveal.self_check", kernel, &groups, None).await?;
+        let index = self.execute("foveal.self_check", &bound, None).await?;
         self.shared.gpu.wait(&index).await?;
         let dispatch = submitted.elapsed();
 

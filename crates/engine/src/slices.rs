@@ -3,30 +3,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bind_groups::{BindGroups, GroupCache};
-use crate::binding::{Binding, Bound};
+use crate::bind_groups::BindGroups;
+use crate::bound_kernel::BoundKernel;
+use crate::dispatch::dispatch_range;
 use crate::dispatch_timeline::{Cursor, DispatchTimeline, duration};
 use crate::engine::Shared;
 use crate::kernel::Scratch;
 use crate::prepare::SCRATCH;
 use crate::{Error, Kernel};
 
-/// A kernel cut into slices of about a wished time on the device each, to be spread over frames or submissions.
+/// A bound kernel cut into slices of about a wished time on the device each, to be spread over frames or submissions.
 ///
 /// Slices end between workgroups, wherever that is in the plan's passes: the outputs are, bit for bit, those of
-/// [`Kernel::encode`].
+/// [`BoundKernel::encode`].
 ///
 /// ```no_run
 /// # use std::time::Duration;
-/// # async fn frames(kernel: foveal::Kernel, q: &foveal::wgpu::Buffer, o: &foveal::wgpu::Buffer,
-/// # device: &foveal::wgpu::Device, queue: &foveal::wgpu::Queue) -> Result<(), foveal::Error> {
-/// let tensors = [("q", q), ("o", o)]; // and whatever else the plan has
-/// let mut slices = kernel.slices(Duration::from_millis(2)).await?;
-/// slices.calibrate(&tensors).await?; // runs it once, to know how long its parts take
+/// # async fn frames(bound: foveal::BoundKernel, device: &foveal::wgpu::Device, queue: &foveal::wgpu::Queue)
+/// # -> Result<(), foveal::Error> {
+/// let mut slices = bound.slices(Duration::from_millis(2)).await?;
+/// slices.calibrate().await?; // runs it once, to know how long its parts take
 /// let mut job = slices.start().await?;
 /// while !job.progress().finished {
 ///     let mut frame = device.create_command_encoder(&Default::default());
-///     job.encode(&mut frame, &tensors)?; // two milliseconds of it, beside all that a frame has
+///     job.encode(&mut frame); // two milliseconds of it, beside all that a frame has
 ///     queue.submit([frame.finish()]);
 /// }
 /// # Ok(())
@@ -34,12 +34,12 @@ use crate::{Error, Kernel};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Slices {
-    kernel: Kernel,
+    bound: BoundKernel,
     pub(crate) timeline: Arc<DispatchTimeline>,
     budget: Duration,
 }
 
-impl Kernel {
+impl BoundKernel {
     /// The kernel cut into slices that take about `budget` each on the device.
     ///
     /// How long parts take is estimated from the plan until [`Slices::calibrate`] has measured it or [`Job::took`] has
@@ -52,13 +52,14 @@ impl Kernel {
     /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory), [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost).
     pub async fn slices(&self, budget: Duration) -> Result<Slices, Error> {
         if budget.is_zero() {
-            return Err(Error::usage("budget", "expected more than zero"));
+            return Err(Error::usage("budget", "expected more than zero, got zero"));
         }
-        let gpu = &self.inner.shared.gpu;
+        let kernel = self.kernel();
+        let gpu = &kernel.inner.shared.gpu;
         gpu.check()?;
-        let timeline = gpu.explained(self.timeline().await).await?;
+        let timeline = gpu.explained(kernel.timeline().await).await?;
         gpu.probe().await?;
-        Ok(Slices { kernel: self.clone(), timeline, budget })
+        Ok(Slices { bound: self.clone(), timeline, budget })
     }
 }
 
@@ -66,7 +67,13 @@ impl Slices {
     /// The kernel.
     #[must_use]
     pub fn kernel(&self) -> &Kernel {
-        &self.kernel
+        self.bound.kernel()
+    }
+
+    /// The kernel with its tensors.
+    #[must_use]
+    pub fn bound(&self) -> &BoundKernel {
+        &self.bound
     }
 
     /// What a slice is meant to take.
@@ -105,22 +112,22 @@ impl Slices {
         duration(self.timeline.longest())
     }
 
-    pub(crate) fn set_pace(&mut self, timeline: Arc<DispatchTimeline>) {
+    pub(crate) fn set_timeline(&mut self, timeline: Arc<DispatchTimeline>) {
         self.timeline = Arc::clone(&timeline);
-        self.kernel.set_pace(timeline);
+        self.kernel().set_timeline(timeline);
     }
 
     /// Begins the work, which is then recorded slice by slice. Several jobs of one kernel may be under way at a time: each
-    /// has scratch memory of its own, which is allocated here.
+    /// has scratch memory of its own, which is allocated here, and outputs of its own if its tensors are bound apart.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory), [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost).
     pub async fn start(&self) -> Result<Job, Error> {
-        let Shared { gpu, profile, .. } = &*self.kernel.inner.shared;
+        let Shared { gpu, profile, .. } = &*self.kernel().inner.shared;
         gpu.check()?;
         let allocate = async {
             let mut scratch = Vec::new();
-            for own in &self.kernel.inner.scratch {
+            for own in &self.kernel().inner.scratch {
                 scratch.push(match own {
                     // Never written to.
                     Scratch::Own(buffer) => buffer.clone(),
@@ -136,11 +143,11 @@ impl Slices {
         };
         let scratch = gpu.explained(allocate.await).await?;
         gpu.probe().await?;
+        let groups = self.bound.groups_with(&scratch)?;
         Ok(Job {
             slices: self.clone(),
             scratch,
-            cache: GroupCache::default(),
-            groups: None,
+            groups,
             at: Cursor::default(),
             all: self.timeline.total().as_secs_f64().max(f64::MIN_POSITIVE),
             done: 0.0,
@@ -153,15 +160,14 @@ impl Slices {
 
 /// Work that is under way: a kernel of which some slices are recorded. Dropping it leaves the rest undone.
 ///
-/// All slices have to be given the same tensors, and be submitted in the order in which they were recorded; inputs must not
-/// change in between. Outputs are whole once the last slice ([`Progress::finished`]) is done on the device, and not before.
+/// Slices have to be submitted in the order in which they were recorded; inputs must not change in between. Outputs are
+/// whole once the last slice ([`Progress::finished`]) is done on the device, and not before.
 #[derive(Debug)]
 pub struct Job {
     slices: Slices,
     scratch: Vec<wgpu::Buffer>,
-    cache: GroupCache,
-    /// The bind groups of the tensors that the job began with.
-    groups: Option<Arc<BindGroups>>,
+    /// With the job's own scratch memory.
+    groups: BindGroups,
     at: Cursor,
     /// Seconds of the whole, and of what is recorded, as predicted: frames are too short to add up thousands of parts.
     all: f64,
@@ -192,36 +198,22 @@ const REMEMBERED: usize = 7;
 
 impl Job {
     /// Records the next slice into the caller's encoder, in a compute pass of its own; nothing if the job is finished.
-    /// Submits nothing, waits for nothing and, from the second slice on, allocates nothing.
-    ///
-    /// # Errors
-    /// As [`Kernel::encode`]; [`ErrorKind::Usage`](crate::ErrorKind::Usage) also for other tensors than the job began with.
-    pub fn encode<'a, B: Into<Binding<'a>> + Copy>(
-        &mut self,
-        encoder: &mut wgpu::CommandEncoder,
-        tensors: &[(&str, B)],
-    ) -> Result<Progress, Error> {
-        let groups = self.groups(tensors)?;
+    /// Submits nothing, waits for nothing and allocates nothing of its own.
+    pub fn encode(&mut self, encoder: &mut wgpu::CommandEncoder) -> Progress {
         if self.at < self.slices.timeline.end() {
-            let label = self.slices.kernel.plan().passes.get(self.at.pass).map(|pass| pass.label.as_str());
+            let passes = &self.slices.kernel().plan().passes;
+            let label = passes.get(self.at.pass).map(|pass| pass.label.as_str());
             let descriptor = wgpu::ComputePassDescriptor { label, timestamp_writes: None };
-            self.record(&mut encoder.begin_compute_pass(&descriptor), &groups);
+            let mut pass = encoder.begin_compute_pass(&descriptor);
+            self.record(&mut pass);
         }
-        Ok(self.progress())
+        self.progress()
     }
 
     /// As [`Job::encode`], into a compute pass of the caller's.
-    ///
-    /// # Errors
-    /// As [`Job::encode`].
-    pub fn encode_in_pass<'a, B: Into<Binding<'a>> + Copy>(
-        &mut self,
-        pass: &mut wgpu::ComputePass<'_>,
-        tensors: &[(&str, B)],
-    ) -> Result<Progress, Error> {
-        let groups = self.groups(tensors)?;
-        self.record(pass, &groups);
-        Ok(self.progress())
+    pub fn encode_in_pass(&mut self, pass: &mut wgpu::ComputePass<'_>) -> Progress {
+        self.record(pass);
+        self.progress()
     }
 
     /// How far it has come.
@@ -252,56 +244,43 @@ impl Job {
         sorted[REMEMBERED / 2].max(1e-3)
     }
 
-    /// Begins again from the first slice, with other tensors if need be, in the same memory.
+    /// Begins again from the first slice.
     pub fn restart(&mut self) {
         self.at = Cursor::default();
         self.done = 0.0;
         self.count = 0;
         self.expected = 0.0;
-        self.groups = None;
     }
 
-    fn record(&mut self, pass: &mut wgpu::ComputePass<'_>, groups: &BindGroups) {
+    /// Begins again from the first slice, with other tensors of the same kernel, in the same memory: makes bind groups.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for tensors of another kernel; as [`Kernel::bind`].
+    pub fn restart_with(&mut self, bound: &BoundKernel) -> Result<(), Error> {
+        if !Arc::ptr_eq(&bound.kernel().inner, &self.slices.kernel().inner) {
+            let expected = &self.slices.kernel().plan().variant;
+            let message = format!("the job's own kernel ({expected}) is expected, got another one");
+            return Err(Error::usage("bound", message));
+        }
+        self.groups = bound.groups_with(&self.scratch)?;
+        self.slices.bound = bound.clone();
+        self.restart();
+        Ok(())
+    }
+
+    fn record(&mut self, pass: &mut wgpu::ComputePass<'_>) {
         let timeline = &self.slices.timeline;
         if self.at >= timeline.end() {
             return;
         }
         let factor = self.factor();
         let next = timeline.advance(self.at, self.slices.budget.as_secs_f64() / factor);
-        self.slices.kernel.dispatch_range(pass, groups, &timeline.grids, self.at..next);
+        let passes = &self.slices.kernel().inner.passes;
+        dispatch_range(pass, passes, &self.groups, &timeline.grids, self.at..next);
         let predicted = timeline.seconds(self.at..next);
         self.expected = predicted * factor;
         self.done += predicted;
         self.at = next;
         self.count += 1;
     }
-
-    fn groups<'a, B: Into<Binding<'a>> + Copy>(
-        &mut self,
-        tensors: &[(&str, B)],
-    ) -> Result<Arc<BindGroups>, Error> {
-        let kernel = &self.slices.kernel;
-        let bound: Bound<'_> = kernel.resolve(tensors)?;
-        let groups = match self.cache.get(&bound) {
-            Some(groups) => groups,
-            None if self.groups.is_some() => return Err(other_tensors()),
-            None => {
-                let groups = kernel.groups_of(&self.scratch, &bound, 0)?;
-                self.cache.insert(&bound, &groups);
-                groups
-            }
-        };
-        match &self.groups {
-            Some(begun) if !Arc::ptr_eq(begun, &groups) => Err(other_tensors()),
-            Some(_) => Ok(groups),
-            None => {
-                self.groups = Some(Arc::clone(&groups));
-                Ok(groups)
-            }
-        }
-    }
-}
-
-fn other_tensors() -> Error {
-    Error::usage("tensors", "the job began with other buffers or offsets; all of its slices need the same")
 }

@@ -1,11 +1,11 @@
-//! Submitting work of the engine's own, never so much at a time that the system takes the device for hung.
+//! Splits the engine's own submissions so that none triggers the system's watchdog.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use web_time::Instant;
 
-use crate::bind_groups::BindGroups;
+use crate::bound_kernel::BoundKernel;
 use crate::dispatch_timeline::{Cursor, DispatchTimeline};
 use crate::gpu::lock;
 use crate::{Engine, Error, Kernel};
@@ -16,19 +16,18 @@ const DOUBT: u32 = 8;
 const GROWTH: f64 = 4.0;
 
 impl Engine {
-    /// Submits a kernel. Work that may take longer than [`Options::longest_submission`](crate::Options::longest_submission)
+    /// Submits a bound kernel. Work that may take longer than [`Options::longest_submission`](crate::Options::longest_submission)
     /// is cut, and each part but the last is waited for; `progress` hears which share is done.
     pub(crate) async fn execute(
         &self,
         label: &str,
-        kernel: &Kernel,
-        groups: &BindGroups,
+        bound: &BoundKernel,
         mut progress: Option<&mut (dyn FnMut(f64) + Send)>,
     ) -> Result<wgpu::SubmissionIndex, Error> {
         let gpu = &self.shared.gpu;
-        let Some(timeline) = self.long(kernel).await? else {
+        let Some(timeline) = self.long(bound.kernel()).await? else {
             let record = |encoder: &mut wgpu::CommandEncoder| {
-                kernel.record(encoder, groups, None);
+                bound.encode(encoder);
                 Ok(())
             };
             return gpu.submit(label, record).await;
@@ -45,14 +44,14 @@ impl Engine {
             let record = |encoder: &mut wgpu::CommandEncoder| {
                 let descriptor = wgpu::ComputePassDescriptor { label: Some(label), timestamp_writes: None };
                 let mut pass = encoder.begin_compute_pass(&descriptor);
-                kernel.dispatch_range(&mut pass, groups, &timeline.grids, at..next);
+                bound.dispatch_range(&mut pass, &timeline.grids, at..next);
                 Ok(())
             };
             let started = Instant::now();
             let index = gpu.submit(label, record).await?;
             if next >= end {
                 if took > 0.0 && predicted > 0.0 {
-                    kernel.set_pace(Arc::new(timeline.scaled(took / predicted)));
+                    bound.kernel().set_timeline(Arc::new(timeline.scaled(took / predicted)));
                 }
                 return Ok(index);
             }

@@ -52,6 +52,12 @@ impl DeviceTensor {
     }
 }
 
+impl<'a> From<&'a DeviceTensor> for Binding<'a> {
+    fn from(tensor: &'a DeviceTensor) -> Self {
+        tensor.binding()
+    }
+}
+
 /// An input of [`Engine::compute`].
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
@@ -146,8 +152,7 @@ impl Engine {
                 }
             }
             bindings.extend(outputs.iter().map(|(name, tensor)| (&**name, tensor.binding())));
-            let groups = kernel.make_groups(&kernel.resolve(&bindings)?)?;
-            self.execute("foveal.compute", kernel, &groups, None).await?;
+            self.execute("foveal.compute", &kernel.bind(&bindings)?, None).await?;
             Ok(outputs)
         };
         gpu.explained(compute.await).await

@@ -6,7 +6,7 @@ use std::time::Duration;
 use foveal_kernels::HostTensor;
 use web_time::Instant;
 
-use crate::bind_groups::BindGroups;
+use crate::bound_kernel::BoundKernel;
 use crate::dispatch_timeline::{Cursor, DispatchTimeline};
 use crate::run::bindings;
 use crate::scope::scoped;
@@ -109,8 +109,7 @@ impl Engine {
         kernel.belongs_to(&self.shared)?;
         let time = async {
             let tensors = self.upload_all(kernel, inputs).await?;
-            let groups = kernel.make_groups(&kernel.resolve(&bindings(&tensors))?)?;
-            self.measure_groups(kernel, &groups, timing).await
+            self.measure_bound(&kernel.bind(bindings(&tensors))?, timing).await
         };
         self.shared.gpu.explained(time.await).await
     }
@@ -135,23 +134,18 @@ impl Engine {
         self.benchmark(kernel, inputs, Timing { warm_up, repeats }).await
     }
 
-    async fn measure_groups(
-        &self,
-        kernel: &Kernel,
-        groups: &BindGroups,
-        timing: Timing,
-    ) -> Result<Timings, Error> {
+    async fn measure_bound(&self, bound: &BoundKernel, timing: Timing) -> Result<Timings, Error> {
         let mut last = Duration::ZERO;
         for _ in 0..timing.warm_up.max(1) {
-            last = self.host_time(kernel, groups, 1).await?;
+            last = self.host_time(bound, 1).await?;
         }
         // What has to be cut is more than one submission.
-        let queries = if self.long(kernel).await?.is_some() { None } else { self.queries().await? };
+        let queries = if self.long(bound.kernel()).await?.is_some() { None } else { self.queries().await? };
         let mut runs = runs_within(SHORTEST_SUBMISSION, last);
         if cfg!(target_family = "wasm") {
             // Of a short run, most of the time is a browser's answer.
             while runs > 1 && runs < MAX_RUNS_PER_SUBMISSION {
-                let together = self.host_time(kernel, groups, runs).await?;
+                let together = self.host_time(bound, runs).await?;
                 if together >= SHORTEST_SUBMISSION {
                     break;
                 }
@@ -163,7 +157,7 @@ impl Engine {
             // Where the device's clock is fine, one run is enough.
             let runs = if cfg!(target_family = "wasm") { runs } else { 1 };
             for _ in 0..timing.repeats {
-                samples.push(self.sample(kernel, groups, runs, queries).await?);
+                samples.push(self.sample(bound, runs, queries).await?);
             }
             if let Some(samples) = credible(&samples) {
                 let divisor = u32::try_from(runs).unwrap_or(1);
@@ -178,7 +172,7 @@ impl Engine {
         } else {
             for _ in 0..timing.repeats {
                 let divisor = u32::try_from(runs).unwrap_or(1);
-                times.push(self.host_time(kernel, groups, runs).await? / divisor);
+                times.push(self.host_time(bound, runs).await? / divisor);
             }
         }
         Ok(Timings { samples: times, clock: Clock::Host { runs_per_submission: runs } })
@@ -187,21 +181,20 @@ impl Engine {
     /// From submitting `runs` runs until they are done.
     pub(crate) async fn host_time(
         &self,
-        kernel: &Kernel,
-        groups: &BindGroups,
+        bound: &BoundKernel,
         runs: usize,
     ) -> Result<Duration, Error> {
         let gpu = &self.shared.gpu;
         if runs == 1 {
             let started = Instant::now();
-            let index = self.execute("foveal.time", kernel, groups, None).await?;
+            let index = self.execute("foveal.time", bound, None).await?;
             gpu.wait(&index).await?;
             return Ok(started.elapsed());
         }
         let record = |encoder: &mut wgpu::CommandEncoder| {
             // A pass a run, as a host would record them.
             for _ in 0..runs {
-                kernel.record(encoder, groups, None);
+                bound.encode(encoder);
             }
             Ok(())
         };
@@ -213,13 +206,12 @@ impl Engine {
 
     async fn sample(
         &self,
-        kernel: &Kernel,
-        groups: &BindGroups,
+        bound: &BoundKernel,
         runs: usize,
         queries: &Queries,
     ) -> Result<Sample, Error> {
         let record = |encoder: &mut wgpu::CommandEncoder, timestamps: Option<(&wgpu::QuerySet, u32)>| {
-            kernel.record_runs(encoder, groups, runs, timestamps);
+            bound.encode_runs(encoder, runs, timestamps);
         };
         self.measure_once(Some(queries), record).await
     }
@@ -227,15 +219,14 @@ impl Engine {
     /// Runs a part of a kernel and measures it.
     pub(crate) async fn sample_range(
         &self,
-        kernel: &Kernel,
-        groups: &BindGroups,
+        bound: &BoundKernel,
         timeline: &DispatchTimeline,
         range: Range<Cursor>,
         queries: Option<&Queries>,
     ) -> Result<Sample, Error> {
         let record = |encoder: &mut wgpu::CommandEncoder, timestamps: Option<(&wgpu::QuerySet, u32)>| {
-            let mut pass = kernel.begin(encoder, timestamps);
-            kernel.dispatch_range(&mut pass, groups, &timeline.grids, range);
+            let mut pass = bound.begin(encoder, timestamps);
+            bound.dispatch_range(&mut pass, &timeline.grids, range);
         };
         self.measure_once(queries, record).await
     }
