@@ -100,10 +100,9 @@ async fn window_by_window(engine: &Engine, count: u64) -> Result<Duration> {
     }
     let mut windows = Vec::new();
     for index in 0..count {
-        let slice = |buffer: &'_ wgpu::Buffer| -> wgpu::BufferSlice<'_> {
-            buffer.slice(index * window..(index + 1) * window)
-        };
-        let slices: Vec<_> = buffers.iter().map(|(name, buffer)| (*name, slice(buffer))).collect();
+        let range = index * window..(index + 1) * window;
+        let slices: Vec<_> =
+            buffers.iter().map(|(name, buffer)| (*name, buffer.slice(range.clone()))).collect();
         windows.push(kernel.bind(slices)?);
     }
     let once = || -> Result<Duration> {

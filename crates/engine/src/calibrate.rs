@@ -105,8 +105,7 @@ impl Engine {
                 }
                 for part in &mut parts {
                     let range = part.range.clone();
-                    let sample =
-                        self.sample_range(bound, &timeline, range, queries.as_ref()).await?;
+                    let sample = self.sample_range(bound, &timeline, range, queries.as_ref()).await?;
                     part.again(&sample, overhead);
                 }
             }

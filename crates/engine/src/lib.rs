@@ -75,13 +75,13 @@ mod timing;
 mod trusted;
 mod variant_check;
 
+pub use foveal_kernels::attention::{Attention, Mask};
+pub use foveal_kernels::linear_attention::{Gate, LinearAttention, Rule};
 pub use foveal_kernels::{
     self as kernels, Access, AdapterKind, AdapterProfile, Checked, Comparison, Constraints, Dtype, Expected,
     HostTensor, Maths, Operator, Place, Plan, Problem, Rates, RejectedVariant, Rows, TensorData, TensorSpec,
     Tolerance, Work, compare, operator, operators,
 };
-pub use foveal_kernels::attention::{Attention, Mask};
-pub use foveal_kernels::linear_attention::{Gate, LinearAttention, Rule};
 pub use foveal_shaders as shaders;
 /// The graphics API, in the version that buffers and encoders have to come from.
 pub use wgpu;

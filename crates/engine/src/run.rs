@@ -245,7 +245,6 @@ pub(crate) fn check_dense(tensor_spec: &TensorSpec) -> Result<(), Error> {
     if is_dense(tensor_spec) {
         return Ok(());
     }
-    let message =
-        "its strides leave gaps, which a tensor in host memory cannot; bind the kernel to a buffer";
+    let message = "its strides leave gaps, which a tensor in host memory cannot; bind the kernel to a buffer";
     Err(Error::usage(format!("tensor `{}`", tensor_spec.name), message))
 }

@@ -179,11 +179,7 @@ impl Engine {
     }
 
     /// From submitting `runs` runs until they are done.
-    pub(crate) async fn host_time(
-        &self,
-        bound: &BoundKernel,
-        runs: usize,
-    ) -> Result<Duration, Error> {
+    pub(crate) async fn host_time(&self, bound: &BoundKernel, runs: usize) -> Result<Duration, Error> {
         let gpu = &self.shared.gpu;
         if runs == 1 {
             let started = Instant::now();
@@ -204,12 +200,7 @@ impl Engine {
         Ok(started.elapsed())
     }
 
-    async fn sample(
-        &self,
-        bound: &BoundKernel,
-        runs: usize,
-        queries: &Queries,
-    ) -> Result<Sample, Error> {
+    async fn sample(&self, bound: &BoundKernel, runs: usize, queries: &Queries) -> Result<Sample, Error> {
         let record = |encoder: &mut wgpu::CommandEncoder, timestamps: Option<(&wgpu::QuerySet, u32)>| {
             bound.encode_runs(encoder, runs, timestamps);
         };
