@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use foveal_kernels::{AdapterProfile, Constraints, Plan, Problem, Rates};
 
-use crate::gpu::{Gpu, lock};
-use crate::pipeline::{Compiler, Pipelines};
-use crate::pool::Pool;
-use crate::profile::profile;
-use crate::store::{KnownFacts, PassedChecks, StoredPipelines};
-use crate::{Error, Options, SelfCheck, adapters};
+use crate::device::gpu::{Gpu, lock};
+use crate::device::profile::profile;
+use crate::device::store::{KnownFacts, PassedChecks, StoredPipelines};
+use crate::memory::pool::Pool;
+use crate::prepare::pipeline::{Compiler, Pipelines};
+use crate::{Error, Options, SelfCheck, device::adapters};
 
 /// A device, and everything that is kept with it: compiled shaders, idle buffers, which variants are trusted.
 ///

@@ -41,39 +41,16 @@
     )
 )]
 
-mod adapters;
-mod bind_groups;
-mod binding;
-mod bound_kernel;
-mod calibrate;
-mod dispatch;
-mod dispatch_offsets;
-mod dispatch_timeline;
+mod device;
 mod engine;
 mod error;
-mod facts;
-mod gpu;
-mod grid_partition;
 mod kernel;
-mod kernel_pass;
+mod memory;
 mod options;
-mod params;
-mod pipeline;
-mod pool;
 mod prepare;
-mod profile;
-mod roofline;
 mod run;
-mod scope;
-mod self_check;
 mod slices;
-mod store;
-mod submit;
-mod tensor;
-mod tensors;
-mod timing;
-mod trusted;
-mod variant_check;
+mod testing;
 
 pub use foveal_kernels::attention::{Attention, Mask};
 pub use foveal_kernels::linear_attention::{Gate, LinearAttention, Rule};
@@ -86,16 +63,16 @@ pub use foveal_shaders as shaders;
 /// The graphics API, in the version that buffers and encoders have to come from.
 pub use wgpu;
 
-pub use adapters::{AdapterInfo, adapters};
-pub use binding::{Binding, NamedTensors};
-pub use bound_kernel::BoundKernel;
+pub use device::adapters::{AdapterInfo, adapters};
 pub use engine::Engine;
 pub use error::{Error, ErrorKind};
-pub use kernel::{Kernel, SelfCheckReport};
+pub use kernel::binding::{Binding, NamedTensors};
+pub use kernel::bound_kernel::BoundKernel;
+pub use kernel::prepared::{Kernel, SelfCheckReport};
+pub use kernel::tensors::{AttentionTensors, LinearTensors};
+pub use memory::tensor::{DeviceTensor, Input};
 pub use options::{AdapterChoice, Options, SelfCheck};
-pub use roofline::Roofline;
-pub use slices::{Job, Progress, Slices};
-pub use tensor::{DeviceTensor, Input};
-pub use tensors::{AttentionTensors, LinearTensors};
-pub use timing::{Clock, Timing, Timings};
-pub use variant_check::{Status, VariantCheck};
+pub use run::roofline::Roofline;
+pub use run::timing::{Clock, Timing, Timings};
+pub use slices::job::{Job, Progress, Slices};
+pub use testing::variant_check::{Status, VariantCheck};
