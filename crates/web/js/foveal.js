@@ -201,7 +201,7 @@ function contractOptions(options) {
   for (const [name, value] of Object.entries(options)) {
     const known = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
     if (known in renamed) throw usage(known, "expected it once, got it in camelCase too");
-    renamed[known] = value?.constructor === Object ? contractOptions(value) : value;
+    renamed[known] = Object.prototype.toString.call(value) === "[object Object]" ? contractOptions(value) : value;
   }
   return renamed;
 }
