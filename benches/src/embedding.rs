@@ -113,12 +113,12 @@ struct Recording {
 async fn recording(engine: &Engine, kernel: &Kernel) -> Result<Recording> {
     const RUNS: u32 = 20;
     let tensors = tensors(engine, kernel).await?;
-    let bound = kernel.bind(named(&tensors))?;
+    let bound = kernel.bind(&named(&tensors))?;
     let mut times: [Vec<Duration>; 4] = Default::default();
     for _ in 0..100 {
         let started = Instant::now();
         for _ in 0..RUNS {
-            kernel.bind(named(&tensors))?;
+            kernel.bind(&named(&tensors))?;
         }
         times[0].push(started.elapsed() / RUNS);
         let mut whole = encoder(engine);
@@ -153,7 +153,7 @@ type Record<'r> = dyn FnMut(&mut wgpu::CommandEncoder) -> bool + 'r;
 
 async fn slices(engine: &Engine, kernel: &Kernel) -> Result<Sliced> {
     let tensors = tensors(engine, kernel).await?;
-    let bound = kernel.bind(named(&tensors))?;
+    let bound = kernel.bind(&named(&tensors))?;
     let run = |record: &mut Record<'_>| {
         let mut encoder = encoder(engine);
         let started = Instant::now();

@@ -103,7 +103,7 @@ async fn window_by_window(engine: &Engine, count: u64) -> Result<Duration> {
         let range = index * window..(index + 1) * window;
         let slices: Vec<_> =
             buffers.iter().map(|(name, buffer)| (*name, buffer.slice(range.clone()))).collect();
-        windows.push(kernel.bind(slices)?);
+        windows.push(kernel.bind(&slices)?);
     }
     let once = || -> Result<Duration> {
         let started = Instant::now();

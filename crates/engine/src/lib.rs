@@ -14,7 +14,7 @@
 //! let plan = engine.plan(&spec)?;
 //! println!("{plan}"); // the variant, its tiles and memory, and why
 //! let kernel = engine.prepare(&plan).await?;
-//! let bound = kernel.bind(AttentionTensors::new(&q, &k, &v, &o))?; // or &[("q", &q), ("k", &k), ("v", &v), ("o", &o)]
+//! let bound = kernel.bind(&AttentionTensors::new(&q, &k, &v, &o))?; // or &[("q", &q), ("k", &k), ("v", &v), ("o", &o)]
 //!
 //! // in every frame
 //! let mut encoder = device.create_command_encoder(&Default::default());

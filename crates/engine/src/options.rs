@@ -100,11 +100,11 @@ impl fmt::Debug for Options {
 /// Which adapter to open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AdapterChoice {
-    /// The first of [`adapters`](crate::device::adapters) or, where the environment variable `FOVEAL_ADAPTER` is set and not
+    /// The first of [`adapters`](crate::adapters) or, where the environment variable `FOVEAL_ADAPTER` is set and not
     /// empty, the first whose name contains its value.
     #[default]
     Auto,
-    /// The one at this index of [`adapters`](crate::device::adapters).
+    /// The one at this index of [`adapters`](crate::adapters).
     Index(usize),
     /// The first whose name contains this text, upper or lower case.
     Name(String),

@@ -99,10 +99,11 @@ impl Crowd {
         };
         let Buffers { q, k, v, o, counts, indices, .. } = &buffers;
         let tensors = AttentionTensors::new(q, k, v, o);
-        let bound = kernel.bind(match sight {
+        let tensors = match sight {
             Sight::Listed => tensors.and("counts", counts).and("indices", indices),
             Sight::Everybody => tensors,
-        })?;
+        };
+        let bound = kernel.bind(&tensors)?;
         let tickets = buffer("tickets", 2 * agents).await?;
         let spots = buffer("spots", 4 * agents).await?;
         let boxes = buffer("boxes", 8 * blocks).await?;

@@ -56,7 +56,7 @@ async fn frame(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<(), Box<dyn
     let photo = Photo::new()?;
     let [q, k, v] = photo.tensors().map(|(name, tensor)| host::upload(device, name, tensor));
     let o = host::buffer(device, "o", v.size());
-    let bound = kernel.bind(AttentionTensors::new(&q, &k, &v, &o))?;
+    let bound = kernel.bind(&AttentionTensors::new(&q, &k, &v, &o))?;
     let screen = Screen::new(device);
     let (before, after) = (screen.panel(device, &v, 0), screen.panel(device, &o, 1));
 

@@ -47,7 +47,7 @@ impl Weights {
         let k = engine.upload("k", &sample.k, Dtype::F32).await?;
         let v = engine.upload("identity", &identity(length)?, Dtype::F32).await?;
         let o = engine.buffer("weights", bytes).await?;
-        let bound = kernel.bind(AttentionTensors::new(&q, &k, &v, &o))?;
+        let bound = kernel.bind(&AttentionTensors::new(&q, &k, &v, &o))?;
         Ok(Self { bound, prepared_in, heads, length, o })
     }
 

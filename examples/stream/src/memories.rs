@@ -112,13 +112,13 @@ impl Memories {
         let row = |from: u64, size: u64| Binding::from(rows.slice(from..from + size));
         let (q, k, v) = (row(Q, bytes(ROW)), row(K, bytes(ROW)), row(V, bytes(ROW)));
         let windowed =
-            windowed.bind(AttentionTensors::new(q, &ring_k, &ring_v, &windowed_o).and("keys", &clock))?;
+            windowed.bind(&AttentionTensors::new(q, &ring_k, &ring_v, &windowed_o).and("keys", &clock))?;
         let token =
             LinearTensors::new(q, v, &linear_o).k(k).g(row(G, bytes(HEADS))).beta(row(BETA, bytes(HEADS)));
         let [one, other] = &states;
         let linear = [
-            linear.bind(token.clone().state_in(one).state_out(other))?,
-            linear.bind(token.state_in(other).state_out(one))?,
+            linear.bind(&token.clone().state_in(one).state_out(other))?,
+            linear.bind(&token.state_in(other).state_out(one))?,
         ];
         let arrive = pass(
             host,

@@ -50,7 +50,7 @@ fn after_preparing() -> Result<()> {
     is_lost("time", block_on(engine.benchmark(&kernel, &harness::borrowed(&inputs), timing)))?;
     let bound = Binding { buffer: &buffer, offset_bytes: 0, size_bytes: 1024 };
     let scope = engine.device().push_error_scope(wgpu::ErrorFilter::Validation);
-    let bound = kernel.bind(AttentionTensors::new(bound, bound, bound, &output));
+    let bound = kernel.bind(&AttentionTensors::new(bound, bound, bound, &output));
     drop(scope);
     is_lost("bind", bound)?;
     works_anew()

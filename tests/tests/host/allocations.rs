@@ -148,7 +148,7 @@ fn recording_allocates_what_wgpus_own_commands_do_and_makes_no_object() -> Resul
     for (kernel, inputs) in kernels(&engine)? {
         let passes = kernel.plan().passes.len();
         let pipelines = kernel.plan().requests().len();
-        let bound = kernel.bind(bound(&host.tensors(&kernel, &inputs)))?;
+        let bound = kernel.bind(&bound(&host.tensors(&kernel, &inputs)))?;
         let before = objects(&host);
         let (mut ours, mut theirs) = (host.encoder(), host.encoder());
         let mut pass = ours.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
@@ -202,7 +202,7 @@ fn jobs_allocate_nothing() -> Result<()> {
     let engine = Engine::from_device_with(host.device.clone(), host.queue.clone(), options())?;
     let by_hand = ByHand::new(&host);
     for (kernel, inputs) in kernels(&engine)? {
-        let bound = kernel.bind(bound(&host.tensors(&kernel, &inputs)))?;
+        let bound = kernel.bind(&bound(&host.tensors(&kernel, &inputs)))?;
         let mut job = block_on(block_on(bound.slices(Duration::from_nanos(1)))?.start())?;
         let (mut ours, mut theirs) = (host.encoder(), host.encoder());
         let mut pass = ours.begin_compute_pass(&wgpu::ComputePassDescriptor::default());

@@ -36,7 +36,7 @@ impl Guest {
         let jobs_tensors = host.tensors(&kernel, &inputs);
         let pristine = host.tensors(&kernel, &inputs).into_iter().map(|(_, buffer)| buffer).collect();
         let mut encoder = host.encoder();
-        let [whole, sliced] = [kernel.bind(bound(&tensors))?, kernel.bind(bound(&jobs_tensors))?];
+        let [whole, sliced] = [kernel.bind(&bound(&tensors))?, kernel.bind(&bound(&jobs_tensors))?];
         whole.encode(&mut encoder);
         host.queue.submit([encoder.finish()]);
         let job = block_on(block_on(sliced.slices(Duration::from_nanos(1)))?.start())?;

@@ -51,7 +51,7 @@ impl State<'_> {
                 self.kernel = Some(kernel);
             }),
             "buffer" => block_on(self.engine.buffer("more", 64)).map(|_| ()),
-            "bind" => kernel?.bind(bound(&self.tensors)).map(|bound| self.bound = Some(bound)),
+            "bind" => kernel?.bind(&bound(&self.tensors)).map(|bound| self.bound = Some(bound)),
             "encode" => {
                 self.bound.as_ref()?.encode(&mut encoder);
                 Ok(())

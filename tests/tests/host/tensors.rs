@@ -46,7 +46,7 @@ fn compare(
     let kernel = block_on(engine.prepare(&engine.plan(problem)?))?;
     let inputs = problem.random_inputs(5);
     let tensors = host.tensors(&kernel, &harness::storage(&kernel.plan().tensors, &inputs)?);
-    let named = kernel.bind(bound(&tensors))?;
+    let named = kernel.bind(&bound(&tensors))?;
     let missing = host.buffer("missing", 4);
     let find = |name: &str| {
         let found = tensors.iter().find(|(known, _)| known == name);
@@ -67,7 +67,7 @@ fn structs_bind_as_names_do() -> Result<()> {
     let attention = Attention::new([2, 2, 50, 16], [2, 2, 50, 16]).with_lse().kv_lengths("keys");
     compare(&host, &engine, &attention, |kernel, of| {
         let [q, k, v, o, lse, keys] = ["q", "k", "v", "o", "lse", "keys"].map(of);
-        kernel.bind(AttentionTensors::new(&q, &k, v.slice(..), &o).lse(&lse).and("keys", &keys))
+        kernel.bind(&AttentionTensors::new(&q, &k, v.slice(..), &o).lse(&lse).and("keys", &keys))
     })?;
     let linear =
         LinearAttention::new([1, 2, 50, 16], 2, 16).rule(Rule::Delta).gate(Gate::Scalar).with_states();
@@ -75,13 +75,13 @@ fn structs_bind_as_names_do() -> Result<()> {
         let [q, k, v, o, g, beta] = ["q", "k", "v", "o", "g", "beta"].map(of);
         let [state_in, state_out] = ["state_in", "state_out"].map(of);
         let tensors = LinearTensors::new(&q, &v, &o).k(&k).g(&g).beta(&beta);
-        kernel.bind(tensors.state_in(&state_in).state_out(&state_out))
+        kernel.bind(&tensors.state_in(&state_in).state_out(&state_out))
     })?;
     // A tensor that the problem has not is an error that says which there are.
     let kernel = block_on(engine.prepare(&engine.plan(&attention)?))?;
     let buffer = host.buffer("any", 1 << 16);
     let tensors = AttentionTensors::new(&buffer, &buffer, &buffer, &buffer).and("bias", &buffer);
-    let error = kernel.bind(tensors).err().context("a tensor of another problem was bound")?;
+    let error = kernel.bind(&tensors).err().context("a tensor of another problem was bound")?;
     ensure!(error.kind() == foveal::ErrorKind::Usage, "{error}");
     ensure!(
         ["`bias`", "no such tensor", "keys"].iter().all(|word| error.to_string().contains(word)),

@@ -38,7 +38,7 @@ fn some_threads_record_while_another_prepares() -> Result<()> {
             .iter()
             .map(|tensors| {
                 let host = &host;
-                let bound = kernel.bind(bound(tensors))?;
+                let bound = kernel.bind(&bound(tensors))?;
                 Ok(scope.spawn(move || -> Vec<wgpu::CommandBuffer> {
                     let record = |_| {
                         let mut encoder = host.encoder();

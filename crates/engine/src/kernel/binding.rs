@@ -72,12 +72,6 @@ impl<'a, N: AsRef<str>, B: Into<Binding<'a>> + Copy> NamedTensors<'a> for Vec<(N
     }
 }
 
-impl<'a, T: NamedTensors<'a> + ?Sized> NamedTensors<'a> for &T {
-    fn named(&self) -> Vec<(&str, Binding<'a>)> {
-        (*self).named()
-    }
-}
-
 /// The caller's bindings in the order of the plan's tensors; `None` for empty tensors that were left out.
 pub(crate) type Resolved<'a> = [Option<Binding<'a>>];
 

@@ -79,14 +79,14 @@ impl Kernel {
     /// misaligned, without usage `STORAGE`, or the two of which one is written and overlaps the other;
     /// [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost); [`ErrorKind::Validation`](crate::ErrorKind::Validation) for
     /// buffers of another device.
-    pub fn bind<'a>(&self, tensors: impl NamedTensors<'a>) -> Result<BoundKernel, Error> {
+    pub fn bind<'a>(&self, tensors: &(impl NamedTensors<'a> + ?Sized)) -> Result<BoundKernel, Error> {
         self.bind_with_slack(tensors, 0)
     }
 
     /// The same, with bindings of outputs that reach `slack_bytes` further than the output.
     pub(crate) fn bind_with_slack<'a>(
         &self,
-        tensors: impl NamedTensors<'a>,
+        tensors: &(impl NamedTensors<'a> + ?Sized),
         slack_bytes: u64,
     ) -> Result<BoundKernel, Error> {
         let shared = &self.inner.shared;

@@ -63,7 +63,7 @@ tensors! {
     /// # use foveal::{AttentionTensors, Kernel, wgpu::Buffer};
     /// # fn bind(kernel: &Kernel, [q, k, v, o, lse, bias]: [Buffer; 6]) -> Result<(), foveal::Error> {
     /// let tensors = AttentionTensors::new(&q, &k, v.slice(4096..), &o).lse(&lse).and("bias", &bias);
-    /// let bound = kernel.bind(tensors)?;
+    /// let bound = kernel.bind(&tensors)?;
     /// # Ok(())
     /// # }
     /// ```
@@ -93,7 +93,7 @@ tensors! {
     /// # use foveal::{Kernel, LinearTensors, wgpu::Buffer};
     /// # fn bind(kernel: &Kernel, [q, k, v, o, g, before, after]: [Buffer; 7]) -> Result<(), foveal::Error> {
     /// let tensors = LinearTensors::new(&q, &v, &o).k(&k).g(&g).state_in(&before).state_out(&after);
-    /// let bound = kernel.bind(tensors)?;
+    /// let bound = kernel.bind(&tensors)?;
     /// # Ok(())
     /// # }
     /// ```

@@ -109,7 +109,7 @@ impl Engine {
         kernel.belongs_to(&self.shared)?;
         let time = async {
             let tensors = self.upload_all(kernel, inputs).await?;
-            self.measure_bound(&kernel.bind(bindings(&tensors))?, timing).await
+            self.measure_bound(&kernel.bind(&bindings(&tensors))?, timing).await
         };
         self.shared.gpu.explained(time.await).await
     }

@@ -71,7 +71,7 @@ fn an_empty_problem_gives_an_empty_result() {
     let empty = buffer(&engine, 0, BufferUsages::STORAGE);
     submit(&engine, |encoder| {
         let nothing: [(&str, Binding<'_>); 0] = [];
-        kernel.bind(nothing).unwrap().encode(encoder);
+        kernel.bind(&nothing).unwrap().encode(encoder);
         kernel.bind(&[("x", &empty), ("y", &empty)]).unwrap().encode(encoder);
     });
     block_on(engine.benchmark(&kernel, &[("x", &scale.input())], Timing { warm_up: 1, repeats: 2 })).unwrap();
@@ -99,7 +99,7 @@ fn slices_of_the_callers_buffers_are_bound_by_name() {
     submit(&engine, |encoder| {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         let tensors = vec![("x".to_owned(), x.slice(256..)), ("y".to_owned(), y.slice(2048..))];
-        kernel.bind(tensors).unwrap().encode_in_pass(&mut pass);
+        kernel.bind(&tensors).unwrap().encode_in_pass(&mut pass);
     });
     let tail = block_on(engine.read_back(y.slice(2048..), &[100], Dtype::F32)).unwrap();
     assert_eq!(tail, scale.output());
