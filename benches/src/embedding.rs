@@ -1,4 +1,4 @@
-//! Figures of a guest in somebody's frame: what recording costs, and how well slices keep to their budget.
+//! Figures of a guest in another program's frame: the cost of recording, and how well slices keep to their budget.
 
 use std::time::{Duration, Instant};
 
@@ -26,14 +26,16 @@ pub(crate) async fn measure(engine: &Engine, bars: bool) -> Result<Vec<Figure>> 
         ("chunked delta rule, five passes", &chunked, Some("chunked")),
     ] {
         let kernel = prepare(engine, spec, variant, None).await?;
-        let [recorded, finished] = recording(engine, &kernel).await?;
-        figure(format!("recording a kernel: {name}"), micros(recorded), "us", Some(20.0));
+        let recording = recording(engine, &kernel).await?;
+        figure(format!("binding a kernel: {name}"), micros(recording.bind), "us", None);
+        figure(format!("recording a bound kernel: {name}"), micros(recording.encode), "us", Some(20.0));
         figure(
             format!("the same with its share of finishing the encoder: {name}"),
-            micros(finished),
+            micros(recording.finish),
             "us",
             None,
         );
+        figure(format!("the same in a pass that is open: {name}"), micros(recording.in_pass), "us", None);
     }
     let many = || Attention::new(Shape::bhtd(1, 64, 1024, 64));
     for (name, spec, variant, workgroup) in [
@@ -90,7 +92,7 @@ async fn tensors(engine: &Engine, kernel: &Kernel) -> Result<Vec<(String, wgpu::
     Ok(tensors)
 }
 
-fn bound(tensors: &[(String, wgpu::Buffer)]) -> Vec<(&str, &wgpu::Buffer)> {
+fn named(tensors: &[(String, wgpu::Buffer)]) -> Vec<(&str, &wgpu::Buffer)> {
     tensors.iter().map(|(name, buffer)| (name.as_str(), buffer)).collect()
 }
 
@@ -98,24 +100,47 @@ fn encoder(engine: &Engine) -> wgpu::CommandEncoder {
     engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
 }
 
-/// The medians of what a kernel takes to record, and to record and finish.
-async fn recording(engine: &Engine, kernel: &Kernel) -> Result<[Duration; 2]> {
+/// The medians of what a kernel takes on the host.
+struct Recording {
+    bind: Duration,
+    encode: Duration,
+    /// With its share of finishing the encoder.
+    finish: Duration,
+    /// Without a compute pass of its own.
+    in_pass: Duration,
+}
+
+async fn recording(engine: &Engine, kernel: &Kernel) -> Result<Recording> {
     const RUNS: u32 = 20;
     let tensors = tensors(engine, kernel).await?;
-    let bound = bound(&tensors);
-    kernel.encode(&mut encoder(engine), &bound)?;
-    let mut times = [Vec::new(), Vec::new()];
+    let bound = kernel.bind(&named(&tensors))?;
+    let mut times: [Vec<Duration>; 4] = Default::default();
     for _ in 0..100 {
-        let mut encoder = encoder(engine);
         let started = Instant::now();
         for _ in 0..RUNS {
-            kernel.encode(&mut encoder, &bound)?;
+            kernel.bind(&named(&tensors))?;
         }
         times[0].push(started.elapsed() / RUNS);
-        drop(encoder.finish());
-        times[1].push(started.elapsed() / RUNS);
     }
-    Ok(times.map(|mut times| quantile(&mut times, 0.5)))
+    for _ in 0..100 {
+        let mut whole = encoder(engine);
+        let started = Instant::now();
+        for _ in 0..RUNS {
+            bound.encode(&mut whole);
+        }
+        times[1].push(started.elapsed() / RUNS);
+        drop(whole.finish());
+        times[2].push(started.elapsed() / RUNS);
+        let mut whole = encoder(engine);
+        let mut pass = whole.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        let started = Instant::now();
+        for _ in 0..RUNS {
+            bound.encode_in_pass(&mut pass);
+        }
+        times[3].push(started.elapsed() / RUNS);
+    }
+    let [bind, encode, finish, in_pass] = times.map(|mut times| quantile(&mut times, 0.5));
+    Ok(Recording { bind, encode, finish, in_pass })
 }
 
 struct Sliced {
@@ -126,29 +151,32 @@ struct Sliced {
 }
 
 /// What records something, and says whether there is more to come.
-type Record<'r> = dyn FnMut(&mut wgpu::CommandEncoder) -> Result<bool, foveal::Error> + 'r;
+type Record<'r> = dyn FnMut(&mut wgpu::CommandEncoder) -> bool + 'r;
 
 async fn slices(engine: &Engine, kernel: &Kernel) -> Result<Sliced> {
     let tensors = tensors(engine, kernel).await?;
-    let bound = bound(&tensors);
+    let bound = kernel.bind(&named(&tensors))?;
     let run = |record: &mut Record<'_>| {
         let mut encoder = encoder(engine);
         let started = Instant::now();
-        let more = record(&mut encoder)?;
+        let more = record(&mut encoder);
         engine.queue().submit([encoder.finish()]);
         engine.device().poll(wgpu::PollType::wait_indefinitely())?;
         anyhow::Ok((started.elapsed(), more))
     };
-    let mut slices = kernel.slices(BUDGET).await?;
-    slices.calibrate(&bound).await?;
+    let mut slices = bound.slices(BUDGET).await?;
+    slices.calibrate().await?;
     let mut job = slices.start().await?;
     let (mut each, mut ratios, mut wholes) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..TURNS {
-        let (whole, _) = run(&mut |encoder| kernel.encode(encoder, &bound).map(|()| false))?;
+        let (whole, _) = run(&mut |encoder| {
+            bound.encode(encoder);
+            false
+        })?;
         let mut all = Duration::ZERO;
         job.restart();
         loop {
-            let (took, more) = run(&mut |encoder| Ok(!job.encode(encoder, &bound)?.finished))?;
+            let (took, more) = run(&mut |encoder| !job.encode(encoder).finished)?;
             // As a host tells that measures its frames.
             job.took(took);
             all += took;

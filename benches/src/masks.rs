@@ -97,15 +97,18 @@ async fn window_by_window(engine: &Engine, count: u64) -> Result<Duration> {
         }
         buffers.push((name, buffer));
     }
+    let mut windows = Vec::new();
+    for index in 0..count {
+        let range = index * window..(index + 1) * window;
+        let slices: Vec<_> =
+            buffers.iter().map(|(name, buffer)| (*name, buffer.slice(range.clone()))).collect();
+        windows.push(kernel.bind(&slices)?);
+    }
     let once = || -> Result<Duration> {
         let started = Instant::now();
         let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        for index in 0..count {
-            let slices: Vec<(&str, wgpu::BufferSlice<'_>)> = buffers
-                .iter()
-                .map(|(name, buffer)| (*name, buffer.slice(index * window..(index + 1) * window)))
-                .collect();
-            kernel.encode(&mut encoder, &slices)?;
+        for window in &windows {
+            window.encode(&mut encoder);
         }
         engine.queue().submit([encoder.finish()]);
         engine.device().poll(wgpu::PollType::wait_indefinitely())?;

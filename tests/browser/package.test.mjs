@@ -280,10 +280,10 @@ describe("the package", { skip, concurrency: 1 }, () => {
       const tensor = () => ({ data: values(2 * 2 * 130 * 16), shape });
       const problem = {
         q: tensor(), k: tensor(), v: tensor(),
-        keys: { data: Int32Array.of(130, 70), shape: [2] }, kv_len: "keys",
+        keys: { data: Int32Array.of(130, 70), shape: [2] }, kvLen: "keys",
         counts: { data: Int32Array.of(2, 1, 3), shape: lists },
         indices: { data: Int32Array.of(0, 2, 9, 1, 9, 9, 2, 0, 1), shape: [...lists, 3] },
-        block_mask: { q_block: 64, kv_block: 64, counts: "counts", indices: "indices" },
+        blockMask: { qBlock: 64, kvBlock: 64, counts: "counts", indices: "indices" },
       };
       const expected = await foveal.reference("attention", problem);
       const resident = { keys: await engine.tensor(problem.keys), indices: await engine.tensor(problem.indices) };

@@ -79,7 +79,7 @@ impl<'p> Placed<'p> {
 pub fn run(engine: &Engine, kernel: &Kernel, inputs: &[(&str, Vec<u8>)]) -> Result<Vec<Output>> {
     run_by(engine, kernel, inputs, |tensors| {
         let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        kernel.encode(&mut encoder, tensors)?;
+        kernel.bind(tensors)?.encode(&mut encoder);
         engine.queue().submit([encoder.finish()]);
         Ok(())
     })

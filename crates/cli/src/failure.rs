@@ -46,13 +46,26 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
 
 /// The error and its causes on one line, whatever line breaks a driver or a file put into its message.
 pub(crate) fn one_line(error: &anyhow::Error) -> String {
-    let text = format!("{error:#}");
+    let text = with_causes(error);
     single_line(split_excerpt(&text).map_or(&text, |(message, _)| message))
+}
+
+/// The error and its causes, but for those that the message says already.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.contains(cause.trim_end()) {
+            continue;
+        }
+        text += if text.is_empty() { "" } else { ": " };
+        text += &cause;
+    }
+    text
 }
 
 /// The place of a text that an error points at, if it does: two lines, the second a caret beneath the place.
 pub(crate) fn excerpt(error: &anyhow::Error) -> Option<String> {
-    let text = format!("{error:#}");
+    let text = with_causes(error);
     let (_, excerpt) = split_excerpt(&text)?;
     let shown = |line: &str| -> String { line.chars().filter(|c| !c.is_control()).collect() };
     Some(excerpt.lines().map(shown).collect::<Vec<_>>().join("\n"))
@@ -98,6 +111,13 @@ mod tests {
         for other in ["a", "a\n^b", "a ^", "a\nb\nc"] {
             assert_eq!(excerpt(&usage(other)), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_cause_that_the_message_repeats_is_told_once() {
+        let planned = foveal::Error::from(foveal_kernels::Error::invalid("q", "rank 3"));
+        let error = anyhow::Error::new(planned).context("reading");
+        assert_eq!(one_line(&error), "reading: q: rank 3");
     }
 
     #[test]

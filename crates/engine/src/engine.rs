@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use foveal_kernels::{AdapterProfile, Constraints, Plan, Problem, Rates};
 
-use crate::gpu::{Gpu, lock};
-use crate::pipeline::{Compiler, Pipelines};
-use crate::pool::Pool;
-use crate::profile::profile;
-use crate::store::{KnownFacts, PassedChecks, StoredPipelines};
-use crate::{Error, Options, SelfCheck, adapters};
+use crate::device::gpu::{Gpu, lock};
+use crate::device::profile::profile;
+use crate::device::store::{KnownFacts, PassedChecks, StoredPipelines};
+use crate::memory::pool::Pool;
+use crate::prepare::pipeline::{Compiler, Pipelines};
+use crate::{Error, Options, SelfCheck, device::adapters};
 
 /// A device, and everything that is kept with it: compiled shaders, idle buffers, which variants are trusted.
 ///
@@ -67,7 +67,7 @@ impl Engine {
     /// The engine keeps to the features and limits that the device was opened with: what is missing costs speed, or sizes
     /// that are refused, never correctness. [`Engine::desired_features`] and [`Engine::desired_limits`] tell what to ask for.
     /// No handler is installed on the device. [`Engine::prepare`], [`Engine::run`] and whatever else is `async` here submit to
-    /// `queue` and poll the device, which may run the host's callbacks; [`Kernel::encode`](crate::Kernel::encode) does neither.
+    /// `queue` and poll the device, which may run the host's callbacks; [`BoundKernel::encode`](crate::BoundKernel::encode) does neither.
     ///
     /// # Errors
     /// [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost) if the device is lost already;
@@ -252,9 +252,9 @@ impl Engine {
         self.shared.gpu.lost().await
     }
 
-    /// Tells the engine that the device is lost: a host's own callback knows first, and from then on everything that needs
-    /// the device returns [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost), [`Kernel::encode`](crate::Kernel::encode)
-    /// of buffers it remembers included, which otherwise asks nobody.
+    /// Tells the engine that the device is lost: a host's own callback knows first, and from then on all that needs the
+    /// device returns [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost) at once. Recording
+    /// ([`BoundKernel::encode`](crate::BoundKernel::encode)) does not ask, and is to no effect.
     pub fn mark_lost(&self, reason: &str) {
         self.shared.gpu.mark_lost(reason.to_owned());
     }

@@ -1,27 +1,48 @@
 //! The engine's one error type.
 
+use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use foveal_kernels::Place;
 
 /// What went wrong, as a value: nothing in this crate panics on a caller's mistake, a full card or a lost device.
 ///
 /// The message names the argument at fault, what was expected and what came. Programs tell causes apart by
-/// [`Error::kind`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// [`Error::kind`]. [`source`](std::error::Error::source) is wgpu's error or the planner's where one of those is the cause;
+/// the message says what they say.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Error {
     // Boxed: errors are rare, and results of this type are returned from everything.
     inner: Box<Inner>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct Inner {
     kind: ErrorKind,
     argument: String,
     message: String,
     place: Option<Place>,
+    source: Option<Source>,
 }
+
+#[cfg(not(target_family = "wasm"))]
+type Source = Arc<dyn StdError + Send + Sync>;
+/// wgpu's errors stay on their thread in a browser.
+#[cfg(target_family = "wasm")]
+type Source = Arc<dyn StdError>;
+
+/// Errors are equal if they say the same.
+impl PartialEq for Error {
+    fn eq(&self, other: &Self) -> bool {
+        let Inner { kind, argument, message, place, .. } = &*self.inner;
+        let same = (*kind, *place) == (other.inner.kind, other.inner.place);
+        same && *argument == other.inner.argument && *message == other.inner.message
+    }
+}
+
+impl Eq for Error {}
 
 /// The causes of an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,9 +74,8 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, argument: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            inner: Box::new(Inner { kind, argument: argument.into(), message: message.into(), place: None }),
-        }
+        let (argument, message) = (argument.into(), message.into());
+        Self { inner: Box::new(Inner { kind, argument, message, place: None, source: None }) }
     }
 
     pub(crate) fn usage(argument: impl Into<String>, message: impl Into<String>) -> Self {
@@ -75,18 +95,17 @@ impl Error {
     }
 
     /// An error that wgpu raised while the engine was `doing` something.
-    pub(crate) fn raised(doing: &str, error: &wgpu::Error) -> Self {
-        match error {
-            wgpu::Error::OutOfMemory { .. } => {
-                Self::new(ErrorKind::OutOfMemory, doing, "the device has no memory left")
+    pub(crate) fn raised(doing: &str, error: wgpu::Error) -> Self {
+        let (kind, message, source) = match error {
+            wgpu::Error::OutOfMemory { source } => {
+                (ErrorKind::OutOfMemory, "the device has no memory left".to_owned(), source)
             }
-            wgpu::Error::Validation { description, .. } => {
-                Self::new(ErrorKind::Validation, doing, description.trim_end())
-            }
-            wgpu::Error::Internal { description, .. } => {
-                Self::new(ErrorKind::Driver, doing, description.trim_end())
-            }
-        }
+            wgpu::Error::Validation { description, source } => (ErrorKind::Validation, description, source),
+            wgpu::Error::Internal { description, source } => (ErrorKind::Driver, description, source),
+        };
+        let mut raised = Self::new(kind, doing, message.trim_end());
+        raised.inner.source = Some(Arc::from(source));
+        raised
     }
 
     /// The cause.
@@ -120,7 +139,12 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        let source: &(dyn StdError + 'static) = self.inner.source.as_deref()?;
+        Some(source)
+    }
+}
 
 impl From<foveal_kernels::Error> for Error {
     fn from(error: foveal_kernels::Error) -> Self {
@@ -137,6 +161,7 @@ impl From<foveal_kernels::Error> for Error {
             text.strip_prefix(error.argument()).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&text);
         let mut new = Self::new(kind, error.argument(), message);
         new.inner.place = error.place();
+        new.inner.source = Some(Arc::new(error));
         new
     }
 }
@@ -148,16 +173,21 @@ mod tests {
     #[test]
     fn causes_survive_on_their_way_up() {
         let source = || "cause".into();
-        let memory = Error::raised("a buffer", &wgpu::Error::OutOfMemory { source: source() });
+        let memory = Error::raised("a buffer", wgpu::Error::OutOfMemory { source: source() });
         assert_eq!((memory.kind(), memory.argument()), (ErrorKind::OutOfMemory, "a buffer"));
+        let cause = memory.source().map(ToString::to_string);
+        assert_eq!(cause.as_deref(), Some("cause"));
         let description = "why\n".to_owned();
-        let invalid = Error::raised("x", &wgpu::Error::Validation { source: source(), description });
+        let invalid = Error::raised("x", wgpu::Error::Validation { source: source(), description });
         assert_eq!((invalid.kind(), invalid.to_string().as_str()), (ErrorKind::Validation, "x: why"));
         let limit = Error::from(foveal_kernels::Error::limit("max_buffer_size", "too much"));
         assert_eq!(
             (limit.kind(), limit.to_string().as_str()),
             (ErrorKind::Limit, "max_buffer_size: too much")
         );
-        assert_eq!(Error::from(foveal_kernels::Error::invalid("q", "no")).kind(), ErrorKind::Usage);
+        let invalid = Error::from(foveal_kernels::Error::invalid("q", "no"));
+        assert_eq!(invalid.kind(), ErrorKind::Usage);
+        assert_eq!(invalid.source().map(ToString::to_string).as_deref(), Some("q: no"));
+        assert!(Error::usage("q", "no").source().is_none());
     }
 }

@@ -1,26 +1,31 @@
-//! Foveal runs attention, and what is like it, on any GPU through wgpu.
+//! Attention and linear-attention kernels on any GPU, through wgpu.
 //!
-//! A problem is described by plain data, *planned* for an adapter, *prepared* (compiled, and checked against a
-//! reference on this very adapter) and then recorded into the caller's own command encoder. Nothing is submitted behind
-//! the caller's back.
+//! A problem is described by plain data, *planned* for an adapter, *prepared* (compiled, and checked against a reference
+//! on this very adapter), *bound* to buffers and then recorded into the caller's own command encoder. Nothing is submitted
+//! behind the caller's back.
 //!
 //! ```no_run
-//! use foveal::{Engine, HostTensor, Options, Problem};
+//! use foveal::{Attention, Shape, AttentionTensors, Engine, wgpu};
 //!
-//! # async fn example(problem: &dyn Problem, inputs: &[(&str, &HostTensor)]) -> Result<(), foveal::Error> {
-//! let engine = Engine::new(Options::default()).await?; // or Engine::from_device, on a device of the host's
-//! let plan = engine.plan(problem)?;
-//! println!("{plan}"); // which variant, which tiles, how much memory, and why
+//! # async fn example(device: wgpu::Device, queue: wgpu::Queue, q: wgpu::Buffer, k: wgpu::Buffer, v: wgpu::Buffer,
+//! # o: wgpu::Buffer) -> Result<(), foveal::Error> {
+//! let engine = Engine::from_device(device.clone(), queue.clone())?; // or Engine::new, on a device of its own
+//! let spec = Attention::new(Shape::bhtd(1, 8, 1024, 64)).causal(); // q, k: [B, H, T, D]
+//! let plan = engine.plan(&spec)?;
+//! println!("{plan}"); // the variant, its tiles and memory, and why
 //! let kernel = engine.prepare(&plan).await?;
-//! for (name, tensor) in engine.run(&kernel, inputs).await? {
-//!     println!("{name}: {:?}", tensor.shape());
-//! }
+//! let bound = kernel.bind(&AttentionTensors::new(&q, &k, &v, &o))?; // or &[("q", &q), ("k", &k), ("v", &v), ("o", &o)]
+//!
+//! // in every frame
+//! let mut encoder = device.create_command_encoder(&Default::default());
+//! bound.encode(&mut encoder); // cannot fail, and allocates nothing
+//! queue.submit([encoder.finish()]);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! To be part of a frame, use [`Kernel::encode`] with buffers of your own instead of [`Engine::run`]; to be part of many,
-//! [`Kernel::slices`].
+//! Tensors in host memory are run by [`Engine::run`]. A kernel that takes longer than a frame has room for is spread over
+//! many by [`BoundKernel::slices`].
 //!
 //! Functions that are `async` do their waiting on the thread that polls them on native backends, so that any executor
 //! will do; in a browser the event loop waits.
@@ -36,35 +41,16 @@
     )
 )]
 
-mod adapters;
-mod bind_groups;
-mod binding;
-mod calibrate;
-mod dispatch_offsets;
-mod dispatch_timeline;
+mod device;
 mod engine;
 mod error;
-mod facts;
-mod gpu;
-mod grid_partition;
 mod kernel;
+mod memory;
 mod options;
-mod params;
-mod pipeline;
-mod pool;
 mod prepare;
-mod profile;
-mod roofline;
 mod run;
-mod scope;
-mod self_check;
 mod slices;
-mod store;
-mod submit;
-mod tensor;
-mod timing;
-mod trusted;
-mod variant_check;
+mod testing;
 
 /// The examples in the documents, compiled as tests.
 #[cfg(doctest)]
@@ -89,14 +75,16 @@ pub use foveal_shaders as shaders;
 /// The graphics API, in the version that buffers and encoders have to come from.
 pub use wgpu;
 
-pub use adapters::{AdapterInfo, adapters};
-pub use binding::Binding;
+pub use device::adapters::{AdapterInfo, adapters};
 pub use engine::Engine;
 pub use error::{Error, ErrorKind};
-pub use kernel::{Kernel, SelfCheckReport};
+pub use kernel::binding::{Binding, NamedTensors};
+pub use kernel::bound_kernel::BoundKernel;
+pub use kernel::prepared::{Kernel, SelfCheckReport};
+pub use kernel::tensors::{AttentionTensors, LinearTensors};
+pub use memory::tensor::{DeviceTensor, Input};
 pub use options::{AdapterChoice, Options, SelfCheck};
-pub use roofline::Roofline;
-pub use slices::{Job, Progress, Slices};
-pub use tensor::{DeviceTensor, Input};
-pub use timing::{Clock, Timing, Timings};
-pub use variant_check::{Status, VariantCheck};
+pub use run::roofline::Roofline;
+pub use run::timing::{Clock, Timing, Timings};
+pub use slices::job::{Job, Progress, Slices};
+pub use testing::variant_check::{Status, VariantCheck};

@@ -45,8 +45,8 @@ pub struct Options {
     /// Work that the engine submits itself is cut into submissions that take no longer than this, going by what was
     /// measured of the first: systems reset a GPU that does not answer for two seconds or so, and show nothing else
     /// meanwhile. Half a second by default; zero cuts nothing. What a host records with
-    /// [`Kernel::encode`](crate::Kernel::encode) is cut into dispatches that are *estimated* to take no longer; a host
-    /// that wants to spread work over frames takes [`Kernel::slices`](crate::Kernel::slices).
+    /// [`BoundKernel::encode`](crate::BoundKernel::encode) is cut into dispatches that are *estimated* to take no longer; a
+    /// host that wants to spread work over frames takes [`BoundKernel::slices`](crate::BoundKernel::slices).
     pub longest_submission: Duration,
 }
 
@@ -56,7 +56,7 @@ impl Default for Options {
             adapter: AdapterChoice::Auto,
             library: Arc::new(Library::builtin().clone()),
             self_check: SelfCheck::On,
-            cache_dir: crate::store::default_dir(),
+            cache_dir: crate::device::store::default_dir(),
             floor: false,
             subgroups: false,
             runtime_checks: false,

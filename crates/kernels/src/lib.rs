@@ -47,7 +47,7 @@ pub mod specs {
     pub use crate::attention::{Attention, DeviceBlockMask, Mask, Shape};
     pub use crate::block_mask::{BlockGrid, BlockMask};
     pub use crate::combine::Combine;
-    pub use crate::linear_attention::{LinearAttention, LinearShape};
+    pub use crate::linear_attention::{Gate, LinearAttention, LinearShape, Rule};
 }
 
 pub use adapter::{AdapterKind, AdapterProfile, Features, Limits, Maths, Rates};

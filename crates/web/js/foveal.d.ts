@@ -70,7 +70,11 @@ export class FovealError extends Error {
   readonly length?: number;
 }
 
-/** Options of attention: `o = softmax(score(scale * q k^T) where mask) v`. */
+/**
+ * Options of attention: `o = softmax(score(scale * q k^T) where mask) v`.
+ *
+ * Options may also have the names that they have in JSON and in Rust, `kv_len` for `kvLen`. Errors name those.
+ */
 export interface AttentionOptions {
   /** Which pairs of a query and a key are seen, e.g. `causal & window(255, 0)`. Default: all. */
   mask?: string;
@@ -82,31 +86,34 @@ export interface AttentionOptions {
   /** Whether `lse` is computed: the natural logarithm of each row's softmax denominator, `[B, H, Tq]`. Default: false. */
   lse?: boolean;
   /** What q and k are normalised to first. */
-  qk_norm?: "l2";
+  qkNorm?: "l2";
   /** The name of a tensor `[H]` of logits that enter the denominator only. */
-  sink_logits?: string;
-  block_mask?: BlockMask | ListedBlocks;
+  sinkLogits?: string;
+  blockMask?: BlockMask | DeviceBlockMask;
   /** The names of `i32` tensors `[B]` that say how many of the queries, and of the keys, each batch entry has; read on the GPU. */
-  q_len?: string;
-  kv_len?: string;
+  qLen?: string;
+  kvLen?: string;
 }
 
-/** Visible blocks whose lists are tensors on the GPU, `i32`: counts `[B or 1, H or 1, query blocks]`, indices `[.., most]`. */
-export interface ListedBlocks {
+/** Visible blocks whose lists are tensors on the GPU, `i32`: counts `[B or 1, H or 1, query blocks]`, indices `[.., maxBlocks]`. */
+export interface DeviceBlockMask {
   /** Multiples of 64. */
-  q_block: number;
-  kv_block: number;
+  qBlock: number;
+  kvBlock: number;
   counts: string;
   indices: string;
 }
 
 /** Lists of visible blocks, as compressed rows over (batch or 1, head or 1, query block): sizes, and the names of tensors. */
 export interface BlockMask {
-  q_block: number;
-  kv_block: number;
-  row_ptr: string;
+  qBlock: number;
+  kvBlock: number;
+  rowPtr: string;
   index: string;
 }
+
+/** Either of them with the names that it has in JSON. */
+export type JsonBlockMask = { q_block: number; kv_block: number } & ({ row_ptr: string; index: string } | { counts: string; indices: string });
 
 /** Options of linear attention; see the project's README for what they mean and which papers' operators they give. */
 export interface LinearOptions {
@@ -115,12 +122,12 @@ export interface LinearOptions {
   steps?: number;
   causal?: boolean;
   direction?: "forward" | "reverse" | "both";
-  feature_map?: "identity" | "relu" | "elu1" | "relu2" | "silu" | "l2norm" | "softmax" | "learned";
+  featureMap?: "identity" | "relu" | "elu1" | "relu2" | "silu" | "l2norm" | "softmax" | "learned";
   normaliser?: "none" | "sum";
   eps?: number;
   scale?: number;
   layout?: "bhtd" | "bthd";
-  erase_key?: string;
+  eraseKey?: string;
   bonus?: string;
   /** The name of a tensor of step sizes `[B, HV, T]` by which gates and values are multiplied (Mamba-2). */
   dt?: string;
@@ -128,9 +135,9 @@ export interface LinearOptions {
   skip?: string;
   /** `decay`: keys are `1 - exp(g)`, and there is no tensor k (HGRN2). */
   key?: "given" | "decay";
-  kv_len?: string;
-  state_layout?: "kv" | "vk";
-  state_out?: boolean;
+  kvLen?: string;
+  stateLayout?: "kv" | "vk";
+  stateOut?: boolean;
 }
 
 /** Options of every call that computes. */
@@ -142,14 +149,29 @@ export interface CallOptions {
 }
 
 /** Tensors of a call by name: `q`, `k`, `v`, and whatever options and expressions name. One that nothing reads is an error. */
-export type Tensors<T> = { q: T; k: T; v: T } & { [name: string]: T | string | number | boolean | BlockMask | ListedBlocks | undefined };
+export type Tensors<T> = { q: T; k: T; v: T } & { [name: string]: T | string | number | boolean | BlockMask | DeviceBlockMask | JsonBlockMask | undefined };
 
 /** The same of linear attention, which may make its keys of the gates. */
 export type LinearTensors<T> = { q: T; k?: T; v: T } & { [name: string]: T | string | number | boolean | undefined };
 
-export type Result<C extends CallOptions> = C extends { resident: true }
-  ? Record<string, Tensor>
-  : Record<string, HostTensor>;
+/** What a call gives its results as. */
+export type Output<C extends CallOptions> = C extends { resident: true } ? Tensor : HostTensor;
+
+export interface AttentionResult<T> {
+  /** `[B, H, Tq, Dv]`, in the dtype of q. */
+  o: T;
+  /** f32 `[B, H, Tq]`, if the option `lse` asks for it. */
+  lse?: T;
+}
+
+export interface LinearResult<T> {
+  /** `[B, HV, T, Dv]`, in the dtype of q. */
+  o: T;
+  /** f32 `[B, HV, Dk, Dv]`, or as `stateLayout` has it, if the option `stateOut` asks for it. */
+  state_out?: T;
+  /** The sums of the normaliser `sum`, f32 `[B, 1, HV, Dk]`, beside `state_out`. */
+  z_out?: T;
+}
 
 /** How a problem would run, and why so. */
 export interface Plan {
@@ -306,9 +328,9 @@ export class Engine {
   /** Copies a tensor to the GPU. */
   tensor(source: HostTensor): Promise<Tensor>;
   /** Softmax attention: q `[B, H, Tq, Dk]`, k `[B, G, Tk, Dk]`, v `[B, G, Tk, Dv]` give o `[B, H, Tq, Dv]`. */
-  attention<C extends CallOptions>(problem: Tensors<Input> & AttentionOptions, call?: C): Promise<Result<C>>;
+  attention<C extends CallOptions>(problem: Tensors<Input> & AttentionOptions, call?: C): Promise<AttentionResult<Output<C>>>;
   /** Linear attention: q, k `[B, H, T, Dk]`, v `[B, HV, T, Dv]`, gates g, beta and states give o `[B, HV, T, Dv]` and `state_out`. */
-  linear<C extends CallOptions>(problem: LinearTensors<Input> & LinearOptions, call?: C): Promise<Result<C>>;
+  linear<C extends CallOptions>(problem: LinearTensors<Input> & LinearOptions, call?: C): Promise<LinearResult<Output<C>>>;
   /** How a problem would run. Tensors may lack their `data`, but for lists of indices and lengths (`i32`, `u8`). */
   plan(
     operator: string,

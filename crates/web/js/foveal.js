@@ -195,6 +195,17 @@ function split(engine, problem, shapes = false) {
   return [optionsText(options), tensors];
 }
 
+/** Options by the names of their contract: `kvLen` and `kv_len` are one. */
+function contractOptions(options) {
+  const renamed = {};
+  for (const [name, value] of Object.entries(options)) {
+    const known = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    if (known in renamed) throw usage(known, "expected it once, got it in camelCase too");
+    renamed[known] = Object.prototype.toString.call(value) === "[object Object]" ? contractOptions(value) : value;
+  }
+  return renamed;
+}
+
 function optionsText(options = {}) {
   const checked = (name, value) => {
     if (typeof value === "number" && !Number.isFinite(value)) throw usage(name, `expected a finite number, got ${value}`);
@@ -203,7 +214,7 @@ function optionsText(options = {}) {
     }
     return value;
   };
-  return JSON.stringify(options, checked);
+  return JSON.stringify(contractOptions(options), checked);
 }
 
 /** The options of a call, of which there are no others. */

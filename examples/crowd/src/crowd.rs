@@ -1,7 +1,6 @@
 //! The simulation: buffers that stay on the device, the host's passes over them, and Foveal's attention in between.
 
-use foveal::kernels::attention::{Attention, DeviceBlockMask, Shape};
-use foveal::{Binding, Engine, Kernel, wgpu};
+use foveal::{Attention, AttentionTensors, BoundKernel, DeviceBlockMask, Engine, Shape, wgpu};
 use foveal_examples_common::Failure;
 
 use crate::passes::{Pass, module};
@@ -32,13 +31,13 @@ pub(crate) const AGENT: usize = 6;
 /// A crowd on the device.
 pub(crate) struct Crowd {
     pub(crate) world: World,
-    pub(crate) kernel: Kernel,
+    /// Attention, bound to q, k, v, o and the lists.
+    pub(crate) bound: BoundKernel,
     pub(crate) buffers: Buffers,
     /// Before attention.
     before: Vec<Pass>,
     /// After it.
     after: Pass,
-    sight: Sight,
 }
 
 /// All that is kept between passes.
@@ -97,6 +96,13 @@ impl Crowd {
             indices: buffer("indices", HEADS * blocks * world.most()).await?,
             reaches: buffer("reaches", HEADS * blocks).await?,
         };
+        let Buffers { q, k, v, o, counts, indices, .. } = &buffers;
+        let tensors = AttentionTensors::new(q, k, v, o);
+        let tensors = match sight {
+            Sight::Listed => tensors.and("counts", counts).and("indices", indices),
+            Sight::Everybody => tensors,
+        };
+        let bound = kernel.bind(&tensors)?;
         let tickets = buffer("tickets", 2 * agents).await?;
         let spots = buffer("spots", 4 * agents).await?;
         let boxes = buffer("boxes", 8 * blocks).await?;
@@ -136,16 +142,15 @@ impl Crowd {
         let steering = module(device, "steer", include_str!("shaders/steer.wgsl"));
         let steer = [(0, &all.world), (1, &all.sorted), (2, &all.o), (3, &all.agents)];
         let after = Pass::new(device, &steering, "steer", [agents, STEER_THREADS], &steer);
-        Ok(Self { world, kernel, buffers, before, after, sight })
+        Ok(Self { world, bound, buffers, before, after })
     }
 
     /// Records a whole step: the host's passes, Foveal's attention, the host's pass. Nothing waits in between, and nothing
     /// leaves the device.
-    pub(crate) fn encode_step(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Failure> {
+    pub(crate) fn encode_step(&self, encoder: &mut wgpu::CommandEncoder) {
         self.encode_before(encoder);
-        self.encode_attention(encoder)?;
+        self.encode_attention(encoder);
         self.encode_after(encoder);
-        Ok(())
     }
 
     /// Sorts the agents, lists blocks, writes q, k and v.
@@ -159,24 +164,14 @@ impl Crowd {
     }
 
     /// Attention as a whole.
-    pub(crate) fn encode_attention(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Failure> {
-        Ok(self.kernel.encode(encoder, &self.tensors())?)
+    pub(crate) fn encode_attention(&self, encoder: &mut wgpu::CommandEncoder) {
+        self.bound.encode(encoder);
     }
 
     /// Moves the agents by what they attended to.
     pub(crate) fn encode_after(&self, encoder: &mut wgpu::CommandEncoder) {
         let descriptor = wgpu::ComputePassDescriptor { label: Some("steer"), timestamp_writes: None };
         self.after.record(&mut encoder.begin_compute_pass(&descriptor));
-    }
-
-    /// What the kernel reads and writes.
-    pub(crate) fn tensors(&self) -> Vec<(&'static str, Binding<'_>)> {
-        let Buffers { q, k, v, o, counts, indices, .. } = &self.buffers;
-        let mut tensors = vec![("q", q.into()), ("k", k.into()), ("v", v.into()), ("o", o.into())];
-        if self.sight == Sight::Listed {
-            tensors.extend([("counts", counts.into()), ("indices", indices.into())]);
-        }
-        tensors
     }
 
     /// Tells the passes what time it is: `time` steps, and `ahead` of a step since the agents were moved.

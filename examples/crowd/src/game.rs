@@ -32,7 +32,7 @@ pub(crate) fn play(host: &Host, crowd: &mut Crowd, view: &View, frames: usize) -
         #[expect(clippy::cast_precision_loss, reason = "frames")]
         crowd.set_time(&host.queue, frame as f32, 0.0);
         let mut encoder = new_encoder(host);
-        crowd.encode_step(&mut encoder)?;
+        crowd.encode_step(&mut encoder);
         view.encode(&mut encoder);
         for (index, _) in (0..).zip(&shown).filter(|&(_, &at)| at == frame) {
             view.encode_picture(&mut encoder, index);
@@ -58,14 +58,8 @@ pub(crate) fn parts(host: &Host, crowd: &Crowd, view: &View) -> Result<Parts, Fa
         let [attention, before, drawing] = &mut times;
         let taken = [
             measure(host, |encoder| crowd.encode_attention(encoder))?,
-            measure(host, |encoder| {
-                crowd.encode_before(encoder);
-                Ok(())
-            })?,
-            measure(host, |encoder| {
-                view.encode(encoder);
-                Ok(())
-            })?,
+            measure(host, |encoder| crowd.encode_before(encoder))?,
+            measure(host, |encoder| view.encode(encoder))?,
         ];
         for (times, time) in [attention, before, drawing].into_iter().zip(taken).filter(|_| turn > 0) {
             times.push(time);
@@ -98,9 +92,9 @@ pub(crate) async fn play_in_slices(
     [frames, played]: [usize; 2],
     budget: Duration,
 ) -> Result<Sliced, Failure> {
-    let mut slices = crowd.kernel.slices(budget * CUT / 100).await?;
+    let mut slices = crowd.bound.slices(budget * CUT / 100).await?;
     // Measured on the crowd as it is: how long a list is, and so a workgroup's time, changes slowly.
-    slices.calibrate(&crowd.tensors()).await?;
+    slices.calibrate().await?;
     let mut job = slices.start().await?;
     let mut sliced = Sliced { budget, slices: Times::default(), frames: Times::default(), steps: 0, kept: 0 };
     let min = frames.max(FEWEST);
@@ -111,7 +105,7 @@ pub(crate) async fn play_in_slices(
     while sliced.frames.len() < min || !finished {
         let start = Instant::now();
         let mut encoder = new_encoder(host);
-        let progress = job.encode(&mut encoder, &crowd.tensors())?;
+        let progress = job.encode(&mut encoder);
         let submitted = Instant::now();
         host.submit(encoder, "a slice")?;
         let took = submitted.elapsed();
@@ -153,7 +147,7 @@ pub(crate) async fn same_as_whole(host: &Host, engine: &Engine, crowd: &Crowd) -
     let in_slices = engine.read_back(&crowd.buffers.o, &shape, Dtype::F32).await?;
     let mut encoder = new_encoder(host);
     encoder.clear_buffer(&crowd.buffers.o, 0, None);
-    crowd.encode_attention(&mut encoder)?;
+    crowd.encode_attention(&mut encoder);
     host.submit(encoder, "attention as a whole")?;
     let whole = engine.read_back(&crowd.buffers.o, &shape, Dtype::F32).await?;
     if in_slices.to_bytes(Dtype::F32) == whole.to_bytes(Dtype::F32) {

@@ -24,12 +24,12 @@ impl Report {
 
     pub(crate) fn begin(&mut self, host: &Host, crowd: &Crowd) {
         let (name, driver) = (&host.info.name, host.driver());
-        let plan = crowd.kernel.plan();
+        let plan = crowd.bound.kernel().plan();
         let problem = plan.problem.describe();
         self.say(format_args!("adapter     {name} ({driver})"));
         self.say(format_args!("attention   {problem}, variant {}", plan.variant));
-        self.say(format_args!("self-check  {}", self_check(crowd.kernel.self_check())));
-        for refused in crowd.kernel.refused() {
+        self.say(format_args!("self-check  {}", self_check(crowd.bound.kernel().self_check())));
+        for refused in crowd.bound.kernel().refused() {
             self.say(format_args!("refused     {}: {}", refused.variant, refused.reason));
         }
         self.keep("adapter", json!({ "name": name, "driver": driver }));

@@ -11,7 +11,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use foveal::{Attention, Dtype, Engine, Mask, Problem, Rows, Shape, compare, wgpu};
+use foveal::{Attention, AttentionTensors, Dtype, Engine, Mask, Problem, Rows, Shape, compare, wgpu};
 
 use crate::host::{Screen, say};
 use crate::photo::{COLOURS, FEATURES, Photo, SIDE};
@@ -56,13 +56,14 @@ async fn frame(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<(), Box<dyn
     let photo = Photo::new()?;
     let [q, k, v] = photo.tensors().map(|(name, tensor)| host::upload(device, name, tensor));
     let o = host::buffer(device, "o", v.size());
+    let bound = kernel.bind(&AttentionTensors::new(&q, &k, &v, &o))?;
     let screen = Screen::new(device);
     let (before, after) = (screen.panel(device, &v, 0), screen.panel(device, &o, 1));
 
-    // Every frame: `encode` records between the host's own passes. It neither submits nor waits.
+    // Every frame: `encode` records between the host's own passes. It neither submits nor waits, and cannot fail.
     let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     screen.clear_and_draw(&mut encoder, &before);
-    kernel.encode(&mut encoder, &[("q", &q), ("k", &k), ("v", &v), ("o", &o)])?;
+    bound.encode(&mut encoder);
     screen.draw_over(&mut encoder, &after);
     queue.submit([encoder.finish()]);
 

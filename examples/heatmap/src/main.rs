@@ -60,10 +60,10 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Clones of a device are the same device.
     let engine = Engine::from_device(host.device.clone(), host.queue.clone())?;
     let weights = Weights::prepare(&engine, &sample).await?;
-    let plan = weights.kernel.plan();
+    let plan = weights.bound.kernel().plan();
     say(format_args!("attention   {}, variant {}", plan.problem.describe(), plan.variant));
-    say(format_args!("self-check  {}", self_check(weights.kernel.self_check())));
-    for refused in weights.kernel.refused() {
+    say(format_args!("self-check  {}", self_check(weights.bound.kernel().self_check())));
+    for refused in weights.bound.kernel().refused() {
         say(format_args!("refused     {}: {}", refused.variant, refused.reason));
     }
     let mut painter = Painter::new(&host)?;
@@ -72,7 +72,7 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let tint = Tint::new(&host.device, &host.queue, &weights.o, weights.sizes())?;
     let start = Instant::now();
     let mut encoder = host.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    weights.encode(&mut encoder)?;
+    weights.encode(&mut encoder);
     tint.encode(&mut encoder);
     host.submit(encoder, "attention and colours")?;
     let computed_in = start.elapsed();

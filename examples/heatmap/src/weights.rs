@@ -6,22 +6,22 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use foveal::kernels::attention::{Attention, Shape, Strides};
-use foveal::{Comparison, Dtype, Engine, HostTensor, Kernel, Problem, Rows, TensorData, compare, wgpu};
+use foveal::kernels::attention::Strides;
+use foveal::{
+    Attention, AttentionTensors, BoundKernel, Comparison, Dtype, Engine, HostTensor, Problem, Rows, Shape,
+    TensorData, compare, wgpu,
+};
 use foveal_examples_common::Failure;
 
 use crate::sample::Sample;
 
-/// A kernel whose output is the weights, with the buffers it reads and writes.
+/// A kernel whose output is the weights, bound to its buffers.
 pub(crate) struct Weights {
-    pub(crate) kernel: Kernel,
+    pub(crate) bound: BoundKernel,
     /// Planning, compiling and checking.
     pub(crate) prepared_in: Duration,
     heads: usize,
     length: usize,
-    q: wgpu::Buffer,
-    k: wgpu::Buffer,
-    v: wgpu::Buffer,
     /// The weights `[1, H, T, T]`, f32.
     pub(crate) o: wgpu::Buffer,
 }
@@ -43,22 +43,17 @@ impl Weights {
         let kernel = engine.prepare(&plan).await?;
         let prepared_in = start.elapsed();
         let bytes = (heads * length * length * Dtype::F32.size_bytes()) as u64;
-        Ok(Self {
-            kernel,
-            prepared_in,
-            heads,
-            length,
-            q: engine.upload("q", &sample.q, Dtype::F32).await?,
-            k: engine.upload("k", &sample.k, Dtype::F32).await?,
-            v: engine.upload("identity", &identity(length)?, Dtype::F32).await?,
-            o: engine.buffer("weights", bytes).await?,
-        })
+        let q = engine.upload("q", &sample.q, Dtype::F32).await?;
+        let k = engine.upload("k", &sample.k, Dtype::F32).await?;
+        let v = engine.upload("identity", &identity(length)?, Dtype::F32).await?;
+        let o = engine.buffer("weights", bytes).await?;
+        let bound = kernel.bind(&AttentionTensors::new(&q, &k, &v, &o))?;
+        Ok(Self { bound, prepared_in, heads, length, o })
     }
 
     /// Records the attention; what is recorded later sees the weights in [`Weights::o`].
-    pub(crate) fn encode(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Failure> {
-        let tensors = [("q", &self.q), ("k", &self.k), ("v", &self.v), ("o", &self.o)];
-        Ok(self.kernel.encode(encoder, &tensors)?)
+    pub(crate) fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
+        self.bound.encode(encoder);
     }
 
     /// Weights of all heads, and of keys for each.

@@ -6,10 +6,11 @@
 //! histories. Where in ring and history that goes, a clock on the device tells: the CPU records the same commands every
 //! second token, and reads nothing.
 
-use foveal::kernels::attention::{Attention, Shape};
-use foveal::kernels::linear_attention::{Gate, LinearAttention, LinearShape, Rule};
-use foveal::kernels::{Layout, attention::Mask};
-use foveal::{Binding, Dtype, Engine, HostTensor, Kernel, Problem, TensorData, wgpu};
+use foveal::kernels::Layout;
+use foveal::{
+    Attention, AttentionTensors, Binding, BoundKernel, Dtype, Engine, Gate, HostTensor, LinearAttention,
+    LinearShape, LinearTensors, Mask, Problem, Rule, Shape, TensorData, wgpu,
+};
 use foveal_examples_common::{Failure, Host};
 
 use crate::melody::{FEATURES, Note};
@@ -57,22 +58,17 @@ pub(crate) fn windowed(tokens: usize, window: usize) -> Result<Attention, Failur
 
 /// Both memories, with all that they keep on the device.
 pub(crate) struct Memories {
-    pub(crate) linear: Kernel,
-    pub(crate) windowed: Kernel,
+    /// Reading one of the states and writing the other, and the other way round.
+    pub(crate) linear: [BoundKernel; 2],
+    pub(crate) windowed: BoundKernel,
     arrive: Pass,
     append: Pass,
     /// The token, as it arrives.
     features: wgpu::Buffer,
-    /// Its queries, keys, values, gates and betas.
-    rows: wgpu::Buffer,
-    /// Slots of the ring that are filled, and tokens that came before.
-    clock: wgpu::Buffer,
     ring_k: wgpu::Buffer,
     ring_v: wgpu::Buffer,
     /// They swap their roles with every token.
     states: [wgpu::Buffer; 2],
-    linear_o: wgpu::Buffer,
-    windowed_o: wgpu::Buffer,
     linear_history: wgpu::Buffer,
     windowed_history: wgpu::Buffer,
     tokens: usize,
@@ -96,7 +92,9 @@ impl Memories {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
+        // The token's queries, keys, values, gates and betas.
         let rows = buffer("rows", ROWS_END).await?;
+        // Slots of the ring that are filled, and tokens that came before.
         let clock = buffer("clock", bytes(2)).await?;
         let (ring_k, ring_v) = (
             buffer("ring of keys", bytes(window * ROW)).await?,
@@ -111,6 +109,17 @@ impl Memories {
 
         let linear = engine.prepare(&engine.plan(&linear(1).with_states())?).await?;
         let windowed = engine.prepare(&engine.plan(&ring(window))?).await?;
+        let row = |from: u64, size: u64| Binding::from(rows.slice(from..from + size));
+        let (q, k, v) = (row(Q, bytes(ROW)), row(K, bytes(ROW)), row(V, bytes(ROW)));
+        let windowed =
+            windowed.bind(&AttentionTensors::new(q, &ring_k, &ring_v, &windowed_o).and("keys", &clock))?;
+        let token =
+            LinearTensors::new(q, v, &linear_o).k(k).g(row(G, bytes(HEADS))).beta(row(BETA, bytes(HEADS)));
+        let [one, other] = &states;
+        let linear = [
+            linear.bind(&token.clone().state_in(one).state_out(other))?,
+            linear.bind(&token.state_in(other).state_out(one))?,
+        ];
         let arrive = pass(
             host,
             wgpu::include_wgsl!("token.wgsl"),
@@ -133,13 +142,9 @@ impl Memories {
             arrive,
             append,
             features,
-            rows,
-            clock,
             ring_k,
             ring_v,
             states,
-            linear_o,
-            windowed_o,
             linear_history,
             windowed_history,
             tokens,
@@ -152,36 +157,11 @@ impl Memories {
     }
 
     /// Records a token; all that the CPU knows of it is whether it is an odd one.
-    pub(crate) fn encode(&self, encoder: &mut wgpu::CommandEncoder, odd: bool) -> Result<(), Failure> {
-        let [before, after] = if odd { [1, 0] } else { [0, 1] };
-        let row = |from: u64, size: u64| Binding::from(self.rows.slice(from..from + size));
-        let (q, k, v) = (row(Q, bytes(ROW)), row(K, bytes(ROW)), row(V, bytes(ROW)));
+    pub(crate) fn encode(&self, encoder: &mut wgpu::CommandEncoder, odd: bool) {
         self.arrive.encode(encoder, HEADS_32);
-        self.windowed.encode(
-            encoder,
-            &[
-                ("q", q),
-                ("k", (&self.ring_k).into()),
-                ("v", (&self.ring_v).into()),
-                ("keys", (&self.clock).into()),
-                ("o", (&self.windowed_o).into()),
-            ],
-        )?;
-        self.linear.encode(
-            encoder,
-            &[
-                ("q", q),
-                ("k", k),
-                ("v", v),
-                ("g", row(G, bytes(HEADS))),
-                ("beta", row(BETA, bytes(HEADS))),
-                ("state_in", (&self.states[before]).into()),
-                ("o", (&self.linear_o).into()),
-                ("state_out", (&self.states[after]).into()),
-            ],
-        )?;
+        self.windowed.encode(encoder);
+        self.linear[usize::from(odd)].encode(encoder);
         self.append.encode(encoder, 1);
-        Ok(())
     }
 
     /// What both gave out for every token, `[1, T, H, D]`: windowed, then linear.

@@ -54,7 +54,7 @@ fn on_device(host: &Device<'_>, adapter: &Adapter, lent: &Lent) -> Result<bool, 
         let bound: Vec<(&str, &wgpu::Buffer)> =
             wrapped.iter().map(|(name, buffer)| (&**name, buffer)).collect();
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        kernel.encode(&mut encoder, &bound)?;
+        kernel.bind(&bound)?.encode(&mut encoder);
 
         // One queue, three submissions. Their order and the host's barriers are all the synchronisation there is.
         buffers.upload(host)?;

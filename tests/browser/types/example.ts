@@ -14,6 +14,9 @@ export async function attend(): Promise<Float32Array> {
   decays.o.free();
   const lists = { q_block: 64, kv_block: 64, counts: "n", indices: "at" };
   await engine.attention({ q, k: input(), v: input(), kv_len: "keys", keys: input(), block_mask: lists, n: input(), at: input() });
+  const blockMask = { qBlock: 64, kvBlock: 64, counts: "n", indices: "at" };
+  const { lse } = await engine.attention({ q, k: input(), v: input(), lse: true, kvLen: "keys", keys: input(), blockMask, n: input(), at: input() });
+  console.log(lse?.data.length);
   const summary = await engine.check({ operator: "linear", onCase: ({ name, status }) => console.log(name, status) });
   console.log(summary.failed, (await engine.planShape("attention", "1x8x512x64")).explanation);
   const { data } = next.o;
@@ -35,6 +38,8 @@ export const right = reference("attention", { q: input(), k: input(), v: input()
 export async function refused(engine: Engine): Promise<void> {
   // @ts-expect-error q and v are always needed
   await engine.attention({ k: input() });
+  // @ts-expect-error there is no such output
+  (await engine.attention({ q: input(), k: input(), v: input() })).attention;
   // @ts-expect-error there is no such rule
   await engine.linear({ q: input(), k: input(), v: input(), rule: "hebb" });
   // @ts-expect-error engines are made by `Engine.create`

@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use foveal::{Constraints, Engine, ErrorKind, Job, Kernel, wgpu};
+use foveal::{BoundKernel, Constraints, Engine, ErrorKind, Job, Kernel, wgpu};
 use foveal_kernels::{Problem, operators};
-use foveal_tests::harness::{self, Bound, Prepared};
+use foveal_tests::harness::{self, Prepared};
 use pollster::block_on;
 
 use crate::{engine_or_skip, folder};
 
 /// Records slices, each into an encoder of its own, until the job is finished.
-fn finish(engine: &Engine, job: &mut Job, tensors: &Bound<'_>) -> Result<u32> {
+fn finish(engine: &Engine, job: &mut Job) -> Result<u32> {
     let mut before = 0.0;
     for _ in 0..100_000 {
         let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let progress = job.encode(&mut encoder, tensors)?;
+        let progress = job.encode(&mut encoder);
         engine.queue().submit([encoder.finish()]);
         ensure!(progress.done >= before && progress.done <= 1.0, "{progress:?} after {before}");
         before = progress.done;
@@ -66,14 +66,16 @@ fn any_cut_gives_the_bits_of_the_whole() -> Result<()> {
         let mut max = 0;
         // From a workgroup at a time to several passes at once.
         for part in [1e9, 7.0, 2.0] {
-            let total = block_on(kernel.slices(Duration::from_millis(1)))?.total();
-            let slices = block_on(kernel.slices(total.div_f64(part).max(Duration::from_nanos(1))))?;
-            let mut job = block_on(slices.start())?;
+            let mut count = 0;
             let cut = harness::run_by(&engine, &kernel, &inputs, |tensors| {
-                max = max.max(finish(&engine, &mut job, tensors)?);
+                let bound = kernel.bind(tensors)?;
+                let total = block_on(bound.slices(Duration::from_millis(1)))?.total();
+                let slices = block_on(bound.slices(total.div_f64(part).max(Duration::from_nanos(1))))?;
+                count = finish(&engine, &mut block_on(slices.start())?)?;
                 Ok(())
             })?;
-            ensure!(cut == whole, "{} {variant} in {} slices", prepared.case.name, job.progress().slices);
+            max = max.max(count);
+            ensure!(cut == whole, "{} {variant} in {count} slices", prepared.case.name);
         }
         ensure!(max >= 3, "{} was hardly cut: {max}", prepared.case.name);
     }
@@ -88,22 +90,24 @@ fn jobs_of_one_kernel_do_not_disturb_each_other() -> Result<()> {
         cases().into_iter().find(|(_, variant)| *variant == "chunked").context("no case")?;
     let prepared = Prepared::new(case)?;
     let kernel = prepare(&engine, &*prepared.case.problem, variant)?;
-    let slices = block_on(kernel.slices(Duration::from_nanos(1)))?;
     let inputs = harness::storage(&kernel.plan().tensors, &prepared.inputs)?;
     let other = prepared.case.problem.random_inputs(99);
     let other = harness::storage(&kernel.plan().tensors, &other)?;
     let alone = (harness::run(&engine, &kernel, &inputs)?, harness::run(&engine, &kernel, &other)?);
-    let (mut first, mut second) = (block_on(slices.start())?, block_on(slices.start())?);
+    let start = |bound: &BoundKernel| block_on(block_on(bound.slices(Duration::from_nanos(1)))?.start());
     let mut seconds_outputs = Vec::new();
     let outputs = harness::run_by(&engine, &kernel, &inputs, |tensors| {
+        let whole = kernel.bind(tensors)?;
+        let mut first = start(&whole)?;
         seconds_outputs = harness::run_by(&engine, &kernel, &other, |others| {
+            let mut second = start(&kernel.bind(others)?)?;
             for turn in 0..100_000 {
                 let mut encoder =
                     engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-                let done = [first.encode(&mut encoder, tensors)?, second.encode(&mut encoder, others)?];
+                let done = [first.encode(&mut encoder), second.encode(&mut encoder)];
                 // The kernel as a whole, in between, with scratch of its own.
                 if turn % 3 == 0 {
-                    kernel.encode(&mut encoder, tensors)?;
+                    whole.encode(&mut encoder);
                 }
                 engine.queue().submit([encoder.finish()]);
                 if done.iter().all(|progress| progress.finished) {
@@ -114,43 +118,48 @@ fn jobs_of_one_kernel_do_not_disturb_each_other() -> Result<()> {
         })?;
         // The whole kernel has written the first job's outputs too: the job again, alone.
         first.restart();
-        finish(&engine, &mut first, tensors).map(|_| ())
+        finish(&engine, &mut first).map(|_| ())
     })?;
     ensure!(outputs == alone.0 && seconds_outputs == alone.1, "jobs disturb each other");
     Ok(())
 }
 
 #[test]
-fn a_job_keeps_to_its_tensors_and_ends_when_it_is_dropped() -> Result<()> {
+fn a_job_begins_again_with_other_tensors_and_ends_when_it_is_dropped() -> Result<()> {
     let engine = engine_or_skip!();
     let (case, variant) = cases().swap_remove(0);
     let prepared = Prepared::new(case)?;
     let kernel = prepare(&engine, &*prepared.case.problem, variant)?;
-    ensure!(block_on(kernel.slices(Duration::ZERO)).is_err(), "a budget of nothing");
-    let mut slices = block_on(kernel.slices(Duration::from_nanos(1)))?;
     let inputs = harness::storage(&kernel.plan().tensors, &prepared.inputs)?;
+    let right = harness::run(&engine, &kernel, &inputs)?;
+    let mut others_outputs = Vec::new();
     let mut error = None;
     harness::run_by(&engine, &kernel, &inputs, |tensors| {
-        block_on(slices.calibrate(tensors))?;
+        let bound = kernel.bind(tensors)?;
+        ensure!(block_on(bound.slices(Duration::ZERO)).is_err(), "a budget of nothing");
+        let mut slices = block_on(bound.slices(Duration::from_nanos(1)))?;
+        block_on(slices.calibrate())?;
         ensure!(slices.is_calibrated() && slices.total() > Duration::ZERO, "{slices:?}");
         let mut job = block_on(slices.start())?;
         let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        job.encode(&mut encoder, tensors)?;
+        job.encode(&mut encoder);
         job.took(Duration::from_secs(1));
-        // Other buffers than those it began with.
-        harness::run_by(&engine, &kernel, &inputs, |others| {
-            error = job.encode(&mut encoder, others).err();
-            job.restart();
-            job.encode(&mut encoder, others)?;
-            Ok(())
-        })?;
-        drop(job);
         engine.queue().submit([encoder.finish()]);
+        // Other buffers than those it began with.
+        others_outputs = harness::run_by(&engine, &kernel, &inputs, |others| {
+            job.restart_with(&kernel.bind(others)?)?;
+            finish(&engine, &mut job).map(|_| ())
+        })?;
+        let same_plan = prepare(&engine, &*prepared.case.problem, variant)?;
+        error = job.restart_with(&same_plan.bind(tensors)?).err();
+        job.encode(&mut engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default()));
+        drop(job);
         let mut again = block_on(slices.start())?;
-        finish(&engine, &mut again, tensors).map(|_| ())
+        finish(&engine, &mut again).map(|_| ())
     })?;
-    let error = error.context("a job took other tensors")?;
-    ensure!(error.kind() == ErrorKind::Usage && error.to_string().contains("began"), "{error}");
+    ensure!(others_outputs == right, "the job began again differs");
+    let error = error.context("a job took another kernel")?;
+    ensure!(error.kind() == ErrorKind::Usage && error.argument() == "bound", "{error}");
     Ok(())
 }
 

@@ -1,6 +1,6 @@
-//! What recording costs: not one allocation or wgpu object more than wgpu's own commands do, and microseconds.
+//! What recording costs: not one allocation or wgpu object more than wgpu's own commands do.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use allocation_counter::measure;
 use anyhow::{Result, ensure};
@@ -129,6 +129,15 @@ fn kernels(engine: &Engine) -> Result<Vec<(Kernel, Storage)>> {
 
 /// Enough that vectors which grow with the number of commands have grown alike on both sides.
 const RUNS: usize = 100;
+/// How often a list doubles until it holds the commands of so many runs, at most.
+const DOUBLINGS: usize = 12;
+
+/// Numbers of wgpu's objects of each kind.
+fn objects(host: &Host) -> Option<[usize; 5]> {
+    let hub = host.instance.generate_report()?.hub;
+    let kinds = [hub.buffers, hub.bind_groups, hub.bind_group_layouts, hub.compute_pipelines, hub.query_sets];
+    Some(kinds.map(|registry| registry.num_allocated))
+}
 
 #[test]
 fn recording_allocates_what_wgpus_own_commands_do_and_makes_no_object() -> Result<()> {
@@ -139,25 +148,11 @@ fn recording_allocates_what_wgpus_own_commands_do_and_makes_no_object() -> Resul
     for (kernel, inputs) in kernels(&engine)? {
         let passes = kernel.plan().passes.len();
         let pipelines = kernel.plan().requests().len();
-        let tensors = host.tensors(&kernel, &inputs);
-        let bound = bound(&tensors);
-        kernel.encode(&mut host.encoder(), &bound)?;
-
-        let objects = |host: &Host| {
-            let report = host.instance.generate_report().map(|report| report.hub);
-            report.map(|hub| {
-                [hub.buffers, hub.bind_groups, hub.bind_group_layouts, hub.compute_pipelines, hub.query_sets]
-                    .map(|registry| registry.num_allocated)
-            })
-        };
+        let bound = kernel.bind(&bound(&host.tensors(&kernel, &inputs)))?;
         let before = objects(&host);
         let (mut ours, mut theirs) = (host.encoder(), host.encoder());
         let mut pass = ours.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        let mut result = Ok(());
-        let foveal = measure(|| {
-            result = (0..RUNS).try_for_each(|_| kernel.encode_in_pass(&mut pass, &bound));
-        });
-        result?;
+        let foveal = measure(|| (0..RUNS).for_each(|_| bound.encode_in_pass(&mut pass)));
         drop(pass);
         let mut pass = theirs.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         let wgpu_alone = measure(|| (0..RUNS).for_each(|_| by_hand.record(&mut pass, passes)));
@@ -172,27 +167,18 @@ fn recording_allocates_what_wgpus_own_commands_do_and_makes_no_object() -> Resul
         ensure!(foveal.count_total <= wgpu_alone.count_total, "{foveal:?} by Foveal, {wgpu_alone:?} by hand");
         ensure!(pipelines <= passes);
 
-        // The same in one call: the list of runs is kept from one to the next.
-        let runs = vec![&bound[..]; RUNS];
-        kernel.encode_runs(&mut host.encoder(), &runs)?;
-        let (mut ours, mut theirs) = (host.encoder(), host.encoder());
-        let mut result = Ok(());
-        let foveal = measure(|| result = kernel.encode_runs(&mut ours, &runs));
-        result?;
-        let label = kernel.plan().passes.first().map(|pass| pass.label.as_str());
-        let wgpu_alone = measure(|| {
-            let descriptor = wgpu::ComputePassDescriptor { label, timestamp_writes: None };
-            let mut pass = theirs.begin_compute_pass(&descriptor);
-            (0..RUNS).for_each(|_| by_hand.record(&mut pass, passes));
-        });
-        ensure!(before.is_some() && objects(&host) == before, "{before:?} became {:?}", objects(&host));
-        ensure!(foveal.count_total <= wgpu_alone.count_total, "{foveal:?} by Foveal, {wgpu_alone:?} by hand");
+        // A list of commands that has grown already takes one more run without a single allocation.
+        let mut grown = host.encoder();
+        let mut pass = grown.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        let each: Vec<u64> =
+            (0..RUNS).map(|_| measure(|| bound.encode_in_pass(&mut pass)).count_total).collect();
+        drop(pass);
+        let without = each.iter().filter(|&&count| count == 0).count();
+        ensure!(without >= RUNS - 4 * DOUBLINGS, "{without} of {RUNS} runs without an allocation: {each:?}");
 
         // A compute pass of its own, as `encode` makes it.
         let (mut ours, mut theirs) = (host.encoder(), host.encoder());
-        let mut result = Ok(());
-        let foveal = measure(|| result = kernel.encode(&mut ours, &bound));
-        result?;
+        let foveal = measure(|| bound.encode(&mut ours));
         let label = kernel.plan().passes.first().map(|pass| pass.label.as_str());
         let wgpu_alone = measure(|| {
             let descriptor = wgpu::ComputePassDescriptor { label, timestamp_writes: None };
@@ -210,27 +196,23 @@ fn recording_allocates_what_wgpus_own_commands_do_and_makes_no_object() -> Resul
 }
 
 #[test]
-fn jobs_allocate_nothing_after_their_first_slice() -> Result<()> {
+fn jobs_allocate_nothing() -> Result<()> {
     let _turn = turn();
     let host = host_or_skip!();
     let engine = Engine::from_device_with(host.device.clone(), host.queue.clone(), options())?;
     let by_hand = ByHand::new(&host);
     for (kernel, inputs) in kernels(&engine)? {
-        let tensors = host.tensors(&kernel, &inputs);
-        let bound = bound(&tensors);
-        let slices = block_on(kernel.slices(Duration::from_nanos(1)))?;
-        let mut job = block_on(slices.start())?;
-        job.encode(&mut host.encoder(), &bound)?;
+        let bound = kernel.bind(&bound(&host.tensors(&kernel, &inputs)))?;
+        let mut job = block_on(block_on(bound.slices(Duration::from_nanos(1)))?.start())?;
         let (mut ours, mut theirs) = (host.encoder(), host.encoder());
         let mut pass = ours.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        let mut result = Ok(());
         let mut count = 0;
         let foveal = measure(|| {
-            while !job.progress().finished && result.is_ok() {
-                result = job.encode_in_pass(&mut pass, &bound).map(|_| count += 1);
+            while !job.progress().finished {
+                job.encode_in_pass(&mut pass);
+                count += 1;
             }
         });
-        result?;
         drop(pass);
         let mut pass = theirs.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         let wgpu_alone = measure(|| by_hand.record(&mut pass, count));
@@ -240,36 +222,6 @@ fn jobs_allocate_nothing_after_their_first_slice() -> Result<()> {
             foveal.count_total <= wgpu_alone.count_total,
             "{foveal:?} in {count}, {wgpu_alone:?} by hand"
         );
-    }
-    Ok(())
-}
-
-#[test]
-fn recording_takes_microseconds() -> Result<()> {
-    let _turn = turn();
-    let host = host_or_skip!();
-    let engine = Engine::from_device_with(host.device.clone(), host.queue.clone(), options())?;
-    for (kernel, inputs) in kernels(&engine)? {
-        let tensors = host.tensors(&kernel, &inputs);
-        let bound = bound(&tensors);
-        kernel.encode(&mut host.encoder(), &bound)?;
-        let mut times = Vec::new();
-        for _ in 0..50 {
-            let mut encoder = host.encoder();
-            let started = Instant::now();
-            for _ in 0..10 {
-                kernel.encode(&mut encoder, &bound)?;
-            }
-            times.push(started.elapsed() / 10);
-        }
-        times.sort_unstable();
-        let median = times[times.len() / 2];
-        say(&format!(
-            "recording {} passes takes {median:?}, the slowest {:?}",
-            kernel.plan().passes.len(),
-            times[49]
-        ));
-        ensure!(median < Duration::from_micros(20), "{median:?}");
     }
     Ok(())
 }

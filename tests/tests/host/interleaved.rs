@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use foveal::{Constraints, Dtype, Engine, Job, Kernel, wgpu};
+use foveal::{BoundKernel, Constraints, Dtype, Engine, Job, Kernel, wgpu};
 use foveal_kernels::attention::{Attention, DeviceBlockMask, Shape};
 use foveal_kernels::{Problem, operator};
 use foveal_tests::harness;
@@ -18,6 +18,7 @@ const OPERATIONS: usize = 10;
 /// A kernel with tensors of its own, what it computes of them, and a job of it that is under way.
 struct Guest {
     kernel: Kernel,
+    bound: BoundKernel,
     tensors: Vec<(String, wgpu::Buffer)>,
     /// The inputs once more, which the host copies back from time to time.
     pristine: Vec<wgpu::Buffer>,
@@ -35,11 +36,12 @@ impl Guest {
         let jobs_tensors = host.tensors(&kernel, &inputs);
         let pristine = host.tensors(&kernel, &inputs).into_iter().map(|(_, buffer)| buffer).collect();
         let mut encoder = host.encoder();
-        kernel.encode(&mut encoder, &bound(&tensors))?;
+        let [whole, sliced] = [kernel.bind(&bound(&tensors))?, kernel.bind(&bound(&jobs_tensors))?];
+        whole.encode(&mut encoder);
         host.queue.submit([encoder.finish()]);
-        let slices = block_on(kernel.slices(Duration::from_nanos(1)))?;
-        let job = block_on(slices.start())?;
-        let mut guest = Self { kernel, tensors, pristine, job, jobs_tensors, right: Vec::new() };
+        let job = block_on(block_on(sliced.slices(Duration::from_nanos(1)))?.start())?;
+        let mut guest =
+            Self { kernel, bound: whole, tensors, pristine, job, jobs_tensors, right: Vec::new() };
         guest.right = guest.outputs(engine, &guest.tensors)?;
         Ok(guest)
     }
@@ -166,7 +168,7 @@ fn operation(
     guests: &mut [Guest],
     random: &mut fastrand::Rng,
     encoder: &mut wgpu::CommandEncoder,
-) -> Result<()> {
+) {
     let count = guests.len();
     let guest = &mut guests[random.usize(..count)];
     let compute = wgpu::ComputePassDescriptor::default();
@@ -178,19 +180,18 @@ fn operation(
         }
         2 => encoder.copy_buffer_to_buffer(&game.own, 0, &game.copy, 0, 4096),
         3 => encoder.clear_buffer(&game.copy, 256, Some(1024)),
-        4 | 5 => guest.kernel.encode(encoder, &bound(&guest.tensors))?,
+        4 | 5 => guest.bound.encode(encoder),
         6 => {
             // The host's own work and several kernels, in one compute pass.
             let mut pass = encoder.begin_compute_pass(&compute);
             game.update(host, &mut pass);
-            guest.kernel.encode_in_pass(&mut pass, &bound(&guest.tensors))?;
+            guest.bound.encode_in_pass(&mut pass);
             game.update(host, &mut pass);
             let guest = &guests[random.usize(..count)];
-            guest.kernel.encode_in_pass(&mut pass, &bound(&guest.tensors))?;
+            guest.bound.encode_in_pass(&mut pass);
         }
         7 | 8 => {
-            let tensors = bound(&guest.jobs_tensors);
-            if guest.job.encode(encoder, &tensors)?.finished && random.bool() {
+            if guest.job.encode(encoder).finished && random.bool() {
                 guest.job.restart();
             }
         }
@@ -206,10 +207,9 @@ fn operation(
                     foveal::Access::Write => encoder.clear_buffer(buffer, 0, None),
                 }
             }
-            guest.kernel.encode(encoder, &bound(&guest.tensors))?;
+            guest.bound.encode(encoder);
         }
     }
-    Ok(())
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn ten_random_operations_two_hundred_times() -> Result<()> {
     for round in 0..ENCODERS {
         let mut encoder = host.encoder();
         for _ in 0..OPERATIONS {
-            operation(&host, &game, &mut guests, &mut random, &mut encoder)?;
+            operation(&host, &game, &mut guests, &mut random, &mut encoder);
         }
         host.queue.submit([encoder.finish()]);
         let complaints = host.complaints();
@@ -247,7 +247,7 @@ fn ten_random_operations_two_hundred_times() -> Result<()> {
                     guest.kernel
                 );
                 let mut encoder = host.encoder();
-                while !guest.job.encode(&mut encoder, &bound(&guest.jobs_tensors))?.finished {}
+                while !guest.job.encode(&mut encoder).finished {}
                 host.queue.submit([encoder.finish()]);
                 ensure!(guest.outputs(&engine, &guest.jobs_tensors)? == guest.right, "round {round}: a job");
             }

@@ -7,6 +7,7 @@ mod borrowed;
 mod interleaved;
 mod lost;
 mod memory;
+mod tensors;
 mod threads;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -16,6 +16,7 @@ fn engines_kernels_and_jobs_can_go_anywhere() {
     fn is_cloned<T: Send + Sync + Clone + 'static>() {}
     is_cloned::<Engine>();
     is_cloned::<Kernel>();
+    is_cloned::<foveal::BoundKernel>();
     is_cloned::<foveal::Slices>();
     is::<foveal::Job>();
     is::<foveal::Error>();
@@ -36,26 +37,26 @@ fn some_threads_record_while_another_prepares() -> Result<()> {
         let recorders: Vec<_> = sets
             .iter()
             .map(|tensors| {
-                let (host, kernel) = (&host, kernel.clone());
-                scope.spawn(move || -> Result<Vec<wgpu::CommandBuffer>> {
+                let host = &host;
+                let bound = kernel.bind(&bound(tensors))?;
+                Ok(scope.spawn(move || -> Vec<wgpu::CommandBuffer> {
                     let record = |_| {
                         let mut encoder = host.encoder();
-                        kernel.encode(&mut encoder, &bound(tensors))?;
-                        Ok(encoder.finish())
+                        bound.encode(&mut encoder);
+                        encoder.finish()
                     };
                     (0..50).map(record).collect()
-                })
+                }))
             })
-            .collect();
+            .collect::<Result<_>>()?;
         // Other kernels meanwhile, which compiles, submits and waits on this thread.
         for dim in [8, 12, 16] {
             let spec = Attention::new(Shape::bhtd(1, 1, 33, dim));
             block_on(engine.prepare(&engine.plan(&spec)?))?;
         }
-        let recorded = recorders.into_iter().map(|thread| match thread.join() {
-            Ok(recorded) => recorded,
-            Err(_) => Err(anyhow::anyhow!("a thread panicked")),
-        });
+        let recorded = recorders
+            .into_iter()
+            .map(|thread| thread.join().map_err(|_| anyhow::anyhow!("a thread panicked")));
         recorded.collect::<Result<Vec<_>>>().map(|all| all.into_iter().flatten().collect())
     })?;
     ensure!(recorded.len() == 150);

@@ -65,7 +65,7 @@ fn encode(engine: &Engine, kernel: &foveal::Kernel) -> Result<()> {
         tensor_specs.iter().map(|tensor_spec| &*tensor_spec.name).zip(&buffers).collect();
     let scope = engine.device().push_error_scope(wgpu::ErrorFilter::Validation);
     let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    let encoded = kernel.encode(&mut encoder, &bound);
+    let encoded = kernel.bind(&bound).map(|bound| bound.encode(&mut encoder));
     engine.queue().submit([encoder.finish()]);
     let raised = block_on(scope.pop());
     encoded?;

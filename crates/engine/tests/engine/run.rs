@@ -2,7 +2,7 @@
 
 use crate::common::{Scale, engine, engine_with, options};
 use foveal::wgpu::{self, BufferUsages};
-use foveal::{Binding, Clock, Dtype, ErrorKind, HostTensor, SelfCheckReport, Timing};
+use foveal::{Binding, BoundKernel, Clock, Dtype, ErrorKind, HostTensor, SelfCheckReport, Timing};
 use pollster::block_on;
 use std::time::Duration;
 
@@ -70,8 +70,9 @@ fn an_empty_problem_gives_an_empty_result() {
     assert_eq!(outputs[0].1.shape(), [0]);
     let empty = buffer(&engine, 0, BufferUsages::STORAGE);
     submit(&engine, |encoder| {
-        kernel.encode::<&wgpu::Buffer>(encoder, &[]).unwrap();
-        kernel.encode(encoder, &[("x", &empty), ("y", &empty)]).unwrap();
+        let nothing: [(&str, Binding<'_>); 0] = [];
+        kernel.bind(&nothing).unwrap().encode(encoder);
+        kernel.bind(&[("x", &empty), ("y", &empty)]).unwrap().encode(encoder);
     });
     block_on(engine.benchmark(&kernel, &[("x", &scale.input())], Timing { warm_up: 1, repeats: 2 })).unwrap();
 }
@@ -84,11 +85,11 @@ fn slices_of_the_callers_buffers_are_bound_by_name() {
     let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
     let (x, y) = (buffer(&engine, 4096, usage), buffer(&engine, 4096, usage));
     engine.queue().write_buffer(&x, 256, &scale.input().to_bytes(Dtype::F32));
-    // Twice, because the second time bind groups are remembered; in the caller's own pass, too.
-    for offset in [512, 512, 1024] {
+    for offset in [512, 1024] {
+        let bound = kernel.bind(&[("y", y.slice(offset..offset + 400)), ("x", x.slice(256..))]).unwrap();
         submit(&engine, |encoder| {
             encoder.clear_buffer(&y, 0, None);
-            kernel.encode(encoder, &[("y", y.slice(offset..offset + 400)), ("x", x.slice(256..))]).unwrap();
+            bound.encode(encoder);
         });
         let all = block_on(engine.read_back(&y, &[1024], Dtype::F32)).unwrap().to_f64();
         let start = offset as usize / 4;
@@ -97,11 +98,11 @@ fn slices_of_the_callers_buffers_are_bound_by_name() {
     }
     submit(&engine, |encoder| {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        kernel.encode_in_pass(&mut pass, &[("x", x.slice(256..)), ("y", y.slice(2048..))]).unwrap();
+        let tensors = vec![("x".to_owned(), x.slice(256..)), ("y".to_owned(), y.slice(2048..))];
+        kernel.bind(&tensors).unwrap().encode_in_pass(&mut pass);
     });
     let tail = block_on(engine.read_back(y.slice(2048..), &[100], Dtype::F32)).unwrap();
     assert_eq!(tail, scale.output());
-    kernel.forget_buffers();
 }
 
 #[test]
@@ -109,15 +110,16 @@ fn kernels_that_do_not_ask_where_they_are_are_cut_between_passes_only() {
     let Some(engine) = engine() else { return };
     let scale = Scale::new(10_000, &["two_pass"]);
     let kernel = block_on(engine.prepare(&engine.plan(&scale).unwrap())).unwrap();
-    let slices = block_on(kernel.slices(Duration::from_nanos(1))).unwrap();
-    assert_eq!(slices.count(), 2, "{slices:?}");
     let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
     let (x, y) = (buffer(&engine, 40_000, usage), buffer(&engine, 40_000, usage));
     engine.queue().write_buffer(&x, 0, &scale.input().to_bytes(Dtype::F32));
+    let bound = kernel.bind(&[("x", &x), ("y", &y)]).unwrap();
+    let slices = block_on(bound.slices(Duration::from_nanos(1))).unwrap();
+    assert_eq!(slices.count(), 2, "{slices:?}");
     let mut job = block_on(slices.start()).unwrap();
     for finished in [false, true, true] {
         submit(&engine, |encoder| {
-            let progress = job.encode(encoder, &[("x", &x), ("y", &y)]).unwrap();
+            let progress = job.encode(encoder);
             assert_eq!(progress.finished, finished, "{progress:?}");
         });
     }
@@ -132,9 +134,8 @@ fn a_binding_that_does_not_fit_is_refused_by_name() {
     let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
     let (x, y) = (buffer(&engine, 2048, usage), buffer(&engine, 2048, usage));
     let unbindable = buffer(&engine, 400, BufferUsages::COPY_SRC);
-    let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    let mut fails = |tensors: &[(&str, Binding<'_>)], words: &[&str]| {
-        let error = kernel.encode(&mut encoder, tensors).unwrap_err();
+    let fails = |tensors: &[(&str, Binding<'_>)], words: &[&str]| {
+        let error = kernel.bind(tensors).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
         for word in words {
             assert!(error.to_string().contains(word), "`{word}` in: {error}");
@@ -151,9 +152,7 @@ fn a_binding_that_does_not_fit_is_refused_by_name() {
     fails(&[("x", range(&x, 4, 400)), good_y], &["`x`", "min_storage_buffer_offset_alignment"]);
     fails(&[("x", range(&unbindable, 0, 400)), good_y], &["`x`", "STORAGE"]);
     fails(&[("x", range(&x, 0, 400)), ("y", range(&x, 1024, 400))], &["`x`", "`y`", "different buffers"]);
-    // The encoder is still good.
-    kernel.encode(&mut encoder, &[good_x, good_y]).unwrap();
-    engine.queue().submit([encoder.finish()]);
+    submit(&engine, |encoder| kernel.bind(&[good_x, good_y]).unwrap().encode(encoder));
 }
 
 /// `two_pass` reads x in its first pass and writes y in its second: no dispatch has both.
@@ -163,33 +162,21 @@ fn outputs_that_overlap_another_tensor_are_refused_wherever_they_are_bound() {
     let scale = Scale::new(100, &["two_pass"]);
     let kernel = block_on(engine.prepare(&engine.plan(&scale).unwrap())).unwrap();
     let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
-    let (x, y) = (buffer(&engine, 4096, usage), buffer(&engine, 4096, usage));
+    let x = buffer(&engine, 4096, usage);
     let range = |buffer, offset_bytes, size_bytes| Binding { buffer, offset_bytes, size_bytes };
     let whole = Binding::from(&x);
-    let mut job = block_on(block_on(kernel.slices(Duration::from_nanos(1))).unwrap().start()).unwrap();
     for (of_x, of_y) in
         [(whole, whole), (range(&x, 0, 400), range(&x, 256, 400)), (range(&x, 256, 400), whole)]
     {
-        let tensors = [("x", of_x), ("y", of_y)];
-        let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let apart = [("x", Binding::from(&x)), ("y", Binding::from(&y))];
-        let mut errors = vec![
-            kernel.encode(&mut encoder, &tensors).unwrap_err(),
-            kernel.encode_runs(&mut encoder, &[apart, tensors]).unwrap_err(),
-            job.encode(&mut encoder, &tensors).unwrap_err(),
-        ];
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        errors.push(kernel.encode_in_pass(&mut pass, &tensors).unwrap_err());
-        for error in errors {
-            assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
-            let text = error.to_string();
-            assert!(["`x`", "`y`", "overlap"].iter().all(|word| text.contains(word)), "{text}");
-        }
+        let error = kernel.bind(&[("x", of_x), ("y", of_y)]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
+        let text = error.to_string();
+        assert!(["`x`", "`y`", "overlap"].iter().all(|word| text.contains(word)), "{text}");
     }
     // What a binding has beyond its tensor does not count, and tensors may share a buffer where no dispatch has both.
     engine.queue().write_buffer(&x, 512, &scale.input().to_bytes(Dtype::F32));
     submit(&engine, |encoder| {
-        kernel.encode(encoder, &[("y", x.slice(..)), ("x", x.slice(512..))]).unwrap();
+        kernel.bind(&[("y", x.slice(..)), ("x", x.slice(512..))]).unwrap().encode(encoder);
     });
     assert_eq!(block_on(engine.read_back(&x, &[100], Dtype::F32)).unwrap(), scale.output());
 }
@@ -200,25 +187,19 @@ fn runs_in_one_pass_see_what_those_before_wrote() {
     let scale = Scale::new(100, &["two_pass"]);
     let kernel = block_on(engine.prepare(&engine.plan(&scale).unwrap())).unwrap();
     let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
-    // More sets than are remembered.
     let buffers: Vec<wgpu::Buffer> = (0..12).map(|_| buffer(&engine, 400, usage)).collect();
     engine.queue().write_buffer(&buffers[0], 0, &scale.input().to_bytes(Dtype::F32));
-    let runs: Vec<_> = buffers.windows(2).map(|pair| [("x", &pair[0]), ("y", &pair[1])]).collect();
-    submit(&engine, |encoder| kernel.encode_runs(encoder, &runs).unwrap());
+    let runs: Vec<BoundKernel> =
+        buffers.windows(2).map(|pair| kernel.bind(&[("x", &pair[0]), ("y", &pair[1])]).unwrap()).collect();
+    submit(&engine, |encoder| {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        runs.iter().for_each(|run| run.encode_in_pass(&mut pass));
+    });
     for (run, buffer) in (0..).zip(&buffers) {
         let expected: Vec<f64> = scale.input().to_f64().iter().map(|x| x * 3.0_f64.powi(run)).collect();
         let found = block_on(engine.read_back(buffer, &[100], Dtype::F32)).unwrap();
         assert_eq!(found.to_f64(), expected, "after {run} runs");
     }
-    // One that is wrong, and nothing is recorded.
-    submit(&engine, |encoder| {
-        encoder.clear_buffer(&buffers[1], 0, None);
-        let error = kernel.encode_runs(encoder, &[&runs[0][..], &runs[1][..1]]).unwrap_err();
-        assert!(error.to_string().contains("`y`"), "{error}");
-        kernel.encode_runs(encoder, &runs[..0]).unwrap();
-    });
-    let untouched = block_on(engine.read_back(&buffers[1], &[100], Dtype::F32)).unwrap();
-    assert!(untouched.to_f64().iter().all(|&y| y == 0.0));
 }
 
 #[test]

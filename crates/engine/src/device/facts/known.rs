@@ -1,0 +1,19 @@
+//! The facts themselves.
+
+use foveal_kernels::{AdapterProfile, Maths};
+use serde::{Deserialize, Serialize};
+
+/// What was measured; nothing, by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    /// As [`AdapterProfile::loop_turns`] and [`AdapterProfile::maths`].
+    pub(crate) loop_turns: Option<u64>,
+    pub(crate) maths: Option<Maths>,
+}
+
+impl Facts {
+    /// The profile with these facts.
+    pub(crate) fn of(self, profile: &AdapterProfile) -> AdapterProfile {
+        AdapterProfile { loop_turns: self.loop_turns, maths: self.maths, ..profile.clone() }
+    }
+}

@@ -1,0 +1,12 @@
+//! What is remembered on disk. Nothing here can fail an engine, and nothing read here is trusted.
+
+mod checks;
+mod facts;
+mod files;
+mod key;
+mod pipelines;
+
+pub(crate) use checks::PassedChecks;
+pub(crate) use facts::KnownFacts;
+pub(crate) use files::default_dir;
+pub(crate) use pipelines::StoredPipelines;

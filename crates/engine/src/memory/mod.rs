@@ -1,0 +1,4 @@
+//! Memory on the device.
+
+pub(crate) mod pool;
+pub(crate) mod tensor;

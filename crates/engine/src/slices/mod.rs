@@ -1,0 +1,4 @@
+//! Kernels spread over frames.
+
+pub(crate) mod calibrate;
+pub(crate) mod job;

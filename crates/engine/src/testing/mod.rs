@@ -1,0 +1,4 @@
+//! Comparing variants with their references on this adapter.
+
+pub(crate) mod self_check;
+pub(crate) mod variant_check;
