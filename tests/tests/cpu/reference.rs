@@ -49,7 +49,7 @@ fn host(t: &Tensor, layout: Layout) -> HostTensor {
 
 impl Inputs {
     fn spec(&self) -> Attention {
-        let [q, k, v] = [&self.q, &self.k, &self.v].map(|tensor| sizes(tensor));
+        let [q, k, v] = [&self.q, &self.k, &self.v].map(sizes);
         Attention::new(Shape::of_tensors(q, k, v).expect("tensors that match")).with_lse()
     }
 

@@ -198,7 +198,8 @@ impl Definition<'_> {
         }
         let sink = self.sinks.as_ref().map(|sinks| sinks[head]);
         // `max` ignores NaN; a row with one has no meaning, and says so.
-        if scores.iter().any(|(_, score)| score.is_nan()) || sink.is_some_and(|sink| !(sink < f64::INFINITY))
+        if scores.iter().any(|(_, score)| score.is_nan())
+            || sink.is_some_and(|sink| sink.is_nan() || sink == f64::INFINITY)
         {
             return Ok((f64::NAN, vec![f64::NAN; self.v.dim]));
         }
