@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::options::for_terminals;
 use crate::{
     AdapterProfile, Constraints, Cost, Error, Plan, RejectedVariant, VariantInfo,
     operator_spec::OperatorSpec, plan_builder::PlanBuilder, suggest::did_you_mean, turns,
@@ -24,7 +25,7 @@ pub(crate) struct Subject<'a, 'b, S: OperatorSpec> {
 
 impl<S: OperatorSpec> Variant<S> {
     pub(crate) fn new(name: &'static str, summary: &'static str, propose: Propose<S>) -> Self {
-        Self { info: VariantInfo { name, summary }, propose }
+        Self { info: VariantInfo { name, summary: for_terminals(summary) }, propose }
     }
 }
 

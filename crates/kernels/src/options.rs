@@ -17,6 +17,11 @@ pub(crate) struct OptionRow<S> {
     pub(crate) describe: fn(&S) -> Option<String>,
 }
 
+/// Text that command lines show. Pages show none of it, and load every byte.
+pub(crate) const fn for_terminals(text: &'static str) -> &'static str {
+    if cfg!(target_family = "wasm") { "" } else { text }
+}
+
 /// A row; `value` is empty for a flag.
 pub(crate) const fn row<S>(
     name: &'static str,
@@ -26,7 +31,7 @@ pub(crate) const fn row<S>(
     print: fn(&S) -> Option<Value>,
     describe: fn(&S) -> Option<String>,
 ) -> OptionRow<S> {
-    OptionRow { option: OptionSpec { name, value, help }, parse, print, describe }
+    OptionRow { option: OptionSpec { name, value, help: for_terminals(help) }, parse, print, describe }
 }
 
 /// A row of a field that is one of a few words.

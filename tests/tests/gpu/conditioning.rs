@@ -79,7 +79,7 @@ fn mistakes_among_large_scores_are_refused() -> Result<()> {
             "let keys = num_visible_keys(row.batch, row.query);",
             "let keys = num_visible_keys(row.batch, row.query) - 1u;",
         ),
-        ("weight(score, raised)", "weight(score, raised) * (1.0 + 1e-2 * f32(key % 2u))"),
+        ("weight(score, new_max)", "weight(score, new_max) * (1.0 + 1e-2 * f32(key % 2u))"),
     ] {
         let options = Options { library: Arc::new(wrong::library(from, to)?), ..device::options() };
         let Some(engine) = device::engine_with(module_path!(), options)? else { return Ok(()) };

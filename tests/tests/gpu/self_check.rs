@@ -43,7 +43,7 @@ fn refusal(from: &str, to: &str) -> Result<Option<String>> {
 #[test]
 fn small_errors_are_caught() -> Result<()> {
     let Some(reason) =
-        refusal("weight(score, raised)", "weight(score, raised) * (1.0 + 1e-4 * f32(key % 2u))")?
+        refusal("weight(score, new_max)", "weight(score, new_max) * (1.0 + 1e-4 * f32(key % 2u))")?
     else {
         return Ok(());
     };
@@ -76,8 +76,9 @@ fn rows_that_are_not_written_are_caught() -> Result<()> {
 #[test]
 fn writes_beyond_the_output_are_caught() -> Result<()> {
     // The last head's rows, one row too far.
-    let to = "put_o4(o_row(row) + select(0u, VALUE_DIM, row.head == 1u), 4u";
-    let Some(reason) = refusal("put_o4(o_row(row), 4u", to)? else { return Ok(()) };
+    let to =
+        "var far = row; far.query += select(0u, 1u, row.head == 1u); finish_row(&o, &row_max, &row_sum, far,";
+    let Some(reason) = refusal("finish_row(&o, &row_max, &row_sum, row,", to)? else { return Ok(()) };
     ensure!(reason.contains("wrote after"), "{reason}");
     Ok(())
 }
