@@ -40,10 +40,17 @@ fn main() -> io::Result<()> {
     fs::write(out.join("builtin.rs"), list)
 }
 
-/// WGSL without comments, indentation and empty lines. It has no strings that a comment's sign could stand in.
+/// WGSL without comments, indentation, empty lines and spaces beside brackets and separators. It has no strings that a comment's
+/// sign could stand in.
 fn without_comments(text: &str) -> String {
     let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default().trim());
-    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+    let mut bare = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
+    for sign in [',', ';', ':', '(', ')', '{', '}', '[', ']'] {
+        bare = bare
+            .replace(&format!(" {sign}"), &sign.to_string())
+            .replace(&format!("{sign} "), &sign.to_string());
+    }
+    bare
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {

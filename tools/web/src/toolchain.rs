@@ -76,12 +76,12 @@ impl Toolchain {
 }
 
 impl Toolchain {
-    /// What its compiler has to be told, beside what every one is. Where in its source something panicked is nothing that a page
-    /// can use, and costs tens of kilobytes; what went wrong is still said.
+    /// What its compiler has to be told, beside what every one is. Where in its source something panicked, and the fields of
+    /// structs, are nothing that a page can use, and cost tens of kilobytes; what went wrong is still said.
     fn rustflags(&self) -> &str {
         match self.source {
             Source::Current { .. } => "",
-            Source::Debian => " -Zlocation-detail=none",
+            Source::Debian => " -Zlocation-detail=none -Zfmt-debug=shallow",
         }
     }
 }

@@ -118,7 +118,7 @@ fn blocks(spec: &Attention, input: &Input<'_>) -> Result<BlockMask, Error> {
         match (whole, default) {
             (Some(Some(x)), _) => Ok(x),
             (None, Some(default)) => Ok(default),
-            _ => Err(wrong(format!("expected a whole number as `{name}`, got {:?}", fields.get(name)))),
+            _ => Err(wrong(format!("expected a whole number as `{name}`, got {}", told(fields.get(name))))),
         }
     };
     let plain = BlockGrid::new(spec.q_len, spec.kv_len, count("q_block", None)?, count("kv_block", None)?);
@@ -175,14 +175,15 @@ fn listed(spec: &Attention, input: &Input<'_>) -> Result<DeviceBlockMask, Error>
     check_fields("block_mask", &fields, &KNOWN)?;
     let count = |name: &str, default: Option<usize>| {
         let whole = fields.get(name).map(|value| value.as_u64().and_then(|x| usize::try_from(x).ok()));
-        whole
-            .unwrap_or(default)
-            .ok_or_else(|| wrong(format!("expected a whole number as `{name}`, got {:?}", fields.get(name))))
+        whole.unwrap_or(default).ok_or_else(|| {
+            wrong(format!("expected a whole number as `{name}`, got {}", told(fields.get(name))))
+        })
     };
     let name = |name: &str| {
         let given = fields.get(name).and_then(Value::as_str).map(str::to_owned);
-        given
-            .ok_or_else(|| wrong(format!("expected a tensor's name as `{name}`, got {:?}", fields.get(name))))
+        given.ok_or_else(|| {
+            wrong(format!("expected a tensor's name as `{name}`, got {}", told(fields.get(name))))
+        })
     };
     let (counts, indices) = (name("counts")?, name("indices")?);
     let (q_block, kv_block) = (count("q_block", None)?, count("kv_block", None)?);
@@ -203,4 +204,9 @@ fn listed(spec: &Attention, input: &Input<'_>) -> Result<DeviceBlockMask, Error>
 /// The lists with all blocks partial, if there is an expression that says what they hide.
 fn tested(spec: &Attention, lists: BlockMask) -> BlockMask {
     if spec.mask == Mask::None { lists } else { lists.all_tested() }
+}
+
+/// A field's value, or that it is not there.
+fn told(value: Option<&Value>) -> String {
+    value.map_or_else(|| "nothing".to_owned(), Value::to_string)
 }
