@@ -12,7 +12,7 @@
 //! computation: Dao 2023, algorithm 1; masks and scores as functions of indices: He et al. 2024, FlexAttention.
 //!
 //! ```
-//! use foveal_kernels::{AdapterProfile, Constraints, Problem, attention::{Attention, Mask}};
+//! use foveal_kernels::{AdapterProfile, Constraints, Problem, attention::{Attention, Mask, Shape}};
 //!
 //! let spec = Attention::new(Shape::bhtd(1, 8, 4096, 64)).mask(Mask::parse("causal & (window(255, 0) | sinks(4))")?);
 //! let plan = spec.plan(&AdapterProfile::webgpu_floor(), &Constraints::default())?;
