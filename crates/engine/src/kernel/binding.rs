@@ -9,9 +9,8 @@ use crate::Error;
 /// The buffer has to belong to the engine's device. wgpu notices buffers of other devices, but not reliably those of
 /// other wgpu instances.
 ///
-/// What a kernel writes may not overlap anything else that it reads or writes: passes read inputs again after others have
-/// written outputs. And WebGPU does not let one dispatch read and write the same buffer, not even different parts of it: what a
-/// kernel reads and what it writes are best in different buffers.
+/// An output may not overlap any other tensor: passes read inputs again after others have written outputs. WebGPU does not let
+/// one dispatch read and write the same buffer, not even different parts of it: keep inputs and outputs in different buffers.
 ///
 /// ```no_run
 /// # fn bind(kernel: &foveal::Kernel, x: &foveal::wgpu::Buffer, y: &foveal::wgpu::Buffer) -> Result<(), foveal::Error> {

@@ -90,7 +90,7 @@ impl Kernel {
         slack_bytes: u64,
     ) -> Result<BoundKernel, Error> {
         let shared = &self.inner.shared;
-        // Making objects on a lost device raises nothing, and recording asks nobody later.
+        // wgpu raises no error for objects made on a lost device, and recording checks nothing.
         shared.gpu.probe_now()?;
         let alignment = shared.profile.limits.min_storage_buffer_offset_alignment;
         let resolved = resolve(&self.inner.plan, &tensors.named(), alignment)?;

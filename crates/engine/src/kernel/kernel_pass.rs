@@ -8,14 +8,14 @@ use crate::prepare::pipeline::Pipeline;
 #[derive(Debug)]
 pub(crate) struct KernelPass {
     pub(crate) pipeline: Arc<Pipeline>,
-    /// What to bind, in the order of the shader's bindings.
+    /// Slots, in the order of the shader's bindings.
     pub(crate) slots: Vec<Slot>,
     pub(crate) workgroups: [u32; 3],
     /// The scratch buffer in which the workgroups are counted.
     pub(crate) indirect: Option<usize>,
 }
 
-/// What a binding of a shader is bound to.
+/// The resource behind a shader's binding.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
     pub(crate) source: SlotSource,

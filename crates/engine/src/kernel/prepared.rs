@@ -49,7 +49,7 @@ pub(crate) struct Inner {
     pub(crate) timeline: Mutex<Option<Arc<DispatchTimeline>>>,
     /// All passes' parameters.
     pub(crate) uniforms: Option<wgpu::Buffer>,
-    /// What empty tensors are bound to, because a binding cannot be empty: one to read, one to write.
+    /// Stand for empty tensors, because a binding cannot be empty: one to read, one to write.
     pub(crate) empty: Option<[wgpu::Buffer; 2]>,
 }
 

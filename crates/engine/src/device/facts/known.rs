@@ -3,7 +3,7 @@
 use foveal_kernels::{AdapterProfile, Maths};
 use serde::{Deserialize, Serialize};
 
-/// What was measured; nothing, by default.
+/// Measured facts; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Facts {
     /// As [`AdapterProfile::loop_turns`] and [`AdapterProfile::maths`].

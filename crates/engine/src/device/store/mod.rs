@@ -1,4 +1,4 @@
-//! What is remembered on disk. Nothing here can fail an engine, and nothing read here is trusted.
+//! Caches on disk. They never fail an engine, and nothing read from them is trusted.
 
 mod checks;
 mod facts;
