@@ -87,26 +87,15 @@ impl std::error::Error for Error {}
 
 /// `; did you mean X?` for the candidate nearest to `name`, or nothing if none is near.
 pub(crate) fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    // Names in a request may be of any length.
+    let start = |name: &str| name.chars().take(200).collect::<String>();
     let limit = 1 + name.chars().count() / 3;
-    let near = candidates.into_iter().map(|candidate| (distance(name, candidate), candidate)).min();
+    let near = candidates
+        .into_iter()
+        .map(|candidate| (strsim::levenshtein(&start(name), &start(candidate)), candidate))
+        .min();
     match near {
         Some((d, candidate)) if d <= limit => format!("; did you mean `{candidate}`?"),
         _ => String::new(),
     }
-}
-
-/// Levenshtein distance of two names.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(200).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().take(200).enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -12,40 +12,21 @@ pub(crate) fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
     if name.chars().nth(LONGEST).is_some() {
         return None;
     }
-    let typed: Vec<char> = name.to_lowercase().chars().collect();
+    let typed = name.to_lowercase();
     // A name of two letters is one edit from half of the others.
-    let allowed = match typed.len() {
+    let allowed = match typed.chars().count() {
         0..=2 => 0,
         3..=4 => 1,
         5..=8 => 2,
         _ => 3,
     };
     let measured = candidates.into_iter().filter(|candidate| candidate.len() <= LONGEST).map(|candidate| {
-        let letters: Vec<char> = candidate.to_lowercase().chars().collect();
+        let lower = candidate.to_lowercase();
         // Among equals, what only lacks its end is likelier.
-        ((distance(&typed, &letters), !letters.starts_with(&typed)), candidate)
+        ((strsim::osa_distance(&typed, &lower), !lower.starts_with(&typed)), candidate)
     });
     let best = measured.min_by_key(|(edits, _)| *edits)?;
     (best.0.0 <= allowed).then_some(best.1)
-}
-
-/// Edits (insert, delete, replace, swap neighbours) from `a` to `b`.
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 0..a.len() {
-        let mut row = vec![i + 1];
-        for j in 0..b.len() {
-            let mut edits = (last[j] + usize::from(a[i] != b[j])).min(last[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
-                edits = edits.min(before[j - 1] + 1);
-            }
-            row.push(edits);
-        }
-        before = last;
-        last = row;
-    }
-    last[b.len()]
 }
 
 #[cfg(test)]
