@@ -180,8 +180,7 @@ impl<S: OperatorSpec> Problem for S {
     }
 
     fn describe(&self) -> String {
-        let dtype = *self.clone().dtype_mut();
-        let mut words = vec![OperatorSpec::shape(self), dtype.to_string()];
+        let mut words = vec![OperatorSpec::shape(self), self.stored_as().to_string()];
         words.extend(S::OPTIONS.iter().filter_map(|row| (row.describe)(self)));
         words.join(" ")
     }
@@ -313,7 +312,7 @@ impl<S: OperatorSpec> Operator for OperatorOf<S> {
     ) -> Result<Arc<dyn Problem>, Error> {
         let given = Given { options, tensors: Some(tensors) };
         let spec = S::of_tensors(&given)?;
-        let dtype = *spec.clone().dtype_mut();
+        let dtype = spec.stored_as();
         let mut spec = options::read(spec, given)?;
         // Tensors are stored as they are, whatever an option says.
         *spec.dtype_mut() = dtype;

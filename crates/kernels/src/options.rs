@@ -103,6 +103,9 @@ pub(crate) trait Options: Sized + 'static {
     /// The storage type, which every operator has as the option `dtype`.
     fn dtype_mut(&mut self) -> &mut Dtype;
 
+    /// The same, to look at.
+    fn stored_as(&self) -> Dtype;
+
     /// Decides what absent options leave open, once all others are read.
     ///
     /// # Errors
@@ -234,13 +237,13 @@ pub(crate) fn read<S: Options>(mut spec: S, given: Given<'_>) -> Result<S, Error
 }
 
 /// The options that [`read`] would read the spec from.
-pub(crate) fn write<S: Options + Clone>(spec: &S) -> Map<String, Value> {
+pub(crate) fn write<S: Options>(spec: &S) -> Map<String, Value> {
     let mut options = Map::new();
     options.insert("op".to_owned(), json!(S::OPERATOR));
     for row in S::OPTIONS {
         options.extend((row.print)(spec).map(|value| (row.option.name.to_owned(), value)));
     }
-    let dtype = *spec.clone().dtype_mut();
+    let dtype = spec.stored_as();
     if dtype != Dtype::F32 {
         options.insert("dtype".to_owned(), json!(dtype.to_string()));
     }

@@ -108,6 +108,10 @@ impl Options for Attention {
         &mut self.dtype
     }
 
+    fn stored_as(&self) -> Dtype {
+        self.dtype
+    }
+
     fn complete(&mut self, given: &Given<'_>) -> Result<(), Error> {
         self.tables = block_option::tables(self, given)?;
         Ok(())

@@ -111,4 +111,8 @@ impl Options for Combine {
     fn dtype_mut(&mut self) -> &mut Dtype {
         &mut self.dtype
     }
+
+    fn stored_as(&self) -> Dtype {
+        self.dtype
+    }
 }

@@ -193,6 +193,10 @@ impl Options for LinearAttention {
         &mut self.dtype
     }
 
+    fn stored_as(&self) -> Dtype {
+        self.dtype
+    }
+
     fn complete(&mut self, given: &Given<'_>) -> Result<(), Error> {
         for (name, begins) in [("state_in", &mut self.state_in), ("z_in", &mut self.z_in)] {
             if given.option(name).is_none() {
