@@ -81,7 +81,7 @@ pub use error::{Error, ErrorKind};
 pub use kernel::binding::{Binding, NamedTensors};
 pub use kernel::bound_kernel::BoundKernel;
 pub use kernel::prepared::{Kernel, SelfCheckReport};
-pub use kernel::tensors::{AttentionTensors, LinearTensors};
+pub use kernel::tensors::*;
 pub use memory::tensor::{DeviceTensor, Input};
 pub use options::{AdapterChoice, Options, SelfCheck};
 pub use run::roofline::Roofline;
