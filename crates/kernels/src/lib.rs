@@ -17,30 +17,17 @@
 mod adapter;
 pub mod attention;
 pub mod block_mask;
-mod checked;
-mod choose;
+mod check;
 pub mod combine;
-mod compare;
-mod cost;
-mod dtype;
 mod error;
-mod explain;
 pub mod expr;
-mod layout;
 pub mod linear_attention;
 mod operator;
-mod operator_spec;
-mod options;
+mod operators;
 mod parallel;
 mod plan;
-mod plan_builder;
-mod random;
-mod ranges;
-mod read;
-mod storage;
+mod spec;
 mod suggest;
-mod tensor;
-mod turns;
 
 /// The operators' problems and what describes them, as the engine's root has them too.
 pub mod specs {
@@ -51,16 +38,12 @@ pub mod specs {
 }
 
 pub use adapter::{AdapterKind, AdapterProfile, Features, Limits, Maths, Rates};
-pub use checked::Checked;
-pub use compare::{Comparison, Expected, Tolerance, Worst, compare};
-pub use dtype::Dtype;
+pub use check::{Checked, Comparison, Expected, Rows, Tolerance, Worst, compare};
 pub use error::{Error, ErrorKind, Place};
-pub use layout::{Layout, Strides};
-pub use operator::{
-    Case, Constraints, Operator, OptionSpec, Problem, Recipe, Rows, VariantInfo, Work, operator, operators,
-};
+pub use operator::{Case, Operator, Recipe, VariantInfo};
+pub use operators::{operator, operators};
 pub use plan::{
-    Access, Cost, Name, ParamValue, Pass, PassBinding, Plan, RejectedVariant, Scratch, Source, TensorSpec,
+    Constraints, Cost, ParamValue, Pass, PassBinding, Plan, Problem, RejectedVariant, Scratch, Source, Work,
 };
+pub use spec::{Access, Dtype, HostTensor, Layout, Name, OptionSpec, Strides, TensorData, TensorSpec};
 pub use suggest::did_you_mean;
-pub use tensor::{HostTensor, TensorData};

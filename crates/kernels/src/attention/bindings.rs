@@ -6,7 +6,9 @@ use super::{
     partition::Partition,
     passes::Passes,
 };
-use crate::{Error, Name, ParamValue, PassBinding, Source, expr::emit, plan_builder::Params, ranges::u32_of};
+use crate::{
+    Error, Name, ParamValue, PassBinding, Source, expr::emit, plan::builder::Params, plan::partition::u32_of,
+};
 
 impl Passes<'_> {
     /// The bindings of the lengths that batch entries have of their own.

@@ -9,7 +9,7 @@ use crate::{
     Dtype, Error, HostTensor, TensorData,
     block_mask::{BlockGrid, BlockMask, Listed},
     expr::Table,
-    options::{Given, Input, check_fields},
+    spec::options::{Given, Input, check_fields},
     suggest::did_you_mean,
 };
 

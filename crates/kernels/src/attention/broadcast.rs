@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     AdapterKind, AdapterProfile, Cost,
-    cost::{check_workgroup, float, small, tile, timed},
-    turns::of_loop,
+    plan::cost::{check_workgroup, float, small, tile, timed},
+    plan::turns::of_loop,
 };
 
 /// Lanes of a workgroup, and keys that meet them together.

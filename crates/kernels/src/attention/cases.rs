@@ -1,7 +1,7 @@
 //! The table of cases.
 
 use super::{Attention, Layout, Mask, Shape};
-use crate::{Dtype, operator_spec::described_cases};
+use crate::{Dtype, operator::described_cases};
 
 /// Masks, scores and lists of blocks: name, shape and options.
 const EXPRESSIONS: &[(&str, &str, &str)] = &[
@@ -221,7 +221,7 @@ pub(super) fn cases() -> Vec<(String, Attention)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator_spec::described;
+    use crate::operator::described;
 
     #[test]
     fn every_described_case_parses() {

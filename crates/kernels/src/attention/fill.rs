@@ -3,8 +3,8 @@
 use super::{Attention, Fill, TableInput, layout::Tensor, mask_program::MaskProgram, reference};
 use crate::{
     Access, HostTensor, Name,
+    check::random::normal,
     expr::{Op, Program},
-    random::normal,
 };
 
 /// What tables are drawn as where indices are computed from them: less and less, until they fit.

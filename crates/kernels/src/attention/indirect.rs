@@ -6,7 +6,8 @@ use foveal_shaders::Request;
 
 use super::{partition::Partition, passes::Passes};
 use crate::{
-    Error, cost::small, plan_builder::u32_params, ranges::ranges, storage::storage_module, turns::of_loop,
+    Error, plan::builder::u32_params, plan::cost::small, plan::partition::ranges, plan::turns::of_loop,
+    spec::storage::storage_module,
 };
 
 /// Bytes of an indirect dispatch's arguments: three words.

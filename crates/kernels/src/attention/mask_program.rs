@@ -241,8 +241,8 @@ impl<'a> MaskProgram<'a> {
         }
         if let Some(listed) = &spec.listed {
             // Nobody knows how full the lists will be.
-            let max =
-                crate::cost::float(listed.max_blocks * listed.kv_block) / crate::cost::float(spec.kv_len);
+            let max = crate::plan::cost::float(listed.max_blocks * listed.kv_block)
+                / crate::plan::cost::float(spec.kv_len);
             return max.min(1.0);
         }
         let unknown = self.mask_reads_tables() || self.lists_from() == ScheduleFrom::Nowhere;

@@ -54,7 +54,7 @@ mod tile_scheduler;
 mod token_order;
 mod variants;
 
-pub use crate::layout::{Layout, Strides};
+pub use crate::spec::{Layout, Strides};
 pub use device_block_mask::DeviceBlockMask;
 pub use mask::{Fill, Mask, QkNorm, TableInput};
 pub(crate) use operator::OPERATOR;

@@ -8,12 +8,12 @@ use super::{
 };
 use crate::{
     Constraints, Dtype, Error, Expected, HostTensor, Name, Recipe, Rows, TensorSpec, Tolerance, Work,
-    choose::Variant,
     expr::Expr,
-    operator_spec::{OperatorOf, OperatorSpec},
-    options::Given,
-    plan_builder::PlanBuilder,
-    read::{layout, pair, shape_pairs, sizes, storage},
+    operator::Variant,
+    operator::{OperatorOf, OperatorSpec},
+    plan::builder::PlanBuilder,
+    spec::options::Given,
+    spec::read::{layout, pair, shape_pairs, sizes, storage},
 };
 
 /// Attention, as an [`crate::Operator`].

@@ -6,7 +6,7 @@ use super::{Attention, Mask, QkNorm, block_option, mask::describe_table};
 use crate::{
     Dtype, Error,
     expr::Expr,
-    options::{Given, Input, OptionRow, Options, flag_row, layout_row, name_row, row, untold},
+    spec::options::{Given, Input, OptionRow, Options, flag_row, layout_row, name_row, row, untold},
 };
 
 impl Options for Attention {

@@ -3,8 +3,8 @@
 use super::{Attention, Mask, block_schedule::Layout, layout::Tensor};
 use crate::{
     Error, ParamValue,
-    plan_builder::{Params, u32_params},
-    ranges::u32_of,
+    plan::builder::{Params, u32_params},
+    plan::partition::u32_of,
 };
 
 impl Attention {

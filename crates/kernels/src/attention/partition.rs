@@ -3,7 +3,7 @@
 use super::{Attention, Strides, layout::Tensor};
 use crate::{
     Error, Limits,
-    ranges::{ByteRange, byte_range, ranges},
+    plan::partition::{ByteRange, byte_range, ranges},
 };
 
 /// The part of a problem that one dispatch computes: ranges of batch entries, of workgroup heads and of rows.

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     Error, Limits, PassBinding, Source,
     block_mask::Test,
-    cost::small,
-    plan_builder::{Params, PlanBuilder, set},
+    plan::builder::{Params, PlanBuilder, set},
+    plan::cost::small,
 };
 
 /// Where scratch lies, as passes refer to it.

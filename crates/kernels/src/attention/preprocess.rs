@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{
     Error, PassBinding,
-    cost::small,
-    plan_builder::{Params, u32_params},
-    ranges::ranges,
-    turns::of_loop,
+    plan::builder::{Params, u32_params},
+    plan::cost::small,
+    plan::partition::ranges,
+    plan::turns::of_loop,
 };
 
 /// Threads of a workgroup.

@@ -265,7 +265,7 @@ impl Attention {
                 format!("expected a finite number, got {}", self.resolved_scale()),
             ));
         }
-        crate::read::fits_f32("scale", self.resolved_scale())?;
+        crate::spec::read::fits_f32("scale", self.resolved_scale())?;
         for tensor in Tensor::ALL {
             self.span(tensor)
                 .ok_or_else(|| Error::invalid(tensor.name(), "has more elements than can be addressed"))?;

@@ -14,10 +14,10 @@ use super::{
 use crate::{
     Error, PassBinding, Strides,
     combine::Merge,
-    cost::{self, float, small},
-    plan_builder::{Params, PlanBuilder, set},
-    storage::storage_module,
-    turns,
+    plan::builder::{Params, PlanBuilder, set},
+    plan::cost::{self, float, small},
+    plan::turns,
+    spec::storage::storage_module,
 };
 
 /// SplitKv of the keys, and where their results go: `[segment, B, H, Tq]` rows of o, padded to multiples of four, and lse.

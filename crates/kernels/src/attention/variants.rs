@@ -5,13 +5,13 @@ use foveal_shaders::Request;
 use super::{Attention, Mask, Strides, layout::Tensor, mask_program::MaskProgram};
 use crate::{
     AdapterKind, AdapterProfile, Cost,
-    choose::{self, Variant},
-    cost::{check_workgroup, float, small, tile, timed},
-    storage::storage_module,
-    turns::of_loop,
+    operator::{self, Variant},
+    plan::cost::{check_workgroup, float, small, tile, timed},
+    plan::turns::of_loop,
+    spec::storage::storage_module,
 };
 
-pub(super) type Candidate = choose::Candidate<Attention>;
+pub(super) type Candidate = operator::Candidate<Attention>;
 
 /// What a variant makes its passes of.
 #[derive(Clone, Debug)]
@@ -166,7 +166,7 @@ impl Attention {
 /// The share of an adapter that tiles of so many rows occupy.
 pub(super) fn occupancy(spec: &Attention, adapter: &AdapterProfile, tile_rows: usize) -> f64 {
     let groups = float(spec.rows().div_ceil(tile_rows) * spec.batch * spec.q_heads / spec.pack_gqa());
-    crate::cost::occupancy(groups, adapter)
+    crate::plan::cost::occupancy(groups, adapter)
 }
 
 /// Keys of a block where the kernel's own steps are shorter.

@@ -17,8 +17,8 @@ mod testing;
 
 use crate::{
     Dtype, Layout, Strides,
-    operator_spec::OperatorOf,
-    options::{OptionRow, Options, layout_row, name_row},
+    operator::OperatorOf,
+    spec::options::{OptionRow, Options, layout_row, name_row},
 };
 pub(crate) use plan::Merge;
 

@@ -4,11 +4,11 @@ use super::{Combine, plan, reference, testing};
 use crate::{
     Access, Constraints, Dtype, Error, Expected, HostTensor, Layout, Name, Recipe, Rows, TensorSpec,
     Tolerance, Work,
-    choose::{Candidate, Variant},
-    operator_spec::OperatorSpec,
-    options::Given,
-    plan_builder::PlanBuilder,
-    read::{self, storage},
+    operator::OperatorSpec,
+    operator::{Candidate, Variant},
+    plan::builder::PlanBuilder,
+    spec::options::Given,
+    spec::read::{self, storage},
 };
 
 impl OperatorSpec for Combine {

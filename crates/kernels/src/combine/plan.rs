@@ -7,12 +7,12 @@ use foveal_shaders::Request;
 use super::Combine;
 use crate::{
     AdapterKind, AdapterProfile, Cost, Error, PassBinding, Strides,
-    choose::Candidate,
-    cost::{check_workgroup, float, occupancy, small, tile, timed},
-    plan_builder::{Params, PlanBuilder, u32_params},
-    ranges::ranges,
-    storage::storage_module,
-    turns::of_loop,
+    operator::Candidate,
+    plan::builder::{Params, PlanBuilder, u32_params},
+    plan::cost::{check_workgroup, float, occupancy, small, tile, timed},
+    plan::partition::ranges,
+    plan::turns::of_loop,
+    spec::storage::storage_module,
 };
 
 /// Threads of a workgroup.

@@ -3,7 +3,7 @@
 use std::slice;
 
 use super::Combine;
-use crate::{Access, Error, Expected, HostTensor, Rows, operator_spec::tensors_of, parallel};
+use crate::{Access, Error, Expected, HostTensor, Rows, operator::tensors_of, parallel};
 
 /// A row's o and lse.
 type Row = (Vec<f64>, f64);

@@ -3,8 +3,8 @@
 use super::Combine;
 use crate::{
     Access, Dtype, HostTensor, Layout, Name, Recipe,
-    operator_spec::{described_cases, tensors_of},
-    random::normal,
+    check::random::normal,
+    operator::{described_cases, tensors_of},
 };
 
 pub(super) const RECIPES: &[Recipe] = &[

@@ -3,7 +3,7 @@
 use super::{Gate, LinearAttention, Rule, passes::Passes};
 use crate::{
     Access, Error, Limits, Name, PassBinding, Strides, TensorSpec,
-    ranges::{ByteRange, byte_range},
+    plan::partition::{ByteRange, byte_range},
 };
 
 /// The part of a problem that is computed together: ranges of batch entries and of heads of q and k.

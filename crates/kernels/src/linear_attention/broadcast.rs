@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     AdapterKind, AdapterProfile, Cost, Error,
-    cost::{check_workgroup, float, occupancy, small, tile, timed},
+    plan::cost::{check_workgroup, float, occupancy, small, tile, timed},
 };
 
 /// How a subgroup divides a state.

@@ -1,7 +1,7 @@
 //! The operator's table of cases.
 
 use super::LinearAttention;
-use crate::operator_spec::described_cases;
+use crate::operator::described_cases;
 
 /// Name, shape, options.
 const CASES: &[(&str, &str, &str)] = &[
@@ -129,7 +129,7 @@ pub(super) fn cases() -> Vec<(String, LinearAttention)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator_spec::described;
+    use crate::operator::described;
 
     #[test]
     fn every_described_case_parses() {

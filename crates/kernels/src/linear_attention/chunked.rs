@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     AdapterKind, AdapterProfile, Cost,
-    cost::{check_workgroup, float, occupancy, small, tile, timed},
+    plan::cost::{check_workgroup, float, occupancy, small, tile, timed},
 };
 
 /// Rows of a chunk.

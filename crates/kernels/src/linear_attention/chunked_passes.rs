@@ -8,7 +8,7 @@ use super::{
     chunked::{Buffers, CHUNK, Sizes, TILE},
     passes::{Bound, Output, Passes, Run},
 };
-use crate::{Error, PassBinding, cost::small};
+use crate::{Error, PassBinding, plan::cost::small};
 
 /// Threads of `chunk_scan`.
 const SCAN_THREADS: usize = 64;

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use super::{Fill, Gate, Gates, LinearAttention, Rule, nan};
-use crate::{Access, Error, HostTensor, Name, TensorSpec, random::normal};
+use crate::{Access, Error, HostTensor, Name, TensorSpec, check::random::normal};
 
 impl fmt::Display for Fill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -217,7 +217,7 @@ impl LinearAttention {
 mod tests {
     use super::super::recipes::RECIPES;
     use super::*;
-    use crate::operator_spec::described;
+    use crate::operator::described;
 
     /// Constructors are the recipes of their models.
     #[test]

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use super::{Direction, FeatureMap, Gate, Key, LinearAttention, LinearShape, Normaliser};
 use crate::{
     Dtype, Error,
-    options::{Given, Input, OptionRow, Options, flag_row, layout_row, name_row, row, untold, word_row},
+    spec::options::{
+        Given, Input, OptionRow, Options, flag_row, layout_row, name_row, row, untold, word_row,
+    },
 };
 
 impl Options for LinearAttention {

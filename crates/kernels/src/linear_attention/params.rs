@@ -3,8 +3,8 @@
 use super::{LinearAttention, StateLayout, bindings::Partition};
 use crate::{
     Error, Name, ParamValue, Strides,
-    plan_builder::{Params, u32_params},
-    ranges::u32_of,
+    plan::builder::{Params, u32_params},
+    plan::partition::u32_of,
 };
 
 /// Where a tensor's rows lie relative to its binding.

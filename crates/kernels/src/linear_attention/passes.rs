@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     Error, Limits, PassBinding, Strides,
-    cost::small,
-    plan_builder::{Params, PlanBuilder},
-    ranges::ranges,
-    storage::storage_module,
+    plan::builder::{Params, PlanBuilder},
+    plan::cost::small,
+    plan::partition::ranges,
+    spec::storage::storage_module,
 };
 
 /// What makes a plan's passes.

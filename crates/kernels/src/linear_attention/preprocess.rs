@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{
     Dtype, Error, Limits, ParamValue, Strides,
-    plan_builder::{Params, u32_params},
-    ranges::ranges,
-    storage::storage_module,
+    plan::builder::{Params, u32_params},
+    plan::partition::ranges,
+    spec::storage::storage_module,
 };
 
 /// Threads of a workgroup of `prepare`.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     AdapterKind, AdapterProfile, Cost, Error,
-    cost::{check_workgroup, float, occupancy, small, tile, timed},
+    plan::cost::{check_workgroup, float, occupancy, small, tile, timed},
 };
 
 /// Channels a thread owns on a GPU: their states, four columns wide, are the registers it needs.

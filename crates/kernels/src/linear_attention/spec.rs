@@ -276,8 +276,8 @@ impl LinearAttention {
                 format!("expected a finite number of 0 or more, got {}", self.eps),
             ));
         }
-        crate::read::fits_f32("eps", self.eps)?;
-        crate::read::fits_f32("scale", self.resolved_scale())?;
+        crate::spec::read::fits_f32("eps", self.eps)?;
+        crate::spec::read::fits_f32("scale", self.resolved_scale())?;
         if self.sequences.is_some() && self.batch != 1 {
             return Err(Error::invalid(
                 "cu_seqlens",

@@ -7,7 +7,7 @@ use super::{
     bindings::{Partition, Uses},
     passes::{Bound, Output, Passes, Run},
 };
-use crate::{Error, PassBinding, cost::small};
+use crate::{Error, PassBinding, plan::cost::small};
 
 /// Threads of `read` along columns and tokens.
 const READ_LANES: usize = 16;

@@ -4,7 +4,7 @@
 use foveal_shaders::{Request, Value};
 
 use super::{LinearAttention, chunked::CHUNK, params::Segments};
-use crate::turns::of_loop;
+use crate::plan::turns::of_loop;
 
 /// A tunable of the request's, of those that count something.
 fn count(request: &Request, name: &str) -> usize {

@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{
     Error,
-    choose::{self, Variant},
+    operator::{self, Variant},
 };
 
-pub(super) type Candidate = choose::Candidate<LinearAttention>;
+pub(super) type Candidate = operator::Candidate<LinearAttention>;
 
 /// Sizes that a variant's shaders are made for.
 #[derive(Clone, Debug, PartialEq)]

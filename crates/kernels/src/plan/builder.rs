@@ -6,8 +6,8 @@ use foveal_shaders::Request;
 
 use crate::{
     AdapterProfile, Error, Name, ParamValue, Pass, PassBinding, Scratch, Source, TensorSpec,
-    ranges::{ByteRange, u32_of},
-    turns,
+    plan::partition::{ByteRange, u32_of},
+    plan::turns,
 };
 
 /// Fields of uniforms, by name.

@@ -1,6 +1,6 @@
 //! Reading what operators have in common: options, shapes, sizes of tensors.
 
-use crate::{Dtype, Error, HostTensor, Layout, TensorData, options::Given};
+use crate::{Dtype, Error, HostTensor, Layout, TensorData, spec::options::Given};
 
 /// The sizes of a tensor with tokens: batch, heads, positions, width.
 pub(crate) fn sizes(name: &str, tensor: &HostTensor, layout: Layout) -> Result<[usize; 4], Error> {

@@ -4,7 +4,18 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value, json};
 
-use crate::{Access, Dtype, Error, HostTensor, OptionSpec, TensorSpec, suggest::did_you_mean};
+use crate::{Access, Dtype, Error, HostTensor, TensorSpec, suggest::did_you_mean};
+
+/// An option of an operator.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionSpec {
+    /// Its name in files; on the command line `--name`, with dashes for underscores.
+    pub name: &'static str,
+    /// What its value looks like, e.g. `bhtd|bthd`; empty for a flag.
+    pub value: &'static str,
+    /// One line.
+    pub help: &'static str,
+}
 
 /// A row of the table.
 pub(crate) struct OptionRow<S> {
@@ -37,12 +48,12 @@ pub(crate) const fn row<S>(
 /// A row of a field that is one of a few words.
 macro_rules! word_row {
     ($name:literal, $field:ident, $value:literal, $help:literal, $describe:expr) => {
-        $crate::options::row(
+        $crate::spec::options::row(
             $name,
             $value,
             $help,
             |spec, input| input.word().map(|word| spec.$field = word),
-            |spec| $crate::options::word(&spec.$field),
+            |spec| $crate::spec::options::word(&spec.$field),
             $describe,
         )
     };
@@ -51,7 +62,7 @@ macro_rules! word_row {
 /// A row of a field that names a tensor; problems that have one are described as `$words`.
 macro_rules! name_row {
     ($name:literal, $field:ident, $help:literal, $words:literal) => {
-        $crate::options::row(
+        $crate::spec::options::row(
             $name,
             "NAME",
             $help,
@@ -65,7 +76,7 @@ macro_rules! name_row {
 /// A row of a field that is a flag; problems where it is not `$default` are described as `$words`.
 macro_rules! flag_row {
     ($name:literal, $field:ident, $default:literal, $help:literal, $words:expr) => {
-        $crate::options::row(
+        $crate::spec::options::row(
             $name,
             "",
             $help,
@@ -79,7 +90,7 @@ macro_rules! flag_row {
 /// The row of the layout, which is printed even where it is the default.
 macro_rules! layout_row {
     ($help:literal) => {
-        $crate::options::row(
+        $crate::spec::options::row(
             "layout",
             "bhtd|bthd",
             $help,

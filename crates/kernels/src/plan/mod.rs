@@ -1,0 +1,170 @@
+//! Problems and their plans: everything the engine needs to run one, as plain data.
+
+pub(crate) mod builder;
+mod choose;
+pub(crate) mod cost;
+mod explain;
+pub(crate) mod partition;
+mod pass;
+pub(crate) mod turns;
+mod work;
+
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+
+use foveal_shaders::Request;
+use serde_json::{Map, Value};
+
+pub(crate) use choose::plan;
+pub use pass::{Cost, ParamValue, Pass, PassBinding, RejectedVariant, Scratch, Source};
+pub use work::Work;
+
+use crate::{AdapterProfile, Error, Expected, HostTensor, Name, Rows, TensorSpec, Tolerance};
+
+/// One problem: shapes, options and storage types, ready to be planned or computed by the reference.
+pub trait Problem: fmt::Debug + Send + Sync {
+    /// The operator's name.
+    fn operator(&self) -> &'static str;
+
+    /// The problem in a few words, e.g. `1x8x1024x64 f32 causal`.
+    fn describe(&self) -> String;
+
+    /// The options that [`Operator::problem`] would read this problem from.
+    fn options(&self) -> Map<String, Value>;
+
+    /// The text that [`Operator::problem_of_shape`] would read this problem's sizes from.
+    fn shape(&self) -> String;
+
+    /// The tensors that are bound: inputs first, then outputs.
+    fn tensors(&self) -> Vec<TensorSpec>;
+
+    /// How the problem will run on that adapter.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Limit`] if no variant fits (the message says which limit stops each);
+    /// [`crate::ErrorKind::Invalid`] for a problem that makes no sense or a variant that does not exist.
+    fn plan(&self, adapter: &AdapterProfile, constraints: &Constraints) -> Result<Plan, Error>;
+
+    /// A small problem that `plan`'s variant runs with the very same shaders (equal [`Plan::requests`]): the engine runs it
+    /// before it trusts the variant on an adapter.
+    fn self_check_problem(&self) -> Arc<dyn Problem>;
+
+    /// Inputs drawn from `seed`, of the storage types of the ports, in their order.
+    fn random_inputs(&self, seed: u64) -> Vec<(Name, HostTensor)>;
+
+    /// What is well-formed and probably not meant, to be shown beside results.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Checks what only the inputs' values can tell, such as indices that they hold.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] naming the tensor, what was expected and what came.
+    fn check_inputs(&self, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
+        let _ = inputs;
+        Ok(())
+    }
+
+    /// The outputs, from the definition, in f64.
+    ///
+    /// # Errors
+    /// If `inputs` lack a tensor or one has a wrong shape.
+    fn reference(&self, inputs: &[(&str, &HostTensor)], rows: Rows) -> Result<Vec<Expected>, Error>;
+
+    /// How many queries see no key, and of how many that is known, as these outputs tell: `output` gives an output's values, or
+    /// whole rows of them. `None` where there is no such thing, or it cannot be told.
+    fn queries_without_keys(
+        &self,
+        inputs: &[(&str, &HostTensor)],
+        output: &dyn Fn(&str) -> Option<Vec<f64>>,
+    ) -> Option<[usize; 2]> {
+        let _ = (inputs, output);
+        None
+    }
+
+    /// How far an output may be from the reference, and why.
+    fn tolerance(&self, output: &str) -> Tolerance;
+
+    /// The work that the problem asks for, whoever does it.
+    fn work(&self) -> Work;
+}
+
+/// What a caller asks of a plan beyond the problem.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Constraints {
+    /// Take this variant or fail.
+    pub variant: Option<String>,
+    /// Variants that failed their self-check on this adapter: never taken.
+    pub refused: BTreeSet<String>,
+    /// What a single workgroup should take at most, by the estimate: attention then splits the keys of a tile among several
+    /// workgroups, whose results are merged exactly. It costs memory for their results, and is no promise where nothing can
+    /// be split or there is no room for more. An engine asks for its `Options::longest_submission` unless told otherwise.
+    pub workgroup_time: Option<Duration>,
+}
+
+impl Constraints {
+    /// Take `variant` or fail.
+    #[must_use]
+    pub fn variant(name: &str) -> Self {
+        Self { variant: Some(name.to_owned()), ..Self::default() }
+    }
+}
+
+/// How a problem will run on an adapter: which variant, specialised how, dispatched over what, and why.
+///
+/// A plan holds no GPU object. `Display` explains it; [`Plan::problem`] leads back to what is computed.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What is computed.
+    pub problem: Arc<dyn Problem>,
+    /// What was asked for beyond the problem.
+    pub constraints: Constraints,
+    /// The operator's name.
+    pub operator: &'static str,
+    /// The variant that was chosen.
+    pub variant: String,
+    /// Why it was chosen, in a sentence.
+    pub reason: String,
+    /// Tile sizes and other choices worth showing, in order.
+    pub tiles: Vec<(String, String)>,
+    /// The tensors that the caller binds by name.
+    pub tensors: Vec<TensorSpec>,
+    /// Buffers that the engine allocates for the passes' own use.
+    pub scratch: Vec<Scratch>,
+    /// Dispatches, in order. A later pass sees what an earlier one wrote.
+    pub passes: Vec<Pass>,
+    /// Threads of a workgroup and bytes of workgroup memory of the hungriest pass.
+    pub threads: u32,
+    /// Bytes of workgroup memory of the hungriest pass.
+    pub workgroup_bytes: u32,
+    /// What the variant is estimated to cost.
+    pub cost: Cost,
+    /// The other variants, each with the reason it was not taken.
+    pub rejected_variants: Vec<RejectedVariant>,
+}
+
+impl Plan {
+    /// The port of that name.
+    #[must_use]
+    pub fn tensor(&self, name: &str) -> Option<&TensorSpec> {
+        self.tensors.iter().find(|tensor_spec| tensor_spec.name == name)
+    }
+
+    /// Bytes of GPU memory beyond the caller's tensors, uniforms aside.
+    #[must_use]
+    pub fn scratch_bytes(&self) -> u64 {
+        self.scratch.iter().map(|scratch| scratch.bytes).sum()
+    }
+
+    /// The distinct shader requests of the passes, in order of first use.
+    #[must_use]
+    pub fn requests(&self) -> Vec<&Arc<Request>> {
+        let mut distinct: Vec<&Arc<Request>> = Vec::new();
+        for pass in &self.passes {
+            if !distinct.iter().any(|request| **request == pass.request) {
+                distinct.push(&pass.request);
+            }
+        }
+        distinct
+    }
+}

@@ -1,0 +1,16 @@
+//! The vocabulary of descriptions: storage types, layouts, tensors, option tables.
+
+mod dtype;
+mod layout;
+pub(crate) mod options;
+pub(crate) mod read;
+pub(crate) mod storage;
+mod tensor;
+mod tensor_spec;
+
+pub use dtype::Dtype;
+pub use layout::{Layout, Strides};
+pub use options::OptionSpec;
+pub(crate) use tensor::check_integers;
+pub use tensor::{HostTensor, TensorData};
+pub use tensor_spec::{Access, Name, TensorSpec};
