@@ -1,7 +1,7 @@
 //! Lists of blocks that lie on the device.
 
-use super::{Attention, mask_program::MaskProgram, reference::given};
-use crate::{Access, Dtype, Error, HostTensor, TensorSpec};
+use super::{Attention, reference::given};
+use crate::{Access, Dtype, Error, HostTensor, TensorSpec, attention::plan::mask_program::MaskProgram};
 
 /// Which blocks of keys each block of queries visits, as tensors that an earlier pass may have written: counts
 /// `[B or 1, H or 1, blocks of queries]` and indices `[B or 1, H or 1, blocks of queries, max_blocks]`, both i32. Of each list the

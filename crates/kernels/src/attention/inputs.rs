@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::{Attention, device_block_mask, mask_program::MaskProgram};
+use super::{Attention, device_block_mask};
 use crate::{
     Dtype, Error, HostTensor,
+    attention::plan::mask_program::MaskProgram,
     expr::{
         EntryLengths, Evaluator, Program, Scratch,
-        examine::{Index, assumption, far_from_zero, unproved, value_range},
+        analysis::examine::{Index, assumption, far_from_zero, unproved, value_range},
     },
     parallel,
 };

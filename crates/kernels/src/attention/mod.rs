@@ -21,38 +21,21 @@
 //! # Ok::<(), foveal_kernels::Error>(())
 //! ```
 
-mod bindings;
 mod block_option;
-mod block_schedule;
-mod broadcast;
-mod cases;
 mod device_block_mask;
-mod fill;
-mod hooks;
-mod indirect;
 mod inputs;
 mod layout;
 mod mask;
-mod mask_program;
 mod operator;
 mod options;
-mod params;
-mod partition;
-mod passes;
-mod preprocess;
-mod random_case;
-mod recipes;
+mod plan;
 mod reference;
 mod rounding;
 mod rows_without_keys;
-mod self_check_problem;
 mod shape;
 mod spec;
-mod split_kv;
 mod tensors;
-mod tile_scheduler;
-mod token_order;
-mod variants;
+mod testing;
 
 pub use crate::spec::{Layout, Strides};
 pub use device_block_mask::DeviceBlockMask;

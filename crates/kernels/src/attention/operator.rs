@@ -1,19 +1,22 @@
 //! Attention as an operator among others.
 
-use super::{
-    Attention, Shape, cases, fill,
-    mask_program::MaskProgram,
-    random_case, recipes, reference,
-    variants::{Candidate, Tiles, variants},
-};
+use super::{Attention, Shape, reference};
 use crate::{
     Constraints, Dtype, Error, Expected, HostTensor, Name, Recipe, Rows, TensorSpec, Tolerance, Work,
+    attention::{
+        plan::{
+            mask_program::MaskProgram,
+            variants::{Candidate, Tiles, variants},
+        },
+        testing::{cases, fill, random_case, recipes},
+    },
     expr::Expr,
-    operator::Variant,
-    operator::{OperatorOf, OperatorSpec},
+    operator::{OperatorOf, OperatorSpec, Variant},
     plan::builder::PlanBuilder,
-    spec::options::Given,
-    spec::read::{layout, pair, shape_pairs, sizes, storage},
+    spec::{
+        options::Given,
+        read::{layout, pair, shape_pairs, sizes, storage},
+    },
 };
 
 /// Attention, as an [`crate::Operator`].

@@ -6,11 +6,11 @@ use super::{
     Attention, QkNorm, Strides, device_block_mask,
     inputs::stored,
     layout::Tensor,
-    mask_program::MaskProgram,
     rounding::{RowErrors, key_norms},
 };
 use crate::{
     Access, Error, Expected, HostTensor, Rows,
+    attention::plan::mask_program::MaskProgram,
     expr::{EntryLengths, Evaluator, Scratch},
     parallel,
 };

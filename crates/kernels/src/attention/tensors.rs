@@ -1,7 +1,7 @@
 //! The tensors of a problem, and the work it asks for.
 
-use super::{Attention, Mask, layout::Tensor, mask_program::MaskProgram};
-use crate::{Access, Dtype, Error, TensorSpec, Work};
+use super::{Attention, Mask, layout::Tensor};
+use crate::{Access, Dtype, Error, TensorSpec, Work, attention::plan::mask_program::MaskProgram};
 
 impl Attention {
     pub(crate) fn all_tensors(&self) -> Vec<TensorSpec> {

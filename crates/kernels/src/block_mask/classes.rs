@@ -3,11 +3,8 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::bits::set;
-use super::{BlockGrid, BlockMask, ElementTest, MAX_BLOCKS, Row, Test, to_u32, too_many_blocks};
-use crate::Error;
-use crate::expr::Sizes;
-use crate::parallel;
+use super::{BlockGrid, BlockMask, ElementTest, MAX_BLOCKS, Row, Test, bits::set, to_u32, too_many_blocks};
+use crate::{Error, expr::Sizes, parallel};
 
 /// What is known of a rectangle of elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,9 +4,11 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::{BlockClass, Classify};
-use crate::Error;
-use crate::expr::{Class, Classifier, Evaluator, Region, Scratch};
-use crate::parallel;
+use crate::{
+    Error,
+    expr::{Class, Classifier, Evaluator, Region, Scratch},
+    parallel,
+};
 
 impl Classify for Classifier {
     fn class(

@@ -1,9 +1,7 @@
 //! How positions are cut into blocks.
 
+use crate::{Error, expr::Sizes};
 use std::ops::Range;
-
-use crate::Error;
-use crate::expr::Sizes;
 
 /// Sides of a block that callers' own lists may have. Smaller ones would make lists longer than what they save.
 pub(super) const GIVEN_SIDES: std::ops::RangeInclusive<usize> = 16..=128;

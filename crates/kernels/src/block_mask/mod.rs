@@ -16,25 +16,22 @@
 //! # Ok::<(), foveal_kernels::Error>(())
 //! ```
 
-mod ascii;
 mod bits;
 mod classes;
 mod density;
 mod expression;
 mod formats;
 mod grid;
-mod import;
 mod patterns;
 mod re_block;
-mod tensors;
 #[cfg(test)]
 mod tests;
 
 pub use classes::{BlockClass, Classify};
 pub use expression::Elements;
-pub use formats::{Padded, Transposed};
+pub use formats::import::Listed;
+pub use formats::transforms::{Padded, Transposed};
 pub use grid::BlockGrid;
-pub use import::Listed;
 
 use crate::Error;
 

@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
-use super::bits::{ones, or_range, set, set_range};
-use super::classes::joined;
-use super::{BlockGrid, BlockMask, ElementTest, Row, Test, to_u32};
-use crate::Error;
-use crate::parallel;
+use super::{
+    BlockGrid, BlockMask, ElementTest, Row, Test,
+    bits::{ones, or_range, set, set_range},
+    classes::joined,
+    to_u32,
+};
+use crate::{Error, parallel};
 
 impl BlockMask {
     /// The same visibility as lists of blocks of `q_block` x `kv_block`, any sizes.

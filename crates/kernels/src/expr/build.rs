@@ -15,12 +15,14 @@
 use std::ops;
 use std::sync::Arc;
 
-use super::lexer::check_float;
-use super::names::{Builtin, is_table_name};
-use super::parser::MAX_NODES;
-use super::print::print;
-use super::tree::{Binary, Form, Node, NodeId, Unary};
 use super::{Comparison, Expr, ExprError};
+use crate::expr::syntax::{
+    lexer::check_float,
+    names::{Builtin, is_table_name},
+    parser::MAX_NODES,
+    print::print,
+    tree::{Binary, Form, Node, NodeId, Unary},
+};
 
 /// An expression in the making. Nothing is checked until [`Build::mask`], [`Build::score`] or [`Build::expr`]; what was
 /// wrong on the way is kept until then.

@@ -14,10 +14,14 @@ use std::fmt::Write as _;
 
 use helpers::HELPERS;
 
-use super::arithmetic::{compare, floor, floor_divide, floor_remainder, maximum, minimum};
-use super::dependence::{data_dependent, needed_steps};
 use super::{Comparison, Op, OwnLengths, Program, StepId, Table, Type, Variable};
-use crate::Dtype;
+use crate::{
+    Dtype,
+    expr::ir::{
+        arithmetic::{compare, floor, floor_divide, floor_remainder, maximum, minimum},
+        dependence::{data_dependent, needed_steps},
+    },
+};
 
 pub use tables::{TableUses, table_name, table_params, tables};
 

@@ -9,10 +9,14 @@ pub(crate) use rounding::{StepErrors, UNIT};
 
 use code::{Code, Instruction, encode, on_floats, on_ints, own_level};
 
-use super::arithmetic::{alibi_slope, compare, floor, to_i64};
-use super::dependence::{data_dependent, needed_steps, operands};
 use super::{EntryLengths, Op, OwnLengths, Program, Sizes, StepId, Type, Variable};
-use crate::{Dtype, Error, HostTensor, TensorData};
+use crate::{
+    Dtype, Error, HostTensor, TensorData,
+    expr::ir::{
+        arithmetic::{alibi_slope, compare, floor, to_i64},
+        dependence::{data_dependent, needed_steps, operands},
+    },
+};
 
 /// A program bound to its sizes and to the values of its tables, to be evaluated element by element.
 ///
@@ -124,7 +128,7 @@ impl<'a> Evaluator<'a> {
     fn of_steps(program: &Program, sizes: Sizes, own: OwnLengths, result: StepId) -> Self {
         let needed = needed_steps(program, result);
         let dependent = data_dependent(program, OwnLengths::default());
-        let of_score = super::dependence::score_dependent(program);
+        let of_score = crate::expr::ir::dependence::score_dependent(program);
         let mut slots = vec![0u32; program.steps.len()];
         let mut levels = vec![0usize; program.steps.len()];
         let mut by_level: [Vec<Instruction>; 4] = Default::default();

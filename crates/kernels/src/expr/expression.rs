@@ -5,12 +5,14 @@ use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::check::Kind;
-use super::names::Builtin;
-use super::parser::{MAX_TEXT, Tree, parse};
-use super::print::print;
-use super::tree::{Form, Node};
 use super::{ExprError, Variable};
+use crate::expr::syntax::{
+    check::Kind,
+    names::Builtin,
+    parser::{MAX_TEXT, Tree, parse},
+    print::print,
+    tree::{Form, Node},
+};
 
 /// What an expression is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

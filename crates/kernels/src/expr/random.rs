@@ -1,7 +1,9 @@
 //! Random expressions, for tests that want more than people think of.
 
-use super::build::{self, Build, table, var};
-use super::{Expr, ExprError, ExprKind, Sizes, Table};
+use super::{
+    Expr, ExprError, ExprKind, Sizes, Table,
+    build::{self, Build, table, var},
+};
 use crate::Dtype;
 
 /// What ints stay below, far from 2^31 so that a coarser analysis agrees.

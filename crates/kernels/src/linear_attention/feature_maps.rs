@@ -1,7 +1,9 @@
 //! Feature maps of rows, in f64.
 
-use super::products::{Rowed, times};
-use super::{FeatureMap, LinearAttention};
+use super::{
+    FeatureMap, LinearAttention,
+    products::{Rowed, times},
+};
 
 /// The rows of q or k after the feature map.
 pub(super) fn mapped(spec: &LinearAttention, rows: Rowed, count: usize, weight: Option<&[f64]>) -> Rowed {

@@ -24,34 +24,19 @@
 //! # Ok::<(), foveal_kernels::Error>(())
 //! ```
 
-mod bindings;
-mod broadcast;
-mod cases;
-mod chunked;
-mod chunked_passes;
 mod feature_maps;
-mod fill;
 mod kinds;
 mod models;
-mod nan;
 mod operator;
 mod options;
-mod params;
-mod passes;
-mod preprocess;
+mod plan;
 mod products;
-mod random_case;
-mod recipes;
-mod recurrent;
 mod reference;
 mod rounding;
-mod self_check_problem;
 mod shape;
 mod spec;
-mod states;
 mod tensors;
-mod turns;
-mod variants;
+mod testing;
 
 pub use kinds::{Direction, FeatureMap, Gate, Key, Normaliser, Rule, StateLayout};
 pub(crate) use operator::OPERATOR;

@@ -215,8 +215,8 @@ impl LinearAttention {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recipes::RECIPES;
     use super::*;
+    use crate::linear_attention::testing::recipes::RECIPES;
     use crate::operator::described;
 
     /// Constructors are the recipes of their models.

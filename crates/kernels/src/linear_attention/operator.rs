@@ -1,18 +1,22 @@
 //! Linear attention as an operator among others.
 
-use super::{
-    Gate, Key, LinearAttention, LinearShape, Rule, cases, fill,
-    passes::Passes,
-    preprocess, random_case, recipes, reference, states,
-    variants::{Candidate, Schedule, variants},
-};
+use super::{Gate, Key, LinearAttention, LinearShape, Rule, reference};
 use crate::{
     Constraints, Dtype, Error, Expected, HostTensor, Name, Recipe, Rows, TensorSpec, Tolerance, Work,
-    operator::Variant,
-    operator::{OperatorOf, OperatorSpec},
+    linear_attention::{
+        plan::{
+            passes::Passes,
+            preprocess, states,
+            variants::{Candidate, Schedule, variants},
+        },
+        testing::{cases, fill, random_case, recipes},
+    },
+    operator::{OperatorOf, OperatorSpec, Variant},
     plan::builder::PlanBuilder,
-    spec::options::Given,
-    spec::read::{layout, pair, shape_pairs, sizes, storage},
+    spec::{
+        options::Given,
+        read::{layout, pair, shape_pairs, sizes, storage},
+    },
 };
 
 /// Linear attention, as an [`crate::Operator`].

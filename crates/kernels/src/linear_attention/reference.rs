@@ -1,9 +1,11 @@
 //! The definition, token by token, in f64.
 
-use super::feature_maps::mapped;
-use super::products::{Rowed, add_outer, times};
-use super::rounding::{Variances, add_magnitudes, cancels, with_infinities};
-use super::{Direction, Gate, Key, LinearAttention, Rule, StateLayout};
+use super::{
+    Direction, Gate, Key, LinearAttention, Rule, StateLayout,
+    feature_maps::mapped,
+    products::{Rowed, add_outer, times},
+    rounding::{Variances, add_magnitudes, cancels, with_infinities},
+};
 use crate::{Access, Error, Expected, HostTensor, Rows, Strides, parallel};
 
 /// All inputs, in f64.

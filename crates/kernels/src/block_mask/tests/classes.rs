@@ -2,8 +2,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::super::{BlockClass, BlockGrid, BlockMask, Classify, Test};
-use super::{Band, Element, arbitrary, brute, check_form, check_visible, sizes};
+use super::{
+    super::{BlockClass, BlockGrid, BlockMask, Classify, Test},
+    Band, Element, arbitrary, brute, check_form, check_visible, sizes,
+};
 use crate::expr::Sizes;
 
 #[test]

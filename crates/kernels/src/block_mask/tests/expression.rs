@@ -1,9 +1,13 @@
 //! Lists of expressions.
 
-use super::super::{BlockMask, Elements};
-use super::{brute, check_form, sizes};
-use crate::expr::{Classifier, Evaluator, Expr, Sizes, Table};
-use crate::{Dtype, HostTensor, TensorData};
+use super::{
+    super::{BlockMask, Elements},
+    brute, check_form, sizes,
+};
+use crate::{
+    Dtype, HostTensor, TensorData,
+    expr::{Classifier, Evaluator, Expr, Sizes, Table},
+};
 
 #[test]
 fn lists_of_expressions_are_those_of_their_elements() {

@@ -1,7 +1,9 @@
 //! Lists from callers: read as meant, or refused in words.
 
-use super::super::{BlockGrid, BlockMask, Listed, Padded, Test};
-use super::{arbitrary, check_form};
+use super::{
+    super::{BlockGrid, BlockMask, Listed, Padded, Test},
+    arbitrary, check_form,
+};
 use crate::{Error, HostTensor, TensorData};
 
 fn refused(result: Result<BlockMask, Error>, expected: &[&str]) {

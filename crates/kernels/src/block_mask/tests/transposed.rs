@@ -1,7 +1,9 @@
 //! Transposed lists and lists of other block sizes.
 
-use super::super::{BlockClass, BlockGrid, BlockMask, Test};
-use super::{arbitrary, brute, check_form, check_visible, noise};
+use super::{
+    super::{BlockClass, BlockGrid, BlockMask, Test},
+    arbitrary, brute, check_form, check_visible, noise,
+};
 
 #[test]
 fn transposed_lists_hold_the_same_blocks() {

@@ -1,7 +1,7 @@
 //! Steps as they are executed: operands are slots, types are settled.
 
-use super::super::arithmetic::{floor_divide, floor_remainder, maximum, minimum};
 use super::super::{Comparison, Op, OwnLengths, Program, StepId, Type, Variable};
+use crate::expr::ir::arithmetic::{floor_divide, floor_remainder, maximum, minimum};
 
 /// What to do, and where the value goes.
 #[derive(Clone, Copy, Debug)]

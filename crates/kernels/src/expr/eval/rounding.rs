@@ -3,8 +3,10 @@
 //! A step's error bound is what its operands' errors do to it, to first order or better, and its own rounding. Values of
 //! tables are exact as they are stored. Where a bound is infinite (a divisor that may be zero), nothing is known.
 
-use super::code::{Binary, Code, Instruction};
-use super::{Evaluator, Scratch};
+use super::{
+    Evaluator, Scratch,
+    code::{Binary, Code, Instruction},
+};
 
 /// Half a unit in the last place of f32, relative to the value.
 pub(crate) const UNIT: f64 = 1.0 / (1u64 << 24) as f64;

@@ -2,12 +2,14 @@
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
-use super::super::emit::{TableUses, function, helpers, table_params, tables};
-use super::super::{
-    Class, Classifier, Comparison, Op, OwnLengths, Program, Region, Shape, Sizes, Table, Type, Variable,
+use super::{
+    super::{
+        Class, Classifier, Comparison, Op, OwnLengths, Program, Region, Shape, Sizes, Table, Type, Variable,
+        emit::{TableUses, function, helpers, table_params, tables},
+    },
+    build::Builder,
+    random,
 };
-use super::build::Builder;
-use super::random;
 use crate::Dtype;
 
 /// No batch entry has lengths of its own.
@@ -355,8 +357,8 @@ fn division_rounds_down() {
             let quotient = select(truncated - select(0, 1, up), 0, b == 0);
             let remainder = select(rest + select(0, divisor, up), 0, b == 0);
             let (a, b) = (i64::from(a), i64::from(b));
-            assert_eq!(i64::from(quotient), super::super::arithmetic::floor_divide(a, b), "{a} / {b}");
-            assert_eq!(i64::from(remainder), super::super::arithmetic::floor_remainder(a, b), "{a} % {b}");
+            assert_eq!(i64::from(quotient), crate::expr::ir::arithmetic::floor_divide(a, b), "{a} / {b}");
+            assert_eq!(i64::from(remainder), crate::expr::ir::arithmetic::floor_remainder(a, b), "{a} % {b}");
         }
     }
     for a in [i32::MIN, i32::MIN + 1, i32::MAX] {

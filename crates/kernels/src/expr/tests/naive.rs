@@ -4,15 +4,21 @@ use std::cell::RefCell;
 
 use fastrand::Rng;
 
-use super::super::arithmetic::{alibi_slope, compare};
-use super::super::dependence::data_dependent;
-use super::super::{
-    Class, Classifier, Evaluator, Op, OwnLengths, Program, Sizes, StepId, Table, Type, Variable, check,
+use super::{
+    super::{
+        Class, Classifier, Evaluator, Op, OwnLengths, Program, Sizes, StepId, Table, Type, Variable, check,
+    },
+    build::Builder,
+    random,
+    soundness::{by_name, ranges},
 };
-use super::build::Builder;
-use super::random;
-use super::soundness::{by_name, ranges};
-use crate::{Dtype, HostTensor, TensorData};
+use crate::{
+    Dtype, HostTensor, TensorData,
+    expr::ir::{
+        arithmetic::{alibi_slope, compare},
+        dependence::data_dependent,
+    },
+};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Naive {

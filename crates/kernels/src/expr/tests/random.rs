@@ -3,8 +3,10 @@
 use fastrand::Rng;
 use half::{bf16, f16};
 
-use super::super::{Comparison, Op, Program, Region, Shape, Sizes, StepId, Table, Type, Variable};
-use super::build::Builder;
+use super::{
+    super::{Comparison, Op, Program, Region, Shape, Sizes, StepId, Table, Type, Variable},
+    build::Builder,
+};
 use crate::{Dtype, HostTensor, TensorData};
 
 pub(super) const COMPARISONS: [Comparison; 6] = [

@@ -4,11 +4,13 @@ use std::time::Instant;
 
 use fastrand::Rng;
 
-use super::super::{
-    Class, Classifier, Comparison, Evaluator, Op, Program, Region, Shape, Sizes, StepId, ValueRange,
+use super::{
+    super::{
+        Class, Classifier, Comparison, Evaluator, Op, Program, Region, Shape, Sizes, StepId, ValueRange,
+    },
+    build::Builder,
+    random,
 };
-use super::build::Builder;
-use super::random;
 use crate::HostTensor;
 
 /// What a block shows, element by element.

@@ -1,0 +1,16 @@
+//! Plans of attention: how each variant cuts a problem, and the passes it makes.
+
+pub(super) mod bindings;
+pub(super) mod block_schedule;
+pub(super) mod broadcast;
+pub(super) mod hooks;
+pub(super) mod indirect;
+pub(super) mod mask_program;
+pub(super) mod params;
+pub(super) mod partition;
+pub(super) mod passes;
+pub(super) mod preprocess;
+pub(super) mod split_kv;
+pub(super) mod tile_scheduler;
+pub(super) mod token_order;
+pub(super) mod variants;

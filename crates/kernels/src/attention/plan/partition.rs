@@ -1,0 +1,158 @@
+//! Cutting a problem into dispatches whose bindings and grids stay within the adapter's limits.
+
+use crate::{
+    Error, Limits,
+    attention::{Attention, Strides, layout::Tensor},
+    plan::partition::{ByteRange, byte_range, ranges},
+};
+
+/// The part of a problem that one dispatch computes: ranges of batch entries, of workgroup heads and of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Partition {
+    pub(crate) batch: (usize, usize),
+    /// In units of the heads that a workgroup serves: `fold` query heads.
+    pub(crate) heads: (usize, usize),
+    pub(crate) rows: (usize, usize),
+}
+
+/// What a range is taken of: strides, width and bytes of an element, and whether it follows query heads and rows.
+#[derive(Clone, Copy)]
+pub(crate) struct TensorExtent {
+    pub(crate) name: &'static str,
+    pub(crate) strides: Strides,
+    pub(crate) dim: usize,
+    pub(crate) element_bytes: usize,
+    pub(crate) of_queries: bool,
+}
+
+impl Attention {
+    pub(crate) fn extents(&self) -> Vec<TensorExtent> {
+        let mut extents: Vec<TensorExtent> = Tensor::ALL
+            .into_iter()
+            .map(|tensor| TensorExtent {
+                name: tensor.name(),
+                strides: self.strides(tensor),
+                dim: self.sizes(tensor)[2],
+                element_bytes: self.dtype.size_bytes(),
+                of_queries: matches!(tensor, Tensor::Q | Tensor::O),
+            })
+            .collect();
+        if self.lse {
+            extents.push(TensorExtent {
+                name: "lse",
+                strides: Strides { batch: self.q_heads * self.q_len, head: self.q_len, position: 1 },
+                dim: 1,
+                element_bytes: 4,
+                of_queries: true,
+            });
+        }
+        extents
+    }
+
+    /// The byte range of a tensor that a partition touches.
+    pub(crate) fn range(&self, extent: &TensorExtent, partition: &Partition, limits: &Limits) -> ByteRange {
+        let pack_gqa = self.pack_gqa();
+        let (first_head, last_head) = (partition.heads.0 * pack_gqa, partition.heads.1 * pack_gqa - 1);
+        let (heads, positions) = if extent.of_queries {
+            let rows = if pack_gqa > 1 { (0, self.q_len) } else { partition.rows };
+            ((first_head, last_head), (rows.0, rows.1 - 1))
+        } else {
+            ((first_head / self.group(), last_head / self.group()), (0, self.kv_len.saturating_sub(1)))
+        };
+        let at = |batch: usize, head: usize, position: usize| {
+            batch * extent.strides.batch + head * extent.strides.head + position * extent.strides.position
+        };
+        let first = at(partition.batch.0, heads.0, positions.0);
+        let end = at(partition.batch.1 - 1, heads.1, positions.1) + extent.dim;
+        byte_range(first, end, extent.element_bytes, limits)
+    }
+
+    /// The partitions of the problem for tiles of `tile_rows`.
+    pub(crate) fn partitions(&self, tile_rows: usize, limits: &Limits) -> Result<Vec<Partition>, Error> {
+        let groups = limits.max_compute_workgroups_per_dimension as usize;
+        let tiles = self.rows().div_ceil(tile_rows);
+        let heads = self.q_heads / self.pack_gqa();
+        // Largest partition in batch entries, heads and tiles; halved until every partition fits.
+        let mut max = [self.batch.min(groups), heads.min(groups), tiles.min(groups)];
+        loop {
+            let partitions = self.cut(max, tile_rows)?;
+            let excess = self.excess(&partitions, limits);
+            let Some((extent, bytes)) = excess.worst else { return Ok(partitions) };
+            let mut halved = None;
+            for axis in (0..3).filter(|&axis| max[axis] > 1) {
+                let mut less = max;
+                less[axis] = less[axis].div_ceil(2);
+                if self.excess(&self.cut(less, tile_rows)?, limits).total < excess.total {
+                    halved = Some(less);
+                    break;
+                }
+            }
+            max = halved.ok_or_else(|| {
+                Error::limit(
+                    "max_storage_buffer_binding_size",
+                    format!(
+                        "tensor {extent} needs a binding of {bytes} bytes for one batch entry and head, the adapter \
+                         allows {}",
+                        limits.max_storage_buffer_binding_size
+                    ),
+                )
+            })?;
+        }
+    }
+
+    /// The problem in partitions of at most so many batch entries, heads and tiles.
+    fn cut(&self, max: [usize; 3], tile_rows: usize) -> Result<Vec<Partition>, Error> {
+        let heads = self.q_heads / self.pack_gqa();
+        let tiles = self.rows().div_ceil(tile_rows);
+        let count = [(self.batch, max[0]), (heads, max[1]), (tiles, max[2])]
+            .into_iter()
+            .map(|(all, max)| all.div_ceil(max.max(1)))
+            .fold(1usize, usize::saturating_mul);
+        if count > MAX_PARTITIONS {
+            return Err(Error::limit(
+                "max_storage_buffer_binding_size",
+                format!(
+                    "the problem would have to be cut into {count} dispatches, at most {MAX_PARTITIONS} are made"
+                ),
+            ));
+        }
+        let mut partitions = Vec::with_capacity(count);
+        for batch in ranges((0, self.batch), max[0]) {
+            for heads in ranges((0, heads), max[1]) {
+                for (first, last) in ranges((0, tiles), max[2]) {
+                    let rows = (first * tile_rows, (last * tile_rows).min(self.rows()));
+                    partitions.push(Partition { batch, heads, rows });
+                }
+            }
+        }
+        Ok(partitions)
+    }
+
+    /// By how much the largest bindings of the partitions exceed the limit, in all and the worst. Pieces of one size differ:
+    /// in how their start is aligned, and in how many key/value heads they touch.
+    fn excess(&self, partitions: &[Partition], limits: &Limits) -> Excess {
+        let mut excess = Excess { total: 0, worst: None };
+        for extent in self.extents() {
+            let sizes = partitions.iter().map(|partition| self.range(&extent, partition, limits).size_bytes);
+            let bytes = sizes.max().unwrap_or(0);
+            // Offsets on the device have 32 bits and count elements.
+            let addressable = u64::from(u32::MAX) * extent.element_bytes as u64;
+            let allowed = limits.max_storage_buffer_binding_size.min(addressable);
+            if bytes > allowed {
+                excess.total += bytes - allowed;
+                if excess.worst.is_none_or(|(_, worst)| bytes > worst) {
+                    excess.worst = Some((extent.name, bytes));
+                }
+            }
+        }
+        excess
+    }
+}
+
+/// More dispatches than this take longer to record than anything they compute is worth.
+const MAX_PARTITIONS: usize = 1 << 16;
+
+struct Excess {
+    total: u64,
+    worst: Option<(&'static str, u64)>,
+}

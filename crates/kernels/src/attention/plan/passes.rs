@@ -1,0 +1,373 @@
+//! The passes of a plan: norms and lists where they are needed, then the kernel, over as many dispatches as limits ask for.
+
+use std::{sync::Arc, time::Duration};
+
+use foveal_shaders::Request;
+
+use super::{
+    block_schedule::{BlockSchedule, Run},
+    hooks::Evaluates,
+    mask_program::{MaskProgram, ScheduleFrom},
+    partition::Partition,
+    split_kv::SplitKv,
+    tile_scheduler::TileScheduler,
+    variants::Candidate,
+};
+use crate::{
+    Error, Limits, PassBinding, Source,
+    attention::Attention,
+    block_mask::Test,
+    plan::{
+        builder::{Params, PlanBuilder, set},
+        cost::small,
+    },
+};
+
+/// Where scratch lies, as passes refer to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ScratchAt {
+    pub(crate) lists: Option<usize>,
+    pub(crate) norms: Option<usize>,
+}
+
+/// What all passes of a plan have in common.
+pub(crate) struct Passes<'a> {
+    pub(crate) spec: &'a Attention,
+    pub(crate) visibility: &'a MaskProgram<'a>,
+    pub(crate) taken: &'a Candidate,
+    pub(crate) plan: PlanBuilder,
+    pub(crate) lists: Option<BlockSchedule>,
+    /// Of a problem that stands in for another: what that one's tiles see.
+    pub(crate) whole: Option<&'a MaskProgram<'a>>,
+    pub(crate) at: ScratchAt,
+    /// The keys are split, and each part's results merged.
+    pub(crate) segments: Option<SplitKv>,
+    /// What a workgroup should take at most.
+    pub(crate) workgroup_time: Option<Duration>,
+}
+
+impl Attention {
+    pub(crate) fn passes_of<'a>(
+        &'a self,
+        taken: &'a Candidate,
+        [visibility, specialized]: [&'a MaskProgram<'a>; 2],
+        workgroup_time: Option<Duration>,
+        plan: &PlanBuilder,
+    ) -> Result<PlanBuilder, Error> {
+        let passes = |lists| Passes {
+            spec: self,
+            visibility,
+            taken,
+            plan: plan.clone(),
+            lists,
+            whole: self.specialized_for.is_some().then_some(specialized),
+            at: ScratchAt::default(),
+            segments: None,
+            workgroup_time,
+        };
+        if self.kv_len == 0 {
+            return passes(None).without_keys();
+        }
+        if self.q_len == 0 {
+            return Ok(plan.clone());
+        }
+        let limits = &plan.adapter.limits;
+        let made = passes(self.choose_lists(taken, visibility, limits)?).all()?;
+        let largest = limits.max_storage_buffer_binding_size;
+        // How long the orders of work are shows only when the partitions are cut.
+        match made.scratch.iter().find(|scratch| scratch.bytes > largest) {
+            None => Ok(made),
+            Some(_) if self.blocks.is_none() && self.listed.is_none() => passes(None).all(),
+            Some(scratch) => {
+                let message =
+                    format!("{} needs {} bytes, the adapter allows {largest}", scratch.name, scratch.bytes);
+                Err(Error::limit("max_storage_buffer_binding_size", message))
+            }
+        }
+    }
+
+    /// The lists that the kernel's tiles follow, if they follow any.
+    pub(crate) fn choose_lists(
+        &self,
+        taken: &Candidate,
+        visibility: &MaskProgram<'_>,
+        limits: &Limits,
+    ) -> Result<Option<BlockSchedule>, Error> {
+        let (rows, keys) = (taken.schedule.tile_rows, taken.schedule.kv_block);
+        let lists = match visibility.lists_from() {
+            ScheduleFrom::Nowhere => return Ok(None),
+            ScheduleFrom::Host => Some(BlockSchedule::on_host(
+                &visibility.lists(rows, keys)?,
+                self.needs_bits(rows, keys),
+                visibility.token_order(),
+            )),
+            ScheduleFrom::Given => {
+                self.listed.as_ref().and_then(|listed| BlockSchedule::given(self, listed, rows, keys))
+            }
+            ScheduleFrom::Device => {
+                // A problem that stands in for another does what that one does.
+                let model = BlockSchedule::on_device(self.specialized(), visibility, rows, keys, limits);
+                let own = BlockSchedule::on_device(self, visibility, rows, keys, limits);
+                own.zip(model).map(|(own, model)| own.with_bits_as(&model))
+            }
+        };
+        let largest = limits.max_storage_buffer_binding_size;
+        let Some(lists) = lists.filter(|lists| lists.size_bytes() <= largest) else {
+            return if self.blocks.is_none() && self.listed.is_none() {
+                // Every element is tested instead.
+                Ok(None)
+            } else {
+                let message = format!("the lists of blocks need more, the adapter allows {largest} bytes");
+                Err(Error::limit("max_storage_buffer_binding_size", message))
+            };
+        };
+        let groups = limits.max_compute_workgroups_per_dimension as usize;
+        let too_many = lists.layout.kv_blocks > groups || lists.layout.count().div_ceil(groups) > groups;
+        let optional = self.blocks.is_none() && self.listed.is_none();
+        if lists.made_by_device() && too_many && optional {
+            return Ok(None);
+        }
+        if lists.made_by_device() && lists.layout.count().div_ceil(groups) > groups {
+            let message = format!(
+                "{} lists of blocks, the adapter allows {groups} workgroups along an axis",
+                lists.layout.count()
+            );
+            return Err(Error::limit("max_compute_workgroups_per_dimension", message));
+        }
+        let evaluates = self.evaluates(Some(&lists));
+        let mut bindings = self.storage_bindings(visibility, evaluates) + 1;
+        if optional && lists.made_by_device() {
+            // The passes that make lists bind what the mask reads.
+            let of_mask = visibility.tables_of(Evaluates { mask: true, score: false });
+            bindings = bindings.max(3 + of_mask.len());
+        }
+        if bindings > limits.max_storage_buffers_per_shader_stage as usize && optional {
+            return Ok(None);
+        }
+        Ok(Some(lists))
+    }
+
+    /// Whether tiles need bits beside the caller's lists: a matter of block sizes alone, so that it does not depend on what
+    /// the lists hold.
+    fn needs_bits(&self, tile_rows: usize, kv_block: usize) -> bool {
+        self.blocks.as_ref().is_some_and(|blocks| {
+            blocks.bits().is_some()
+                || !blocks.q_block().is_multiple_of(tile_rows)
+                || !blocks.kv_block().is_multiple_of(kv_block)
+        })
+    }
+
+    /// Which expressions the kernel itself evaluates.
+    pub(crate) fn evaluates(&self, lists: Option<&BlockSchedule>) -> Evaluates {
+        let in_bits = lists.is_some_and(|lists| lists.made_by_device() && lists.layout.block_words > 0);
+        // Bits of the caller's have the last word.
+        let decided = self.blocks.as_ref().is_some_and(|blocks| blocks.test() == Test::Bits);
+        let mask = self.effective_mask().expression().is_some() && !in_bits && !decided;
+        Evaluates { mask, score: self.score.is_some() }
+    }
+
+    /// Storage bindings of the kernel without lists.
+    fn storage_bindings(&self, visibility: &MaskProgram<'_>, evaluates: Evaluates) -> usize {
+        4 + usize::from(self.lse)
+            + usize::from(self.head_scale.is_some())
+            + usize::from(self.sink_logits.is_some())
+            + usize::from(self.qk_norm.is_some())
+            + usize::from(self.q_lengths.is_some())
+            + usize::from(self.kv_lengths.is_some())
+            + visibility.tables_of(evaluates).len()
+    }
+}
+
+impl<'a> Passes<'a> {
+    /// What there is to do without keys: rows that see nothing are filled in.
+    fn without_keys(mut self) -> Result<PlanBuilder, Error> {
+        self.plan.runs_kernel = false;
+        if self.spec.q_len > 0 {
+            for partition in self.spec.partitions(self.taken.schedule.tile_rows, &self.plan.adapter.limits)? {
+                self.fill_padding(None, &partition)?;
+            }
+        }
+        Ok(self.plan)
+    }
+
+    /// All passes of a problem with queries and keys.
+    fn all(mut self) -> Result<PlanBuilder, Error> {
+        let partitions = self.spec.partitions(self.taken.schedule.tile_rows, &self.plan.adapter.limits)?;
+        if self.spec.qk_norm.is_some() {
+            self.norms(&partitions)?;
+        }
+        if self.lists.is_some() {
+            self.at.lists = Some(self.plan.add_scratch("foveal.attention.lists", 0)?);
+        }
+        match &self.spec.listed {
+            Some(listed) if self.lists.is_some() => self.cut_lists(listed)?,
+            _ if self.lists.as_ref().is_some_and(BlockSchedule::made_by_device) => self.make_lists()?,
+            _ => {}
+        }
+        self.segments = self.choose_split_kv()?;
+        self.kernel(&partitions)?;
+        if let Some(segments) = &self.segments {
+            self.plan.notes.push(("segments of keys".to_owned(), segments.count.to_string()));
+        }
+        if let (Some(lists), Some(at)) = (self.lists.take(), self.at.lists) {
+            self.plan.notes.push(("lists of blocks".to_owned(), lists.describe()));
+            self.plan.scratch[at] = lists.into_scratch();
+        }
+        Ok(self.plan)
+    }
+
+    /// The kernel, partition by partition.
+    fn kernel(&mut self, partitions: &[Partition]) -> Result<(), Error> {
+        let (spec, taken) = (self.spec, self.taken);
+        let evaluates = spec.evaluates(self.lists.as_ref());
+        let tables = spec.table_list();
+        let bits = self.lists.as_ref().is_some_and(|lists| lists.layout.block_words > 0);
+        let request = taken
+            .schedule
+            .request
+            .clone()
+            .tunable("LISTS", self.lists.is_some())
+            .tunable("ZIGZAG", self.lists.is_none() && self.zigzag())
+            .tunable("TOKEN_ORDER", self.lists.as_ref().is_some_and(|lists| lists.layout.reordered))
+            .tunable("ELEMENT_BITS", bits)
+            .tunable("KV_BLOCK", small(taken.schedule.kv_block))
+            .tunable("TILE", small(taken.schedule.tile_rows))
+            .tunable("MASK_MOD", evaluates.mask)
+            .tunable("SCORE_MOD", evaluates.score);
+        let request = if self.segments.is_some() { spec.with_split_kv(request) } else { request };
+        let request = Arc::new(self.visibility.with_hooks(request, &tables, evaluates));
+        let count = spec.storage_bindings(self.visibility, evaluates) + usize::from(self.lists.is_some());
+        let max = self.plan.adapter.limits.max_compute_workgroups_per_dimension;
+        if count > self.plan.adapter.limits.max_storage_buffers_per_shader_stage as usize {
+            return Err(Error::limit(
+                "max_storage_buffers_per_shader_stage",
+                format!(
+                    "{count} are needed ({} tables among them), the adapter allows {}",
+                    self.visibility.tables_of(evaluates).len(),
+                    self.plan.adapter.limits.max_storage_buffers_per_shader_stage
+                ),
+            ));
+        }
+        let extent = self.count_workgroups(partitions)?;
+        for partition in partitions {
+            let pack_gqa = spec.pack_gqa();
+            let (batches, heads) =
+                (partition.batch.1 - partition.batch.0, partition.heads.1 - partition.heads.0);
+            let Some(lists) = &mut self.lists else {
+                let tiles = (partition.rows.1 - partition.rows.0).div_ceil(taken.schedule.tile_rows);
+                let firsts = (partition.batch.0, partition.heads.0 * pack_gqa, partition.rows.0);
+                let first = self.plan.passes.len();
+                self.main_passes(&request, partition, evaluates, firsts, None, [tiles, heads, batches])?;
+                self.plan.passes[first..].iter_mut().for_each(|pass| pass.indirect = extent);
+                self.combine(partition)?;
+                if let Some(at) = extent {
+                    self.fill_padding(Some(at), partition)?;
+                }
+                continue;
+            };
+            let layout = lists.layout;
+            // Lists of their own carry the batch entry, the head and the tile; shared ones are counted from the partition's.
+            let (first_batch, batches) = if layout.batch > 1 { (0, 1) } else { (partition.batch.0, batches) };
+            let (first_head, heads) =
+                if layout.heads > 1 { (0, 1) } else { (partition.heads.0 * pack_gqa, heads) };
+            for run in lists.runs(
+                partition,
+                taken.schedule.tile_rows,
+                max as usize,
+                TileScheduler::of(self.plan.adapter.kind),
+            ) {
+                let workgroups = [run.count, heads, batches];
+                self.main_passes(
+                    &request,
+                    partition,
+                    evaluates,
+                    (first_batch, first_head, 0),
+                    Some(run),
+                    workgroups,
+                )?;
+            }
+            self.combine(partition)?;
+        }
+        let Some(at) = self.at.lists else { return Ok(()) };
+        // Only now is it known how long the orders of work are.
+        let bytes = self.lists.as_ref().map_or(0, BlockSchedule::size_bytes);
+        let of_lists = |binding: &&mut PassBinding| binding.source == Source::Scratch(at);
+        for binding in self.plan.passes.iter_mut().flat_map(|pass| &mut pass.bindings).filter(of_lists) {
+            binding.size_bytes = bytes;
+        }
+        Ok(())
+    }
+
+    /// The kernel over a partition: at once, or a dispatch for each segment of the keys.
+    fn main_passes(
+        &mut self,
+        request: &Arc<Request>,
+        partition: &Partition,
+        evaluates: Evaluates,
+        firsts: (usize, usize, usize),
+        run: Option<Run>,
+        workgroups: [usize; 3],
+    ) -> Result<(), Error> {
+        let count = self.segments.map_or(1, |segments| segments.count);
+        (0..count).try_for_each(|segment| {
+            self.main_pass(request, partition, evaluates, firsts, run, segment, workgroups)
+        })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a dispatch is made of")]
+    fn main_pass(
+        &mut self,
+        request: &Arc<Request>,
+        partition: &Partition,
+        evaluates: Evaluates,
+        (first_batch, first_head, first_row): (usize, usize, usize),
+        run: Option<Run>,
+        segment: usize,
+        workgroups: [usize; 3],
+    ) -> Result<(), Error> {
+        let spec = self.spec;
+        let mut bindings = Vec::new();
+        let mut params = self.params([first_batch, first_head, first_row])?;
+        params.extend(spec.width_params()?);
+        self.bind_tensors(partition, &mut bindings, &mut params)?;
+        match run {
+            Some(run) => set(&mut params, "order_at", run.order_at)?,
+            None => set(&mut params, "list_tiles", workgroups[0])?,
+        }
+        if let Some(at) = self.at.lists {
+            bindings.push(self.plan.scratch("lists", at));
+        }
+        if let Some(at) = self.at.norms {
+            bindings.push(self.plan.scratch("inverse_norms", at));
+        }
+        if let Some(segments) = &self.segments {
+            segments.bind(segment, &self.plan, &mut bindings, &mut params)?;
+        }
+        // What enters the denominators once is left to merging.
+        let sinks = spec.sink_logits.as_ref().filter(|_| self.segments.is_none());
+        for (variable, tensor) in [("head_scale", spec.head_scale.as_ref()), ("sink_logits", sinks)] {
+            if let Some(tensor) = tensor {
+                bindings.push(self.plan.tensor(variable, tensor)?);
+            }
+        }
+        self.bind_lengths(&mut bindings)?;
+        self.bind_tables(evaluates, &mut bindings, &mut params)?;
+        let turns = self.taken.schedule.turns.with_blocks(self.blocks_of_segment());
+        let zigzag = self.zigzag() && workgroups[0] > 1;
+        self.plan.push(self.taken.variant, request, bindings, params, workgroups, turns)?.zigzag = zigzag;
+        Ok(())
+    }
+
+    /// Whether the kernel's tiles take long and short in turn.
+    fn zigzag(&self) -> bool {
+        let order = TileScheduler::of(self.plan.adapter.kind);
+        match &self.lists {
+            Some(lists) => order == TileScheduler::Zigzag && !lists.made_by_device(),
+            None => order.pairs(self.spec),
+        }
+    }
+
+    pub(crate) fn params(&self, first: [usize; 3]) -> Result<Params, Error> {
+        self.spec.params(self.lists.as_ref().map(|lists| &lists.layout), first)
+    }
+}

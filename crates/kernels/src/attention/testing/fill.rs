@@ -1,0 +1,188 @@
+//! Random inputs.
+
+use crate::{
+    Access, HostTensor, Name,
+    attention::{Attention, Fill, TableInput, layout::Tensor, plan::mask_program::MaskProgram, reference},
+    check::random::normal,
+    expr::{Op, Program},
+};
+
+/// What tables are drawn as where indices are computed from them: less and less, until they fit.
+const SMALLER: [Fill; 8] = [
+    Fill::Below(64),
+    Fill::Below(16),
+    Fill::Below(4),
+    Fill::Between(1, 3),
+    Fill::Below(2),
+    Fill::Between(1, 2),
+    Fill::Below(1),
+    Fill::Between(1, 1),
+];
+
+pub(crate) fn random_inputs(spec: &Attention, seed: u64) -> Vec<(Name, HostTensor)> {
+    let first = drawn(spec, seed, None, Small::Neither, false);
+    let fits = |inputs: &[(Name, HostTensor)]| {
+        let given: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+        spec.check_values(&given).is_ok()
+    };
+    if fits(&first) {
+        return first;
+    }
+    // Lengths may move an index out of its table, and so may ints; entries that are full are checked with the plan.
+    let fills = std::iter::once((None, Small::Neither));
+    let fills = fills.chain(SMALLER.map(|fill| (Some(fill), Small::Ints)));
+    let fills = fills.chain(SMALLER.map(|fill| (Some(fill), Small::All)));
+    let others = fills.map(|(fill, of)| drawn(spec, seed, fill, of, true));
+    others.into_iter().find(|inputs| fits(inputs)).unwrap_or(first)
+}
+
+/// Which tables are drawn so that indices that are computed from them fit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Small {
+    Neither,
+    /// Those of ints.
+    Ints,
+    /// Those of reals too, whose floors may be indices.
+    All,
+}
+
+/// Inputs with tables drawn as `fill`, if they are of those, and lengths that are full, if so.
+fn drawn(spec: &Attention, seed: u64, fill: Option<Fill>, of: Small, full: bool) -> Vec<(Name, HostTensor)> {
+    let inputs = spec.all_tensors().into_iter().filter(|tensor_spec| tensor_spec.access == Access::Read);
+    let mut inputs: Vec<(Name, HostTensor)> = inputs
+        .zip(1..)
+        .filter_map(|(tensor_spec, stream)| {
+            // Strided tensors are given as the flat storage they span.
+            let dense = tensor_spec.shape.iter().product::<usize>() == tensor_spec.span;
+            let shape = if dense { tensor_spec.shape.clone() } else { vec![tensor_spec.span] };
+            let seed = seed.wrapping_mul(31).wrapping_add(stream);
+            let table = spec.tables.iter().find(|input| input.table.name == tensor_spec.name);
+            let mut own = spec.random_device_input(&tensor_spec.name, &mut fastrand::Rng::with_seed(seed));
+            let lengths = [(&spec.q_lengths, spec.q_len), (&spec.kv_lengths, spec.kv_len)];
+            let max = lengths.iter().filter(|(of, _)| full && of.as_deref() == Some(&*tensor_spec.name));
+            #[expect(clippy::cast_precision_loss, reason = "lengths are far below 2^24")]
+            if let Some(max) = max.map(|&(_, max)| max as f32).reduce(f32::min) {
+                own = Some(vec![max; tensor_spec.span]);
+            }
+            let values = match table {
+                _ if own.is_some() => own.unwrap_or_default(),
+                Some(input) => table_values(
+                    spec,
+                    input,
+                    seed,
+                    fill.filter(|_| of == Small::All || !input.table.element.is_float()),
+                ),
+                // A scale that is negative or zero would be an odd one.
+                None if spec.head_scale.as_deref() == Some(&*tensor_spec.name) => {
+                    normal(seed, tensor_spec.span).into_iter().map(|x| 0.1 + x.abs()).collect()
+                }
+                None => normal(seed, tensor_spec.span),
+            };
+            HostTensor::from_f32(shape, &values, tensor_spec.dtype)
+                .ok()
+                .map(|tensor| (tensor_spec.name, tensor))
+        })
+        .collect();
+    if spec.odd_values {
+        spoil(spec, &mut inputs);
+    }
+    inputs
+}
+
+/// Puts NaN where it must not matter, and a few where it does: in keys and values that no query sees; in a column of a value, and
+/// in a key, that less than half of them see; and in one query.
+fn spoil(spec: &Attention, inputs: &mut [(Name, HostTensor)]) {
+    let borrowed: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+    // Without a definition there is nothing to tell by.
+    let Ok(seen) = reference::seen(spec, &borrowed) else { return };
+    let rows = spec.group() * spec.q_len;
+    let mut change = |tensor: Tensor, places: &[([usize; 3], bool)]| {
+        let Some((_, values)) = inputs.iter_mut().find(|(name, _)| **name == *tensor.name()) else { return };
+        let Some(dtype) = values.dtype() else { return };
+        let (strides, width) = (spec.strides(tensor), spec.sizes(tensor)[2]);
+        #[expect(clippy::cast_possible_truncation, reason = "inputs are stored as f32 or less")]
+        let mut elements: Vec<f32> = values.to_f64().into_iter().map(|x| x as f32).collect();
+        for &([batch, head, position], whole) in places {
+            let at = batch * strides.batch + head * strides.head + position * strides.position;
+            let odd = if whole && position % 2 == 1 { f32::INFINITY } else { f32::NAN };
+            let columns = if whole { 0..width } else { width / 2..width / 2 + 1 };
+            elements[at..at + width][columns].fill(odd);
+        }
+        if let Ok(changed) = HostTensor::from_f32(values.shape().to_vec(), &elements, dtype) {
+            *values = changed;
+        }
+    };
+    let place =
+        |at: usize| [at / spec.kv_len / spec.kv_heads, at / spec.kv_len % spec.kv_heads, at % spec.kv_len];
+    let unseen = seen.iter().enumerate().filter(|(_, count)| **count == 0).map(|(at, _)| (place(at), true));
+    let (mut keys, mut values): (Vec<_>, Vec<_>) = (unseen.clone().collect(), unseen.collect());
+    let few = || seen.iter().enumerate().filter(|(_, count)| (1..=rows / 2).contains(*count));
+    keys.extend(few().min_by_key(|(_, count)| **count).map(|(at, _)| (place(at), false)));
+    values.extend(few().max_by_key(|(_, count)| **count).map(|(at, _)| (place(at), false)));
+    change(Tensor::K, &keys);
+    change(Tensor::V, &values);
+    if rows > 1 {
+        change(Tensor::Q, &[([spec.batch - 1, spec.q_heads - 1, spec.q_len - 1], false)]);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the integers are far below 2^24")]
+fn table_values(spec: &Attention, input: &TableInput, seed: u64, small: Option<Fill>) -> Vec<f32> {
+    let shape = &input.table.shape;
+    let count: usize = shape.iter().product();
+    let mut random = fastrand::Rng::with_seed(seed);
+    // What other tables are indexed with has to stay within them.
+    let fill = match (small, index_limit(spec, input)) {
+        (Some(small), _) => small,
+        (None, Some(limit)) => Fill::Below(limit),
+        (None, None) => input.fill,
+    };
+    match fill {
+        Fill::Normal => normal(seed, count),
+        Fill::Below(end) => (0..count).map(|_| random.u32(..end.max(1)) as f32).collect(),
+        Fill::Between(first, last) => {
+            (0..count).map(|_| random.i32(first..=last.max(first)) as f32).collect()
+        }
+        Fill::Uniform(low, high) => (0..count).map(|_| low + (high - low) * random.f32()).collect(),
+        Fill::SplitKv(runs) => {
+            let run = shape.last().copied().unwrap_or(1).max(1);
+            let mut values = Vec::with_capacity(count);
+            while values.len() < count {
+                // A new one begins with the same probability everywhere.
+                let mut segment = 0u32;
+                for position in 0..run {
+                    segment += u32::from(position > 0 && random.f64() * (run as f64) < f64::from(runs) - 1.0);
+                    values.push(segment as f32);
+                }
+            }
+            values
+        }
+    }
+}
+
+/// The least size of the dimensions that a table's elements are used to index.
+fn index_limit(spec: &Attention, input: &TableInput) -> Option<u32> {
+    let visibility = MaskProgram::new(spec).ok()?;
+    let programs = visibility.mask.iter().chain(&visibility.score);
+    let limits = programs.flat_map(|program| indexed_by(program, &input.table.name)).map(|(_, _, size)| size);
+    limits.min().and_then(|size| u32::try_from(size).ok())
+}
+
+/// The tables and dimensions, with their sizes, that elements of the table `name` index as they are.
+fn indexed_by<'p>(program: &'p Program, name: &'p str) -> impl Iterator<Item = (usize, usize, usize)> + 'p {
+    let is_it = move |step: usize| match &program.steps[step].op {
+        Op::Lookup { table, .. } => program.tables[*table].name == name,
+        _ => false,
+    };
+    program.steps.iter().flat_map(move |step| {
+        let (table, indices): (usize, &[usize]) = match &step.op {
+            Op::Lookup { table, indices } => (*table, indices),
+            _ => (0, &[]),
+        };
+        let of = move |(dimension, &index): (usize, &usize)| {
+            let size = program.tables.get(table)?.shape.get(dimension).copied()?;
+            (size > 1 && is_it(index)).then_some((table, dimension, size))
+        };
+        indices.iter().enumerate().filter_map(of)
+    })
+}

@@ -1,0 +1,105 @@
+//! Random problems.
+
+use crate::{
+    Dtype,
+    attention::{Attention, DeviceBlockMask, Fill, Layout, Mask, QkNorm, Shape, TableInput},
+    block_mask::{BlockGrid, BlockMask},
+    expr::{Expr, ExprKind, Table},
+};
+use std::sync::Arc;
+
+const LENGTHS: [usize; 18] = [1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 129, 200, 257, 300, 520, 600];
+const DIMS: [usize; 18] = [1, 3, 8, 16, 17, 32, 40, 60, 64, 64, 64, 80, 96, 100, 128, 128, 192, 256];
+const HEADS: [(usize, usize); 7] = [(1, 1), (2, 2), (4, 2), (8, 1), (6, 3), (3, 3), (12, 2)];
+const BLOCKS: [usize; 7] = [16, 16, 24, 32, 64, 64, 128];
+
+fn one<T: Copy>(random: &mut fastrand::Rng, of: &[T]) -> T {
+    of[random.usize(..of.len())]
+}
+
+pub(crate) fn random(random: &mut fastrand::Rng) -> Attention {
+    let (heads, kv_heads) = one(random, &HEADS);
+    let batch = one(random, &[1, 1, 1, 2, 3]);
+    let q_len = one(random, &LENGTHS);
+    let kv_len = if random.bool() { q_len } else { one(random, &LENGTHS) };
+    let dim = one(random, &DIMS);
+    let mut spec = Attention::new(Shape::bhtd(batch, heads, q_len, dim).kv(kv_heads, kv_len));
+    if random.u8(..4) == 0 {
+        spec = spec.value_dim(one(random, &DIMS));
+    }
+    spec = spec
+        .dtype(one(random, &[Dtype::F32, Dtype::F32, Dtype::F16, Dtype::Bf16]))
+        .layout(one(random, &[Layout::Bhtd, Layout::Bhtd, Layout::Bthd]));
+    if random.u8(..4) == 0 {
+        spec = spec.scale(one(random, &[0.1, 1.0, 0.37, 0.0]));
+    } else if random.u8(..8) == 0 {
+        spec.head_scale = Some("scales".into());
+    }
+    spec.lse = random.u8(..4) != 0;
+    spec.qk_norm = (random.u8(..10) == 0).then_some(QkNorm::L2);
+    spec.sink_logits = (random.u8(..8) == 0).then(|| "sinks".into());
+    let tables = tables(random, &spec);
+    let given: Vec<Table> = tables.iter().map(|input| input.table.clone()).collect();
+    let expression = |random: &mut fastrand::Rng, kind| {
+        let size = 1 + random.usize(..12);
+        Expr::random(random, kind, &given, &spec.expr_sizes(), size).ok()
+    };
+    let mask = match random.u8(..6) {
+        0 => Mask::None,
+        1 => Mask::Causal,
+        2 => Mask::CausalTopLeft,
+        _ => expression(random, ExprKind::Mask).map_or(Mask::None, Mask::from),
+    };
+    let score = if random.u8(..3) == 0 { expression(random, ExprKind::Score) } else { None };
+    (spec.mask, spec.score) = (mask, score);
+    if random.u8(..6) == 0 {
+        let (q_block, kv_block) = (one(random, &BLOCKS), one(random, &BLOCKS));
+        let lists = (one(random, &[1, spec.batch]), one(random, &[1, spec.q_heads]));
+        spec.blocks =
+            blocks(random, BlockGrid::new(q_len, kv_len, q_block, kv_block).per(lists.0, lists.1), &spec);
+    }
+    if random.u8(..6) == 0 {
+        spec.kv_lengths = Some("keys".into());
+    }
+    if random.u8(..8) == 0 {
+        spec.q_lengths = Some("queries".into());
+    }
+    if spec.blocks.is_none() && random.u8(..8) == 0 {
+        let (q_block, kv_block) = (one(random, &[64, 64, 128]), one(random, &[64, 128, 192]));
+        let max = 1 + random.usize(..kv_len.div_ceil(kv_block) + 1);
+        let lists = (one(random, &[1, spec.batch]), one(random, &[1, spec.q_heads]));
+        spec.listed = Some(DeviceBlockMask::new(q_block, kv_block, max).per(lists.0, lists.1));
+    }
+    let names: Vec<&str> =
+        spec.mask.expression().into_iter().chain(&spec.score).flat_map(Expr::table_names).collect();
+    spec.tables = tables.iter().filter(|input| names.contains(&input.table.name.as_str())).cloned().collect();
+    spec.odd_values = random.u8(..3) == 0;
+    spec
+}
+
+/// Tables of several shapes and types; few, as bindings are.
+fn tables(random: &mut fastrand::Rng, spec: &Attention) -> Vec<TableInput> {
+    let Attention { batch, q_heads, q_len, kv_len, .. } = *spec;
+    let floats = [Dtype::F32, Dtype::F32, Dtype::F16, Dtype::Bf16];
+    let table = |name: &str, dtype, shape: Vec<usize>, fill| TableInput {
+        table: Table::new(name, dtype, shape),
+        fill,
+    };
+    let mut all = [
+        table("bias", one(random, &floats), vec![1, q_heads, q_len, kv_len], Fill::Normal),
+        table("rel", one(random, &floats), vec![q_heads, 25], Fill::Normal),
+        table("segments", Dtype::I32, vec![batch, kv_len], Fill::SplitKv(5)),
+        table("seg_q", Dtype::I32, vec![q_len], Fill::SplitKv(3)),
+        table("seg_k", Dtype::I32, vec![kv_len], Fill::SplitKv(3)),
+        table("bucket", Dtype::U8, vec![q_len, kv_len], Fill::Below(4)),
+    ];
+    random.shuffle(&mut all);
+    all.into_iter().take(random.usize(..3)).collect()
+}
+
+/// Lists of blocks of all kinds. Beside a mask no block is full: a full one holds only what the expression shows.
+fn blocks(random: &mut fastrand::Rng, grid: BlockGrid, spec: &Attention) -> Option<Arc<BlockMask>> {
+    let kinds: &[u8] = if spec.mask != Mask::None { &[0, 2, 2] } else { &[0, 0, 1, 2] };
+    let map: Vec<u8> = (0..grid.rows() * grid.kv_blocks()).map(|_| one(random, kinds)).collect();
+    BlockMask::from_dense_blocks(grid, &map).ok().map(Arc::new)
+}

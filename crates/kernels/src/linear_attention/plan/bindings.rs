@@ -1,0 +1,148 @@
+//! Which range of which buffer a kernel's tensors are bound to, and where their rows then lie.
+
+use super::passes::Passes;
+use crate::{
+    Access, Error, Limits, Name, PassBinding, Strides, TensorSpec,
+    linear_attention::{Gate, LinearAttention, Rule},
+    plan::partition::{ByteRange, byte_range},
+};
+
+/// The part of a problem that is computed together: ranges of batch entries and of heads of q and k.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Partition {
+    pub(crate) batch: (usize, usize),
+    pub(crate) heads: (usize, usize),
+}
+
+/// What a kernel binds beside its inputs and o.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Uses {
+    pub(crate) q: bool,
+    pub(crate) k: bool,
+    pub(crate) v: bool,
+    pub(crate) o: bool,
+    pub(crate) gates: bool,
+    pub(crate) beta: bool,
+    pub(crate) bonus: bool,
+    pub(crate) lengths: bool,
+}
+
+impl Uses {
+    /// Of kernels that follow the rule from token to token.
+    pub(crate) fn of_tokens(causal: bool) -> Self {
+        Self { q: causal, k: true, v: true, o: causal, gates: true, beta: true, bonus: true, lengths: true }
+    }
+}
+
+/// The order of a tensor's elements, as far as partitions are concerned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TensorExtent {
+    pub(crate) strides: Strides,
+    /// Whether its heads are value heads.
+    pub(crate) of_values: bool,
+    pub(crate) rows: usize,
+    pub(crate) dim: usize,
+}
+
+impl TensorExtent {
+    /// From the first element of a partition to before its last.
+    fn elements(&self, partition: &Partition, group: usize) -> (usize, usize) {
+        let group = if self.of_values { group } else { 1 };
+        let (first, last) = (partition.heads.0 * group, partition.heads.1 * group - 1);
+        let at = |batch: usize, head: usize| batch * self.strides.batch + head * self.strides.head;
+        let rows = self.rows.saturating_sub(1) * self.strides.position;
+        (at(partition.batch.0, first), at(partition.batch.1 - 1, last) + rows + self.dim)
+    }
+}
+
+impl LinearAttention {
+    /// The tensors that grow with batch and heads; others are bound whole.
+    pub(crate) fn extent(&self, name: &str) -> Option<TensorExtent> {
+        let of = |of_values: bool, rows, dim| {
+            let heads = if of_values { self.value_heads } else { self.heads };
+            Some(TensorExtent { strides: self.token_strides(heads, rows, dim), of_values, rows, dim })
+        };
+        let rows = self.rows();
+        match name {
+            "q" => of(false, self.len, self.head_dim),
+            "k" | "a" | "b" => of(false, rows, self.head_dim),
+            "v" => of(true, rows, self.value_dim),
+            "o" => of(true, self.len, self.value_dim),
+            "beta" => of(true, rows, 1),
+            "g" => match self.gate {
+                Gate::Vector => of(true, self.len, self.key_dim()),
+                Gate::Scalar => of(true, self.len, 1),
+                Gate::None | Gate::Constant => None,
+            },
+            // Packed sequences have more states than batch entries.
+            "state_in" | "state_out" if self.sequences.is_none() => {
+                let size = self.key_dim() * self.value_dim;
+                let strides = Strides { batch: self.value_heads * size, head: size, position: 0 };
+                Some(TensorExtent { strides, of_values: true, rows: 1, dim: size })
+            }
+            name if self.erase_key.as_deref() == Some(name) => of(false, rows, self.head_dim),
+            name if self.dt.as_deref() == Some(name) => of(true, rows, 1),
+            _ => None,
+        }
+    }
+
+    /// Sequences of a partition.
+    pub(crate) fn sequences_of(&self, partition: &Partition) -> usize {
+        self.sequences.unwrap_or(partition.batch.1 - partition.batch.0)
+    }
+
+    /// The value heads of a partition.
+    pub(crate) fn value_heads_of(&self, partition: &Partition) -> (usize, usize) {
+        let group = self.group();
+        (partition.heads.0 * group, partition.heads.1 * group)
+    }
+
+    /// The range of a tensor that a partition touches.
+    pub(crate) fn range(
+        &self,
+        tensor_spec: &TensorSpec,
+        partition: &Partition,
+        limits: &Limits,
+    ) -> ByteRange {
+        let elements = self.extent(&tensor_spec.name).map(|extent| extent.elements(partition, self.group()));
+        let (first, end) = elements.filter(|_| tensor_spec.span > 0).unwrap_or((0, tensor_spec.span));
+        byte_range(first, end, tensor_spec.dtype.size_bytes(), limits)
+    }
+
+    /// Storage bindings of a kernel that binds everything the problem has, its inputs each for itself.
+    pub(crate) fn direct_bindings(&self) -> usize {
+        4 + usize::from(self.gate != Gate::None)
+            + usize::from(self.rule == Rule::Delta)
+            + [
+                self.bonus.is_some(),
+                self.state_in,
+                self.state_out,
+                self.z_in,
+                self.z_out,
+                self.sequences.is_some(),
+                self.kv_len.is_some(),
+                self.adds_to_outputs(),
+            ]
+            .into_iter()
+            .filter(|&used| used)
+            .count()
+    }
+}
+
+impl Passes<'_> {
+    /// The partition's part of a tensor, as the shader's variable `variable`, and where the whole tensor begins relative to it.
+    pub(crate) fn bind(
+        &self,
+        variable: impl Into<Name>,
+        name: &str,
+        partition: &Partition,
+    ) -> Result<(PassBinding, u32), Error> {
+        let tensor_spec = &self.plan.tensors[self.plan.tensor_index(name)?];
+        if let Some(nothing) = self.nothing.filter(|_| tensor_spec.span == 0) {
+            let written = tensor_spec.access == Access::Write;
+            return Ok((self.plan.scratch(variable, nothing[usize::from(written)]), 0));
+        }
+        let range = self.spec.range(tensor_spec, partition, self.limits());
+        Ok((self.plan.tensor_range(variable, name, range)?, range.base))
+    }
+}

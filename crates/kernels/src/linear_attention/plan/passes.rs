@@ -1,0 +1,393 @@
+//! The passes of a plan: inputs are prepared where they have to be, then a variant's kernels follow, partition by partition.
+
+use std::sync::Arc;
+
+use foveal_shaders::Request;
+
+use super::{
+    bindings::{Partition, Uses},
+    params::{First, Place, Places, Segments},
+    preprocess::{Region, width_params},
+    variants::Schedule,
+};
+use crate::{
+    Error, Limits, PassBinding, Strides,
+    linear_attention::{Direction, Gate, LinearAttention, Rule},
+    plan::{
+        builder::{Params, PlanBuilder},
+        cost::small,
+        partition::ranges,
+    },
+    spec::storage::storage_module,
+};
+
+/// What makes a plan's passes.
+pub(crate) struct Passes<'a> {
+    pub(crate) spec: &'a LinearAttention,
+    pub(crate) plan: PlanBuilder,
+    partitions: Vec<Partition>,
+    /// The buffer of prepared inputs, if there is one.
+    preprocessed_at: Option<usize>,
+    /// What is added to outputs: those of the other direction, or the tokens' own values.
+    partial_at: Option<usize>,
+    /// What is bound in place of tensors without elements, read and written.
+    pub(crate) nothing: Option<[usize; 2]>,
+}
+
+/// What one direction of one partition is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run<'p> {
+    pub(crate) partition: &'p Partition,
+    pub(crate) reverse: bool,
+    pub(crate) o: Output,
+}
+
+/// Bindings, where the tensors lie relative to them, and the uniform's fields beside the problem's own.
+pub(crate) type Bound = (Vec<PassBinding>, Places, Params);
+
+/// Where outputs go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// To o.
+    Whole,
+    /// To scratch: a second direction will be added.
+    Partial,
+    /// To o, with what is in scratch added.
+    Sum,
+}
+
+/// A variant's scratch buffers are kept to this size where cutting the problem into partitions allows it.
+const SCRATCH_BYTES: u64 = 128 << 20;
+
+impl<'a> Passes<'a> {
+    /// All passes of a problem.
+    pub(crate) fn of(
+        spec: &'a LinearAttention,
+        schedule: &Schedule,
+        plan: PlanBuilder,
+    ) -> Result<PlanBuilder, Error> {
+        let (partitions, nothing) = (Vec::new(), None);
+        let mut passes = Self { spec, plan, partitions, preprocessed_at: None, partial_at: None, nothing };
+        if spec.len == 0 {
+            let read = passes.add_scratch("foveal.linear.nothing_read", 16)?;
+            passes.nothing = Some([read, passes.add_scratch("foveal.linear.nothing_written", 16)?]);
+        }
+        passes.partitions = passes.cut(schedule)?;
+        if spec.len > 0 || spec.state_out || spec.z_out {
+            passes.all(schedule)?;
+        }
+        passes.plan.notes = passes.notes(schedule);
+        Ok(passes.plan)
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.plan.adapter.limits
+    }
+
+    /// What is worth saying about the passes.
+    fn notes(&self, schedule: &Schedule) -> Vec<(String, String)> {
+        let mut notes = schedule.notes(self.spec, &self.partitions);
+        if self.preprocessed_at.is_some() {
+            notes.push(("inputs".to_owned(), "prepared as f32 in one buffer".to_owned()));
+        }
+        if self.partitions.len() > 1 {
+            notes.push(("pieces".to_owned(), self.partitions.len().to_string()));
+        }
+        notes
+    }
+
+    /// All passes.
+    fn all(&mut self, schedule: &Schedule) -> Result<(), Error> {
+        let spec = self.spec;
+        let partitions = self.partitions.clone();
+        if spec.is_prepared(self.limits()) {
+            let bytes =
+                partitions.iter().map(|partition| spec.preprocessed_bytes(partition)).max().unwrap_or(0);
+            self.preprocessed_at = Some(self.add_scratch("foveal.linear.preprocessed", bytes)?);
+        }
+        if spec.adds_to_outputs() {
+            let bytes = 4 * (spec.batch * spec.partial_strides().batch) as u64;
+            self.partial_at = Some(self.add_scratch("foveal.linear.partial", bytes)?);
+        }
+        for partition in &partitions {
+            self.prepare(self.preprocessed_at, self.partial_at, partition)?;
+            let o = if spec.skip.is_some() { Output::Sum } else { Output::Whole };
+            let runs: &[(bool, Output)] = match spec.direction {
+                Direction::Forward => &[(false, o)],
+                Direction::Reverse => &[(true, o)],
+                Direction::Both => &[(false, Output::Partial), (true, Output::Sum)],
+            };
+            for &(reverse, o) in runs {
+                schedule.make(self, &Run { partition, reverse, o })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A scratch buffer of that size, and of some.
+    pub(crate) fn add_scratch(&mut self, name: &'static str, bytes: u64) -> Result<usize, Error> {
+        self.plan.add_scratch(name, bytes.max(16))
+    }
+
+    /// The partitions in which all bindings fit.
+    fn cut(&self, schedule: &Schedule) -> Result<Vec<Partition>, Error> {
+        let spec = self.spec;
+        let max = self.limits().max_storage_buffer_binding_size;
+        let preprocessed = spec.is_prepared(self.limits());
+        let (mut batch, mut heads) = (spec.batch, spec.heads);
+        loop {
+            let partitions: Vec<Partition> = ranges((0, spec.batch), batch)
+                .flat_map(|batch| ranges((0, spec.heads), heads).map(move |heads| Partition { batch, heads }))
+                .collect();
+            let largest = |partition: &Partition| {
+                let tensor_specs = self
+                    .plan
+                    .tensors
+                    .iter()
+                    .map(|tensor_spec| spec.range(tensor_spec, partition, self.limits()).size_bytes);
+                tensor_specs
+                    .chain(preprocessed.then(|| spec.preprocessed_bytes(partition)))
+                    .max()
+                    .unwrap_or(0)
+            };
+            let scratch =
+                partitions.iter().map(|partition| schedule.scratch_bytes(spec, partition)).max().unwrap_or(0);
+            let needed = partitions.iter().map(largest).max().unwrap_or(0).max(scratch);
+            // A variant's scratch is kept small where it can be.
+            let smallest = batch == 1 && heads == 1;
+            if needed <= max && (smallest || scratch <= SCRATCH_BYTES) {
+                return Ok(partitions);
+            }
+            if batch > 1 {
+                batch = batch.div_ceil(2);
+            } else if heads > 1 {
+                heads = heads.div_ceil(2);
+            } else {
+                let message = format!(
+                    "one batch entry and head need a binding of {needed} bytes, the adapter allows {max}"
+                );
+                return Err(Error::limit("max_storage_buffer_binding_size", message));
+            }
+        }
+    }
+
+    /// A request for a kernel of this problem that imports inputs and output.
+    pub(crate) fn request(&self, module: &str, run: &Run<'_>) -> Request {
+        let spec = self.spec;
+        Request::new(module)
+            .replace("shared/inputs", self.inputs_module())
+            .replace("shared/output", self.output_module(run))
+            .tunable("HEAD_DIM", small(spec.key_dim().next_multiple_of(4)))
+            .tunable("VALUE_DIM", small(spec.value_dim.next_multiple_of(4)))
+            .tunable("RAGGED", spec.sequences.is_some())
+            .tunable("REVERSE", run.reverse)
+    }
+
+    /// The tunables of gates, beta and lengths.
+    pub(crate) fn with_factors(&self, request: Request) -> Request {
+        let spec = self.spec;
+        let request = if spec.erases_by_another() {
+            request.replace("linear_attention/erase", "linear_attention/erase_preprocessed")
+        } else {
+            request
+        };
+        request
+            .tunable("PADDED", spec.kv_len.is_some())
+            .tunable("STEPS", small(spec.kernel_steps()))
+            .tunable("GATE", self.gate_number())
+            .tunable("BETA", spec.rule == Rule::Delta)
+            .tunable("DELTA", spec.rule != Rule::Add)
+            .tunable("ERASE_KEY", spec.erases_by_another())
+            .tunable("ERASE_FIRST", spec.rule == Rule::Dplr)
+    }
+
+    /// As `shaders/linear_attention/problem.wgsl` counts gates.
+    pub(crate) fn gate_number(&self) -> u32 {
+        match self.spec.gate {
+            Gate::None => 0,
+            Gate::Constant | Gate::Scalar => 1,
+            Gate::Vector => 2,
+        }
+    }
+
+    /// The module that writes o.
+    pub(crate) fn output_module(&self, run: &Run<'_>) -> String {
+        let (dtype, aligned) = match run.o {
+            Output::Partial => (crate::Dtype::F32, true),
+            Output::Whole | Output::Sum => (self.spec.dtype, self.spec.value_dim.is_multiple_of(4)),
+        };
+        storage_module("output", dtype, aligned)
+    }
+
+    /// The module that reads q, k and v.
+    pub(crate) fn inputs_module(&self) -> String {
+        if self.preprocessed_at.is_some() {
+            return "shared/inputs_preprocessed".to_owned();
+        }
+        storage_module("inputs", self.spec.dtype, self.inputs_aligned())
+    }
+
+    fn inputs_aligned(&self) -> bool {
+        self.spec.head_dim.is_multiple_of(4) && self.spec.value_dim.is_multiple_of(4)
+    }
+
+    /// The bindings of inputs, o and factors, where they lie, and the uniform's fields beside the problem's own.
+    pub(crate) fn inputs_and_output(&self, run: &Run<'_>, uses: Uses) -> Result<Bound, Error> {
+        let (spec, partition) = (self.spec, run.partition);
+        let mut bindings = Vec::new();
+        let mut places = Places::default();
+        let mut uneven = false;
+        let strides = |name: &str| {
+            let none = Strides { batch: 0, head: 0, position: 0 };
+            spec.extent(name).map_or(none, |extent| extent.strides)
+        };
+        let mut bound = |name: &'static str| -> Result<Place, Error> {
+            let (binding, base) = self.bind(name, name, partition)?;
+            bindings.push(binding);
+            Ok(Place { base, strides: strides(name) })
+        };
+        let inputs = uses.q || uses.k || uses.v;
+        if let Some(at) = self.preprocessed_at.filter(|_| inputs) {
+            places.q = spec.region(Region::Q, partition).0;
+            places.k = spec.region(Region::K, partition).0;
+            places.v = spec.region(Region::V, partition).0;
+            if spec.erases_by_another() {
+                places.x = spec.region(Region::X, partition).0;
+            }
+            bindings.push(self.plan.scratch("prepared", at));
+        } else if inputs {
+            uneven |= !self.inputs_aligned();
+            if uses.q {
+                places.q = bound("q")?;
+            }
+            if uses.k {
+                places.k = bound("k")?;
+            }
+            if uses.v {
+                places.v = bound("v")?;
+            }
+        }
+        if uses.o {
+            match (run.o, self.partial_at) {
+                (Output::Partial, Some(at)) => {
+                    places.o = Place { base: 0, strides: spec.partial_strides() };
+                    bindings.push(self.plan.scratch("o", at));
+                }
+                (second, at) => {
+                    let (binding, base) = self.bind("o", "o", partition)?;
+                    bindings.push(binding);
+                    places.o = Place { base, strides: strides("o") };
+                    uneven |= !spec.value_dim.is_multiple_of(4);
+                    if let Some(at) = at.filter(|_| second == Output::Sum) {
+                        bindings.push(self.plan.scratch("first_o", at));
+                    }
+                }
+            }
+        }
+        if let Some(at) = self.preprocessed_at.filter(|_| uses.gates && spec.scales_gates()) {
+            bindings.push(self.plan.scratch("g", at));
+            places.g = spec.region(Region::G, partition).0;
+        } else if uses.gates && spec.gate != Gate::None {
+            let (binding, base) = self.bind("g", "g", partition)?;
+            bindings.push(binding);
+            let constant = Strides { batch: 0, head: 1, position: 0 };
+            let strides = spec.extent("g").map_or(constant, |extent| extent.strides);
+            places.g = Place { base, strides };
+        }
+        if uses.beta && spec.rule == Rule::Delta {
+            let (binding, base) = self.bind("beta", "beta", partition)?;
+            bindings.push(binding);
+            places.beta = Place { base, strides: strides("beta") };
+        }
+        if let Some(name) = spec.bonus.as_ref().filter(|_| uses.bonus) {
+            bindings.push(self.bind("bonus", name, partition)?.0);
+        }
+        if uses.lengths {
+            if spec.sequences.is_some() {
+                bindings.push(self.bind("cu_seqlens", "cu_seqlens", partition)?.0);
+            }
+            if let Some(name) = &spec.kv_len {
+                bindings.push(self.bind("kv_len", name, partition)?.0);
+            }
+        }
+        // All states of a partition lie in the same order.
+        let states = ["state_in", "state_out"].into_iter().find(|name| self.plan.tensor_index(name).is_ok());
+        if let Some(name) = states {
+            places.state = self.bind(name, name, partition)?.1;
+        }
+        let widths = if uneven { width_params(spec.head_dim, spec.value_dim)? } else { Params::new() };
+        Ok((bindings, places, widths))
+    }
+
+    /// The dispatches of a kernel over all of a partition's value heads and sequences, `x` workgroups each.
+    pub(crate) fn push(
+        &mut self,
+        name: &str,
+        request: Request,
+        run: &Run<'_>,
+        bound: Bound,
+        x: usize,
+    ) -> Result<(), Error> {
+        self.push_segments(name, request, run, bound, [x, 1], Segments::default())
+    }
+
+    /// The same of kernels that know of segments, `each` workgroups along z for a sequence.
+    pub(crate) fn push_segments(
+        &mut self,
+        name: &str,
+        request: Request,
+        run: &Run<'_>,
+        bound: Bound,
+        [x, each]: [usize; 2],
+        segments: Segments,
+    ) -> Result<(), Error> {
+        let spec = self.spec;
+        let max = self.plan.max_workgroups(x.max(each))?;
+        let sequences = if spec.sequences.is_some() { (0, spec.states()) } else { run.partition.batch };
+        let parts = ranges(sequences, max / each).map(|(first, last)| {
+            (First { sequence: first, segments, ..First::default() }, [x, (last - first) * each])
+        });
+        self.dispatch(name, request, run, bound, parts)
+    }
+
+    /// The dispatches of a kernel over all chunks of a partition and its value heads, `tiles` workgroups for each.
+    pub(crate) fn push_chunks(
+        &mut self,
+        name: &str,
+        request: Request,
+        run: &Run<'_>,
+        bound: Bound,
+        tiles: usize,
+    ) -> Result<(), Error> {
+        let max = self.plan.max_workgroups(tiles)?;
+        let sequence = run.partition.batch.0;
+        let parts = ranges((0, self.spec.slots(run.partition)), max / tiles).map(|(first, last)| {
+            (First { sequence, slot: first, ..First::default() }, [tiles * (last - first), 1])
+        });
+        self.dispatch(name, request, run, bound, parts)
+    }
+
+    /// A dispatch for each part, by where it begins and how many workgroups it has along x and z, over all value heads.
+    fn dispatch(
+        &mut self,
+        name: &str,
+        request: Request,
+        run: &Run<'_>,
+        (bindings, places, widths): Bound,
+        parts: impl Iterator<Item = (First, [usize; 2])>,
+    ) -> Result<(), Error> {
+        let spec = self.spec;
+        let request = Arc::new(request);
+        let max = self.limits().max_compute_workgroups_per_dimension as usize;
+        for (first, [x, z]) in parts {
+            for heads in ranges(spec.value_heads_of(run.partition), max) {
+                let loop_turns = spec.loop_turns(&request, first.segments);
+                let mut params = spec.params(&places, run.partition, First { head: heads.0, ..first })?;
+                params.extend(widths.iter().cloned());
+                let workgroups = [x, heads.1 - heads.0, z];
+                self.plan.push(name, &request, bindings.clone(), params, workgroups, loop_turns)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,313 @@
+//! Inputs that have to be mapped, spread or packed first: f32, in one scratch buffer.
+
+use std::sync::Arc;
+
+use foveal_shaders::Request;
+
+use super::{
+    bindings::{Partition, TensorExtent},
+    params::Place,
+    passes::Passes,
+    turns::of_preprocessing,
+};
+use crate::{
+    Dtype, Error, Limits, ParamValue, Strides,
+    linear_attention::{Direction, FeatureMap, Gate, Key, LinearAttention, Rule},
+    plan::{
+        builder::{Params, u32_params},
+        partition::ranges,
+    },
+    spec::storage::storage_module,
+};
+
+/// Threads of a workgroup of `prepare`.
+pub(crate) const THREADS: u32 = 64;
+
+/// The tensors of the buffer, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Region {
+    Q,
+    K,
+    V,
+    X,
+    G,
+}
+
+impl LinearAttention {
+    /// Whether the inputs go through the buffer on adapters with these limits.
+    pub(crate) fn is_prepared(&self, limits: &Limits) -> bool {
+        self.feature_map != FeatureMap::Identity
+            || self.erases_by_another()
+            || self.dt.is_some()
+            || self.key == Key::Decay
+            || self.direct_bindings() > limits.max_storage_buffers_per_shader_stage as usize
+    }
+
+    /// Whether what is erased is read with another key than k.
+    pub(crate) fn erases_by_another(&self) -> bool {
+        self.rule == Rule::Dplr || self.erase_key.is_some()
+    }
+
+    /// Rows a token of what the kernels see. The rule dplr is two delta steps: one that only erases, by a and -b, and one that
+    /// only writes.
+    pub(crate) fn kernel_steps(&self) -> usize {
+        if self.rule == Rule::Dplr { 2 } else { self.steps }
+    }
+
+    /// Whether gates are multiplied by step sizes.
+    pub(crate) fn scales_gates(&self) -> bool {
+        self.dt.is_some() && self.gate != Gate::None
+    }
+
+    /// Whether something that is computed apart is added to outputs.
+    pub(crate) fn adds_to_outputs(&self) -> bool {
+        self.direction == Direction::Both || self.skip.is_some()
+    }
+
+    /// Strides of what is added to outputs, as f32.
+    pub(crate) fn partial_strides(&self) -> Strides {
+        let width = self.value_dim.next_multiple_of(4);
+        let head = self.len * width;
+        Strides { batch: self.value_heads * head, head, position: width }
+    }
+
+    fn regions(&self) -> Vec<Region> {
+        let mut regions = vec![Region::Q, Region::K, Region::V];
+        regions.extend(self.erases_by_another().then_some(Region::X));
+        regions.extend(self.scales_gates().then_some(Region::G));
+        regions
+    }
+
+    /// Heads, rows and padded width of a region.
+    fn region_size(&self, region: Region) -> (usize, usize, usize) {
+        let rows = self.len * self.kernel_steps();
+        let (key_dim, value_dim) = (self.key_dim().next_multiple_of(4), self.value_dim.next_multiple_of(4));
+        match region {
+            Region::Q => (self.heads, self.len, key_dim),
+            Region::K | Region::X => (self.heads, rows, key_dim),
+            Region::V => (self.value_heads, rows, value_dim),
+            Region::G if self.gate == Gate::Vector => (self.value_heads, self.len, key_dim),
+            Region::G => (self.value_heads, self.len, 4),
+        }
+    }
+
+    fn heads_of(&self, region: Region, partition: &Partition) -> (usize, usize) {
+        match region {
+            Region::V | Region::G => self.value_heads_of(partition),
+            Region::Q | Region::K | Region::X => partition.heads,
+        }
+    }
+
+    /// Where a region of a partition lies, and the element after its end.
+    pub(crate) fn region(&self, region: Region, partition: &Partition) -> (Place, usize) {
+        let mut base = 0;
+        for each in self.regions() {
+            let (_, rows, dim) = self.region_size(each);
+            let heads = self.heads_of(each, partition);
+            let strides =
+                Strides { batch: (heads.1 - heads.0) * rows * dim, head: rows * dim, position: dim };
+            let end = base + (partition.batch.1 - partition.batch.0) * strides.batch;
+            if each == region {
+                let first = partition.batch.0 * strides.batch + heads.0 * strides.head;
+                #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32 on purpose")]
+                let base = (base as u32).wrapping_sub(first as u32);
+                return (Place { base, strides }, end);
+            }
+            base = end;
+        }
+        (Place::default(), base)
+    }
+
+    /// Bytes of the buffer for a partition.
+    pub(crate) fn preprocessed_bytes(&self, partition: &Partition) -> u64 {
+        let last = self.regions().last().copied().unwrap_or(Region::V);
+        4 * self.region(last, partition).1 as u64
+    }
+}
+
+/// A tensor on its way into the buffer.
+struct Source<'n> {
+    tensor: &'n str,
+    /// A region, or what is added to outputs.
+    region: Option<Region>,
+    map: Map,
+    weight: Option<&'static str>,
+    phase: usize,
+    factor: f32,
+    /// A tensor of factors of rows or of heads.
+    by: Option<&'n str>,
+}
+
+/// What becomes of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Map {
+    Feature(FeatureMap),
+    /// 1 - exp(x).
+    Decay,
+}
+
+impl<'a> Passes<'a> {
+    /// The passes that fill the buffer at scratch `prepared` for a partition, and what is added to outputs at `partial`.
+    pub(crate) fn prepare(
+        &mut self,
+        preprocessed: Option<usize>,
+        partial: Option<usize>,
+        partition: &Partition,
+    ) -> Result<(), Error> {
+        if self.spec.len == 0 {
+            return Ok(());
+        }
+        if let Some(at) = preprocessed {
+            for source in self.sources() {
+                self.prepare_one(at, partition, &source)?;
+            }
+        }
+        if let (Some(at), Some(skip)) = (partial, &self.spec.skip) {
+            let source = Source { region: None, by: Some(skip), ..plain("v", Region::V) };
+            self.prepare_one(at, partition, &source)?;
+        }
+        Ok(())
+    }
+
+    /// What goes into the buffer.
+    fn sources(&self) -> Vec<Source<'a>> {
+        let spec = self.spec;
+        let map = Map::Feature(spec.feature_map);
+        let learned = |name| (spec.feature_map == FeatureMap::Learned).then_some(name);
+        let mut sources = vec![Source { map, weight: learned("q_weight"), ..plain("q", Region::Q) }];
+        if spec.rule == Rule::Dplr {
+            sources.extend([
+                Source { factor: -1.0, ..plain("b", Region::K) },
+                Source { map, phase: 1, ..plain("k", Region::K) },
+                plain("a", Region::X),
+                Source { phase: 1, factor: 0.0, ..plain("a", Region::X) },
+                Source { factor: 0.0, ..plain("v", Region::V) },
+                Source { phase: 1, ..plain("v", Region::V) },
+            ]);
+            return sources;
+        }
+        sources.push(match spec.key {
+            Key::Given => Source { map, weight: learned("k_weight"), ..plain("k", Region::K) },
+            Key::Decay => Source { map: Map::Decay, ..plain("g", Region::K) },
+        });
+        let by = spec.dt.as_deref();
+        sources.push(Source { by, ..plain("v", Region::V) });
+        if let Some(name) = &spec.erase_key {
+            sources.push(plain(name, Region::X));
+        }
+        if spec.scales_gates() {
+            sources.push(Source { by, ..plain("g", Region::G) });
+        }
+        sources
+    }
+
+    fn prepare_one(&mut self, at: usize, partition: &Partition, source: &Source<'_>) -> Result<(), Error> {
+        let spec = self.spec;
+        let extent = self.rows_of(source.tensor)?;
+        let aligned = extent.dim.is_multiple_of(4);
+        let dtype = if source.tensor == "g" { Dtype::F32 } else { spec.dtype };
+        let request = Arc::new(
+            Request::new("linear_attention/preprocess")
+                .replace("shared/inputs", storage_module("inputs", dtype, aligned))
+                .tunable("THREADS", THREADS)
+                .tunable("MAP", map_number(source.map))
+                .tunable("BY", source.by.is_some()),
+        );
+        let (binding, base) = self.bind("q", source.tensor, partition)?;
+        let mut bindings = vec![binding, self.plan.scratch("out", at)];
+        let mut factor = Place::default();
+        if let Some(name) = source.by {
+            let (binding, base) = self.bind("row_factor", name, partition)?;
+            bindings.push(binding);
+            factor = Place { base, strides: self.rows_of(name)?.strides };
+        }
+        if let Some(weight) = source.weight {
+            bindings.push(self.bind("weight", weight, partition)?.0);
+        }
+        let region = source.region.unwrap_or(Region::V);
+        let to = match source.region {
+            Some(region) => spec.region(region, partition).0,
+            None => Place { base: 0, strides: spec.partial_strides() },
+        };
+        let spread = region != Region::Q && spec.rule == Rule::Dplr;
+        let mapped = match region {
+            Region::V => spec.value_dim,
+            Region::G => extent.dim,
+            Region::Q | Region::K | Region::X => spec.key_dim(),
+        };
+        let groups = extent.rows.div_ceil(THREADS as usize);
+        let max = self.plan.max_workgroups(groups)?;
+        for batch in ranges(partition.batch, max) {
+            for heads in ranges(spec.heads_of(region, partition), max) {
+                let mut params = u32_params([
+                    ("rows", extent.rows),
+                    ("first_batch", batch.0),
+                    ("first_head", heads.0),
+                    ("x_batch", extent.strides.batch),
+                    ("x_head", extent.strides.head),
+                    ("x_row", extent.strides.position),
+                    ("width", extent.dim),
+                    ("mapped_width", mapped),
+                    ("out_batch", to.strides.batch),
+                    ("out_head", to.strides.head),
+                    ("out_row", to.strides.position),
+                    ("out_stride", if spread { 2 } else { 1 }),
+                    ("out_phase", source.phase),
+                    ("factor_batch", factor.strides.batch),
+                    ("factor_head", factor.strides.head),
+                    ("factor_row", factor.strides.position),
+                ])?;
+                for (name, base) in [("x_base", base), ("out_base", to.base), ("factor_base", factor.base)] {
+                    params.push((name.into(), ParamValue::U32(base)));
+                }
+                params.push(("factor".into(), ParamValue::F32(source.factor)));
+                if !aligned {
+                    params.extend(width_params(extent.dim, extent.dim)?);
+                }
+                let turns = of_preprocessing(extent.dim, mapped, source.weight.is_some());
+                let workgroups = [groups, heads.1 - heads.0, batch.1 - batch.0];
+                self.plan.push("preprocess", &request, bindings.clone(), params, workgroups, turns)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of a tensor, one for each token; those of a number a head are all the same.
+    fn rows_of(&self, tensor: &str) -> Result<TensorExtent, Error> {
+        let spec = self.spec;
+        if let Some(extent) = spec.extent(tensor) {
+            return Ok(extent);
+        }
+        if tensor == "g" || spec.skip.as_deref() == Some(tensor) {
+            let strides = Strides { batch: 0, head: 1, position: 0 };
+            return Ok(TensorExtent { strides, of_values: true, rows: spec.len, dim: 1 });
+        }
+        Err(Error::internal("plan", format!("`{tensor}` has no rows")))
+    }
+}
+
+/// A tensor as it is.
+fn plain(tensor: &str, region: Region) -> Source<'_> {
+    let map = Map::Feature(FeatureMap::Identity);
+    Source { tensor, region: Some(region), map, weight: None, phase: 0, factor: 1.0, by: None }
+}
+
+/// What `shaders/shared/widths.wgsl` declares: only formats of uneven rows ask for it.
+pub(crate) fn width_params(head_dim: usize, value_dim: usize) -> Result<Params, Error> {
+    u32_params([("head_dim", head_dim), ("value_dim", value_dim)])
+}
+
+/// As `shaders/linear_attention/preprocess.wgsl` counts them.
+fn map_number(map: Map) -> u32 {
+    let Map::Feature(map) = map else { return 8 };
+    match map {
+        FeatureMap::Identity => 0,
+        FeatureMap::Relu => 1,
+        FeatureMap::Elu1 => 2,
+        FeatureMap::Relu2 => 3,
+        FeatureMap::Silu => 4,
+        FeatureMap::L2Norm => 5,
+        FeatureMap::Softmax => 6,
+        FeatureMap::Learned => 7,
+    }
+}

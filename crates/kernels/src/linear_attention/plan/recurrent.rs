@@ -1,0 +1,121 @@
+//! What `recurrent` proposes, and its passes.
+
+use super::{
+    bindings::Uses,
+    passes::{Passes, Run},
+    variants::{Candidate, Schedule},
+};
+use crate::{
+    AdapterKind, AdapterProfile, Cost, Error,
+    linear_attention::LinearAttention,
+    plan::cost::{check_workgroup, float, occupancy, small, tile, timed},
+};
+
+/// Channels a thread owns on a GPU: their states, four columns wide, are the registers it needs.
+const DEPTH: usize = 16;
+
+/// And at most on a CPU, whose drivers keep registers in cache.
+const MAX_DEPTH: usize = 32;
+
+/// How a workgroup divides a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    /// Channels a thread owns.
+    pub(crate) depth: usize,
+    /// Threads that share a column's channels.
+    pub(crate) parts: usize,
+    /// Vectors of four columns.
+    pub(crate) columns: usize,
+}
+
+impl Sizes {
+    fn of(spec: &LinearAttention, adapter: &AdapterProfile) -> Self {
+        let key_dim = spec.key_dim();
+        if adapter.kind == AdapterKind::Cpu {
+            // One subgroup holds four columns: nothing is loaded twice, and no barrier is waited for.
+            let lanes = adapter.features.subgroups.map_or(8, |(_, max)| max as usize);
+            let depth = key_dim.div_ceil(lanes).next_multiple_of(4).min(MAX_DEPTH);
+            return Self { depth, parts: key_dim.div_ceil(depth), columns: 1 };
+        }
+        let parts = key_dim.div_ceil(DEPTH);
+        let threads = 256.min(adapter.limits.max_compute_invocations_per_workgroup as usize);
+        let columns = (threads / parts).clamp(1, spec.value_dim.div_ceil(4));
+        Self { depth: DEPTH, parts, columns }
+    }
+
+    fn threads(self) -> usize {
+        self.parts * self.columns
+    }
+
+    /// As the shader declares it: four staged rows where threads share them, and sums of what is read and of denominators.
+    fn workgroup_bytes(self, spec: &LinearAttention) -> u32 {
+        let rows = if self.columns > 1 { 4 * self.parts * self.depth / 4 * 16 } else { 0 };
+        let reads = spec.causal || spec.rule != crate::linear_attention::Rule::Add;
+        let sums = if reads { 16 * self.threads() } else { 0 };
+        let denominators =
+            if spec.causal && spec.normalises() { (4 * self.threads()).next_multiple_of(16) } else { 0 };
+        small(rows + sums + denominators)
+    }
+}
+
+pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Result<Candidate, String> {
+    let sizes = Sizes::of(spec, adapter);
+    let workgroup_bytes = sizes.workgroup_bytes(spec);
+    check_workgroup(adapter, sizes.threads(), workgroup_bytes)?;
+    let slices = spec.value_dim.div_ceil(4 * sizes.columns);
+    let steps = float(spec.len * spec.kernel_steps() * spec.batch * spec.value_heads);
+    let state = float(sizes.parts * sizes.depth * slices * sizes.columns * 4);
+    let passes_over_state = if spec.rule == crate::linear_attention::Rule::Add { 2.0 } else { 3.0 };
+    let directions = if spec.direction == crate::linear_attention::Direction::Both { 2.0 } else { 1.0 };
+    let width = float(spec.key_dim() * 3 + spec.value_dim);
+    let states = if spec.state_in || spec.state_out { float(spec.states() * spec.value_heads) } else { 0.0 };
+    let groups = float(slices * spec.states() * spec.value_heads);
+    let mut cost = Cost {
+        fma: directions * steps * state * (passes_over_state + 0.5),
+        storage_loads: directions * steps * width * float(slices) + 2.0 * states * state,
+        workgroup_loads: if sizes.columns > 1 {
+            directions * steps * state / 4.0 * passes_over_state
+        } else {
+            0.0
+        },
+        exp2: directions * steps,
+        occupancy: occupancy(groups, adapter),
+        ..Cost::default()
+    };
+    // Tokens follow each other: on a GPU each waits for barriers and memory.
+    let latency = if adapter.kind == AdapterKind::Cpu { 0.0 } else { 2000.0 };
+    cost = timed(cost, adapter);
+    cost.time += std::time::Duration::from_secs_f64(
+        (float(spec.len * spec.kernel_steps()) * directions * latency * 1e-9).min(3e7),
+    );
+    Ok(Candidate {
+        variant: "recurrent",
+        tiles: vec![
+            tile("channels a thread", sizes.depth),
+            tile("columns a workgroup", 4 * sizes.columns),
+            tile("threads", sizes.threads()),
+        ],
+        threads: small(sizes.threads()),
+        workgroup_bytes,
+        cost,
+        schedule: Schedule::Recurrent(sizes),
+    })
+}
+
+impl Sizes {
+    /// The recurrence; if outputs read the last states only, they follow in a pass of their own.
+    pub(crate) fn make(self, passes: &mut Passes<'_>, run: &Run<'_>) -> Result<(), Error> {
+        let spec = passes.spec;
+        let causal = spec.causal;
+        let uses = Uses::of_tokens(causal);
+        let request = passes.request("linear_attention/recurrent", run);
+        let request = passes
+            .with_states(passes.with_factors(request), run)
+            .tunable("DEPTH", small(self.depth))
+            .tunable("PARTS", small(self.parts))
+            .tunable("COLUMNS", small(self.columns));
+        let (bound, last) = passes.with_state_bindings(run, uses)?;
+        passes.push("recurrent", request, run, bound, spec.value_dim.div_ceil(4 * self.columns))?;
+        if causal { Ok(()) } else { passes.read_states(run, &last) }
+    }
+}

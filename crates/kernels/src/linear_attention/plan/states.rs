@@ -1,0 +1,110 @@
+//! States in and out of kernels, and the outputs that read only the last of them.
+
+use foveal_shaders::Request;
+
+use super::{
+    bindings::{Partition, Uses},
+    passes::{Bound, Output, Passes, Run},
+};
+use crate::{Error, PassBinding, linear_attention::StateLayout, plan::cost::small};
+
+/// Threads of `read` along columns and tokens.
+const READ_LANES: usize = 16;
+const READ_ROWS: usize = 4;
+pub(crate) const READ_THREADS: u32 = 64;
+const _: () = assert!(READ_THREADS as usize == READ_LANES * READ_ROWS);
+
+impl Passes<'_> {
+    /// The module that reads and writes states.
+    pub(crate) fn state_module(&self) -> &'static str {
+        let vectors = self.spec.state_layout == StateLayout::Kv && self.spec.value_dim.is_multiple_of(4);
+        if vectors { "linear_attention/state_x4" } else { "linear_attention/state_any" }
+    }
+
+    /// The tunables of kernels that carry a state from token to token.
+    pub(crate) fn with_states(&self, request: Request, run: &Run<'_>) -> Request {
+        let spec = self.spec;
+        let causal = spec.causal;
+        request
+            .replace("linear_attention/state", self.state_module())
+            .tunable("STATE_IN", spec.state_in)
+            .tunable("STATE_OUT", spec.state_out || !causal)
+            .tunable("NORMALISE", spec.normalises())
+            .tunable("SUMS_IN", spec.z_in)
+            .tunable("SUMS_OUT", spec.z_out || (spec.normalises() && !causal))
+            .tunable("BONUS", spec.bonus.is_some())
+            .tunable("ADD_PARTIAL", run.o == Output::Sum)
+            .tunable("WRITE_O", causal)
+    }
+
+    /// The bindings of such kernels, and among them those of the last states.
+    pub(crate) fn with_state_bindings(
+        &mut self,
+        run: &Run<'_>,
+        uses: Uses,
+    ) -> Result<(Bound, Vec<PassBinding>), Error> {
+        let spec = self.spec;
+        let mut bound = self.inputs_and_output(run, uses)?;
+        if spec.state_in {
+            bound.0.push(self.bind("state_in", "state_in", run.partition)?.0);
+        }
+        if spec.z_in {
+            bound.0.push(self.bind("z_in", "z_in", run.partition)?.0);
+        }
+        let last = self.last_states(run.partition, !spec.causal)?;
+        bound.0.extend(last.iter().cloned());
+        Ok((bound, last))
+    }
+
+    /// What the last states and sums of keys are written to: the outputs, or scratch if later passes need them all the same.
+    pub(crate) fn last_states(
+        &mut self,
+        partition: &Partition,
+        needed: bool,
+    ) -> Result<Vec<PassBinding>, Error> {
+        let spec = self.spec;
+        let pairs = spec.states() * spec.value_heads;
+        let mut bindings = Vec::new();
+        if spec.state_out {
+            bindings.push(self.bind("state_out", "state_out", partition)?.0);
+        } else if needed {
+            let at = self
+                .add_scratch("foveal.linear.state", 4 * (pairs * spec.key_dim() * spec.value_dim) as u64)?;
+            // It begins where a state that is given would.
+            let of_given = spec.state_in.then(|| self.bind("state_in", "state_in", partition)).transpose()?;
+            let mut binding = self.plan.scratch("state_out", at);
+            if let Some((given, _)) = of_given {
+                (binding.offset_bytes, binding.size_bytes) = (given.offset_bytes, given.size_bytes);
+            }
+            bindings.push(binding);
+        }
+        if spec.z_out {
+            bindings.push(self.bind("z_out", "z_out", partition)?.0);
+        } else if needed && spec.normalises() {
+            let at = self.add_scratch("foveal.linear.sums", 4 * (pairs * spec.key_dim()) as u64)?;
+            bindings.push(self.plan.scratch("z_out", at));
+        }
+        Ok(bindings)
+    }
+
+    /// The pass in which every token reads the last state.
+    pub(crate) fn read_states(&mut self, run: &Run<'_>, last: &[PassBinding]) -> Result<(), Error> {
+        let spec = self.spec;
+        if spec.len == 0 {
+            return Ok(());
+        }
+        let uses = Uses { q: true, o: true, lengths: spec.sequences.is_some(), ..Uses::default() };
+        let request = self
+            .request("linear_attention/read", run)
+            .replace("linear_attention/state", self.state_module())
+            .tunable("NORMALISE", spec.normalises())
+            .tunable("LANES", small(READ_LANES))
+            .tunable("ROWS", small(READ_ROWS));
+        let mut bound = self.inputs_and_output(run, uses)?;
+        for written in last {
+            let name = if written.name == "state_out" { "state_in" } else { "z_in" };
+            bound.0.push(PassBinding { name: name.into(), ..written.clone() });
+        }
+        self.push("read", request, run, bound, spec.len.div_ceil(READ_ROWS))
+    }
+}

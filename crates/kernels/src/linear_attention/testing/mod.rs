@@ -1,0 +1,8 @@
+//! Cases, recipes, random problems and their inputs.
+
+pub(super) mod cases;
+pub(super) mod fill;
+pub(super) mod nan;
+pub(super) mod random_case;
+pub(super) mod recipes;
+pub(super) mod self_check_problem;

@@ -1,0 +1,30 @@
+//! A small problem that runs with the shaders of a large one.
+
+use std::sync::Arc;
+
+use crate::{linear_attention::Fill, linear_attention::LinearAttention};
+
+impl LinearAttention {
+    /// A small problem with the same shaders: what a variant proves itself with. More than one chunk of most variants and an
+    /// uneven rest, two heads of keys, NaN where they must not matter.
+    pub(crate) fn self_check_problem(&self) -> Self {
+        let group = self.group().min(2);
+        let len = match self.key_dim() * self.value_dim {
+            // Without tokens nothing is prepared, and states are only copied.
+            _ if self.len == 0 => 0,
+            0..=16_384 => 141,
+            // Wide states keep the reference busy.
+            _ => 77,
+        };
+        Self {
+            batch: 1,
+            heads: 2,
+            value_heads: 2 * group,
+            len,
+            sequences: self.sequences.map(|_| 3),
+            fill: Fill { nan: true, ..self.fill },
+            specialized_for: Some(Arc::new(self.specialized().clone())),
+            ..self.clone()
+        }
+    }
+}
