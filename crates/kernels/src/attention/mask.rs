@@ -1,11 +1,10 @@
 //! Which keys a query sees, and the tables that expressions read.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
-use super::Attention;
 use crate::{
     Dtype, Error,
-    expr::{Expr, OwnLengths, Structural, Table},
+    expr::{Expr, Structural, Table},
 };
 
 /// Which keys a query sees.
@@ -46,26 +45,6 @@ impl Mask {
             Self::Expression(expr) => Some(expr),
             _ => None,
         }
-    }
-}
-
-impl Attention {
-    /// The mask as kernels take it: beside lists of blocks, which say by themselves what is full, one that is known by
-    /// structure is an expression as any other.
-    pub(super) fn effective_mask(&self) -> Cow<'_, Mask> {
-        let known = matches!(self.mask, Mask::Causal | Mask::CausalTopLeft);
-        if known && (self.blocks.is_some() || self.listed.is_some()) {
-            let text = self.mask.to_string();
-            // The canonical name of a mask parses.
-            return Expr::parse_mask(&text)
-                .map_or(Cow::Borrowed(&self.mask), |expr| Cow::Owned(Mask::Expression(expr)));
-        }
-        Cow::Borrowed(&self.mask)
-    }
-
-    /// Which lengths batch entries have of their own.
-    pub(super) fn own_lengths(&self) -> OwnLengths {
-        OwnLengths { queries: self.q_lengths.is_some(), keys: self.kv_lengths.is_some() }
     }
 }
 

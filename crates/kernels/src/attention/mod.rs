@@ -23,6 +23,7 @@
 
 mod block_option;
 mod device_block_mask;
+mod device_inputs;
 mod inputs;
 mod layout;
 mod mask;

@@ -13,6 +13,7 @@ use crate::{
     attention::plan::mask_program::MaskProgram,
     expr::{EntryLengths, Evaluator, Scratch},
     parallel,
+    spec::tensor_named,
 };
 
 struct Values {
@@ -21,16 +22,10 @@ struct Values {
     dim: usize,
 }
 
-/// The input of that name.
-pub(super) fn given<'a>(inputs: &[(&str, &'a HostTensor)], name: &str) -> Result<&'a HostTensor, Error> {
-    let found = inputs.iter().find_map(|(given, values)| (*given == name).then_some(*values));
-    found.ok_or_else(|| Error::invalid(name, "the tensor is missing"))
-}
-
 impl Values {
     fn of(spec: &Attention, inputs: &[(&str, &HostTensor)], tensor: Tensor) -> Result<Self, Error> {
         let name = tensor.name();
-        let given = given(inputs, name)?;
+        let given = tensor_named(inputs, name)?;
         let [heads, len, dim] = spec.sizes(tensor);
         // Dense inputs are checked by shape; strided ones are flat storage.
         let strides = spec.strides(tensor);
@@ -50,7 +45,7 @@ impl Values {
 
 /// One value a head.
 fn of_heads(spec: &Attention, inputs: &[(&str, &HostTensor)], name: &str) -> Result<Vec<f64>, Error> {
-    let values = given(inputs, name)?;
+    let values = tensor_named(inputs, name)?;
     if values.shape() != [spec.q_heads] {
         let message =
             format!("expected one value for each of {} heads, got {:?}", spec.q_heads, values.shape());
@@ -66,7 +61,7 @@ fn table_values<'t>(
 ) -> Result<Vec<(&'t str, Cow<'t, HostTensor>)>, Error> {
     let value = |input: &'t super::TableInput| {
         let name = input.table.name.as_str();
-        Ok((name, stored(given(inputs, name)?, name, input.table.element)?))
+        Ok((name, stored(tensor_named(inputs, name)?, name, input.table.element)?))
     };
     spec.tables.iter().map(value).collect()
 }

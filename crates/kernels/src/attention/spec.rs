@@ -1,9 +1,13 @@
 //! What an attention problem is.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{DeviceBlockMask, Layout, Mask, QkNorm, Shape, Strides, TableInput, layout::Tensor};
-use crate::{Dtype, Error, block_mask::BlockMask, expr::Expr};
+use crate::{
+    Dtype, Error,
+    block_mask::BlockMask,
+    expr::{Expr, OwnLengths},
+};
 
 /// An attention problem: shapes in elements, storage, mask and scale.
 ///
@@ -324,5 +328,25 @@ impl Attention {
             .checked_add((len - 1).checked_mul(strides.position)?)?
             .checked_add(dim)?;
         (last <= isize::MAX as usize / 8).then_some(last)
+    }
+}
+
+impl Attention {
+    /// The mask as kernels take it: beside lists of blocks, which say by themselves what is full, one that is known by
+    /// structure is an expression as any other.
+    pub(super) fn effective_mask(&self) -> Cow<'_, Mask> {
+        let known = matches!(self.mask, Mask::Causal | Mask::CausalTopLeft);
+        if known && (self.blocks.is_some() || self.listed.is_some()) {
+            let text = self.mask.to_string();
+            // The canonical name of a mask parses.
+            return Expr::parse_mask(&text)
+                .map_or(Cow::Borrowed(&self.mask), |expr| Cow::Owned(Mask::Expression(expr)));
+        }
+        Cow::Borrowed(&self.mask)
+    }
+
+    /// Which lengths batch entries have of their own.
+    pub(super) fn own_lengths(&self) -> OwnLengths {
+        OwnLengths { queries: self.q_lengths.is_some(), keys: self.kv_lengths.is_some() }
     }
 }

@@ -3,7 +3,7 @@
 use std::slice;
 
 use super::Combine;
-use crate::{Access, Error, Expected, HostTensor, Rows, operator::tensors_of, parallel};
+use crate::{Access, Error, Expected, HostTensor, Rows, operator::tensors_of, parallel, spec::tensor_named};
 
 /// A row's o and lse.
 type Row = (Vec<f64>, f64);
@@ -13,10 +13,7 @@ pub(super) fn reference(
     inputs: &[(&str, &HostTensor)],
     rows: Rows,
 ) -> Result<Vec<Expected>, Error> {
-    let values = |name: &str| {
-        let found = inputs.iter().find_map(|(given, tensor)| (*given == name).then(|| tensor.to_f64()));
-        found.ok_or_else(|| Error::invalid(name, "the tensor is missing"))
-    };
+    let values = |name: &str| tensor_named(inputs, name).map(HostTensor::to_f64);
     let (o_parts, lse_parts) = (values("o_parts")?, values("lse_parts")?);
     let sinks = spec.sink_logits.as_deref().map(values).transpose()?;
     let count = spec.rows();

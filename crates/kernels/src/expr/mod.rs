@@ -16,7 +16,8 @@ mod tests;
 
 pub(crate) use analysis::bounds::sizes_needed;
 pub use analysis::bounds::{Complaint, check, check_lengths, index_needs_clamp};
-pub use analysis::classify::{Class, Classifier, Region};
+pub use analysis::class::Class;
+pub use analysis::classify::{Classifier, Region};
 pub use analysis::interval::ValueRange;
 pub use eval::{Evaluator, Scratch};
 pub(crate) use eval::{StepErrors, UNIT};

@@ -1,13 +1,15 @@
 //! Linear attention as an operator among others.
 
+use std::sync::Arc;
+
 use super::{Gate, Key, LinearAttention, LinearShape, Rule, reference};
 use crate::{
     Constraints, Dtype, Error, Expected, HostTensor, Name, Recipe, Rows, TensorSpec, Tolerance, Work,
     linear_attention::{
         plan::{
-            passes::Passes,
+            passes::{Candidate, Passes, Schedule},
             preprocess, states,
-            variants::{Candidate, Schedule, variants},
+            variants::variants,
         },
         testing::{cases, fill, random_case, recipes},
     },
@@ -36,7 +38,7 @@ impl OperatorSpec for LinearAttention {
     ];
 
     type Analysis<'a> = ();
-    type Schedule = Schedule;
+    type Schedule = Arc<dyn Schedule>;
 
     fn of_shape(shape: &str) -> Result<Self, Error> {
         let [(batch, other_batch), (heads, value_heads), (len, other_len), (dim, value_dim)] =
@@ -125,7 +127,7 @@ impl OperatorSpec for LinearAttention {
         _: &Constraints,
         plan: PlanBuilder,
     ) -> Result<PlanBuilder, Error> {
-        Passes::of(self, &taken.schedule, plan)
+        Passes::of(self, &*taken.schedule, plan)
     }
 
     fn self_check_problem(&self) -> Self {

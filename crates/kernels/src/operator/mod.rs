@@ -2,7 +2,6 @@
 
 mod blanket;
 mod spec;
-mod variant;
 
 use std::{fmt, sync::Arc};
 
@@ -11,8 +10,7 @@ use serde_json::{Map, Value};
 use crate::{Error, HostTensor, OptionSpec, Problem};
 
 pub(crate) use blanket::OperatorOf;
-pub(crate) use spec::{OperatorSpec, described, described_cases, tensors_of};
-pub(crate) use variant::{Candidate, Subject, Variant};
+pub(crate) use spec::{Candidate, OperatorSpec, Subject, Variant, described, described_cases, tensors_of};
 
 /// A family of problems that share a name, options and variants.
 pub trait Operator: Sync + fmt::Debug {

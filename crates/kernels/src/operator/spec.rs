@@ -4,11 +4,12 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::{Candidate, Variant};
+use super::VariantInfo;
 use crate::{
-    Access, Constraints, Error, Expected, HostTensor, Name, Recipe, Rows, TensorSpec, Tolerance, Work,
+    Access, AdapterProfile, Constraints, Cost, Error, Expected, HostTensor, Name, Recipe, Rows, TensorSpec,
+    Tolerance, Work,
     plan::builder::PlanBuilder,
-    spec::options::{self, Given, Options},
+    spec::options::{self, Given, Options, for_terminals},
 };
 
 /// A spec: the description of a problem as plain data, from which all else follows. Its options are a table
@@ -150,6 +151,41 @@ pub(crate) trait OperatorSpec: Options + Clone + fmt::Debug + Send + Sync {
 
     /// A random problem, fully determined by the generator's seed.
     fn random(random: &mut fastrand::Rng) -> Self;
+}
+
+/// A variant: its name, and a proposal or the reason why there is none.
+pub(crate) struct Variant<S: OperatorSpec> {
+    /// Name and summary.
+    pub(crate) info: VariantInfo,
+    pub(crate) propose: Propose<S>,
+}
+
+type Propose<S> = fn(Subject<'_, '_, S>, &AdapterProfile) -> Result<Candidate<S>, String>;
+
+/// What a variant proposes for.
+pub(crate) struct Subject<'a, 'b, S: OperatorSpec> {
+    pub(crate) spec: &'a S,
+    pub(crate) analysis: &'a S::Analysis<'b>,
+}
+
+impl<S: OperatorSpec> Variant<S> {
+    pub(crate) fn new(name: &'static str, summary: &'static str, propose: Propose<S>) -> Self {
+        Self { info: VariantInfo { name, summary: for_terminals(summary) }, propose }
+    }
+}
+
+/// A variant's proposal for a problem on an adapter.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate<S: OperatorSpec> {
+    /// The variant's name.
+    pub(crate) variant: &'static str,
+    /// Tile sizes and other choices worth showing.
+    pub(crate) tiles: Vec<(String, String)>,
+    pub(crate) threads: u32,
+    pub(crate) workgroup_bytes: u32,
+    /// What it is estimated to cost.
+    pub(crate) cost: Cost,
+    pub(crate) schedule: S::Schedule,
 }
 
 /// The spec of a shape and options.

@@ -11,6 +11,6 @@ mod tensor_spec;
 pub use dtype::Dtype;
 pub use layout::{Layout, Strides};
 pub use options::OptionSpec;
-pub(crate) use tensor::check_integers;
 pub use tensor::{HostTensor, TensorData};
+pub(crate) use tensor::{check_integers, tensor_named};
 pub use tensor_spec::{Access, Name, TensorSpec};

@@ -264,6 +264,18 @@ fn stored<V: std::fmt::Display, T: TryFrom<i64>>(
     values.enumerate().map(one).collect()
 }
 
+/// The input of that name.
+///
+/// # Errors
+/// If it is missing.
+pub(crate) fn tensor_named<'a>(
+    inputs: &[(&str, &'a HostTensor)],
+    name: &str,
+) -> Result<&'a HostTensor, Error> {
+    let found = inputs.iter().find_map(|(given, tensor)| (*given == name).then_some(*tensor));
+    found.ok_or_else(|| Error::invalid(name, "the tensor is missing"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ pub(super) mod partition;
 pub(super) mod passes;
 pub(super) mod preprocess;
 pub(super) mod split_kv;
+pub(super) mod split_passes;
 pub(super) mod tile_scheduler;
 pub(super) mod token_order;
 pub(super) mod variants;

@@ -186,3 +186,48 @@ fn indexed_by<'p>(program: &'p Program, name: &'p str) -> impl Iterator<Item = (
         indices.iter().enumerate().filter_map(of)
     })
 }
+
+impl Attention {
+    /// Whether tables are read where lengths of batch entries say.
+    fn reads_at_lengths(&self) -> bool {
+        let visibility = MaskProgram::new(self).ok();
+        let programs = visibility.iter().flat_map(|found| found.mask.iter().chain(&found.score));
+        programs.into_iter().any(|program| program.reads_at_lengths(self.own_lengths()))
+    }
+
+    /// Random lists and lengths: none of anything, all of it, and what is in between.
+    fn random_device_input(&self, name: &str, random: &mut fastrand::Rng) -> Option<Vec<f32>> {
+        #[expect(clippy::cast_precision_loss, reason = "lengths and blocks are far below 2^24")]
+        let float = |x: usize| x as f32;
+        let lengths = [(&self.q_lengths, self.q_len), (&self.kv_lengths, self.kv_len)];
+        let max =
+            lengths.iter().filter(|(given, _)| given.as_deref() == Some(name)).map(|&(_, max)| max).min();
+        if let Some(max) = max {
+            // Where tables are read at `qp`, queries come before no key.
+            let of_keys = self.q_lengths.as_deref() != Some(name);
+            let min = if of_keys && self.reads_at_lengths() { max.min(self.q_len) } else { 0 };
+            let length = |random: &mut fastrand::Rng| match random.u8(..5) {
+                0 => max,
+                1 => random.usize(min..=max.min(min + 3)),
+                _ => random.usize(min..=max),
+            };
+            return Some((0..self.batch).map(|_| float(length(random))).collect());
+        }
+        let listed = self.listed.as_ref()?;
+        let lists = listed.batch * listed.heads * self.q_len.div_ceil(listed.q_block);
+        let blocks = self.kv_len.div_ceil(listed.kv_block);
+        // Counts and indices are drawn apart, so a list is a choice whose beginning is one too.
+        if name == listed.num_blocks {
+            return Some((0..lists).map(|_| float(random.usize(..=listed.max_blocks.min(blocks)))).collect());
+        }
+        (name == listed.indices).then(|| {
+            let list = |_| {
+                let mut all: Vec<usize> = (0..blocks).collect();
+                random.shuffle(&mut all);
+                all.resize(listed.max_blocks, blocks);
+                all
+            };
+            (0..lists).flat_map(list).map(float).collect()
+        })
+    }
+}

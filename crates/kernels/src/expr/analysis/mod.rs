@@ -1,6 +1,7 @@
 //! Bounds over blocks of queries and keys, and the facts that they prove.
 
 pub(super) mod bounds;
+pub(super) mod class;
 pub(super) mod classify;
 pub(crate) mod examine;
 pub(super) mod interval;

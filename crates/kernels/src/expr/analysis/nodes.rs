@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    classify::Class,
+    class::Class,
     linear::{Axis, Form},
     runs::Runs,
 };

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    classify::Class,
+    class::Class,
     interval::Ints,
     linear::{Axis, CoefficientRange, Form, forms},
     nodes::{AxisSet, Node, Truths, compact, remap},

@@ -1,6 +1,6 @@
 //! Sets of positions along one axis, for conditions that depend on nothing else: any combination of them is exact.
 
-use super::{classify::Class, interval::Ints};
+use super::{class::Class, interval::Ints};
 use crate::expr::{
     Comparison,
     ir::arithmetic::{floor_divide, floor_remainder},

@@ -1,7 +1,7 @@
 //! What the named masks show of a block, exactly, whatever the block.
 
 use super::{
-    classify::Class,
+    class::Class,
     interval::Ints,
     linear::{Axis, CoefficientRange},
     runs::Runs,

@@ -2,8 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::{Op, OwnLengths, Program, Table, data_dependent, needed_steps};
-use crate::Dtype;
+use crate::{
+    Dtype,
+    expr::{
+        Op, OwnLengths, Program, Table,
+        ir::dependence::{data_dependent, needed_steps},
+    },
+};
 
 /// Which tables some programs read, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! What `broadcast` proposes, and its passes.
 
+use std::sync::Arc;
+
 use super::{
     bindings::Uses,
-    chunked::grows,
-    passes::{Passes, Run},
-    variants::{Candidate, Schedule},
+    chunks::grows,
+    passes::{Candidate, Passes, Run, Schedule},
 };
 use crate::{
     AdapterKind, AdapterProfile, Cost, Error,
@@ -88,14 +89,14 @@ pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
         threads: small(lanes),
         workgroup_bytes: 0,
         cost,
-        schedule: Schedule::Broadcast(Sizes { lanes, columns }),
+        schedule: Arc::new(Sizes { lanes, columns }),
     })
 }
 
-impl Sizes {
-    pub(crate) fn make(self, passes: &mut Passes<'_>, run: &Run<'_>) -> Result<(), Error> {
+impl Schedule for Sizes {
+    fn make(&self, passes: &mut Passes<'_>, run: &Run<'_>) -> Result<(), Error> {
         let spec = passes.spec;
-        let Self { lanes, columns } = self;
+        let Self { lanes, columns } = *self;
         let causal = spec.causal;
         let uses = Uses::of_tokens(causal);
         let request = passes.request("linear_attention/broadcast", run);

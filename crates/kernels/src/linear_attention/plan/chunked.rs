@@ -1,21 +1,18 @@
-//! What `chunked` proposes, and its passes.
+//! Proposals of `chunked` and `segmented`.
+
+use std::sync::Arc;
 
 use super::{
     bindings::Partition,
+    chunks::{CHUNK, TILE, grows},
     params::Segments,
-    variants::{Candidate, Schedule},
+    passes::Candidate,
 };
 use crate::{
     AdapterKind, AdapterProfile, Cost,
     linear_attention::{Direction, Gate, LinearAttention, Rule},
     plan::cost::{check_workgroup, float, occupancy, small, tile, timed},
 };
-
-/// Rows of a chunk.
-pub(crate) const CHUNK: usize = 64;
-
-/// Rows and columns of the tiles that workgroups of the parallel passes compute.
-pub(crate) const TILE: usize = 64;
 
 /// Threads of those workgroups, and the workgroup memory of `shaders/linear_attention/chunk_stage.wgsl`.
 const THREADS: usize = 256;
@@ -30,56 +27,12 @@ pub(crate) struct Sizes {
     pub(crate) segments: Option<usize>,
 }
 
-impl LinearAttention {
-    /// Chunks of each sequence, if sequences are not packed.
-    pub(crate) fn chunks(&self) -> usize {
-        (self.len * self.kernel_steps()).div_ceil(CHUNK)
-    }
-
-    /// Slots of a partition's chunks; see `shaders/linear_attention/chunk.wgsl`.
-    pub(crate) fn slots(&self, partition: &Partition) -> usize {
-        match self.sequences {
-            Some(count) => self.len * self.kernel_steps() / CHUNK + count,
-            None => (partition.batch.1 - partition.batch.0) * self.chunks(),
-        }
-    }
-
-    /// Whether kernels take each channel to have gates of its own. A bonus is a matter of channels, too.
-    pub(crate) fn by_channels(&self) -> bool {
-        self.gate == Gate::Vector || self.bonus.is_some()
-    }
-
-    /// Widths as the kernels have them.
-    pub(crate) fn padded(&self) -> (usize, usize) {
-        (self.key_dim().next_multiple_of(4), self.value_dim.next_multiple_of(4))
-    }
-
-    /// Pairs of a slot and a value head of a partition.
-    fn pairs(&self, partition: &Partition) -> usize {
-        let heads = self.value_heads_of(partition);
-        self.slots(partition) * (heads.1 - heads.0)
-    }
-}
-
-/// Channels below which an erase key that is not k is left to variants that go row by row.
-const FEW_CHANNELS: usize = 16;
-
 /// What is not served, if anything is asked for that is not.
 fn refusal(spec: &LinearAttention) -> Option<&'static str> {
     if spec.len == 0 {
         return Some("there are no tokens");
     }
     grows(spec)
-}
-
-/// Why a problem is left to variants that go row by row, if it is. Unit keys of a few channels point along or against each other:
-/// what is erased then grows by up to 1 + beta a row, and a chunk's inverse with it, even that of eight rows (to 3^8 with beta 2).
-/// The row that erases it all again leaves a difference of large numbers of the chunk, where a state that is carried from row to
-/// row is erased exactly.
-pub(crate) fn grows(spec: &LinearAttention) -> Option<&'static str> {
-    (spec.erase_key.is_some() && spec.key_dim() < FEW_CHANNELS).then_some(
-        "an erase key of its own in fewer than 16 channels lets inverses of chunks grow beyond what f32 holds",
-    )
 }
 
 /// Workgroups that keep a large adapter busy.
@@ -158,7 +111,7 @@ fn propose_one(
     }
     let sizes = Sizes { lanes: lanes(spec, adapter), segments };
     let smallest = Partition { batch: (0, 1), heads: (0, 1) };
-    let needed = sizes.scratch_bytes(spec, &smallest);
+    let needed = sizes.buffers(spec, &smallest).largest();
     let max = adapter.limits.max_storage_buffer_binding_size;
     if needed > max {
         return Err(format!(
@@ -178,7 +131,7 @@ fn propose_one(
         threads: small(THREADS),
         workgroup_bytes: STAGE_BYTES,
         cost: sizes.cost(spec, adapter),
-        schedule: Schedule::Chunked(sizes),
+        schedule: Arc::new(sizes),
     })
 }
 
@@ -263,21 +216,6 @@ impl Sizes {
             sums: of(usize::from(spec.normalises()) * key_dim),
         }
     }
-
-    /// Bytes of the largest buffer.
-    pub(crate) fn scratch_bytes(self, spec: &LinearAttention, partition: &Partition) -> u64 {
-        self.buffers(spec, partition).all().into_iter().max().unwrap_or(0)
-    }
-
-    pub(crate) fn notes(self, spec: &LinearAttention, partitions: &[Partition]) -> Vec<(String, String)> {
-        let slots: usize = partitions.iter().map(|partition| spec.slots(partition)).max().unwrap_or(0);
-        let bytes = |partition| self.buffers(spec, partition).all().into_iter().sum::<u64>();
-        let scratch = partitions.iter().map(bytes).max().unwrap_or(0);
-        vec![
-            tile("chunks", slots),
-            ("scratch for chunks".to_owned(), format!("{} KiB", scratch.div_ceil(1024))),
-        ]
-    }
 }
 
 /// Bytes of scratch buffers.
@@ -294,7 +232,13 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    fn all(self) -> [u64; 8] {
+    /// The largest.
+    pub(crate) fn largest(self) -> u64 {
+        self.all().into_iter().max().unwrap_or(0)
+    }
+
+    /// Of each.
+    pub(crate) fn all(self) -> [u64; 8] {
         let Self { gates, states, u, w, matrices, scores, sums, segments } = self;
         [gates, states, u, w, matrices, scores, sums, segments]
     }

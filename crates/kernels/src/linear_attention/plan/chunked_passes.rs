@@ -3,14 +3,15 @@
 use foveal_shaders::Request;
 
 use super::{
-    bindings::Uses,
-    chunked::{Buffers, CHUNK, Sizes, TILE},
-    passes::{Bound, Output, Passes, Run},
+    bindings::{Partition, Uses},
+    chunked::{Buffers, Sizes},
+    chunks::{CHUNK, TILE},
+    passes::{Bound, Output, Passes, Run, Schedule},
 };
 use crate::{
     Error, PassBinding,
     linear_attention::{Gate, LinearAttention, Rule},
-    plan::cost::small,
+    plan::cost::{small, tile},
 };
 
 /// Threads of `chunk_scan`.
@@ -34,8 +35,8 @@ struct Chunks {
     sums: Option<usize>,
 }
 
-impl Sizes {
-    pub(crate) fn make(self, passes: &mut Passes<'_>, run: &Run<'_>) -> Result<(), Error> {
+impl Schedule for Sizes {
+    fn make(&self, passes: &mut Passes<'_>, run: &Run<'_>) -> Result<(), Error> {
         let spec = passes.spec;
         let bytes = self.buffers(spec, run.partition);
         let states = passes.add_scratch("foveal.linear.chunk_states", bytes.states)?;
@@ -54,9 +55,23 @@ impl Sizes {
             }
         } else {
             passes.chunk_solve(run, &mut chunks)?;
-            passes.chunk_delta(run, &chunks, self)?;
+            passes.chunk_delta(run, &chunks, *self)?;
         }
         passes.chunk_output(run, &chunks)
+    }
+
+    fn scratch_bytes(&self, spec: &LinearAttention, partition: &Partition) -> u64 {
+        self.buffers(spec, partition).largest()
+    }
+
+    fn notes(&self, spec: &LinearAttention, partitions: &[Partition]) -> Vec<(String, String)> {
+        let slots: usize = partitions.iter().map(|partition| spec.slots(partition)).max().unwrap_or(0);
+        let bytes = |partition| self.buffers(spec, partition).all().into_iter().sum::<u64>();
+        let scratch = partitions.iter().map(bytes).max().unwrap_or(0);
+        vec![
+            tile("chunks", slots),
+            ("scratch for chunks".to_owned(), format!("{} KiB", scratch.div_ceil(1024))),
+        ]
     }
 }
 

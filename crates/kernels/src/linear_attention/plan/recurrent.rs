@@ -1,9 +1,10 @@
 //! What `recurrent` proposes, and its passes.
 
+use std::sync::Arc;
+
 use super::{
     bindings::Uses,
-    passes::{Passes, Run},
-    variants::{Candidate, Schedule},
+    passes::{Candidate, Passes, Run, Schedule},
 };
 use crate::{
     AdapterKind, AdapterProfile, Cost, Error,
@@ -98,13 +99,13 @@ pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
         threads: small(sizes.threads()),
         workgroup_bytes,
         cost,
-        schedule: Schedule::Recurrent(sizes),
+        schedule: Arc::new(sizes),
     })
 }
 
-impl Sizes {
+impl Schedule for Sizes {
     /// The recurrence; if outputs read the last states only, they follow in a pass of their own.
-    pub(crate) fn make(self, passes: &mut Passes<'_>, run: &Run<'_>) -> Result<(), Error> {
+    fn make(&self, passes: &mut Passes<'_>, run: &Run<'_>) -> Result<(), Error> {
         let spec = passes.spec;
         let causal = spec.causal;
         let uses = Uses::of_tokens(causal);

@@ -3,7 +3,7 @@
 
 use foveal_shaders::{Request, Value};
 
-use super::{chunked::CHUNK, params::Segments};
+use super::{chunks::CHUNK, params::Segments};
 use crate::{linear_attention::LinearAttention, plan::turns::of_loop};
 
 /// A tunable of the request's, of those that count something.

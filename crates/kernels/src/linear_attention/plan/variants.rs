@@ -1,56 +1,7 @@
-//! The variants: how each would go about a problem, and what that would cost.
+//! The list of variants.
 
-use super::{
-    bindings::Partition,
-    broadcast, chunked,
-    passes::{Passes, Run},
-    recurrent,
-};
-use crate::{
-    Error,
-    linear_attention::LinearAttention,
-    operator::{self, Variant},
-};
-
-pub(crate) type Candidate = operator::Candidate<LinearAttention>;
-
-/// Sizes that a variant's shaders are made for.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Schedule {
-    /// Token by token.
-    Recurrent(recurrent::Sizes),
-    /// Chunk by chunk, in passes over all of them.
-    Chunked(chunked::Sizes),
-    /// Chunk by chunk, a subgroup a slice of the state.
-    Broadcast(broadcast::Sizes),
-}
-
-impl Schedule {
-    /// The passes that compute the outputs from inputs that are ready.
-    pub(crate) fn make(&self, passes: &mut Passes<'_>, run: &Run<'_>) -> Result<(), Error> {
-        match self {
-            Self::Recurrent(sizes) => sizes.make(passes, run),
-            Self::Chunked(sizes) => sizes.make(passes, run),
-            Self::Broadcast(sizes) => sizes.make(passes, run),
-        }
-    }
-
-    /// Bytes of the largest scratch buffer that a partition needs, beside prepared inputs.
-    pub(crate) fn scratch_bytes(&self, spec: &LinearAttention, partition: &Partition) -> u64 {
-        match self {
-            Self::Recurrent(_) | Self::Broadcast(_) => 0,
-            Self::Chunked(sizes) => sizes.scratch_bytes(spec, partition),
-        }
-    }
-
-    /// What is worth saying about the passes of a problem in these partitions.
-    pub(crate) fn notes(&self, spec: &LinearAttention, partitions: &[Partition]) -> Vec<(String, String)> {
-        match self {
-            Self::Recurrent(_) | Self::Broadcast(_) => Vec::new(),
-            Self::Chunked(sizes) => sizes.notes(spec, partitions),
-        }
-    }
-}
+use super::{broadcast, chunked, recurrent};
+use crate::{linear_attention::LinearAttention, operator::Variant};
 
 pub(crate) fn variants() -> Vec<Variant<LinearAttention>> {
     vec![

@@ -1,0 +1,177 @@
+//! Splitting a tile's keys among several workgroups, and combining their results.
+
+use std::sync::Arc;
+
+use foveal_shaders::Request;
+
+use super::{block_schedule::BlockSchedule, partition::Partition, passes::Passes, split_kv::SplitKv};
+use crate::{
+    Error, PassBinding, Strides,
+    combine::Merge,
+    plan::{
+        builder::Params,
+        cost::{self, float, small},
+        turns,
+    },
+    spec::storage::storage_module,
+};
+
+/// More segments than this cost more to merge than they save.
+const MAX_SPLITS: usize = 256;
+
+impl Passes<'_> {
+    /// Blocks of keys that a tile visits at most, in all segments together.
+    fn blocks(&self) -> usize {
+        self.lists
+            .as_ref()
+            .map_or(self.spec.kv_len.div_ceil(self.taken.schedule.kv_block), BlockSchedule::longest)
+    }
+
+    /// The same of the problem that tiles are chosen for; no matter how many they are if there are no more than `few`.
+    fn blocks_of_sized(&self, few: usize) -> Result<usize, Error> {
+        let Some(visibility) = self.whole else { return Ok(self.blocks()) };
+        let specialized = self.spec.specialized();
+        let all = specialized.kv_len.div_ceil(self.taken.schedule.kv_block);
+        if all <= few {
+            return Ok(all);
+        }
+        let lists = specialized.choose_lists(self.taken, visibility, &self.plan.adapter.limits)?;
+        Ok(lists.as_ref().map_or(all, BlockSchedule::longest))
+    }
+
+    /// Blocks that a segment may have.
+    fn max_blocks(&self) -> Result<usize, Error> {
+        let Some(max) = self.plan.adapter.loop_turns else { return Ok(usize::MAX) };
+        let turns = self.taken.schedule.turns;
+        match turns.blocks_within(max) {
+            0 => Err(turns::too_many(self.taken.variant, turns.with_blocks(1), max)),
+            blocks => Ok(blocks),
+        }
+    }
+
+    /// Blocks that a dispatch of the kernel visits at most.
+    pub(crate) fn blocks_of_segment(&self) -> usize {
+        self.segments.map_or_else(|| self.blocks(), |segments| segments.keys / self.taken.schedule.kv_block)
+    }
+
+    /// As many segments as make a workgroup's time what the caller asked for, by the estimate.
+    fn segments_by_time(&self) -> usize {
+        let (specialized, taken) = (self.spec.specialized(), self.taken);
+        let Some(longest) = self.workgroup_time else { return 1 };
+        let groups = float(
+            specialized.rows().div_ceil(taken.schedule.tile_rows) * specialized.batch * specialized.q_heads
+                / specialized.pack_gqa(),
+        );
+        let of_one =
+            taken.cost.time.as_secs_f64() * cost::parallel(groups, &self.plan.adapter) / groups.max(1.0);
+        let wanted = (of_one / longest.as_secs_f64().max(1e-9)).ceil();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and bounded")]
+        let wanted = wanted.clamp(1.0, MAX_SPLITS as f64) as usize;
+        wanted
+    }
+
+    /// As many segments as keep a workgroup's time below what the caller asked for, by the estimate, and its loops below what the
+    /// driver lets them take.
+    pub(crate) fn choose_split_kv(&mut self) -> Result<Option<SplitKv>, Error> {
+        let (spec, taken) = (self.spec, self.taken);
+        // Whether there are segments is part of the shaders, and so a matter of the problem that tiles are chosen for.
+        let specialized = spec.specialized();
+        let by_time = self.segments_by_time();
+        let max_blocks = self.max_blocks()?;
+        let by_turns = match self.plan.adapter.loop_turns {
+            None => 1,
+            Some(_) => self.blocks_of_sized(max_blocks)?.div_ceil(max_blocks),
+        };
+        if by_time <= 1 && by_turns <= 1 {
+            return Ok(None);
+        }
+        // As many as there is room for the results of, in the problem that tiles are chosen for.
+        let bytes_of_each = 4
+            * (specialized.batch * specialized.q_heads * specialized.q_len * specialized.padded_dims().1)
+                as u64;
+        let room = self.plan.adapter.limits.max_storage_buffer_binding_size.min(4 * u64::from(u32::MAX));
+        let room = usize::try_from(room / bytes_of_each.max(1)).unwrap_or(usize::MAX);
+        if by_turns > 1 && room < by_turns {
+            let message = format!(
+                "its keys have to be visited in {by_turns} segments for its loops to stay below what this adapter's driver lets \
+                 them take, and a binding holds the results of {room}"
+            );
+            return Err(Error::limit(turns::ARGUMENT, message));
+        }
+        if room < 2 {
+            return Ok(None);
+        }
+        let blocks = self.blocks();
+        let wanted = by_time.min(MAX_SPLITS).max(by_turns).min(room);
+        // One that stands in for a large problem has segments too.
+        let blocks_of_each = blocks.div_ceil(wanted).clamp(1, max_blocks);
+        let count = blocks.div_ceil(blocks_of_each).max(1);
+        let width = spec.padded_dims().1;
+        let rows_of_batch = spec.q_heads * spec.q_len;
+        let rows = spec.batch * rows_of_batch;
+        let bytes = |elements: usize| 4 * (count * rows * elements) as u64;
+        Ok(Some(SplitKv {
+            count,
+            keys: blocks_of_each * taken.schedule.kv_block,
+            q_len: spec.q_len,
+            rows_of_batch,
+            rows,
+            width,
+            parts: self.plan.add_scratch("foveal.attention.parts", bytes(width))?,
+            lse: self.plan.add_scratch("foveal.attention.part_lse", bytes(1))?,
+        }))
+    }
+
+    /// The passes that merge a partition's segments.
+    pub(crate) fn combine(&mut self, partition: &Partition) -> Result<(), Error> {
+        let Some(segments) = self.segments else { return Ok(()) };
+        let (spec, pack_gqa) = (self.spec, self.spec.pack_gqa());
+        let request = Request::new("combine/combine")
+            .replace("shared/inputs", "shared/inputs_f32x4")
+            .replace("shared/output", storage_module("output", spec.dtype, spec.aligned()))
+            .tunable("VALUE_DIM", small(segments.width))
+            .tunable("WRITE_LSE", spec.lse)
+            .tunable("SINKS", spec.sink_logits.is_some());
+        let mut bindings =
+            vec![self.plan.scratch("v", segments.parts), self.plan.scratch("lse_parts", segments.lse)];
+        bindings.extend(self.bind_outputs(partition)?);
+        if let Some(sinks) = &spec.sink_logits {
+            bindings.push(self.plan.tensor("sink_logits", sinks)?);
+        }
+        let [o, lse] = segments.strides();
+        let [lse_base, lse_batch, lse_head, _] = self.place("lse", partition);
+        let merge = Merge {
+            request: Arc::new(request),
+            parts: segments.count,
+            len: spec.q_len,
+            width: segments.width,
+            lanes: 1,
+            bindings,
+            o_parts: [segments.rows * segments.width, o.batch, o.head, o.position],
+            lse_parts: [segments.rows, lse.batch, lse.head],
+            o: self.place("o", partition),
+            lse: [lse_base, lse_batch, lse_head],
+            widths: spec.width_params()?,
+        };
+        let heads = (partition.heads.0 * pack_gqa, partition.heads.1 * pack_gqa);
+        let rows = if pack_gqa > 1 { (0, spec.q_len) } else { partition.rows };
+        merge.dispatch(&mut self.plan, [partition.batch, heads, rows])
+    }
+
+    /// Where an output begins relative to what is bound of it, and its strides; zeros if it is not asked for.
+    fn place(&self, name: &str, partition: &Partition) -> [usize; 4] {
+        let extents = self.spec.extents();
+        let Some(extent) = extents.iter().find(|extent| extent.name == name) else { return [0; 4] };
+        let base = self.spec.range(extent, partition, &self.plan.adapter.limits).base;
+        let Strides { batch, head, position } = extent.strides;
+        [base as usize, batch, head, position]
+    }
+
+    /// The bindings of o and lse.
+    fn bind_outputs(&self, partition: &Partition) -> Result<Vec<PassBinding>, Error> {
+        let mut bindings = Vec::new();
+        self.bind_tensors(partition, &mut bindings, &mut Params::new())?;
+        bindings.retain(|binding| binding.name == "o" || binding.name == "lse");
+        Ok(bindings)
+    }
+}
