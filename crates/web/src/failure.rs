@@ -7,7 +7,7 @@ use foveal_kernels::Place;
 use js_sys::{Function, Object};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
-use crate::tensors::set;
+use crate::objects::set;
 
 /// What went wrong, with the name of its kind in `foveal.d.ts`.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ mod explain;
 mod failure;
 mod kernels;
 mod mask;
+mod objects;
 mod shaders;
 mod tensors;
 mod variant_check;

@@ -10,7 +10,8 @@ use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
 use crate::describe::whole;
 use crate::failure::Failure;
-use crate::tensors::{given, set};
+use crate::objects::set;
+use crate::tensors::given;
 
 /// Elements of partial blocks that are looked at one by one: a fraction of a second.
 const AFFORDABLE: u64 = 1 << 22;

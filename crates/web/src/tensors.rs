@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::failure::Failure;
+use crate::objects::set;
 
 /// A tensor as a call gives it.
 #[derive(Debug)]
@@ -124,11 +125,6 @@ fn entry(name: &str, shape: &[usize], dtype: Dtype, what: &str, value: impl Into
     set(&object, "shape", shape);
     set(&object, what, value);
     object.into()
-}
-
-pub(crate) fn set(object: &Object, name: &str, value: impl Into<JsValue>) {
-    // Only frozen objects and proxies refuse, and this one is new.
-    let _ = Reflect::set(object, &name.into(), &value.into());
 }
 
 /// Options from JSON text.

@@ -1,6 +1,7 @@
 //! What can be tested without a GPU.
 
 mod chunks;
+mod circles;
 mod combine;
 mod conditioning;
 mod documents;

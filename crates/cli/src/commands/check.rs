@@ -1,5 +1,6 @@
 //! `foveal check`: every variant on this adapter against the f64 reference, or against stored outputs.
 
+mod item;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use foveal_kernels::{
 };
 use serde_json::{Map, Value, json};
 
+use self::item::{Item, Row, What};
 use crate::args;
 use crate::commands::{Verdict, plan};
 use crate::device::{Choice, Device};
@@ -27,20 +29,6 @@ use crate::verify::{self, Checked};
 /// The golden values are the float32 rounding of an f64 result: the reference has to be as near as that.
 const GOLDEN_ROUNDING: Tolerance = Tolerance { rel_rmse: 1e-6, worst: 1e-5, floor: 1e-7 };
 
-/// Something to check.
-struct Item {
-    operator: &'static str,
-    name: String,
-    /// What to type to see this case alone.
-    repro: String,
-    what: What,
-}
-
-enum What {
-    Case(Case),
-    Golden(PathBuf),
-}
-
 /// A problem with its inputs and what has to come out.
 struct Prepared {
     operator: &'static dyn Operator,
@@ -49,16 +37,6 @@ struct Prepared {
     expected: Vec<Expected>,
     /// Whether that comes from a file.
     stored: bool,
-}
-
-/// What came of one item.
-struct Row {
-    status: Status,
-    tried: Vec<VariantCheck>,
-    reason: Option<String>,
-    repro: String,
-    /// Queries that see no key, of how many: as the reference has it.
-    blind: Option<[usize; 2]>,
 }
 
 /// The items to check, made one at a time: any number of random cases may be asked for.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use foveal_kernels::{HostTensor, TensorData};
 
 use super::source::Source;
-use super::{TensorFile, npy, safetensors};
+use super::tensor_file::TensorFile;
+use super::{npy, safetensors};
 
 /// A file and all of its tensors, read.
 fn parse(file: &[u8]) -> anyhow::Result<(TensorFile, BTreeMap<String, HostTensor>)> {

@@ -8,9 +8,11 @@ use anyhow::Result;
 use foveal_kernels::{HostTensor, TensorData};
 use npyz::{DType, NpyFile, Order, TypeChar};
 
+use super::foreign;
 use super::source::Source;
 use super::stored::{Element, Kind, Stored};
-use super::{OPTIONS_FILE, TensorFile, entries_with, foreign, write_all, write_elements};
+use super::tensor_file::{OPTIONS_FILE, TensorFile, entries_with};
+use super::write::{write_all, write_elements};
 use crate::failure::usage;
 
 /// Longer headers than this do not come from an array of numbers, and deeper nesting than an array's shape needs would be

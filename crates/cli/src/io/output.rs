@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use super::pending::Pending;
 use super::place::{self, Place};
-use super::{OPTIONS_FILE, WROTE, npy, safetensors};
+use super::tensor_file::{OPTIONS_FILE, WROTE};
+use super::{npy, safetensors};
 use crate::failure::usage;
 
 /// A place that can be written to, found out before anything is computed.

@@ -9,10 +9,10 @@ use anyhow::Result;
 use foveal_kernels::{HostTensor, TensorData};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-use super::TensorFile;
 use super::source::Source;
 use super::stored::{Element, Kind, Stored};
-use super::write_elements;
+use super::tensor_file::TensorFile;
+use super::write::write_elements;
 use crate::failure::usage;
 
 /// The length of the header comes first, in eight bytes.

@@ -3,7 +3,7 @@
 use foveal::Status;
 use serde_json::{Value, json};
 
-use super::{Item, Row};
+use super::item::{Item, Row};
 use crate::ui::Ui;
 use crate::verify::{self, Checked};
 

@@ -1,8 +1,7 @@
 //! Which range of which buffer a kernel's tensors are bound to, and where their rows then lie.
 
-use super::passes::Passes;
 use crate::{
-    Access, Error, Limits, Name, PassBinding, Strides, TensorSpec,
+    Limits, Strides, TensorSpec,
     linear_attention::{Gate, LinearAttention, Rule},
     plan::partition::{ByteRange, byte_range},
 };
@@ -126,23 +125,5 @@ impl LinearAttention {
             .into_iter()
             .filter(|&used| used)
             .count()
-    }
-}
-
-impl Passes<'_> {
-    /// The partition's part of a tensor, as the shader's variable `variable`, and where the whole tensor begins relative to it.
-    pub(crate) fn bind(
-        &self,
-        variable: impl Into<Name>,
-        name: &str,
-        partition: &Partition,
-    ) -> Result<(PassBinding, u32), Error> {
-        let tensor_spec = &self.plan.tensors[self.plan.tensor_index(name)?];
-        if let Some(nothing) = self.nothing.filter(|_| tensor_spec.span == 0) {
-            let written = tensor_spec.access == Access::Write;
-            return Ok((self.plan.scratch(variable, nothing[usize::from(written)]), 0));
-        }
-        let range = self.spec.range(tensor_spec, partition, self.limits());
-        Ok((self.plan.tensor_range(variable, name, range)?, range.base))
     }
 }

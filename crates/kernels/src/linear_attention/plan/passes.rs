@@ -10,7 +10,7 @@ use super::{
     regions::{Region, width_params},
 };
 use crate::{
-    Error, Limits, PassBinding, Strides,
+    Access, Error, Limits, Name, PassBinding, Strides,
     linear_attention::{Gate, LinearAttention, Rule},
     operator,
     plan::{
@@ -83,6 +83,22 @@ pub(crate) enum Output {
 impl Passes<'_> {
     pub(crate) fn limits(&self) -> &Limits {
         &self.plan.adapter.limits
+    }
+
+    /// The partition's part of a tensor, as the shader's variable `variable`, and where the whole tensor begins relative to it.
+    pub(crate) fn bind(
+        &self,
+        variable: impl Into<Name>,
+        name: &str,
+        partition: &Partition,
+    ) -> Result<(PassBinding, u32), Error> {
+        let tensor_spec = &self.plan.tensors[self.plan.tensor_index(name)?];
+        if let Some(nothing) = self.nothing.filter(|_| tensor_spec.span == 0) {
+            let written = tensor_spec.access == Access::Write;
+            return Ok((self.plan.scratch(variable, nothing[usize::from(written)]), 0));
+        }
+        let range = self.spec.range(tensor_spec, partition, self.limits());
+        Ok((self.plan.tensor_range(variable, name, range)?, range.base))
     }
 
     /// A scratch buffer of that size, and of some.
