@@ -27,7 +27,7 @@ pub(crate) async fn measure(engine: &Engine, bars: bool) -> Result<Vec<Figure>> 
         let lists = BlockMask::random(grid, density, 1)?;
         // One after the other, and dense again with every density: the machine may slow down in between.
         let all = median(engine, &dense(4096, 64)).await?;
-        let some = median(engine, &dense(4096, 64).blocks(lists)).await?;
+        let some = median(engine, &dense(4096, 64).block_mask(lists)).await?;
         let bar = if density > 0.5 { 1.0 } else { density + 0.05 };
         figure(
             format!("random blocks of 64, density {density}, over dense time, T=4096"),

@@ -31,10 +31,10 @@ mod suggest;
 
 /// The operators' problems and what describes them, as the engine's root has them too.
 pub mod specs {
-    pub use crate::attention::{Attention, DeviceBlockMask, Mask, Shape};
+    pub use crate::attention::{Attention, BlockSparsity, DeviceBlockMask, Mask, Scale, Shape};
     pub use crate::block_mask::{BlockGrid, BlockMask};
     pub use crate::combine::Combine;
-    pub use crate::linear_attention::{Gate, LinearAttention, LinearShape, Rule};
+    pub use crate::linear_attention::{Gate, Lengths, LinearAttention, LinearShape, Rule};
 }
 
 pub use adapter::{AdapterKind, AdapterProfile, Features, Limits, Maths, Rates};

@@ -66,7 +66,7 @@ pub(crate) fn problem(world: &World, sight: Sight) -> Attention {
         // Weights are powers of two, so that scores are exact: sort.wgsl.
         .scale(std::f64::consts::LN_2);
     match sight {
-        Sight::Listed => attention.listed(DeviceBlockMask::new(BLOCK, BLOCK, world.most()).per(1, HEADS)),
+        Sight::Listed => attention.block_mask(DeviceBlockMask::new(BLOCK, BLOCK, world.most()).per(1, HEADS)),
         Sight::Everybody => attention,
     }
 }

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::Layout;
-use foveal_kernels::linear_attention::{Direction, Gate, Key, Rule, StateLayout};
+use foveal_kernels::linear_attention::{Direction, Gate, Key, Lengths, Rule, StateLayout};
 
 use super::{Given, Run, Tensor, Tensors, off};
 
@@ -46,7 +46,7 @@ pub fn packed(run: &Run<'_>, given: &Given, starts: &[usize]) -> Result<f64> {
     let sequences = starts.len() - 1;
     let cu_seqlens = Tensor::of([1, 1, 1, starts.len()], |[.., at]| number(starts[at]));
     let states = given.spec.state_in.then(|| given.tensor("state_in"));
-    let mut whole = given.of(|spec| spec.sequences = Some(sequences)).with("cu_seqlens", cu_seqlens);
+    let mut whole = given.of(|spec| spec.lengths = Lengths::Packed(sequences)).with("cu_seqlens", cu_seqlens);
     // One state was drawn: each sequence gets another multiple of it.
     let state_of = |state: &Tensor, sequence: usize| state.map(|_, x| x * (1.0 + number(sequence)));
     if let Some(state) = states {

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use foveal_kernels::linear_attention::{
-    Direction, FeatureMap, Fill, Gate, Gates, Key, LinearAttention, LinearShape, Normaliser, Rule,
+    Direction, FeatureMap, Fill, Gate, Gates, Key, Lengths, LinearAttention, LinearShape, Normaliser, Rule,
 };
 use foveal_tests::linear::{Given, Tensors, identities};
 use proptest::prelude::*;
@@ -201,7 +201,7 @@ proptest! {
     fn tokens_beyond_the_length_change_no_state(given in plain(RULES, GATES), kept in 0usize..24) {
         let kept = kept % (given.spec.len + 1);
         let lengths = foveal_tests::linear::Tensor::of([1, 1, 1, given.spec.batch], |_| kept as f64);
-        let padded = given.of(|spec| spec.kv_len = Some("lengths".into())).with("lengths", lengths);
+        let padded = given.of(|spec| spec.lengths = Lengths::Padded("lengths".into())).with("lengths", lengths);
         let padded = padded.reference().expect("lengths");
         let short = given.tokens(0..kept).reference().expect("fewer tokens");
         prop_assert_eq!(&padded["state_out"], &short["state_out"]);

@@ -113,7 +113,7 @@ fn a_block_mask_is_the_dense_mask_that_it_describes() -> Result<()> {
             Ok(class(b, h, q, k) == 1 || class(b, h, q, k) == 2 && bit(lb, lh, q, k))
         })?;
         let dense = reference(&with_table(&spec)?, &with(&inputs, "shown", by_bits))?;
-        let listed = reference(&spec.clone().blocks(plain.with_bits(&bit)?), &inputs)?;
+        let listed = reference(&spec.clone().block_mask(plain.with_bits(&bit)?), &inputs)?;
         ensure!(off(&dense, &listed) == 0.0, "with bits, seed {seed}");
 
         let by_expression = table_of(&spec, |b, h, q, k| {
@@ -121,12 +121,12 @@ fn a_block_mask_is_the_dense_mask_that_it_describes() -> Result<()> {
         })?;
         let dense = reference(&with_table(&spec)?, &with(&inputs, "shown", by_expression))?;
         let masked =
-            spec.clone().mask(Expr::parse_mask("(q + 2 * k + h + b) % 3 != 0")?).blocks(plain.clone());
+            spec.clone().mask(Expr::parse_mask("(q + 2 * k + h + b) % 3 != 0")?).block_mask(plain.clone());
         ensure!(off(&dense, &reference(&masked, &inputs)?) == 0.0, "with an expression, seed {seed}");
 
         let all = table_of(&spec, |b, h, q, k| Ok(class(b, h, q, k) != 0))?;
         let dense = reference(&with_table(&spec)?, &with(&inputs, "shown", all))?;
-        ensure!(off(&dense, &reference(&spec.blocks(plain), &inputs)?) == 0.0, "alone, seed {seed}");
+        ensure!(off(&dense, &reference(&spec.block_mask(plain), &inputs)?) == 0.0, "alone, seed {seed}");
     }
     Ok(())
 }

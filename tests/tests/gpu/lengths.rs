@@ -33,7 +33,7 @@ fn what_lies_beyond_a_length_does_not_matter() -> Result<()> {
         ("dense", spec(), all),
         ("causal", spec().causal(), all),
         ("fewer", spec(), fewer),
-        ("listed", spec().listed(lists), fewer),
+        ("listed", spec().block_mask(lists), fewer),
     ] {
         let mut inputs = spec.random_inputs(3);
         set(&mut inputs, "queries", &lengths.0.map(|n| n as f32))?;
@@ -80,7 +80,7 @@ fn nothing_that_they_hold_reaches_out_of_bounds() -> Result<()> {
     let spec = Attention::new(Shape::bhtd(1, 2, 200, 32).kv(2, 300))
         .q_lengths("queries")
         .kv_lengths("keys")
-        .listed(lists);
+        .block_mask(lists);
     let mut inputs = spec.random_inputs(3);
     for (queries, keys, counts, indices) in [
         (-5.0, 1e9, 1e9, -1.0),
@@ -110,8 +110,9 @@ fn nothing_that_they_hold_reaches_out_of_bounds() -> Result<()> {
 #[test]
 fn hosts_are_told_what_is_wrong_with_them() -> Result<()> {
     let engine = engine_or_skip!();
-    let spec =
-        Attention::new(Shape::bhtd(2, 2, 100, 32)).kv_lengths("keys").listed(DeviceBlockMask::new(64, 64, 2));
+    let spec = Attention::new(Shape::bhtd(2, 2, 100, 32))
+        .kv_lengths("keys")
+        .block_mask(DeviceBlockMask::new(64, 64, 2));
     let kernel = block_on(engine.prepare(&engine.plan(&spec)?))?;
     let complaint = |name: &str, values: &[f32]| -> Result<String> {
         let mut inputs = spec.random_inputs(3);
@@ -133,7 +134,7 @@ fn hosts_are_told_what_is_wrong_with_them() -> Result<()> {
             .contains("indices: element 3 is 1, expected 0 to 1, each once")
     );
     for (block, message) in [(48, "multiple of 64, got 48"), (0, "multiple of 64, got 0")] {
-        let spec = Attention::new(Shape::bhtd(1, 1, 100, 32)).listed(DeviceBlockMask::new(block, 64, 2));
+        let spec = Attention::new(Shape::bhtd(1, 1, 100, 32)).block_mask(DeviceBlockMask::new(block, 64, 2));
         let error = engine.plan(&spec).err().context("it was planned")?;
         ensure!(error.to_string().contains(message), "{error}");
     }

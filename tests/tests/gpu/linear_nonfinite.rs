@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use foveal::Engine;
 use foveal_kernels::Problem;
 use foveal_kernels::linear_attention::{
-    Direction, FeatureMap, Gate, Key, LinearAttention, LinearShape, Normaliser, Rule,
+    Direction, FeatureMap, Gate, Key, Lengths, LinearAttention, LinearShape, Normaliser, Rule,
 };
 use foveal_tests::linear::{Given, Tensor, Tensors, off};
 use foveal_tests::say;
@@ -38,7 +38,7 @@ fn specs() -> Vec<LinearAttention> {
             (spec.dt, spec.skip) = (Some("dt".into()), Some("d".into()));
         }),
         spec(Rule::Add, Gate::Scalar),
-        changed(Rule::Add, Gate::Vector, |spec| spec.kv_len = Some("lengths".into())),
+        changed(Rule::Add, Gate::Vector, |spec| spec.lengths = Lengths::Padded("lengths".into())),
         changed(Rule::Add, Gate::Scalar, |spec| {
             (spec.normaliser, spec.z_in, spec.z_out) = (Normaliser::Sum, true, true);
             spec.feature_map = FeatureMap::Elu1;
@@ -52,8 +52,8 @@ fn specs() -> Vec<LinearAttention> {
             (spec.causal, spec.normaliser, spec.feature_map) = (false, Normaliser::Sum, FeatureMap::Softmax);
         }),
         spec(Rule::Delta, Gate::None),
-        changed(Rule::Delta, Gate::Scalar, |spec| spec.sequences = Some(3)),
-        changed(Rule::Delta, Gate::Scalar, |spec| spec.kv_len = Some("lengths".into())),
+        changed(Rule::Delta, Gate::Scalar, |spec| spec.lengths = Lengths::Packed(3)),
+        changed(Rule::Delta, Gate::Scalar, |spec| spec.lengths = Lengths::Padded("lengths".into())),
         changed(Rule::Delta, Gate::Vector, |spec| spec.erase_key = Some("p".into())),
         changed(Rule::Delta, Gate::Vector, |spec| spec.steps = 2),
         changed(Rule::Delta, Gate::Vector, stateless),
@@ -172,7 +172,7 @@ fn infinite_values_stay_in_their_columns() -> Result<()> {
 #[test]
 fn nan_in_padding_does_not_matter() -> Result<()> {
     let engine = engine_or_skip!();
-    for mut spec in specs().into_iter().filter(|spec| spec.kv_len.is_some()) {
+    for mut spec in specs().into_iter().filter(|spec| matches!(spec.lengths, Lengths::Padded(_))) {
         spec.fill.nan = true;
         spec.batch = 3;
         let given = Given::random(spec.clone(), 8)?;
@@ -245,7 +245,7 @@ fn strong_gates_leave_nothing_behind() -> Result<()> {
         specs().into_iter().filter(|spec| spec.gate != Gate::None && spec.dt.is_none() && spec.state_in)
     {
         let mut spec = spec;
-        (spec.kv_len, spec.key) = (None, Key::Given);
+        (spec.lengths, spec.key) = (Lengths::Full, Key::Given);
         let given = Given::random(spec.clone(), 9)?;
         let large = given.tensor("state_in").map(|_, x| 1e4 * x);
         let given = given.with("state_in", large);

@@ -44,7 +44,7 @@ fn causal_like() -> Result<Vec<Attention>> {
             .mask(Expr::parse_mask("causal & window(70, 0)")?)
             .score(Expr::parse_score("softcap(20.0)")?),
         spec(600).mask(Expr::parse_mask("causal & same(doc)")?).table(doc),
-        spec(260).blocks(bits),
+        spec(260).block_mask(bits),
         Attention::new(Shape::bhtd(1, 8, 5, 40).kv(2, 90)).with_lse().causal(),
         Attention::new(Shape::bhtd(1, 2, 260, 33)).with_lse().causal().dtype(Dtype::Bf16),
     ])
@@ -107,7 +107,7 @@ fn what_nobody_sees_may_hold_anything() -> Result<()> {
         (spec().mask(Expr::parse_mask("k < 70 | k > 73")?), |k| !(70..=73).contains(&k)),
         (spec().mask(Expr::parse_mask("k % 3 == 0")?), |k| k % 3 == 0),
         (spec().mask(Expr::parse_mask("dilated(3) & k < 120")?).dtype(Dtype::F16), |k| k < 120),
-        (spec().blocks(blocks), |k| !(64..80).contains(&k)),
+        (spec().block_mask(blocks), |k| !(64..80).contains(&k)),
     ];
     for (spec, seen) in cases {
         let clean = spec.random_inputs(3);
@@ -144,7 +144,7 @@ fn self_checks_hold_what_must_not_be_seen() -> Result<()> {
     let mut specs = causal_like()?;
     specs.push(Attention::new(Shape::bhtd(2, 2, 100, 32)).with_lse().kv_lengths("keys"));
     let lists = DeviceBlockMask::new(64, 64, 3);
-    specs.push(Attention::new(Shape::bhtd(1, 2, 200, 32).kv(2, 300)).with_lse().listed(lists));
+    specs.push(Attention::new(Shape::bhtd(1, 2, 200, 32).kv(2, 300)).with_lse().block_mask(lists));
     for spec in specs {
         let small = spec.self_check_problem();
         let inputs = small.random_inputs(1);

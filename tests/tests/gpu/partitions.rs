@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use foveal::Engine;
-use foveal_kernels::attention::{Attention, Layout, QkNorm, Shape};
+use foveal_kernels::attention::{Attention, Layout, QkNorm, Scale, Shape};
 use foveal_kernels::block_mask::{BlockGrid, BlockMask};
 use foveal_kernels::expr::{Expr, Table};
 use foveal_kernels::linear_attention::{Gate, LinearAttention, LinearShape, Rule};
@@ -113,9 +113,9 @@ fn pieces_of_masked_problems_equal_the_whole() -> Result<()> {
         .table(Table::new("x", Dtype::F16, vec![3, 150]));
     scored.qk_norm = Some(QkNorm::L2);
     scored.sink_logits = Some("sinks".into());
-    scored.head_scale = Some("scales".into());
+    scored.scale = Scale::PerHead("scales".into());
     let listed =
-        spec(200, 128).blocks(BlockMask::random(BlockGrid::new(200, 128, 16, 16).per(3, 4), 0.4, 5)?);
+        spec(200, 128).block_mask(BlockMask::random(BlockGrid::new(200, 128, 16, 16).per(3, 4), 0.4, 5)?);
     for spec in [by_head, scored, listed] {
         split_equals_whole(&engine, &spec, &small, "bindings of 64 KiB")?;
         split_equals_whole(&engine, &spec, &narrow, "three workgroups a dimension")?;

@@ -72,7 +72,7 @@ fn a_mask_that_hides_everything_gives_zeros_and_minus_infinity() -> Result<()> {
         by_every_variant(&engine, &hidden, inputs_with(&hidden, "doc", &far)?, nothing)?;
     }
     let none = BlockMask::from_dense_blocks(BlockGrid::new(130, 130, 64, 64), &[0; 9])?;
-    let hidden = spec(130).blocks(none);
+    let hidden = spec(130).block_mask(none);
     by_every_variant(&engine, &hidden, hidden.random_inputs(1), nothing)?;
     // Known from the scores only.
     let bias = Table::new("bias", Dtype::F32, vec![70]);

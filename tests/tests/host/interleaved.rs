@@ -220,8 +220,9 @@ fn ten_random_operations_two_hundred_times() -> Result<()> {
     let options = serde_json::from_str(r#"{"rule":"delta","gate":"scalar"}"#)?;
     let linear = operator("linear")?.problem_of_shape("1x2x150x32", &options)?;
     let causal = Attention::new(Shape::bhtd(1, 2, 100, 32)).causal().with_lse();
-    let listed =
-        Attention::new(Shape::bhtd(1, 2, 150, 32)).listed(DeviceBlockMask::new(64, 64, 2)).kv_lengths("keys");
+    let listed = Attention::new(Shape::bhtd(1, 2, 150, 32))
+        .block_mask(DeviceBlockMask::new(64, 64, 2))
+        .kv_lengths("keys");
     let split = Constraints { workgroup_time: Some(Duration::from_nanos(1)), ..Constraints::default() };
     let mut guests = vec![
         Guest::new(&host, &engine, &causal, &Constraints::default())?,

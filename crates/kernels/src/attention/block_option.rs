@@ -1,7 +1,5 @@
 //! The options that name tables and lists of blocks.
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value, json};
 
 use super::{Attention, DeviceBlockMask, Mask, TableInput, mask::parse_table};
@@ -76,9 +74,9 @@ fn table_dtype(tensor: &HostTensor) -> Dtype {
 /// Reads the option `block_mask`: lists, or the names of those that lie on the device.
 pub(super) fn parse(spec: &mut Attention, input: &Input<'_>) -> Result<(), Error> {
     if input.value.get("counts").is_some() || input.value.get("indices").is_some() {
-        spec.listed = Some(listed(spec, input)?);
+        spec.sparsity = listed(spec, input)?.into();
     } else {
-        spec.blocks = Some(Arc::new(blocks(spec, input)?));
+        spec.sparsity = blocks(spec, input)?.into();
         spec.blocks_option = Some(input.value.clone());
     }
     Ok(())
@@ -87,7 +85,7 @@ pub(super) fn parse(spec: &mut Attention, input: &Input<'_>) -> Result<(), Error
 /// The option `block_mask`, if lists were read from it or lie on the device.
 pub(super) fn print(spec: &Attention) -> Option<Value> {
     let Some(DeviceBlockMask { q_block, kv_block, max_blocks, batch, heads, num_blocks, indices }) =
-        &spec.listed
+        spec.device_blocks()
     else {
         return spec.blocks_option.clone();
     };
@@ -97,10 +95,10 @@ pub(super) fn print(spec: &Attention) -> Option<Value> {
 
 /// The sizes of blocks.
 pub(super) fn describe(spec: &Attention) -> Option<String> {
-    if let Some(listed) = &spec.listed {
+    if let Some(listed) = spec.device_blocks() {
         return Some(format!("blocks {}x{} listed on the device", listed.q_block, listed.kv_block));
     }
-    spec.blocks.as_ref().map(|blocks| format!("blocks {}x{}", blocks.q_block(), blocks.kv_block()))
+    spec.host_blocks().map(|blocks| format!("blocks {}x{}", blocks.q_block(), blocks.kv_block()))
 }
 
 /// The lists that the option `block_mask` describes.

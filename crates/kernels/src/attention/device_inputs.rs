@@ -8,11 +8,8 @@ const BLOCK: usize = 64;
 
 impl Attention {
     pub(super) fn validate_listed(&self) -> Result<(), Error> {
-        let Some(listed) = &self.listed else { return Ok(()) };
+        let Some(listed) = self.device_blocks() else { return Ok(()) };
         let wrong = |message: String| Err(Error::invalid("block_mask", message));
-        if self.blocks.is_some() {
-            return wrong("lists of the plan's and lists on the device exclude each other".to_owned());
-        }
         for (name, block) in [("q_block", listed.q_block), ("kv_block", listed.kv_block)] {
             if block == 0 || !block.is_multiple_of(BLOCK) {
                 return wrong(format!(
@@ -52,7 +49,7 @@ impl Attention {
             |name: &str, shape| TensorSpec::dense(name.to_owned(), Access::Read, Dtype::I32, shape, None);
         let lengths =
             self.q_lengths.iter().chain(&self.kv_lengths).map(|name| tensor_spec(name, vec![self.batch]));
-        let lists = self.listed.iter().flat_map(|listed| {
+        let lists = self.device_blocks().into_iter().flat_map(|listed| {
             let lists = vec![listed.batch, listed.heads, self.q_len.div_ceil(listed.q_block.max(1))];
             let indices = lists.iter().copied().chain([listed.max_blocks]).collect();
             [tensor_spec(&listed.num_blocks, lists), tensor_spec(&listed.indices, indices)]
@@ -88,7 +85,7 @@ impl Attention {
 
     /// What the lists hold.
     pub(super) fn listed_values(&self, inputs: &[(&str, &HostTensor)]) -> Result<Option<Values>, Error> {
-        let Some(listed) = &self.listed else { return Ok(None) };
+        let Some(listed) = self.device_blocks() else { return Ok(None) };
         let q_blocks = self.q_len.div_ceil(listed.q_block);
         let (counts, indices) =
             (tensor_named(inputs, &listed.num_blocks)?, tensor_named(inputs, &listed.indices)?);

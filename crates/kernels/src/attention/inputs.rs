@@ -32,7 +32,7 @@ impl Attention {
             keys: lengths(&self.kv_lengths, self.kv_len)?,
         };
         let at_hand =
-            self.listed.as_ref().is_none_or(|listed| given(&listed.num_blocks) && given(&listed.indices));
+            self.device_blocks().is_none_or(|listed| given(&listed.num_blocks) && given(&listed.indices));
         let listed = if at_hand { self.listed_values(inputs)? } else { None };
         if self.tables.is_empty() {
             return Ok(());
@@ -212,12 +212,12 @@ impl Elements<'_> {
         if query >= q_len || key >= spec.num_visible_keys_of(query, q_len, kv_len) {
             return false;
         }
-        if let (Some(listed), Some(values)) = (&spec.listed, self.listed)
+        if let (Some(listed), Some(values)) = (spec.device_blocks(), self.listed)
             && !listed.shows(values, [batch, head, query, key])
         {
             return false;
         }
-        spec.blocks.as_ref().is_none_or(|blocks| {
+        spec.host_blocks().is_none_or(|blocks| {
             let mut asked = false;
             let visible = blocks.is_visible(batch, head, query, key, |_, _, _, _| {
                 asked = true;

@@ -22,6 +22,7 @@
 //! ```
 
 mod block_option;
+mod choices;
 mod device_block_mask;
 mod device_inputs;
 mod inputs;
@@ -39,6 +40,7 @@ mod tensors;
 mod testing;
 
 pub use crate::spec::{Layout, Strides};
+pub use choices::{BlockSparsity, Scale};
 pub use device_block_mask::DeviceBlockMask;
 pub use mask::{Fill, Mask, QkNorm, TableInput};
 pub(crate) use operator::OPERATOR;

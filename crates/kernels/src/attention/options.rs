@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Attention, Mask, QkNorm, block_option, mask::describe_table};
+use super::{Attention, Mask, QkNorm, Scale, block_option, mask::describe_table};
 use crate::{
     Dtype, Error,
     expr::Expr,
@@ -40,8 +40,12 @@ impl Options for Attention {
             "X|NAME",
             "factor of the scores, or the name of a tensor [H] of them (default: 1/sqrt(Dk))",
             parse_scale,
-            |spec| spec.head_scale.as_ref().map(|name| json!(name)).or(spec.scale.map(|scale| json!(scale))),
-            |spec| spec.head_scale.as_ref().map(|_| "a scale a head".to_owned()),
+            |spec| match &spec.scale {
+                Scale::InverseSqrt => None,
+                Scale::Factor(scale) => Some(json!(scale)),
+                Scale::PerHead(name) => Some(json!(name)),
+            },
+            |spec| spec.head_scale().map(|_| "a scale a head".to_owned()),
         ),
         row(
             "qk_norm",
@@ -126,8 +130,8 @@ fn parse_scale(spec: &mut Attention, input: &Input<'_>) -> Result<(), Error> {
     };
     let is_name = |text: &&String| text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     match (number, text) {
-        (Some(number), _) => spec.scale = Some(number),
-        (None, Some(text)) if is_name(&text) => spec.head_scale = Some(text.clone()),
+        (Some(number), _) => spec.scale = number.into(),
+        (None, Some(text)) if is_name(&text) => spec.scale = Scale::PerHead(text.clone()),
         (None, Some(text)) => {
             return Err(Error::invalid(
                 input.name,

@@ -124,12 +124,12 @@ impl Definition<'_> {
             }),
             _ => true,
         };
-        if let (Some(listed), Some(values)) = (&self.spec.listed, &self.listed)
+        if let (Some(listed), Some(values)) = (self.spec.device_blocks(), &self.listed)
             && !listed.shows(values, [batch, head, query, key])
         {
             return Ok(false);
         }
-        let visible = match &self.spec.blocks {
+        let visible = match self.spec.host_blocks() {
             Some(blocks) => blocks.is_visible(batch, head, query, key, |_, _, _, _| element()),
             None => element(),
         };
@@ -266,7 +266,7 @@ fn define<T>(
         keys: spec.lengths(inputs, spec.kv_lengths.as_ref(), spec.kv_len)?,
     };
     let evaluator = |program| Evaluator::with_lengths(program, spec.expr_sizes(), lengths.clone(), &tables);
-    let scale = match &spec.head_scale {
+    let scale = match &spec.head_scale() {
         Some(name) => of_heads(spec, inputs, name)?,
         None => vec![spec.resolved_scale(); spec.q_heads],
     };

@@ -2,7 +2,9 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::{DeviceBlockMask, Layout, Mask, QkNorm, Shape, Strides, TableInput, layout::Tensor};
+use super::{
+    BlockSparsity, DeviceBlockMask, Layout, Mask, QkNorm, Scale, Shape, Strides, TableInput, layout::Tensor,
+};
 use crate::{
     Dtype, Error,
     block_mask::BlockMask,
@@ -37,19 +39,16 @@ pub struct Attention {
     /// finite scores do not, however low: a row whose scores are all -3.4e38 gets the mean of its values. Scores are f32:
     /// beyond its range they are infinite. A score that is NaN or inf makes its row NaN.
     pub score: Option<Expr>,
-    /// Factor of the scores; `None` means `1 / sqrt(Dk)`.
-    pub scale: Option<f64>,
-    /// The name of a tensor `[H]` of factors of the scores, which takes the place of `scale`.
-    pub head_scale: Option<String>,
+    /// Factor of the scores.
+    pub scale: Scale,
     /// How rows of q and k are normalised.
     pub qk_norm: Option<QkNorm>,
     /// The name of a tensor `[H]` of logits that enter the denominators, and so `lse`, and nothing else.
     pub sink_logits: Option<String>,
     /// The tables that mask and score read.
     pub tables: Vec<TableInput>,
-    /// The blocks that are visited; the rest is hidden. The mask's expression says what is visible within those that the
-    /// lists call partial.
-    pub blocks: Option<Arc<BlockMask>>,
+    /// The blocks that are visited; the rest is hidden.
+    pub sparsity: BlockSparsity,
     /// The name of a tensor `[B]` of i32 that says how many of the `q_len` queries each batch entry has. Read on the device, by
     /// every run; queries beyond see no key. `Tq` in [`Mask::Causal`] and `nq` in expressions are then this.
     pub q_lengths: Option<String>,
@@ -57,8 +56,6 @@ pub struct Attention {
     /// whatever lies there. `Tk` in [`Mask::Causal`] and `nk` in expressions are then this. May be the tensor of `q_lengths`,
     /// and a table too.
     pub kv_lengths: Option<String>,
-    /// Blocks to visit whose lists lie on the device, and are read there by every run. As `blocks`, and not beside them.
-    pub listed: Option<DeviceBlockMask>,
     /// Storage of q, k, v and o. Arithmetic is f32, and `lse` is stored as f32.
     pub dtype: Dtype,
     /// Whether `lse` is computed too.
@@ -71,7 +68,7 @@ pub struct Attention {
     pub v_strides: Option<Strides>,
     /// Strides of o where it is not dense.
     pub o_strides: Option<Strides>,
-    /// What `blocks` was read from.
+    /// The option that the lists of `sparsity` were read from.
     pub(crate) blocks_option: Option<serde_json::Value>,
     /// Whether random inputs have values that are NaN, above all where nobody sees them.
     pub(crate) odd_values: bool,
@@ -98,16 +95,14 @@ impl Attention {
             layout: Layout::Bhtd,
             mask: Mask::None,
             score: None,
-            scale: None,
-            head_scale: None,
+            scale: Scale::default(),
             qk_norm: None,
             sink_logits: None,
             tables: Vec::new(),
-            blocks: None,
+            sparsity: BlockSparsity::Dense,
             blocks_option: None,
             q_lengths: None,
             kv_lengths: None,
-            listed: None,
             dtype: Dtype::F32,
             lse: false,
             q_strides: None,
@@ -147,18 +142,11 @@ impl Attention {
         self
     }
 
-    /// Visiting these blocks only.
+    /// Visiting these blocks only: a [`BlockMask`], or a [`DeviceBlockMask`] of lists on the device.
     #[must_use]
-    pub fn blocks(mut self, blocks: impl Into<Arc<BlockMask>>) -> Self {
-        self.blocks = Some(blocks.into());
+    pub fn block_mask(mut self, blocks: impl Into<BlockSparsity>) -> Self {
+        self.sparsity = blocks.into();
         self.blocks_option = None;
-        self
-    }
-
-    /// Visiting the blocks that are listed on the device.
-    #[must_use]
-    pub fn listed(mut self, listed: DeviceBlockMask) -> Self {
-        self.listed = Some(listed);
         self
     }
 
@@ -182,10 +170,10 @@ impl Attention {
         self.mask(Mask::Causal)
     }
 
-    /// With this factor of the scores.
+    /// With this factor of the scores: a number, or [`Scale::PerHead`].
     #[must_use]
-    pub fn scale(mut self, scale: f64) -> Self {
-        self.scale = Some(scale);
+    pub fn scale(mut self, scale: impl Into<Scale>) -> Self {
+        self.scale = scale.into();
         self
     }
 
@@ -216,11 +204,35 @@ impl Attention {
         self.q_heads / self.kv_heads.max(1)
     }
 
-    /// The factor of the scores.
+    /// The factor of the scores, without those of single heads.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "head_dim is at most 576")]
     pub fn resolved_scale(&self) -> f64 {
-        self.scale.unwrap_or_else(|| 1.0 / (self.head_dim as f64).sqrt())
+        match self.scale {
+            Scale::Factor(scale) => scale,
+            Scale::InverseSqrt | Scale::PerHead(_) => 1.0 / (self.head_dim as f64).sqrt(),
+        }
+    }
+
+    /// Whether only some blocks of keys are visited.
+    #[must_use]
+    pub fn is_block_sparse(&self) -> bool {
+        !matches!(self.sparsity, BlockSparsity::Dense)
+    }
+
+    /// The lists of blocks that the plan holds.
+    pub(crate) fn host_blocks(&self) -> Option<&Arc<BlockMask>> {
+        if let BlockSparsity::Host(blocks) = &self.sparsity { Some(blocks) } else { None }
+    }
+
+    /// The lists of blocks that lie on the device.
+    pub(crate) fn device_blocks(&self) -> Option<&DeviceBlockMask> {
+        if let BlockSparsity::Device(blocks) = &self.sparsity { Some(blocks) } else { None }
+    }
+
+    /// The tensor of scales of heads.
+    pub(crate) fn head_scale(&self) -> Option<&String> {
+        if let Scale::PerHead(name) = &self.scale { Some(name) } else { None }
     }
 
     /// How many keys, from the first, query `i` may see by the mask's structure.
@@ -336,7 +348,7 @@ impl Attention {
     /// structure is an expression as any other.
     pub(super) fn effective_mask(&self) -> Cow<'_, Mask> {
         let known = matches!(self.mask, Mask::Causal | Mask::CausalTopLeft);
-        if known && (self.blocks.is_some() || self.listed.is_some()) {
+        if known && self.is_block_sparse() {
             let text = self.mask.to_string();
             // The canonical name of a mask parses.
             return Expr::parse_mask(&text)

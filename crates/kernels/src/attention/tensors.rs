@@ -35,7 +35,7 @@ impl Attention {
 
     /// The inputs that options name, a port for each use.
     fn named_tensors(&self) -> Vec<TensorSpec> {
-        let of_heads = self.head_scale.iter().chain(&self.sink_logits);
+        let of_heads = self.head_scale().into_iter().chain(&self.sink_logits);
         let mut tensor_specs: Vec<TensorSpec> = of_heads
             .map(|name| {
                 TensorSpec::dense(name.clone(), Access::Read, Dtype::F32, vec![self.q_heads], Some(0))
@@ -57,7 +57,7 @@ impl Attention {
 
     /// That inputs of one name are one tensor: of one type and shape.
     pub(super) fn validate_names(&self) -> Result<(), Error> {
-        if let Some(name) = self.head_scale.as_ref().filter(|_| self.head_scale == self.sink_logits) {
+        if let Some(name) = self.head_scale().filter(|_| self.head_scale() == self.sink_logits.as_ref()) {
             return Err(Error::invalid(name.as_str(), "two tensors have this name: factors and sinks"));
         }
         let mut known: Vec<TensorSpec> = Vec::new();

@@ -131,3 +131,17 @@ words! {
         "vk" => Vk,
     }
 }
+
+/// Where sequences begin and end among the tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lengths {
+    /// Every batch entry is one sequence of T tokens.
+    #[default]
+    Full,
+    /// One batch entry of so many sequences: the tensor `cu_seqlens`, `[N + 1]` of i32, says where each begins.
+    Packed(usize),
+    /// Every batch entry is one sequence of as many tokens as the tensor of this name, `[B]` of i32, says: those from there on
+    /// change no state. They still have outputs.
+    Padded(String),
+}

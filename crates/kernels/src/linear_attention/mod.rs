@@ -38,7 +38,7 @@ mod spec;
 mod tensors;
 mod testing;
 
-pub use kinds::{Direction, FeatureMap, Gate, Key, Normaliser, Rule, StateLayout};
+pub use kinds::{Direction, FeatureMap, Gate, Key, Lengths, Normaliser, Rule, StateLayout};
 pub(crate) use operator::OPERATOR;
 pub use shape::LinearShape;
 pub use spec::{Fill, Gates, LinearAttention};

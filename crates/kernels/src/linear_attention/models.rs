@@ -1,6 +1,8 @@
 //! A constructor a model: what each published linear attention is in this operator's terms.
 
-use super::{Direction, FeatureMap, Gate, Key, LinearAttention, LinearShape, Normaliser, Rule, StateLayout};
+use super::{
+    Direction, FeatureMap, Gate, Key, Lengths, LinearAttention, LinearShape, Normaliser, Rule, StateLayout,
+};
 use crate::Layout;
 
 impl LinearAttention {
@@ -201,7 +203,7 @@ impl LinearAttention {
     /// With as many tokens in each batch entry as the tensor `name` `[B]` of i32 says, read on the device.
     #[must_use]
     pub fn lengths(mut self, name: impl Into<String>) -> Self {
-        self.kv_len = Some(name.into());
+        self.lengths = Lengths::Padded(name.into());
         self
     }
 

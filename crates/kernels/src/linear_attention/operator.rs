@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Gate, Key, LinearAttention, LinearShape, Rule, reference};
+use super::{Gate, Key, Lengths, LinearAttention, LinearShape, Rule, reference};
 use crate::{
     Constraints, Dtype, Error, Expected, HostTensor, Name, Recipe, Rows, TensorSpec, Tolerance, Work,
     linear_attention::{
@@ -58,7 +58,7 @@ impl OperatorSpec for LinearAttention {
         let shape = LinearShape::bhtd(batch, heads, len, dim).value_heads(value_heads).value_dim(value_dim);
         let mut spec = Self::new(shape).dtype(storage("q", q)?);
         if let Some(starts) = given.tensor("cu_seqlens") {
-            spec.sequences = Some(starts.len().saturating_sub(1));
+            spec.lengths = Lengths::Packed(starts.len().saturating_sub(1));
         }
         if let Some(&[_, _, dim]) = given.tensor("q_weight").map(HostTensor::shape) {
             spec.feature_dim = dim;
@@ -194,8 +194,10 @@ impl LinearAttention {
             "cu_seqlens" => "packed sequences".to_owned(),
             "state_in" | "z_in" => format!("option {}", tensor_spec.name),
             name => {
-                let named =
-                    self.named_tensors().into_iter().find(|(_, given)| given.as_deref() == Some(name));
+                let named = self
+                    .named_tensors()
+                    .into_iter()
+                    .find(|(_, given)| given.is_some_and(|given| given == name));
                 named.map_or(String::new(), |(option, _)| format!("option {option}"))
             }
         };
@@ -227,7 +229,8 @@ impl LinearAttention {
 
     /// A tensor of gates or betas that nothing reads is an option forgotten, and would give another result than was meant.
     fn check_unread(&self, given: &[&str]) -> Result<(), Error> {
-        let named = |name: &str| self.named_tensors().into_iter().any(|(_, n)| n.as_deref() == Some(name));
+        let named =
+            |name: &str| self.named_tensors().into_iter().any(|(_, n)| n.is_some_and(|given| given == name));
         for (name, unread, option) in [
             ("g", self.gate == Gate::None, "gate none"),
             ("beta", self.rule != Rule::Delta, "a rule that is not delta"),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Direction, FeatureMap, Gate, Key, LinearAttention, LinearShape, Normaliser};
+use super::{Direction, FeatureMap, Gate, Key, Lengths, LinearAttention, LinearShape, Normaliser};
 use crate::{
     Dtype, Error,
     spec::options::{
@@ -136,19 +136,21 @@ impl Options for LinearAttention {
             |spec| (spec.key == Key::Decay).then(|| "k = 1 - exp(g)".to_owned())
         ),
         layout_row!("order of the dimensions of q, k, v and o (default: bhtd)"),
-        name_row!(
+        row(
             "kv_len",
-            kv_len,
+            "NAME",
             "a tensor [B] of lengths: tokens from there on change no state",
-            "padded"
+            parse_lengths,
+            |spec| spec.length_tensor().map(|name| json!(name)),
+            |spec| spec.length_tensor().map(|_| "padded".to_owned()),
         ),
         row(
             "sequences",
             "N",
             "how many sequences are packed (tensor cu_seqlens [N + 1]), where no tensors are given",
             parse_sequences,
-            |spec| spec.sequences.map(|count| json!(count)),
-            |spec| spec.sequences.map(|count| format!("{count} sequences")),
+            |spec| spec.packed().map(|count| json!(count)),
+            |spec| spec.packed().map(|count| format!("{count} sequences")),
         ),
         word_row!(
             "state_layout",
@@ -213,16 +215,31 @@ impl Options for LinearAttention {
     }
 }
 
+/// Lengths of padded sequences, which packed ones have already.
+fn parse_lengths(spec: &mut LinearAttention, input: &Input<'_>) -> Result<(), Error> {
+    let name = input.text()?;
+    if spec.packed().is_some() {
+        let message = format!("expected none with packed sequences, which have lengths, got `{name}`");
+        return Err(Error::invalid("kv_len", message));
+    }
+    spec.lengths = Lengths::Padded(name.to_owned());
+    Ok(())
+}
+
 /// As many as the tensor cu_seqlens says, if there is one.
 fn parse_sequences(spec: &mut LinearAttention, input: &Input<'_>) -> Result<(), Error> {
     let asked = input.count()?;
-    match spec.sequences {
+    if let Some(name) = spec.length_tensor() {
+        let message = format!("expected none beside lengths of padded sequences, `{name}`, got {asked}");
+        return Err(Error::invalid("sequences", message));
+    }
+    match spec.packed() {
         Some(held) if held != asked => {
             let message = format!("expected {held}, as many as cu_seqlens has, got {asked}");
             Err(Error::invalid("sequences", message))
         }
         _ => {
-            spec.sequences = Some(asked);
+            spec.lengths = Lengths::Packed(asked);
             Ok(())
         }
     }

@@ -160,7 +160,7 @@ impl<'a> Given<'a> {
             dt: rowed(&named(&spec.dt), value_heads, rows, 1)?,
             skip: elements(&named(&spec.skip))?,
             starts,
-            kv_len: elements(&named(&spec.kv_len))?,
+            kv_len: spec.length_tensor().map_or(Ok(None), |name| elements(name))?,
             state_in: elements("state_in")?,
             z_in: elements("z_in")?,
         })

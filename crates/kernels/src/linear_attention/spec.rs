@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Direction, FeatureMap, Gate, Key, LinearShape, Normaliser, Rule, StateLayout};
+use super::{Direction, FeatureMap, Gate, Key, Lengths, LinearShape, Normaliser, Rule, StateLayout};
 use crate::{Dtype, Error, Layout};
 
 /// A linear attention problem: shapes in elements, storage and the rule. Tensors are dense, in the order of `layout`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LinearAttention {
-    /// Batch size B; 1 if `sequences` are given.
+    /// Batch size B; 1 if sequences are packed.
     pub batch: usize,
     /// Heads H of q and k; at least 1.
     pub heads: usize,
@@ -59,10 +59,8 @@ pub struct LinearAttention {
     pub skip: Option<String>,
     /// Where keys come from.
     pub key: Key,
-    /// How many sequences the tokens are packed from: the tensor `cu_seqlens` `[N + 1]` says where each begins.
-    pub sequences: Option<usize>,
-    /// The name of a tensor `[B]` of lengths: tokens from there on change no state. They still have outputs.
-    pub kv_len: Option<String>,
+    /// Where sequences begin and end among the tokens.
+    pub lengths: Lengths,
     /// Whether states begin as `state_in`, and not as zeros.
     pub state_in: bool,
     /// Whether the last states are computed as `state_out`.
@@ -142,8 +140,7 @@ impl LinearAttention {
             dt: None,
             skip: None,
             key: Key::Given,
-            sequences: None,
-            kv_len: None,
+            lengths: Lengths::Full,
             state_in: false,
             state_out: false,
             z_in: false,
@@ -178,11 +175,11 @@ impl LinearAttention {
     /// Packed from `count` sequences.
     #[must_use]
     pub fn sequences(mut self, count: usize) -> Self {
-        self.sequences = Some(count);
+        self.lengths = Lengths::Packed(count);
         self
     }
 
-    /// With this factor of the outputs.
+    /// With this factor of q, after the feature map.
     #[must_use]
     pub fn scale(mut self, scale: f64) -> Self {
         self.scale = Some(scale);
@@ -215,10 +212,20 @@ impl LinearAttention {
         self.value_heads / self.heads.max(1)
     }
 
+    /// How many sequences are packed, if any are.
+    pub(crate) fn packed(&self) -> Option<usize> {
+        if let Lengths::Packed(count) = self.lengths { Some(count) } else { None }
+    }
+
+    /// The tensor of batch entries' lengths.
+    pub(crate) fn length_tensor(&self) -> Option<&String> {
+        if let Lengths::Padded(name) = &self.lengths { Some(name) } else { None }
+    }
+
     /// Sequences, each with states of its own: N, or B.
     #[must_use]
     pub fn states(&self) -> usize {
-        self.sequences.unwrap_or(self.batch)
+        self.packed().unwrap_or(self.batch)
     }
 
     /// The factor of q.
@@ -278,13 +285,13 @@ impl LinearAttention {
         }
         crate::spec::read::fits_f32("eps", self.eps)?;
         crate::spec::read::fits_f32("scale", self.resolved_scale())?;
-        if self.sequences.is_some() && self.batch != 1 {
+        if self.packed().is_some() && self.batch != 1 {
             return Err(Error::invalid(
                 "cu_seqlens",
                 format!("expected packed sequences in one batch entry, got a batch of {}", self.batch),
             ));
         }
-        if self.sequences == Some(0) {
+        if self.packed() == Some(0) {
             return Err(Error::invalid(
                 "cu_seqlens",
                 "expected at least two elements, 0 and the number of tokens, got one",
@@ -410,14 +417,6 @@ impl LinearAttention {
                     && (rule == Rule::Dplr || self.steps > 1 || self.feature_map != FeatureMap::Identity),
                 "expected given with the rule dplr, with steps or with a feature map, got decay".to_owned(),
             ),
-            (
-                "kv_len",
-                self.kv_len.is_some() && self.sequences.is_some(),
-                format!(
-                    "expected none with packed sequences, which have lengths, got `{}`",
-                    named(&self.kv_len)
-                ),
-            ),
         ];
         for (name, wrong, message) in refused {
             if wrong {
@@ -438,13 +437,13 @@ impl LinearAttention {
     }
 
     /// The options that name tensors, and their names.
-    pub(super) fn named_tensors(&self) -> [(&'static str, &Option<String>); 5] {
+    pub(super) fn named_tensors(&self) -> [(&'static str, Option<&String>); 5] {
         [
-            ("erase_key", &self.erase_key),
-            ("bonus", &self.bonus),
-            ("kv_len", &self.kv_len),
-            ("dt", &self.dt),
-            ("skip", &self.skip),
+            ("erase_key", self.erase_key.as_ref()),
+            ("bonus", self.bonus.as_ref()),
+            ("kv_len", self.length_tensor()),
+            ("dt", self.dt.as_ref()),
+            ("skip", self.skip.as_ref()),
         ]
     }
 

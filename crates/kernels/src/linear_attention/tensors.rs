@@ -74,10 +74,10 @@ impl LinearAttention {
                 tensor_specs.push(input(name, Dtype::F32, (shape, Some(0))));
             }
         }
-        if let Some(count) = self.sequences {
+        if let Some(count) = self.packed() {
             tensor_specs.push(input("cu_seqlens", Dtype::I32, (vec![count + 1], None)));
         }
-        if let Some(name) = &self.kv_len {
+        if let Some(name) = self.length_tensor() {
             tensor_specs.push(input(name, Dtype::I32, (vec![self.batch], None)));
         }
         let (states, sums) = (self.state_shape(), vec![self.states(), 1, value_heads, self.key_dim()]);

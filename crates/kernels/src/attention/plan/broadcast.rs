@@ -55,7 +55,7 @@ pub(crate) fn propose(
     let rows = (0..=4).rev().map(|power| 1usize << power).find(|&rows| rows <= max_rows).unwrap_or(1);
     // Few queries are one tile, which need not be a power of two: 49 of them are 7 rows for each of 8 lanes. Blocks that
     // the device lists are made of whole tiles.
-    let rows = match &spec.listed {
+    let rows = match spec.device_blocks() {
         None => rows.min(wanted),
         Some(listed) if listed.q_block.is_multiple_of(lanes.threads) => {
             let whole = |rows: &usize| listed.q_block.is_multiple_of(lanes.threads * rows);

@@ -68,9 +68,6 @@ impl Attention {
     /// Checks of mask, score, tables and lists.
     pub(crate) fn validate_visibility(&self) -> Result<(), Error> {
         self.validate_names()?;
-        if self.head_scale.is_some() && self.scale.is_some() {
-            return Err(Error::invalid("scale", "expected a number or the name of a tensor, got both"));
-        }
         for input in &self.tables {
             let count = input.table.shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
             // Where there are no keys, there is nothing to say of them.
@@ -83,7 +80,7 @@ impl Attention {
             }
         }
         self.validate_listed()?;
-        if let Some(blocks) = &self.blocks {
+        if let Some(blocks) = self.host_blocks() {
             blocks.grid().fits(&self.expr_sizes())?;
         }
         MaskProgram::new(self).map(|_| ())
@@ -134,10 +131,10 @@ impl<'a> MaskProgram<'a> {
     /// How tiles learn what to visit.
     pub(crate) fn lists_from(&self) -> ScheduleFrom {
         let specialized = self.spec.specialized();
-        if specialized.listed.is_some() {
+        if specialized.device_blocks().is_some() {
             return ScheduleFrom::Given;
         }
-        if specialized.blocks.is_some() {
+        if specialized.host_blocks().is_some() {
             return ScheduleFrom::Host;
         }
         if self.mask.is_none() {
@@ -159,7 +156,7 @@ impl<'a> MaskProgram<'a> {
     /// (head, query) pairs.
     pub(crate) fn lists(&self, tile_rows: usize, kv_block: usize) -> Result<BlockMask, Error> {
         let spec = self.spec;
-        if let Some(blocks) = &spec.blocks {
+        if let Some(blocks) = spec.host_blocks() {
             let blocks = match &self.mask {
                 // What the expression says beforehand may settle blocks as a whole.
                 Some(mask) if !self.mask_waits() => {
@@ -211,7 +208,7 @@ impl<'a> MaskProgram<'a> {
             let width = other.token_order()?.width;
             return Some(TokenOrder::of_raster(width, spec.q_len));
         }
-        if self.lists_from() != ScheduleFrom::Host || spec.blocks.is_some() || spec.pack_gqa() > 1 {
+        if self.lists_from() != ScheduleFrom::Host || spec.host_blocks().is_some() || spec.pack_gqa() > 1 {
             return None;
         }
         // Lengths count positions, not places.
@@ -234,10 +231,10 @@ impl<'a> MaskProgram<'a> {
         if spec.kv_len == 0 {
             return 0.0;
         }
-        if let Some(blocks) = &spec.blocks {
+        if let Some(blocks) = spec.host_blocks() {
             return blocks.visited_by(tile_rows, kv_block);
         }
-        if let Some(listed) = &spec.listed {
+        if let Some(listed) = spec.device_blocks() {
             // Nobody knows how full the lists will be.
             let max = crate::plan::cost::float(listed.max_blocks * listed.kv_block)
                 / crate::plan::cost::float(spec.kv_len);
@@ -285,11 +282,11 @@ impl<'a> MaskProgram<'a> {
         if spec.kv_len == 0 {
             return 0.0;
         }
-        if spec.q_len == 0 || (self.mask.is_none() && spec.blocks.is_none()) {
-            return if spec.listed.is_some() { self.visited_share(1, 1) } else { 1.0 };
+        if spec.q_len == 0 || (self.mask.is_none() && spec.host_blocks().is_none()) {
+            return if spec.device_blocks().is_some() { self.visited_share(1, 1) } else { 1.0 };
         }
         let reads_tables = self.mask_reads_tables();
-        let lists = match &spec.blocks {
+        let lists = match spec.host_blocks() {
             Some(blocks) => (**blocks).clone(),
             None if reads_tables => return 1.0,
             None => match self.coarse(32, 32, None) {

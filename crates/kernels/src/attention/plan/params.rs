@@ -87,7 +87,7 @@ impl Attention {
     /// The factor of scores on the device: in base 2, unless they are natural; without the scale where every head has its own.
     #[expect(clippy::cast_possible_truncation, reason = "f32 is what the device computes in")]
     fn device_scale(&self) -> f32 {
-        let scale = if self.head_scale.is_some() { 1.0 } else { self.resolved_scale() };
+        let scale = if self.head_scale().is_some() { 1.0 } else { self.resolved_scale() };
         let base = if self.natural_scores() { 1.0 } else { std::f64::consts::LOG2_E };
         (scale * base) as f32
     }

@@ -77,7 +77,7 @@ impl Attention {
         // How long the orders of work are shows only when the partitions are cut.
         match made.scratch.iter().find(|scratch| scratch.bytes > largest) {
             None => Ok(made),
-            Some(_) if self.blocks.is_none() && self.listed.is_none() => passes(None).all(),
+            Some(_) if !self.is_block_sparse() => passes(None).all(),
             Some(scratch) => {
                 let message =
                     format!("{} needs {} bytes, the adapter allows {largest}", scratch.name, scratch.bytes);
@@ -102,7 +102,7 @@ impl Attention {
                 visibility.token_order(),
             )),
             ScheduleFrom::Given => {
-                self.listed.as_ref().and_then(|listed| BlockSchedule::given(self, listed, rows, keys))
+                self.device_blocks().and_then(|listed| BlockSchedule::given(self, listed, rows, keys))
             }
             ScheduleFrom::Device => {
                 // A problem that stands in for another does what that one does.
@@ -113,7 +113,7 @@ impl Attention {
         };
         let largest = limits.max_storage_buffer_binding_size;
         let Some(lists) = lists.filter(|lists| lists.size_bytes() <= largest) else {
-            return if self.blocks.is_none() && self.listed.is_none() {
+            return if !self.is_block_sparse() {
                 // Every element is tested instead.
                 Ok(None)
             } else {
@@ -123,7 +123,7 @@ impl Attention {
         };
         let groups = limits.max_compute_workgroups_per_dimension as usize;
         let too_many = lists.layout.kv_blocks > groups || lists.layout.count().div_ceil(groups) > groups;
-        let optional = self.blocks.is_none() && self.listed.is_none();
+        let optional = !self.is_block_sparse();
         if lists.made_by_device() && too_many && optional {
             return Ok(None);
         }
@@ -150,7 +150,7 @@ impl Attention {
     /// Whether tiles need bits beside the caller's lists: a matter of block sizes alone, so that it does not depend on what
     /// the lists hold.
     fn needs_bits(&self, tile_rows: usize, kv_block: usize) -> bool {
-        self.blocks.as_ref().is_some_and(|blocks| {
+        self.host_blocks().is_some_and(|blocks| {
             blocks.bits().is_some()
                 || !blocks.q_block().is_multiple_of(tile_rows)
                 || !blocks.kv_block().is_multiple_of(kv_block)
@@ -161,7 +161,7 @@ impl Attention {
     pub(crate) fn evaluates(&self, lists: Option<&BlockSchedule>) -> Evaluates {
         let in_bits = lists.is_some_and(|lists| lists.made_by_device() && lists.layout.block_words > 0);
         // Bits of the caller's have the last word.
-        let decided = self.blocks.as_ref().is_some_and(|blocks| blocks.test() == Test::Bits);
+        let decided = self.host_blocks().is_some_and(|blocks| blocks.test() == Test::Bits);
         let mask = self.effective_mask().expression().is_some() && !in_bits && !decided;
         Evaluates { mask, score: self.score.is_some() }
     }
@@ -169,7 +169,7 @@ impl Attention {
     /// Storage bindings of the kernel without lists.
     fn storage_bindings(&self, visibility: &MaskProgram<'_>, evaluates: Evaluates) -> usize {
         4 + usize::from(self.lse)
-            + usize::from(self.head_scale.is_some())
+            + usize::from(self.head_scale().is_some())
             + usize::from(self.sink_logits.is_some())
             + usize::from(self.qk_norm.is_some())
             + usize::from(self.q_lengths.is_some())
@@ -199,7 +199,7 @@ impl<'a> Passes<'a> {
         if self.lists.is_some() {
             self.at.lists = Some(self.plan.add_scratch("foveal.attention.lists", 0)?);
         }
-        match &self.spec.listed {
+        match self.spec.device_blocks() {
             Some(listed) if self.lists.is_some() => self.cut_lists(listed)?,
             _ if self.lists.as_ref().is_some_and(BlockSchedule::made_by_device) => self.make_lists()?,
             _ => {}
@@ -345,7 +345,7 @@ impl<'a> Passes<'a> {
         }
         // What enters the denominators once is left to merging.
         let sinks = spec.sink_logits.as_ref().filter(|_| self.segments.is_none());
-        for (variable, tensor) in [("head_scale", spec.head_scale.as_ref()), ("sink_logits", sinks)] {
+        for (variable, tensor) in [("head_scale", spec.head_scale()), ("sink_logits", sinks)] {
             if let Some(tensor) = tensor {
                 bindings.push(self.plan.tensor(variable, tensor)?);
             }

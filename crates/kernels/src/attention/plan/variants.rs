@@ -77,7 +77,7 @@ impl Attention {
     /// How many heads share a workgroup's rows: 1 or the whole group.
     pub(crate) fn pack_gqa(&self) -> usize {
         // Lists of the caller's are lists of single heads, and lengths count queries.
-        let apart = self.blocks.is_some() || self.listed.is_some() || self.q_lengths.is_some();
+        let apart = self.is_block_sparse() || self.q_lengths.is_some();
         if self.group() > 1 && self.specialized().q_len < FOLD_BELOW && !apart { self.group() } else { 1 }
     }
 
@@ -113,7 +113,7 @@ impl Attention {
             .tunable("VALUE_DIM", small(value_dim))
             .tunable("PACK_GQA", self.pack_gqa() > 1)
             .tunable("WRITE_LSE", self.lse)
-            .tunable("HEAD_SCALE", self.head_scale.is_some())
+            .tunable("HEAD_SCALE", self.head_scale().is_some())
             .tunable("NORMALISE", self.qk_norm.is_some())
             .tunable("SINKS", self.sink_logits.is_some())
             .tunable("NATURAL", self.natural_scores())
@@ -125,7 +125,7 @@ impl Attention {
     /// Whether some keys may be hidden from some queries.
     pub(crate) fn may_hide(&self) -> bool {
         let lengths = self.q_lengths.is_some() || self.kv_lengths.is_some();
-        let blocks = self.blocks.is_some() || self.listed.is_some();
+        let blocks = self.is_block_sparse();
         self.mask != Mask::None || self.score.is_some() || lengths || blocks
     }
 
@@ -228,7 +228,7 @@ fn tiled(
     };
     let threads = lanes * row_lanes;
     let (block_q, block_k) = (4 * row_lanes, 4 * lanes);
-    if let Some(listed) = spec.listed.as_ref().filter(|listed| !listed.kv_block.is_multiple_of(block_k)) {
+    if let Some(listed) = spec.device_blocks().filter(|listed| !listed.kv_block.is_multiple_of(block_k)) {
         return Err(format!("visits {block_k} keys at a time, the lists have blocks of {}", listed.kv_block));
     }
     // A CPU gains nothing from long unrolled stages and pays for compiling them.

@@ -73,7 +73,7 @@ fn drawn(spec: &Attention, seed: u64, fill: Option<Fill>, of: Small, full: bool)
                     fill.filter(|_| of == Small::All || !input.table.element.is_float()),
                 ),
                 // A scale that is negative or zero would be an odd one.
-                None if spec.head_scale.as_deref() == Some(&*tensor_spec.name) => {
+                None if spec.head_scale().is_some_and(|name| **name == *tensor_spec.name) => {
                     normal(seed, tensor_spec.span).into_iter().map(|x| 0.1 + x.abs()).collect()
                 }
                 None => normal(seed, tensor_spec.span),
@@ -213,7 +213,7 @@ impl Attention {
             };
             return Some((0..self.batch).map(|_| float(length(random))).collect());
         }
-        let listed = self.listed.as_ref()?;
+        let listed = self.device_blocks()?;
         let lists = listed.batch * listed.heads * self.q_len.div_ceil(listed.q_block);
         let blocks = self.kv_len.div_ceil(listed.kv_block);
         // Counts and indices are drawn apart, so a list is a choice whose beginning is one too.

@@ -2,7 +2,9 @@
 
 use crate::{
     Dtype,
-    attention::{Attention, DeviceBlockMask, Fill, Layout, Mask, QkNorm, Shape, TableInput},
+    attention::{
+        Attention, BlockSparsity, DeviceBlockMask, Fill, Layout, Mask, QkNorm, Scale, Shape, TableInput,
+    },
     block_mask::{BlockGrid, BlockMask},
     expr::{Expr, ExprKind, Table},
 };
@@ -33,7 +35,7 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> Attention {
     if random.u8(..4) == 0 {
         spec = spec.scale(one(random, &[0.1, 1.0, 0.37, 0.0]));
     } else if random.u8(..8) == 0 {
-        spec.head_scale = Some("scales".into());
+        spec.scale = Scale::PerHead("scales".into());
     }
     spec.lse = random.u8(..4) != 0;
     spec.qk_norm = (random.u8(..10) == 0).then_some(QkNorm::L2);
@@ -55,8 +57,9 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> Attention {
     if random.u8(..6) == 0 {
         let (q_block, kv_block) = (one(random, &BLOCKS), one(random, &BLOCKS));
         let lists = (one(random, &[1, spec.batch]), one(random, &[1, spec.q_heads]));
-        spec.blocks =
-            blocks(random, BlockGrid::new(q_len, kv_len, q_block, kv_block).per(lists.0, lists.1), &spec);
+        spec.sparsity =
+            blocks(random, BlockGrid::new(q_len, kv_len, q_block, kv_block).per(lists.0, lists.1), &spec)
+                .map_or(BlockSparsity::Dense, BlockSparsity::Host);
     }
     if random.u8(..6) == 0 {
         spec.kv_lengths = Some("keys".into());
@@ -64,11 +67,11 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> Attention {
     if random.u8(..8) == 0 {
         spec.q_lengths = Some("queries".into());
     }
-    if spec.blocks.is_none() && random.u8(..8) == 0 {
+    if !spec.is_block_sparse() && random.u8(..8) == 0 {
         let (q_block, kv_block) = (one(random, &[64, 64, 128]), one(random, &[64, 128, 192]));
         let max = 1 + random.usize(..kv_len.div_ceil(kv_block) + 1);
         let lists = (one(random, &[1, spec.batch]), one(random, &[1, spec.q_heads]));
-        spec.listed = Some(DeviceBlockMask::new(q_block, kv_block, max).per(lists.0, lists.1));
+        spec.sparsity = DeviceBlockMask::new(q_block, kv_block, max).per(lists.0, lists.1).into();
     }
     let names: Vec<&str> =
         spec.mask.expression().into_iter().chain(&spec.score).flat_map(Expr::table_names).collect();

@@ -57,14 +57,15 @@ impl Attention {
             debug_assert!(!small.aligned(), "{:?}", small.strides(Tensor::Q));
         }
         small.tables = small.tables_at(self)?;
-        if let Some(listed) = &self.listed {
+        if let Some(listed) = self.device_blocks() {
             let heads = if listed.heads > 1 { small.q_heads } else { 1 };
             let blocks = kv_len.div_ceil(listed.kv_block).max(1);
-            small.listed = Some(listed.clone().per(1, heads));
-            small.listed.iter_mut().for_each(|listed| listed.max_blocks = listed.max_blocks.min(blocks));
+            let mut fewer = listed.clone().per(1, heads);
+            fewer.max_blocks = listed.max_blocks.min(blocks);
+            small.sparsity = fewer.into();
         }
-        if let Some(blocks) = &self.blocks {
-            small.blocks = Some(Arc::new(small.blocks_like(blocks)?));
+        if let Some(blocks) = self.host_blocks() {
+            small.sparsity = small.blocks_like(blocks)?.into();
         }
         small.validate().ok()?;
         Some(small)

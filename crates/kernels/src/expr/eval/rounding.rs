@@ -200,7 +200,7 @@ fn logarithm(a: Bounded, result: f64) -> f64 {
 mod tests {
     use super::super::on_ints;
     use super::*;
-    use crate::expr::arithmetic::{alibi_slope, compare, floor, to_i64};
+    use crate::expr::ir::arithmetic::{alibi_slope, compare, floor, to_i64};
     use crate::expr::{Expr, ExprKind, Sizes, Table, Variable};
     use crate::{Dtype, HostTensor};
 

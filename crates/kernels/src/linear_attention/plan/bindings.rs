@@ -74,7 +74,7 @@ impl LinearAttention {
                 Gate::None | Gate::Constant => None,
             },
             // Packed sequences have more states than batch entries.
-            "state_in" | "state_out" if self.sequences.is_none() => {
+            "state_in" | "state_out" if self.packed().is_none() => {
                 let size = self.key_dim() * self.value_dim;
                 let strides = Strides { batch: self.value_heads * size, head: size, position: 0 };
                 Some(TensorExtent { strides, of_values: true, rows: 1, dim: size })
@@ -87,7 +87,7 @@ impl LinearAttention {
 
     /// Sequences of a partition.
     pub(crate) fn sequences_of(&self, partition: &Partition) -> usize {
-        self.sequences.unwrap_or(partition.batch.1 - partition.batch.0)
+        self.packed().unwrap_or(partition.batch.1 - partition.batch.0)
     }
 
     /// The value heads of a partition.
@@ -118,8 +118,8 @@ impl LinearAttention {
                 self.state_out,
                 self.z_in,
                 self.z_out,
-                self.sequences.is_some(),
-                self.kv_len.is_some(),
+                self.packed().is_some(),
+                self.length_tensor().is_some(),
                 self.adds_to_outputs(),
             ]
             .into_iter()

@@ -59,8 +59,8 @@ fn output_bindings(spec: &LinearAttention, adapter: &AdapterProfile) -> u32 {
     let optional = [
         spec.gate != Gate::None,
         spec.normalises(),
-        spec.sequences.is_some(),
-        spec.kv_len.is_some(),
+        spec.packed().is_some(),
+        spec.length_tensor().is_some(),
         spec.adds_to_outputs(),
     ];
     inputs + 2 + optional.into_iter().map(u32::from).sum::<u32>()

@@ -89,9 +89,9 @@ impl Passes<'_> {
         let spec = self.spec;
         Request::new(format!("linear_attention/{name}"))
             .tunable("CHUNK", small(CHUNK))
-            .tunable("RAGGED", spec.sequences.is_some())
+            .tunable("RAGGED", spec.packed().is_some())
             .tunable("REVERSE", run.reverse)
-            .tunable("PADDED", spec.kv_len.is_some())
+            .tunable("PADDED", spec.length_tensor().is_some())
             .tunable("STEPS", small(spec.kernel_steps()))
             .tunable("GATE", if spec.by_channels() { 2 } else { self.gate_number() })
     }
@@ -306,7 +306,7 @@ impl Passes<'_> {
 
     /// Outputs that read the last states.
     fn chunk_read(&mut self, run: &Run<'_>, last: &[PassBinding]) -> Result<(), Error> {
-        let uses = Uses { q: true, o: true, lengths: self.spec.sequences.is_some(), ..Uses::default() };
+        let uses = Uses { q: true, o: true, lengths: self.spec.packed().is_some(), ..Uses::default() };
         let mut request = self.output_request(run);
         request.tunables.retain(|(name, _)| name != "PADDED");
         let mut bound = self.chunk_bound(run, uses, None, &[])?;

@@ -17,7 +17,7 @@ impl LinearAttention {
 
     /// Slots of a partition's chunks; see `shaders/linear_attention/chunk.wgsl`.
     pub(crate) fn slots(&self, partition: &Partition) -> usize {
-        match self.sequences {
+        match self.packed() {
             Some(count) => self.len * self.kernel_steps() / CHUNK + count,
             None => (partition.batch.1 - partition.batch.0) * self.chunks(),
         }

@@ -114,7 +114,7 @@ impl Passes<'_> {
             .replace("shared/output", self.output_module(run))
             .tunable("HEAD_DIM", small(spec.key_dim().next_multiple_of(4)))
             .tunable("VALUE_DIM", small(spec.value_dim.next_multiple_of(4)))
-            .tunable("RAGGED", spec.sequences.is_some())
+            .tunable("RAGGED", spec.packed().is_some())
             .tunable("REVERSE", run.reverse)
     }
 
@@ -127,7 +127,7 @@ impl Passes<'_> {
             request
         };
         request
-            .tunable("PADDED", spec.kv_len.is_some())
+            .tunable("PADDED", spec.length_tensor().is_some())
             .tunable("STEPS", small(spec.kernel_steps()))
             .tunable("GATE", self.gate_number())
             .tunable("BETA", spec.rule == Rule::Delta)
@@ -238,10 +238,10 @@ impl Passes<'_> {
             bindings.push(self.bind("bonus", name, partition)?.0);
         }
         if uses.lengths {
-            if spec.sequences.is_some() {
+            if spec.packed().is_some() {
                 bindings.push(self.bind("cu_seqlens", "cu_seqlens", partition)?.0);
             }
-            if let Some(name) = &spec.kv_len {
+            if let Some(name) = spec.length_tensor() {
                 bindings.push(self.bind("kv_len", name, partition)?.0);
             }
         }
@@ -278,7 +278,7 @@ impl Passes<'_> {
     ) -> Result<(), Error> {
         let spec = self.spec;
         let max = self.plan.max_workgroups(x.max(each))?;
-        let sequences = if spec.sequences.is_some() { (0, spec.states()) } else { run.partition.batch };
+        let sequences = if spec.packed().is_some() { (0, spec.states()) } else { run.partition.batch };
         let parts = ranges(sequences, max / each).map(|(first, last)| {
             (First { sequence: first, segments, ..First::default() }, [x, (last - first) * each])
         });

@@ -93,7 +93,7 @@ impl Passes<'_> {
         if spec.len == 0 {
             return Ok(());
         }
-        let uses = Uses { q: true, o: true, lengths: spec.sequences.is_some(), ..Uses::default() };
+        let uses = Uses { q: true, o: true, lengths: spec.packed().is_some(), ..Uses::default() };
         let request = self
             .request("linear_attention/read", run)
             .replace("linear_attention/state", self.state_module())

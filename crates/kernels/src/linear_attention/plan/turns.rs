@@ -18,7 +18,7 @@ impl LinearAttention {
         let rows = self.len * self.kernel_steps();
         let (key_dim, value_dim) = self.padded();
         // Finding the sequence of a slot.
-        let found = match self.sequences {
+        let found = match self.packed() {
             Some(sequences) => of_loop(sequences.max(1).ilog2() as usize + 1, 0),
             None => 0,
         };

@@ -98,7 +98,7 @@ fn values(spec: &LinearAttention, tensor_spec: &TensorSpec, seed: u64, shared: u
             starts.sort_unstable();
             return starts.into_iter().map(|x| x as f32).collect();
         }
-        name if spec.kv_len.as_deref() == Some(name) => {
+        name if spec.length_tensor().is_some_and(|lengths| lengths == name) => {
             return (0..count).map(|_| random.usize(..=spec.len) as f32).collect();
         }
         // From a thousandth to a tenth, as Mamba-2 begins.
@@ -172,8 +172,8 @@ impl LinearAttention {
                         !(beta.is_nan() || (0.0..=2.0).contains(&beta))
                     })?;
                 }
-                "cu_seqlens" if self.sequences.is_some() => self.check_starts(&tensor.to_f64())?,
-                name if self.kv_len.as_deref() == Some(name) => {
+                "cu_seqlens" if self.packed().is_some() => self.check_starts(&tensor.to_f64())?,
+                name if self.length_tensor().is_some_and(|lengths| lengths == name) => {
                     let wrong = |length: f64| length < 0.0 || length.fract() != 0.0;
                     check_each(name, tensor, "whole lengths of 0 or more", wrong)?;
                 }

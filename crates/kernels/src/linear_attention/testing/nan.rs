@@ -54,14 +54,14 @@ fn stretches(spec: &LinearAttention, drawn: &[(TensorSpec, Vec<f32>)]) -> Vec<St
         let found = drawn.iter().find(|(tensor_spec, _)| &*tensor_spec.name == name);
         found.map(|(_, values)| values.iter().map(|&x| x as usize).collect::<Vec<_>>())
     };
-    if let Some(starts) = spec.sequences.and_then(|_| lengths("cu_seqlens")) {
+    if let Some(starts) = spec.packed().and_then(|_| lengths("cu_seqlens")) {
         let packed = starts.windows(2).map(|pair| {
             let len = pair[1] - pair[0];
             Stretch { batch: 0, start: pair[0], len, kept: len }
         });
         return packed.collect();
     }
-    let kept = spec.kv_len.as_deref().and_then(lengths);
+    let kept = spec.length_tensor().map(String::as_str).and_then(lengths);
     let entry = |batch: usize| {
         let kept = kept.as_ref().map_or(spec.len, |kept| kept[batch].min(spec.len));
         Stretch { batch, start: 0, len: spec.len, kept }
@@ -71,7 +71,7 @@ fn stretches(spec: &LinearAttention, drawn: &[(TensorSpec, Vec<f32>)]) -> Vec<St
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Gate, LinearShape, Rule};
+    use crate::linear_attention::{Gate, Lengths, LinearShape, Rule};
     use crate::{Layout, Problem};
 
     use super::*;
@@ -89,7 +89,7 @@ mod tests {
             .rule(Rule::Delta)
             .gate(Gate::Scalar);
         spec.layout = Layout::Bthd;
-        spec.kv_len = Some("lengths".into());
+        spec.lengths = Lengths::Padded("lengths".into());
         spec.fill.nan = true;
         let lengths: f64 = spec
             .random_inputs(3)

@@ -3,8 +3,8 @@
 use crate::{
     Dtype, Layout,
     linear_attention::{
-        Direction, FeatureMap, Fill, Gate, Gates, Key, LinearAttention, LinearShape, Normaliser, Rule,
-        StateLayout,
+        Direction, FeatureMap, Fill, Gate, Gates, Key, Lengths, LinearAttention, LinearShape, Normaliser,
+        Rule, StateLayout,
     },
 };
 
@@ -65,9 +65,9 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> LinearAttention {
     }
     if rarely(random, 4) {
         spec.batch = 1;
-        spec.sequences = Some(1 + random.usize(..6));
+        spec.lengths = Lengths::Packed(1 + random.usize(..6));
     } else if rarely(random, 6) {
-        spec.kv_len = Some("lengths".into());
+        spec.lengths = Lengths::Padded("lengths".into());
     }
     spec.fill.nan = rarely(random, 3);
     spec

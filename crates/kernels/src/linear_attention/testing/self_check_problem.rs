@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{linear_attention::Fill, linear_attention::LinearAttention};
+use crate::linear_attention::{Fill, Lengths, LinearAttention};
 
 impl LinearAttention {
     /// A small problem with the same shaders: what a variant proves itself with. More than one chunk of most variants and an
@@ -21,7 +21,7 @@ impl LinearAttention {
             heads: 2,
             value_heads: 2 * group,
             len,
-            sequences: self.sequences.map(|_| 3),
+            lengths: self.packed().map_or(self.lengths.clone(), |_| Lengths::Packed(3)),
             fill: Fill { nan: true, ..self.fill },
             specialized_for: Some(Arc::new(self.specialized().clone())),
             ..self.clone()
