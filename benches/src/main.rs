@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
-use foveal::{Constraints, Dtype, Engine, HostTensor, Options, Problem, Rows, Timing, compare};
+use foveal::{
+    Constraints, Dtype, Engine, HostTensor, Options, Problem, Timing,
+    testing::{Rows, compare},
+};
 use foveal_kernels::attention::{Attention, Shape};
 use serde::Serialize;
 

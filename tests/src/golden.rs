@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::{Access, ErrorKind, Expected, HostTensor, Problem, Rows, Tolerance, compare, operator};
+use foveal_kernels::{
+    Access, ErrorKind, HostTensor, Problem, operator,
+    testing::{Expected, Rows, Tolerance, compare},
+};
 use serde_json::Value;
 
 use crate::files::{self, File};

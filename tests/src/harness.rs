@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 use foveal::wgpu;
 use foveal::{Engine, Kernel};
 use foveal_kernels::{
-    Access, Case, Comparison, Dtype, Expected, HostTensor, Name, Plan, Rows, TensorData, TensorSpec, compare,
+    Access, Dtype, HostTensor, Name, Plan, TensorData, TensorSpec,
+    testing::{Case, Comparison, Expected, Rows, compare},
 };
 use pollster::block_on;
 

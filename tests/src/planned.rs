@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::{AdapterProfile, Case, Constraints, ErrorKind, Plan, operators};
+use foveal_kernels::{AdapterProfile, Constraints, ErrorKind, Plan, operators, testing::Case};
 use foveal_shaders::{Library, Request, Specialised};
 
 use crate::{parallel, profiles};

@@ -1,11 +1,13 @@
 //! A variant that is wrong on purpose, known to the tests only.
 
+use foveal_kernels::Described;
+use foveal_kernels::testing::Reference;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use foveal_kernels::{
-    AdapterProfile, Constraints, Error, Expected, HostTensor, Name, Plan, Problem, Rows, TensorSpec,
-    Tolerance, Work,
+    AdapterProfile, Constraints, Error, HostTensor, Name, Plan, Problem, TensorSpec, Work,
+    testing::{Expected, Rows, Tolerance},
 };
 use foveal_shaders::{Library, Request};
 use serde_json::{Map, Value};
@@ -30,6 +32,34 @@ pub fn library(from: &str, to: &str) -> Result<Library> {
 /// A problem whose planner prefers the wrong variant until that is refused.
 #[derive(Clone, Debug)]
 pub struct Sabotaged(pub Arc<dyn Problem>);
+
+impl Described for Sabotaged {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    fn options(&self) -> Map<String, Value> {
+        self.0.options()
+    }
+
+    fn shape(&self) -> String {
+        self.0.shape()
+    }
+}
+
+impl Reference for Sabotaged {
+    fn random_inputs(&self, seed: u64) -> Vec<(Name, HostTensor)> {
+        self.0.random_inputs(seed)
+    }
+
+    fn reference(&self, inputs: &[(&str, &HostTensor)], rows: Rows) -> Result<Vec<Expected>, Error> {
+        self.0.reference(inputs, rows)
+    }
+
+    fn tolerance(&self, output: &str) -> Tolerance {
+        self.0.tolerance(output)
+    }
+}
 
 impl Problem for Sabotaged {
     fn plan(&self, adapter: &AdapterProfile, constraints: &Constraints) -> Result<Plan, Error> {
@@ -57,32 +87,8 @@ impl Problem for Sabotaged {
         self.0.operator()
     }
 
-    fn describe(&self) -> String {
-        self.0.describe()
-    }
-
-    fn options(&self) -> Map<String, Value> {
-        self.0.options()
-    }
-
-    fn shape(&self) -> String {
-        self.0.shape()
-    }
-
     fn tensors(&self) -> Vec<TensorSpec> {
         self.0.tensors()
-    }
-
-    fn random_inputs(&self, seed: u64) -> Vec<(Name, HostTensor)> {
-        self.0.random_inputs(seed)
-    }
-
-    fn reference(&self, inputs: &[(&str, &HostTensor)], rows: Rows) -> Result<Vec<Expected>, Error> {
-        self.0.reference(inputs, rows)
-    }
-
-    fn tolerance(&self, output: &str) -> Tolerance {
-        self.0.tolerance(output)
     }
 
     fn work(&self) -> Work {

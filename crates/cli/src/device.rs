@@ -7,9 +7,9 @@ use anyhow::Result;
 use clap::ArgMatches;
 use foveal::{
     AdapterChoice, AdapterInfo, Engine, ErrorKind, Kernel, Options, Roofline, SelfCheck, Timings,
-    VariantCheck,
+    testing::VariantCheck,
 };
-use foveal_kernels::{AdapterProfile, Constraints, Expected, HostTensor, Name, Plan, Problem};
+use foveal_kernels::{AdapterProfile, Constraints, HostTensor, Name, Plan, Problem, testing::Expected};
 
 use crate::args;
 use crate::failure::{one_line, usage};

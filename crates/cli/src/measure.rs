@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use foveal::{Clock, Kernel, Roofline};
-use foveal_kernels::{HostTensor, Problem, Rows, Work};
+use foveal_kernels::{HostTensor, Problem, Work, testing::Rows};
 
 use crate::device::Device;
 use crate::job::NoJob;

@@ -1,9 +1,9 @@
 //! Comparing outputs with what they have to be, and saying so.
 
 use anyhow::{Result, anyhow};
-use foveal::Status;
-pub(crate) use foveal_kernels::Checked;
-use foveal_kernels::{Access, Expected, HostTensor, Name, TensorData, TensorSpec};
+use foveal::testing::Status;
+pub(crate) use foveal_kernels::testing::Checked;
+use foveal_kernels::{Access, HostTensor, Name, TensorData, TensorSpec, testing::Expected};
 
 /// How many values were compared.
 pub(crate) fn compared(checked: &Checked) -> usize {

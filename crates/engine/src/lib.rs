@@ -50,7 +50,7 @@ mod options;
 mod prepare;
 mod run;
 mod slices;
-mod testing;
+pub mod testing;
 
 /// The examples in the documents, compiled as tests.
 #[cfg(doctest)]
@@ -67,9 +67,9 @@ mod documents {
 
 pub use foveal_kernels::specs::*;
 pub use foveal_kernels::{
-    self as kernels, Access, AdapterKind, AdapterProfile, Checked, Comparison, Constraints, Dtype, Expected,
-    HostTensor, Maths, Operator, Place, Plan, Problem, Rates, RejectedVariant, Rows, TensorData, TensorSpec,
-    Tolerance, Work, compare, operator, operators,
+    self as kernels, Access, AdapterKind, AdapterProfile, Constraints, Described, Dtype, HostTensor, Maths,
+    Operator, Place, Plan, Problem, Rates, RejectedVariant, TensorData, TensorSpec, Work, operator,
+    operators,
 };
 pub use foveal_shaders as shaders;
 /// The graphics API, in the version that buffers and encoders have to come from.
@@ -87,4 +87,3 @@ pub use options::{AdapterChoice, Options, SelfCheck};
 pub use run::roofline::Roofline;
 pub use run::timing::{Clock, Timing, Timings};
 pub use slices::job::{Job, Progress, Slices};
-pub use testing::variant_check::{Status, VariantCheck};

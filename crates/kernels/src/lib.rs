@@ -37,13 +37,23 @@ pub mod specs {
     pub use crate::linear_attention::{Gate, Lengths, LinearAttention, LinearShape, Rule};
 }
 
+/// References, comparisons and random inputs: how results are held to what they have to be.
+pub mod testing {
+    pub use crate::check::{
+        Checked, Comparison, Expected, GateDistribution, InputDistribution, Reference, Rows,
+        TableDistribution, Tolerance, Worst, compare,
+    };
+    pub use crate::operator::Case;
+}
+
 pub use adapter::{AdapterKind, AdapterProfile, Features, Limits, Maths, Rates};
-pub use check::{Checked, Comparison, Expected, Rows, Tolerance, Worst, compare};
 pub use error::{Error, ErrorKind, Place};
-pub use operator::{Case, Operator, Recipe, VariantInfo};
+pub use operator::{Operator, Recipe, VariantInfo};
 pub use operators::{operator, operators};
 pub use plan::{
-    Constraints, Cost, ParamValue, Pass, PassBinding, Plan, Problem, RejectedVariant, Scratch, Source, Work,
+    Constraints, Cost, ParamValue, Pass, PassBinding, Plan, Problem, RejectedVariant, Scratch, Source,
 };
-pub use spec::{Access, Dtype, HostTensor, Layout, Name, OptionSpec, Strides, TensorData, TensorSpec};
+pub use spec::{
+    Access, Described, Dtype, HostTensor, Layout, Name, OptionSpec, Strides, TensorData, TensorSpec, Work,
+};
 pub use suggest::did_you_mean;

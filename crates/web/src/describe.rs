@@ -1,6 +1,8 @@
 //! What needs no device: recipes, inputs, references.
 
-use foveal_kernels::{Dtype, HostTensor, Problem, Rows, TensorData, TensorSpec, operator, operators};
+use foveal_kernels::{
+    Dtype, HostTensor, Problem, TensorData, TensorSpec, operator, operators, testing::Rows,
+};
 use js_sys::Array;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use foveal::VariantCheck;
-use foveal_kernels::{Case, Expected, HostTensor, Name, Operator, Rows, operator, operators};
+use foveal::testing::VariantCheck;
+use foveal_kernels::{
+    HostTensor, Name, Operator, operator, operators,
+    testing::{Case, Expected, Rows},
+};
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
@@ -141,7 +144,7 @@ pub(crate) fn tried(tried: &VariantCheck) -> String {
         "variant": tried.variant,
         "status": tried.status.word(),
         "relRmse": rel_rmse,
-        "worst": checked.and_then(foveal_kernels::Checked::worst),
+        "worst": checked.and_then(foveal_kernels::testing::Checked::worst),
         "reason": tried.reason,
     })
     .to_string()

@@ -1,6 +1,10 @@
 //! Whether a step was right: what the device left is read back once and held against definitions.
 
-use foveal::{Comparison, Dtype, Engine, HostTensor, Problem, Rows, TensorData, compare, wgpu};
+use foveal::{
+    Dtype, Engine, HostTensor, Problem, TensorData,
+    testing::{Comparison, Rows, compare},
+    wgpu,
+};
 use foveal_examples_common::Failure;
 
 use crate::crowd::{AGENT, Crowd, KEY, Sight, VALUE, problem};

@@ -11,7 +11,11 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use foveal::{Attention, AttentionTensors, Dtype, Engine, Mask, Problem, Rows, Shape, compare, wgpu};
+use foveal::{
+    Attention, AttentionTensors, Dtype, Engine, Mask, Problem, Shape,
+    testing::{Rows, compare},
+    wgpu,
+};
 
 use crate::host::{Screen, say};
 use crate::photo::{COLOURS, FEATURES, Photo, SIDE};

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use foveal::kernels::attention::Strides;
 use foveal::{
-    Attention, AttentionTensors, BoundKernel, Comparison, Dtype, Engine, HostTensor, Problem, Rows, Shape,
-    TensorData, compare, wgpu,
+    Attention, AttentionTensors, BoundKernel, Dtype, Engine, HostTensor, Problem, Shape, TensorData,
+    testing::{Comparison, Rows, compare},
+    wgpu,
 };
 use foveal_examples_common::Failure;
 

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use foveal::{Comparison, Engine, Kernel, Timing, wgpu};
+use foveal::{Engine, Kernel, Timing, testing::Comparison, wgpu};
 use foveal_examples_common::{Failure, Host, Place, exit, say, thousands};
 use serde_json::{Value, json};
 

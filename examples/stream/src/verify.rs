@@ -1,6 +1,9 @@
 //! Whether both memories gave out what their definitions say, over the whole sequence at once.
 
-use foveal::{Comparison, HostTensor, Problem, Rows, compare};
+use foveal::{
+    HostTensor, Problem,
+    testing::{Comparison, Rows, compare},
+};
 use foveal_examples_common::Failure;
 
 use crate::melody::Note;

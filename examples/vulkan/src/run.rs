@@ -2,8 +2,8 @@
 
 use ash::vk;
 use foveal::kernels::attention::{Attention, Mask, Shape};
-use foveal::kernels::{Name, Rows};
-use foveal::{Dtype, Engine, HostTensor, Options, Plan, Problem, compare, wgpu};
+use foveal::{Dtype, Engine, HostTensor, Options, Plan, Problem, testing::compare, wgpu};
+use foveal::{kernels::Name, testing::Rows};
 
 use crate::Failure;
 use crate::bridge::{self, Adapter, Lent};

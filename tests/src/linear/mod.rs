@@ -5,12 +5,14 @@
 
 pub mod identities;
 
+use foveal_kernels::Described;
+use foveal_kernels::testing::Reference;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use foveal::{Engine, Kernel};
 use foveal_kernels::linear_attention::{Gate, LinearAttention, StateLayout};
-use foveal_kernels::{Access, HostTensor, Layout, Name, Problem, Rows, TensorData, TensorSpec};
+use foveal_kernels::{Access, HostTensor, Layout, Name, Problem, TensorData, TensorSpec, testing::Rows};
 
 use crate::harness;
 

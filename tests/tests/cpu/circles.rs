@@ -1,4 +1,4 @@
-//! No import circles between the files of a crate: a file can be understood after those it uses.
+//! The files of a crate and those they use: no circles, so that a file can be understood after those; and references apart from plans.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use petgraph::algo::tarjan_scc;
 use petgraph::graphmap::DiGraphMap;
+use petgraph::visit::Dfs;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, ItemUse, UseTree, Visibility};
 
@@ -120,8 +121,8 @@ impl Crate {
         }
     }
 
-    /// Sets of files that use each other, directly or through others.
-    fn circles(&self) -> Vec<BTreeSet<String>> {
+    /// The files, with an edge from each to every one that it uses.
+    fn graph(&self) -> DiGraphMap<&Name, ()> {
         let mut graph = DiGraphMap::<&Name, ()>::new();
         for (file, mentions) in &self.files {
             let private = mentions.imports.iter().filter(|(.., public)| !public).map(|(path, ..)| path);
@@ -132,7 +133,12 @@ impl Crate {
                 }
             }
         }
-        let circles = tarjan_scc(&graph).into_iter().filter(|files| files.len() > 1);
+        graph
+    }
+
+    /// Sets of files that use each other, directly or through others.
+    fn circles(&self) -> Vec<BTreeSet<String>> {
+        let circles = tarjan_scc(&self.graph()).into_iter().filter(|files| files.len() > 1);
         circles.map(|files| files.into_iter().map(|file| file.join("::")).collect()).collect()
     }
 }
@@ -153,13 +159,40 @@ fn read(folder: &Path, module: &[String], found: &mut Vec<(Name, String)>) -> Re
     Ok(())
 }
 
+/// The files of a folder's crate.
+fn parsed(folder: &str) -> Result<Crate> {
+    let mut texts = Vec::new();
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder).join("src"), &[], &mut texts)?;
+    Crate::parse(&texts)
+}
+
 #[test]
 fn files_do_not_import_each_other_in_circles() -> Result<()> {
     for folder in ["shaders", "crates/kernels", "crates/engine", "crates/cli", "crates/web"] {
-        let mut texts = Vec::new();
-        read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder).join("src"), &[], &mut texts)?;
-        let circles = Crate::parse(&texts)?.circles();
+        let circles = parsed(folder)?.circles();
         ensure!(circles.is_empty(), "{folder}: these files use each other: {circles:#?}");
+    }
+    Ok(())
+}
+
+/// A reference shares with the kernels what expressions mean, and nothing of how they are planned.
+#[test]
+fn references_reach_no_plans() -> Result<()> {
+    let kernels = parsed("crates/kernels")?;
+    let graph = kernels.graph();
+    let references: Vec<&Name> = kernels
+        .files
+        .keys()
+        .filter(|file| file.len() == 2 && file[1] == "reference" && file[0] != "check")
+        .collect();
+    ensure!(references.len() == foveal_kernels::operators().len(), "references of {references:?}");
+    for reference in references {
+        let mut reached = Dfs::new(&graph, reference);
+        while let Some(file) = reached.next(&graph) {
+            // The language has plans of its own: how bounds over blocks are worked out.
+            let planned = file.iter().any(|part| part == "plan") && file[0] != "expr";
+            ensure!(!planned, "{} reaches {}", reference.join("::"), file.join("::"));
+        }
     }
     Ok(())
 }

@@ -3,7 +3,11 @@
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::combine::Combine;
-use foveal_kernels::{Expected, HostTensor, Layout, Problem, Rows, TensorData, operator};
+use foveal_kernels::testing::Reference;
+use foveal_kernels::{
+    HostTensor, Layout, Problem, TensorData, operator,
+    testing::{Expected, Rows},
+};
 use serde_json::json;
 
 const HEADS: usize = 2;

@@ -5,8 +5,10 @@ use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::expr::{Expr, Table};
 use foveal_kernels::linear_attention::{LinearAttention, LinearShape};
+use foveal_kernels::testing::Reference;
 use foveal_kernels::{
-    Checked, Comparison, Dtype, Expected, HostTensor, Problem, Rows, Tolerance, compare, operators,
+    Dtype, HostTensor, operators,
+    testing::{Checked, Comparison, Expected, Rows, Tolerance, compare},
 };
 use foveal_tests::harness::borrowed;
 

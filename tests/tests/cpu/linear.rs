@@ -2,8 +2,11 @@
 #![expect(clippy::expect_used, reason = "a test reports by panicking, in its helpers too")]
 
 use anyhow::Result;
-use foveal_kernels::linear_attention::{
-    Direction, FeatureMap, Fill, Gate, Gates, Key, Lengths, LinearAttention, LinearShape, Normaliser, Rule,
+use foveal_kernels::{
+    linear_attention::{
+        Direction, FeatureMap, Gate, Key, Lengths, LinearAttention, LinearShape, Normaliser, Rule,
+    },
+    testing::{GateDistribution, InputDistribution},
 };
 use foveal_tests::linear::{Given, Tensors, identities};
 use proptest::prelude::*;
@@ -17,7 +20,8 @@ fn reference(given: &Given) -> Result<Tensors> {
 
 const RULES: &[Rule] = Rule::ALL;
 const GATES: &[Gate] = Gate::ALL;
-const FILLS: [Gates; 4] = [Gates::Mild, Gates::Strong, Gates::Zero, Gates::Extreme];
+const FILLS: [GateDistribution; 4] =
+    [GateDistribution::Mild, GateDistribution::Strong, GateDistribution::Zero, GateDistribution::Extreme];
 
 /// Small problems of these rules and gates, with everything that these may have.
 fn problems(rules: &'static [Rule], gates: &'static [Gate]) -> impl Strategy<Value = Given> {
@@ -37,7 +41,12 @@ fn problems(rules: &'static [Rule], gates: &'static [Gate]) -> impl Strategy<Val
             .rule(rule)
             .gate(gate);
             (spec.state_in, spec.state_out) = (state_in, true);
-            spec.fill = Fill { gates: fill, integer_beta: integers, repeated_keys: repeated, nan: false };
+            spec.fill = InputDistribution {
+                gates: fill,
+                integer_beta: integers,
+                repeated_keys: repeated,
+                nan: false,
+            };
             match (rule, extra) {
                 (Rule::Add, 1) => spec.bonus = Some("u".into()),
                 (Rule::Add, 2) => {

@@ -286,7 +286,8 @@ fn values_are_checked_wherever_they_come_from() -> Result<()> {
         }
         let given: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
         says(&problem.check_inputs(&given).err().context("taken")?, name, &["expected"])?;
-        let refused = problem.reference(&given, foveal_kernels::Rows::All).err().context("computed")?;
+        let refused =
+            problem.reference(&given, foveal_kernels::testing::Rows::All).err().context("computed")?;
         says(&refused, name, &["expected"])?;
     }
     Ok(())

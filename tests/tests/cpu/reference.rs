@@ -2,7 +2,11 @@
 #![expect(clippy::expect_used, reason = "a test reports by panicking, in its helpers too")]
 
 use foveal_kernels::attention::{Attention, Layout, Mask, Shape};
-use foveal_kernels::{Expected, HostTensor, Problem, Rows, TensorData};
+use foveal_kernels::testing::Reference;
+use foveal_kernels::{
+    HostTensor, TensorData,
+    testing::{Expected, Rows},
+};
 use proptest::prelude::*;
 
 /// Tensors of one batch entry, as `[head][position][column]`.

@@ -1,7 +1,9 @@
 //! What kernels depend on: expressions, not lengths. A small problem runs with the kernels of a large one.
 
 use anyhow::{Context, Result, bail, ensure};
-use foveal_kernels::{AdapterProfile, Case, Constraints, ErrorKind, Plan, Problem, operator, operators};
+use foveal_kernels::{
+    AdapterProfile, Constraints, ErrorKind, Plan, Problem, operator, operators, testing::Case,
+};
 use foveal_shaders::Request;
 use foveal_tests::{parallel, planned, profiles, say};
 use serde_json::{Map, Value};

@@ -4,7 +4,8 @@
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::expr::{Expr, Table};
-use foveal_kernels::{Dtype, HostTensor, Name, Problem, Rows, TensorData};
+use foveal_kernels::testing::Reference;
+use foveal_kernels::{Dtype, HostTensor, Name, Problem, TensorData, testing::Rows};
 
 const LEN: usize = 20;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use foveal::{Engine, SelfCheckReport};
-use foveal_kernels::{Case, operators};
+use foveal_kernels::{operators, testing::Case};
 use foveal_tests::harness::Prepared;
 use foveal_tests::{device, parallel, planned, say};
 use pollster::block_on;

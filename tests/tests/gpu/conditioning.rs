@@ -1,13 +1,17 @@
 //! Scores of large size are right within what f32 can do, are not refused, and hide no mistake.
 
+use foveal_kernels::testing::Reference;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use foveal::{Options, Status};
+use foveal::{Options, testing::Status};
 use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::expr::{Expr, Table};
 use foveal_kernels::linear_attention::{LinearAttention, LinearShape};
-use foveal_kernels::{Checked, Constraints, Dtype, HostTensor, Name, Problem, Rows};
+use foveal_kernels::{
+    Constraints, Dtype, HostTensor, Name, Problem,
+    testing::{Checked, Rows},
+};
 use foveal_tests::wrong::{self, Sabotaged, WRONG};
 use foveal_tests::{device, harness, say};
 use pollster::block_on;

@@ -2,7 +2,10 @@
 //! files; attention's kernels take a minute to compile and have cases of their own.)
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::{Access, Case, Expected};
+use foveal_kernels::{
+    Access,
+    testing::{Case, Expected},
+};
 use foveal_tests::harness::Prepared;
 use foveal_tests::{files, golden, planned, say};
 use pollster::block_on;

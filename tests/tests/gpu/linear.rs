@@ -1,13 +1,15 @@
 //! Identities of linear attention on the device, by every variant: what tests of single cases cannot show.
 
+use foveal_kernels::Described;
 use std::fmt;
 
 use anyhow::{Context, Result, ensure};
 use foveal::{Engine, ErrorKind, Kernel};
-use foveal_kernels::linear_attention::{
-    Direction, Gate, Gates, Key, LinearAttention, LinearShape, Normaliser, Rule,
+use foveal_kernels::{Constraints, operator};
+use foveal_kernels::{
+    linear_attention::{Direction, Gate, Key, LinearAttention, LinearShape, Normaliser, Rule},
+    testing::GateDistribution,
 };
-use foveal_kernels::{Constraints, Problem, operator};
 use foveal_tests::linear::{Given, Tensor, Tensors, identities, off};
 use foveal_tests::say;
 use pollster::block_on;
@@ -104,7 +106,7 @@ fn holds(what: &str, problems: &[LinearAttention], identity: Identity) -> Result
     let engine = engine_or_skip!();
     let worst = std::cell::Cell::new(0.0f64);
     for spec in problems {
-        for gates in [Gates::Mild, Gates::Extreme] {
+        for gates in [GateDistribution::Mild, GateDistribution::Extreme] {
             let mut spec = spec.clone();
             spec.fill.gates = gates;
             let given = Given::random(spec, 3)?;

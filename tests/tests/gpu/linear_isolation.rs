@@ -1,7 +1,9 @@
 //! What heads and batch entries of linear attention do to each other: nothing. And bits that are the same each time.
 
 use anyhow::{Context, Result, ensure};
+use foveal_kernels::Described;
 use foveal_kernels::linear_attention::{Direction, Gate, LinearAttention, LinearShape, Rule};
+use foveal_kernels::testing::Reference;
 use foveal_kernels::{Dtype, Layout, Problem};
 use foveal_tests::harness::{self, Output};
 use foveal_tests::linear::{Given, Tensor, Tensors, off};

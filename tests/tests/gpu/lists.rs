@@ -2,9 +2,11 @@
 
 use anyhow::{Context, Result, ensure};
 use foveal::Engine;
+use foveal_kernels::Described;
 use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::block_mask::{BlockClass, BlockMask};
 use foveal_kernels::expr::{Evaluator, Expr, Sizes, Table};
+use foveal_kernels::testing::Reference;
 use foveal_kernels::{
     Access, Constraints, Dtype, HostTensor, ParamValue, Pass, Plan, Problem, Source, TensorSpec, operator,
 };

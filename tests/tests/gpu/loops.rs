@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use foveal::{AdapterProfile, Constraints, Engine, ErrorKind, Options, SelfCheck};
 use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::linear_attention::{Gate, LinearAttention, LinearShape, Rule};
-use foveal_kernels::{Case, Problem, operator};
+use foveal_kernels::{Problem, operator, testing::Case};
 use foveal_shaders::Value;
 use foveal_tests::harness::Prepared;
 use foveal_tests::{device, planned, say};

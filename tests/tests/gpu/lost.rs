@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use foveal::{AttentionTensors, Binding, Engine, ErrorKind, Timing, wgpu};
 use foveal_kernels::attention::{Attention, Shape};
+use foveal_kernels::testing::Reference;
 use foveal_kernels::{Dtype, HostTensor, Problem};
 use foveal_tests::{device, harness};
 use pollster::block_on;
@@ -91,8 +92,8 @@ fn works_anew() -> Result<()> {
     let kernel = block_on(engine.prepare(&engine.plan(&spec())?))?;
     let inputs = spec().random_inputs(1);
     let outputs = block_on(engine.run(&kernel, &harness::borrowed(&inputs)))?;
-    let expected = spec().reference(&harness::borrowed(&inputs), foveal_kernels::Rows::All)?;
-    let compared = foveal::compare(&expected[0], &outputs[0].1, spec().tolerance("o"))?;
+    let expected = spec().reference(&harness::borrowed(&inputs), foveal_kernels::testing::Rows::All)?;
+    let compared = foveal::testing::compare(&expected[0], &outputs[0].1, spec().tolerance("o"))?;
     ensure!(compared.passed, "{}", harness::describe(&compared));
     let _: &HostTensor = &outputs[0].1;
     Ok(())

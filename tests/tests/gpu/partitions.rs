@@ -6,7 +6,7 @@ use foveal_kernels::attention::{Attention, Layout, QkNorm, Scale, Shape};
 use foveal_kernels::block_mask::{BlockGrid, BlockMask};
 use foveal_kernels::expr::{Expr, Table};
 use foveal_kernels::linear_attention::{Gate, LinearAttention, LinearShape, Rule};
-use foveal_kernels::{AdapterProfile, Case, Constraints, Dtype, ErrorKind, Problem, operator};
+use foveal_kernels::{AdapterProfile, Constraints, Dtype, ErrorKind, Problem, operator, testing::Case};
 use foveal_tests::harness::Prepared;
 use foveal_tests::say;
 use pollster::block_on;

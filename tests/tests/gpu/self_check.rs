@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use foveal::{ErrorKind, Options, SelfCheckReport};
 use foveal_kernels::attention::{Attention, Shape};
-use foveal_kernels::{Case, Problem};
+use foveal_kernels::{Problem, testing::Case};
 use foveal_tests::harness::Prepared;
 use foveal_tests::wrong::{self, Sabotaged, WRONG};
 use foveal_tests::{device, say};

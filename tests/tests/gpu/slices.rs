@@ -1,5 +1,6 @@
 //! Kernels in slices: whatever the cut, the bits are those of the kernel at once.
 
+use foveal_kernels::testing::Reference;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -28,7 +29,7 @@ fn finish(engine: &Engine, job: &mut Job) -> Result<u32> {
 }
 
 /// The cases that are cut: few enough for a software driver, and every kind of pass.
-fn cases() -> Vec<(foveal_kernels::Case, &'static str)> {
+fn cases() -> Vec<(foveal_kernels::testing::Case, &'static str)> {
     let wanted = [
         ("attention", "cross_130_129_causal", "tiled"),
         ("attention", "mask_table_on_device", "tiled"),

@@ -2,7 +2,10 @@
 
 use anyhow::{Result, ensure};
 use foveal::{Engine, ErrorKind, wgpu};
-use foveal_kernels::{HostTensor, Rows, compare, operators};
+use foveal_kernels::{
+    HostTensor, operators,
+    testing::{Rows, compare},
+};
 use foveal_tests::host::{Host, adapter};
 use foveal_tests::{harness, say};
 use pollster::block_on;

@@ -1,5 +1,6 @@
 //! The host's device goes away, between any two steps: an error each time, and the next device works.
 
+use foveal_kernels::testing::Reference;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};

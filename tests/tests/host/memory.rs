@@ -1,5 +1,6 @@
 //! A card without room: an error that says so, and the device goes on.
 
+use foveal_kernels::testing::Reference;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};

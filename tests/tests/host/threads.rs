@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use foveal::{Engine, Kernel, wgpu};
 use foveal_kernels::Problem;
 use foveal_kernels::attention::{Attention, Shape};
+use foveal_kernels::testing::Reference;
 use foveal_tests::harness;
 use foveal_tests::host::bound;
 use pollster::block_on;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::ArgMatches;
-use foveal::{Status, VariantCheck};
+use foveal::testing::{Status, VariantCheck};
 use foveal_kernels::{
-    Case, ErrorKind, Expected, HostTensor, Name, Operator, Problem, Rows, Tolerance, did_you_mean,
+    ErrorKind, HostTensor, Name, Operator, Problem, did_you_mean,
+    testing::{Case, Expected, Rows, Tolerance},
 };
 use serde_json::{Map, Value, json};
 

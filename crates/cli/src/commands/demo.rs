@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use clap::{ArgMatches, parser::ValueSource};
-use foveal_kernels::{Expected, HostTensor, Name, Problem, Rows};
+use foveal_kernels::{
+    HostTensor, Name, Problem,
+    testing::{Expected, Rows},
+};
 use serde_json::{Map, Value, json};
 
 use crate::commands::Verdict;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::ArgMatches;
-use foveal_kernels::{Access, Dtype, HostTensor, Name, Rows};
+use foveal_kernels::{Access, Dtype, HostTensor, Name, testing::Rows};
 use serde_json::{Value, json};
 
 use crate::args;

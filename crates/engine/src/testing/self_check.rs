@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use foveal_kernels::{Access, Constraints, Expected, HostTensor, Name, Plan, Rows, TensorSpec, compare};
+use foveal_kernels::{
+    Access, Constraints, HostTensor, Name, Plan, TensorSpec,
+    testing::{Expected, Rows, compare},
+};
 use web_time::Instant;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -121,7 +124,7 @@ impl Engine {
         &self,
         expected: &Expected,
         actual: &HostTensor,
-        comparison: foveal_kernels::Comparison,
+        comparison: foveal_kernels::testing::Comparison,
     ) -> Result<(), Error> {
         if comparison.passed {
             return Ok(());

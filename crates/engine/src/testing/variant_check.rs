@@ -1,6 +1,9 @@
 //! Trying variants on cases whose results are known.
 
-use foveal_kernels::{Checked, Constraints, Expected, HostTensor, Problem};
+use foveal_kernels::{
+    Constraints, HostTensor, Problem,
+    testing::{Checked, Expected},
+};
 
 use crate::kernel::prepared::SelfCheckReport;
 use crate::{Engine, Error};

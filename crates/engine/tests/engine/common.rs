@@ -1,13 +1,16 @@
 //! A problem small enough to test the engine with: `y = a * x`, by variants that are right, and by some that are not.
 
+use foveal::Described;
+use foveal::testing::Reference;
 use std::sync::Arc;
 
 use foveal::kernels::attention::{Attention, Shape};
 use foveal::kernels::{ParamValue, Pass, PassBinding, Scratch, Source};
 use foveal::shaders::{Library, Request};
 use foveal::{
-    Access, AdapterProfile, Constraints, Dtype, Engine, ErrorKind, Expected, HostTensor, Options, Plan,
-    Problem, Rows, TensorSpec, Tolerance, Work,
+    Access, AdapterProfile, Constraints, Dtype, Engine, ErrorKind, HostTensor, Options, Plan, Problem,
+    TensorSpec, Work,
+    testing::{Expected, Rows, Tolerance},
 };
 use serde_json::{Map, Value};
 
@@ -105,18 +108,45 @@ impl Scale {
     }
 }
 
-impl Problem for Scale {
-    fn operator(&self) -> &'static str {
-        "scale"
-    }
+impl Described for Scale {
     fn describe(&self) -> String {
         format!("{} elements", self.count)
     }
+
     fn options(&self) -> Map<String, Value> {
         Map::new()
     }
+
     fn shape(&self) -> String {
         self.count.to_string()
+    }
+}
+
+impl Reference for Scale {
+    fn random_inputs(&self, _: u64) -> Vec<(foveal::kernels::Name, HostTensor)> {
+        vec![("x".into(), self.input())]
+    }
+
+    fn reference(&self, _: &[(&str, &HostTensor)], _: Rows) -> Result<Vec<Expected>, foveal::kernels::Error> {
+        let values = self.output().to_f64();
+        Ok(vec![Expected {
+            name: "y".into(),
+            shape: vec![self.count],
+            elements: None,
+            values,
+            allowance: None,
+            head_axis: None,
+        }])
+    }
+
+    fn tolerance(&self, _: &str) -> Tolerance {
+        Tolerance { rel_rmse: 1e-6, worst: 1e-5, floor: 1e-6 }
+    }
+}
+
+impl Problem for Scale {
+    fn operator(&self) -> &'static str {
+        "scale"
     }
     fn tensors(&self) -> Vec<TensorSpec> {
         let tensor_spec = |name: &'static str, role| TensorSpec {
@@ -159,23 +189,6 @@ impl Problem for Scale {
 
     fn self_check_problem(&self) -> Arc<dyn Problem> {
         Arc::new(Self { count: 100, ..self.clone() })
-    }
-    fn random_inputs(&self, _: u64) -> Vec<(foveal::kernels::Name, HostTensor)> {
-        vec![("x".into(), self.input())]
-    }
-    fn reference(&self, _: &[(&str, &HostTensor)], _: Rows) -> Result<Vec<Expected>, foveal::kernels::Error> {
-        let values = self.output().to_f64();
-        Ok(vec![Expected {
-            name: "y".into(),
-            shape: vec![self.count],
-            elements: None,
-            values,
-            allowance: None,
-            head_axis: None,
-        }])
-    }
-    fn tolerance(&self, _: &str) -> Tolerance {
-        Tolerance { rel_rmse: 1e-6, worst: 1e-5, floor: 1e-6 }
     }
     fn work(&self) -> Work {
         Work { flops: self.count as f64, dense_flops: self.count as f64, bytes: 8.0 * self.count as f64 }

@@ -1,5 +1,6 @@
 //! Variants prove themselves, or are refused.
 
+use foveal::testing::Reference;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,9 +179,9 @@ fn attention_is_checked_like_any_other_problem() {
     let inputs = spec.random_inputs(1);
     let inputs: Vec<_> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     let outputs = block_on(engine.run(&kernel, &inputs)).unwrap();
-    for expected in spec.reference(&inputs, foveal::Rows::All).unwrap() {
+    for expected in spec.reference(&inputs, foveal::testing::Rows::All).unwrap() {
         let (_, actual) = outputs.iter().find(|(name, _)| *name == expected.name).unwrap();
-        let comparison = foveal::compare(&expected, actual, spec.tolerance(&expected.name)).unwrap();
+        let comparison = foveal::testing::compare(&expected, actual, spec.tolerance(&expected.name)).unwrap();
         assert!(comparison.passed, "{comparison:?}");
     }
 }

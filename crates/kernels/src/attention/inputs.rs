@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{Attention, device_block_mask};
+use super::{Attention, device_block_mask, programs::Programs};
 use crate::{
     Dtype, Error, HostTensor,
-    attention::plan::mask_program::MaskProgram,
     expr::{
         EntryLengths, Evaluator, Program, Scratch,
         analysis::examine::{Index, assumption, far_from_zero, unproved, value_range},
@@ -37,9 +36,9 @@ impl Attention {
         if self.tables.is_empty() {
             return Ok(());
         }
-        let visibility = MaskProgram::new(self)?;
+        let Programs { mask, score, .. } = self.programs()?;
         let tables = self.tables_at_hand(inputs)?;
-        let programs = [("mask", &visibility.mask), ("score", &visibility.score)];
+        let programs = [("mask", &mask), ("score", &score)];
         for (argument, program) in programs {
             let Some(program) = program else { continue };
             let indices = self.unproved_indices(argument, program, &tables)?;
@@ -48,7 +47,7 @@ impl Attention {
                 continue;
             }
             let elements = Elements { spec: self, lengths: &lengths, listed: &listed, tables: &tables };
-            let mask = visibility.mask.as_ref().filter(|_| argument == "score");
+            let mask = mask.as_ref().filter(|_| argument == "score");
             for index in indices {
                 elements.check(program, mask, &index)?;
             }

@@ -1,11 +1,11 @@
 //! Which keys a query sees, and the tables that expressions read.
 
-use std::fmt;
-
 use crate::{
     Dtype, Error,
+    check::TableDistribution,
     expr::{Expr, Structural, Table},
 };
+use std::fmt;
 
 /// Which keys a query sees.
 ///
@@ -86,7 +86,7 @@ pub struct TableInput {
     /// Name, storage and sizes.
     pub table: Table,
     /// How random values for it are drawn.
-    pub fill: Fill,
+    pub fill: TableDistribution,
 }
 
 impl TableInput {
@@ -94,27 +94,12 @@ impl TableInput {
     #[must_use]
     pub fn new(table: Table) -> Self {
         let fill = match table.element {
-            Dtype::I32 => Fill::SplitKv(4),
-            Dtype::U8 => Fill::Below(2),
-            _ => Fill::Normal,
+            Dtype::I32 => TableDistribution::Runs(4),
+            Dtype::U8 => TableDistribution::Below(2),
+            _ => TableDistribution::Normal,
         };
         Self { table, fill }
     }
-}
-
-/// How random values of a table are drawn.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fill {
-    /// Normally distributed.
-    Normal,
-    /// Integers from 0, this one excluded.
-    Below(u32),
-    /// Integers from the first to the last, both included.
-    Between(i32, i32),
-    /// About this many runs of equal integers along the innermost dimension, ascending from 0.
-    SplitKv(u32),
-    /// Reals, evenly distributed between these.
-    Uniform(f32, f32),
 }
 
 /// An element type's name and sizes, as options carry them: `i32[1,200]`.

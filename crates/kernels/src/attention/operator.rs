@@ -2,7 +2,7 @@
 
 use super::{Attention, Shape, reference};
 use crate::{
-    Constraints, Dtype, Error, Expected, HostTensor, Name, Recipe, Rows, TensorSpec, Tolerance, Work,
+    Constraints, Dtype, Error, HostTensor, Name, Recipe, TensorSpec, Work,
     attention::{
         plan::{
             mask_program::MaskProgram,
@@ -10,6 +10,7 @@ use crate::{
         },
         testing::{cases, fill, random_case, recipes},
     },
+    check::{Expected, Rows, Tolerance},
     expr::Expr,
     operator::{OperatorOf, OperatorSpec, Variant},
     plan::builder::PlanBuilder,

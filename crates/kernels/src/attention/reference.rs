@@ -6,11 +6,12 @@ use super::{
     Attention, QkNorm, Strides, device_block_mask,
     inputs::stored,
     layout::Tensor,
+    programs::Programs,
     rounding::{RowErrors, key_norms},
 };
 use crate::{
-    Access, Error, Expected, HostTensor, Rows,
-    attention::plan::mask_program::MaskProgram,
+    Access, Error, HostTensor,
+    check::{Expected, Rows},
     expr::{EntryLengths, Evaluator, Scratch},
     parallel,
     spec::tensor_named,
@@ -249,14 +250,14 @@ impl Attention {
 /// How many rows see each key by mask, lists and lengths: `[B, G, Tk]`.
 pub(super) fn seen(spec: &Attention, inputs: &[(&str, &HostTensor)]) -> Result<Vec<usize>, Error> {
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not general enough")]
-    define(spec, inputs, &MaskProgram::new(spec)?, |definition| definition.seen())
+    define(spec, inputs, &spec.programs()?, |definition| definition.seen())
 }
 
 /// Does something with the definition.
 fn define<T>(
     spec: &Attention,
     inputs: &[(&str, &HostTensor)],
-    visibility: &MaskProgram<'_>,
+    visibility: &Programs,
     and: impl FnOnce(&Definition<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let tables = table_values(spec, inputs)?;
@@ -292,7 +293,7 @@ pub(super) fn reference(
     inputs: &[(&str, &HostTensor)],
     rows: Rows,
 ) -> Result<Vec<Expected>, Error> {
-    define(spec, inputs, &MaskProgram::new(spec)?, |definition| expected(definition, rows))
+    define(spec, inputs, &spec.programs()?, |definition| expected(definition, rows))
 }
 
 fn expected(definition: &Definition<'_>, rows: Rows) -> Result<Vec<Expected>, Error> {

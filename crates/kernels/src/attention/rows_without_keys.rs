@@ -31,7 +31,8 @@ impl Attention {
 mod tests {
     use super::super::Shape;
     use super::*;
-    use crate::{Problem, Rows};
+    use crate::check::Reference;
+    use crate::{Problem, check::Rows};
 
     /// As the problem's own reference has it.
     fn counted(spec: &Attention, named: &[&str]) -> Option<[usize; 2]> {

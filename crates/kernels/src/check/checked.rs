@@ -1,6 +1,9 @@
 //! The outputs of a run compared with what they have to be, in words.
 
-use crate::{Comparison, Error, Expected, HostTensor, Name, Problem, Tolerance, compare};
+use crate::{
+    Error, HostTensor, Name, Problem,
+    check::{Comparison, Expected, Tolerance, compare},
+};
 
 /// The comparison of all outputs of a run.
 #[derive(Clone, Debug, PartialEq)]

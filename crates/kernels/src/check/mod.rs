@@ -2,9 +2,13 @@
 
 mod checked;
 mod compare;
+mod distribution;
 pub(crate) mod random;
+mod reference;
 mod rows;
 
 pub use checked::Checked;
 pub use compare::{Comparison, Expected, Tolerance, Worst, compare};
+pub use distribution::{GateDistribution, InputDistribution, TableDistribution};
+pub use reference::Reference;
 pub use rows::Rows;

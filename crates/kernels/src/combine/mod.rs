@@ -16,14 +16,11 @@ mod reference;
 mod testing;
 
 use crate::{
-    Dtype, Layout, Strides,
-    operator::OperatorOf,
+    Access, Dtype, Layout, Strides, TensorSpec,
     spec::options::{OptionRow, Options, layout_row, name_row},
 };
+pub(crate) use operator::OPERATOR;
 pub(crate) use plan::Merge;
-
-/// Combining, as an [`crate::Operator`].
-pub(crate) static OPERATOR: OperatorOf<Combine> = OperatorOf::new();
 
 /// N partial results of shape `[B, H, T, Dv]`, to be merged.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +89,24 @@ impl Combine {
     fn place(&self, row: usize) -> usize {
         let (pair, Strides { batch, head, position }) = (row / self.len, self.strides());
         pair / self.heads * batch + pair % self.heads * head + row % self.len * position
+    }
+
+    /// The tensors that are bound: inputs first, then outputs.
+    pub(crate) fn all_tensors(&self) -> Vec<TensorSpec> {
+        let (batch, heads, len) = (self.batch, self.heads, self.len);
+        let (o, axis) = self.layout.shape([batch, heads, len, self.value_dim]);
+        let lse = vec![batch, heads, len];
+        let of_parts = |of: &[usize]| [&[self.parts], of].concat();
+        let mut tensors = vec![
+            TensorSpec::dense("o_parts", Access::Read, self.dtype, of_parts(&o), Some(axis + 1)),
+            TensorSpec::dense("lse_parts", Access::Read, Dtype::F32, of_parts(&lse), Some(2)),
+        ];
+        if let Some(name) = &self.sink_logits {
+            tensors.push(TensorSpec::dense(name.clone(), Access::Read, Dtype::F32, vec![heads], Some(0)));
+        }
+        tensors.push(TensorSpec::dense("o", Access::Write, self.dtype, o, Some(axis)));
+        tensors.push(TensorSpec::dense("lse", Access::Write, Dtype::F32, lse, Some(1)));
+        tensors
     }
 }
 

@@ -2,14 +2,18 @@
 
 use super::{Combine, plan, reference, testing};
 use crate::{
-    Access, Constraints, Dtype, Error, Expected, HostTensor, Layout, Name, Recipe, Rows, TensorSpec,
-    Tolerance, Work,
-    operator::OperatorSpec,
-    operator::{Candidate, Variant},
+    Constraints, Dtype, Error, HostTensor, Layout, Name, Recipe, TensorSpec, Work,
+    check::{Expected, Rows, Tolerance},
+    operator::{Candidate, OperatorOf, OperatorSpec, Variant},
     plan::builder::PlanBuilder,
-    spec::options::Given,
-    spec::read::{self, storage},
+    spec::{
+        options::Given,
+        read::{self, storage},
+    },
 };
+
+/// Combining, as an [`crate::Operator`].
+pub(crate) static OPERATOR: OperatorOf<Combine> = OperatorOf::new();
 
 impl OperatorSpec for Combine {
     const SUMMARY: &'static str =
@@ -77,20 +81,7 @@ impl OperatorSpec for Combine {
     }
 
     fn tensors(&self) -> Vec<TensorSpec> {
-        let (batch, heads, len) = (self.batch, self.heads, self.len);
-        let (o, axis) = self.layout.shape([batch, heads, len, self.value_dim]);
-        let lse = vec![batch, heads, len];
-        let of_parts = |of: &[usize]| [&[self.parts], of].concat();
-        let mut tensors = vec![
-            TensorSpec::dense("o_parts", Access::Read, self.dtype, of_parts(&o), Some(axis + 1)),
-            TensorSpec::dense("lse_parts", Access::Read, Dtype::F32, of_parts(&lse), Some(2)),
-        ];
-        if let Some(name) = &self.sink_logits {
-            tensors.push(TensorSpec::dense(name.clone(), Access::Read, Dtype::F32, vec![heads], Some(0)));
-        }
-        tensors.push(TensorSpec::dense("o", Access::Write, self.dtype, o, Some(axis)));
-        tensors.push(TensorSpec::dense("lse", Access::Write, Dtype::F32, lse, Some(1)));
-        tensors
+        self.all_tensors()
     }
 
     fn variants() -> Vec<Variant<Self>> {

@@ -3,7 +3,12 @@
 use std::slice;
 
 use super::Combine;
-use crate::{Access, Error, Expected, HostTensor, Rows, operator::tensors_of, parallel, spec::tensor_named};
+use crate::{
+    Access, Error, HostTensor,
+    check::{Expected, Rows},
+    parallel,
+    spec::tensor_named,
+};
 
 /// A row's o and lse.
 type Row = (Vec<f64>, f64);
@@ -54,7 +59,8 @@ pub(super) fn reference(
     let chosen = rows.chosen(count);
     let row = |index: usize| chosen.as_ref().map_or(index, |chosen| chosen[index]);
     let computed = parallel::map(chosen.as_ref().map_or(count, Vec::len), |index| merge(row(index)));
-    let expected = tensors_of(spec, Access::Write).map(|output| {
+    let outputs = spec.all_tensors().into_iter().filter(|tensor_spec| tensor_spec.access == Access::Write);
+    let expected = outputs.map(|output| {
         let is_o = output.name == "o";
         let rows = computed.iter().enumerate().map(|(index, (o, lse))| {
             if is_o { (at(row(index)), o.as_slice()) } else { (row(index), slice::from_ref(lse)) }

@@ -41,4 +41,4 @@ mod testing;
 pub use kinds::{Direction, FeatureMap, Gate, Key, Lengths, Normaliser, Rule, StateLayout};
 pub(crate) use operator::OPERATOR;
 pub use shape::LinearShape;
-pub use spec::{Fill, Gates, LinearAttention};
+pub use spec::LinearAttention;

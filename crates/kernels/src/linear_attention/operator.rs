@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Gate, Key, Lengths, LinearAttention, LinearShape, Rule, reference};
 use crate::{
-    Constraints, Dtype, Error, Expected, HostTensor, Name, Recipe, Rows, TensorSpec, Tolerance, Work,
+    Constraints, Dtype, Error, HostTensor, Name, Recipe, TensorSpec, Work,
+    check::{Expected, Rows, Tolerance},
     linear_attention::{
         plan::{
             passes::{Candidate, Passes, Schedule},

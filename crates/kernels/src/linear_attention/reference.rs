@@ -6,7 +6,11 @@ use super::{
     products::{Rowed, add_outer, times},
     rounding::{Variances, add_magnitudes, cancels, with_infinities},
 };
-use crate::{Access, Error, Expected, HostTensor, Rows, Strides, parallel};
+use crate::{
+    Access, Error, HostTensor, Strides,
+    check::{Expected, Rows},
+    parallel,
+};
 
 /// All inputs, in f64.
 struct Given<'a> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Direction, FeatureMap, Gate, Key, Lengths, LinearShape, Normaliser, Rule, StateLayout};
-use crate::{Dtype, Error, Layout};
+use crate::{Dtype, Error, Layout, check::InputDistribution};
 
 /// A linear attention problem: shapes in elements, storage and the rule. Tensors are dense, in the order of `layout`.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,37 +72,9 @@ pub struct LinearAttention {
     /// Order of the dimensions of states.
     pub state_layout: StateLayout,
     /// What random inputs are like.
-    pub fill: Fill,
+    pub fill: InputDistribution,
     /// Passes are chosen as for this problem: how a small problem gets the shaders of a large one.
     pub(crate) specialized_for: Option<Arc<Self>>,
-}
-
-/// What random gates, betas and keys are like.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Fill {
-    /// The gates.
-    pub gates: Gates,
-    /// Whether beta is one of 0, 1 and 2, and not uniform in [0, 1].
-    pub integer_beta: bool,
-    /// Whether every fourth key repeats the one before.
-    pub repeated_keys: bool,
-    /// Whether NaN lie in padding, and in v at a token that no other reads, or only later ones: they must not reach what
-    /// does not read them.
-    pub nan: bool,
-}
-
-/// Random gates.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Gates {
-    /// As trained models have them: logarithms of sigmoids, over 4.
-    #[default]
-    Mild,
-    /// -20 and values from -20 to -3, with zeros between.
-    Strong,
-    /// All zero.
-    Zero,
-    /// -1e4 now and then: what came before is forgotten.
-    Extreme,
 }
 
 /// The widest causal head that is served.
@@ -146,7 +118,7 @@ impl LinearAttention {
             z_in: false,
             z_out: false,
             state_layout: StateLayout::Kv,
-            fill: Fill::default(),
+            fill: InputDistribution::default(),
             specialized_for: None,
         }
     }

@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 
 use super::{Case, Operator, OperatorSpec, Recipe, VariantInfo, described};
 use crate::{
-    AdapterProfile, Constraints, Error, Expected, HostTensor, Name, OptionSpec, Plan, Problem, Rows,
-    TensorSpec, Tolerance, Work,
+    AdapterProfile, Constraints, Described, Error, HostTensor, Name, OptionSpec, Plan, Problem, TensorSpec,
+    Work,
+    check::{Expected, Reference, Rows, Tolerance},
     plan::plan,
     spec::{
         check_integers,
@@ -15,11 +16,7 @@ use crate::{
     },
 };
 
-impl<S: OperatorSpec> Problem for S {
-    fn operator(&self) -> &'static str {
-        S::OPERATOR
-    }
-
+impl<S: OperatorSpec> Described for S {
     fn describe(&self) -> String {
         let mut words = vec![OperatorSpec::shape(self), self.stored_as().to_string()];
         words.extend(S::OPTIONS.iter().filter_map(|row| (row.describe)(self)));
@@ -32,6 +29,28 @@ impl<S: OperatorSpec> Problem for S {
 
     fn shape(&self) -> String {
         OperatorSpec::shape(self)
+    }
+}
+
+impl<S: OperatorSpec> Reference for S {
+    fn random_inputs(&self, seed: u64) -> Vec<(Name, HostTensor)> {
+        OperatorSpec::random_inputs(self, seed)
+    }
+
+    fn reference(&self, inputs: &[(&str, &HostTensor)], rows: Rows) -> Result<Vec<Expected>, Error> {
+        self.validate()?;
+        self.check_values(inputs)?;
+        OperatorSpec::reference(self, inputs, rows)
+    }
+
+    fn tolerance(&self, output: &str) -> Tolerance {
+        OperatorSpec::tolerance(self, output)
+    }
+}
+
+impl<S: OperatorSpec> Problem for S {
+    fn operator(&self) -> &'static str {
+        S::OPERATOR
     }
 
     fn tensors(&self) -> Vec<TensorSpec> {
@@ -46,10 +65,6 @@ impl<S: OperatorSpec> Problem for S {
         Arc::new(OperatorSpec::self_check_problem(self))
     }
 
-    fn random_inputs(&self, seed: u64) -> Vec<(Name, HostTensor)> {
-        OperatorSpec::random_inputs(self, seed)
-    }
-
     fn notes(&self) -> Vec<String> {
         OperatorSpec::notes(self)
     }
@@ -59,22 +74,12 @@ impl<S: OperatorSpec> Problem for S {
         self.check_values(inputs)
     }
 
-    fn reference(&self, inputs: &[(&str, &HostTensor)], rows: Rows) -> Result<Vec<Expected>, Error> {
-        self.validate()?;
-        self.check_values(inputs)?;
-        OperatorSpec::reference(self, inputs, rows)
-    }
-
     fn queries_without_keys(
         &self,
         inputs: &[(&str, &HostTensor)],
         output: &dyn Fn(&str) -> Option<Vec<f64>>,
     ) -> Option<[usize; 2]> {
         OperatorSpec::queries_without_keys(self, inputs, output)
-    }
-
-    fn tolerance(&self, output: &str) -> Tolerance {
-        OperatorSpec::tolerance(self, output)
     }
 
     fn work(&self) -> Work {

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::VariantInfo;
 use crate::{
-    Access, AdapterProfile, Constraints, Cost, Error, Expected, HostTensor, Name, Recipe, Rows, TensorSpec,
-    Tolerance, Work,
+    Access, AdapterProfile, Constraints, Cost, Error, HostTensor, Name, Recipe, TensorSpec, Work,
+    check::{Expected, Rows, Tolerance},
     plan::builder::PlanBuilder,
     spec::options::{self, Given, Options, for_terminals},
 };

@@ -7,32 +7,20 @@ mod explain;
 pub(crate) mod partition;
 mod pass;
 pub(crate) mod turns;
-mod work;
 
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use foveal_shaders::Request;
-use serde_json::{Map, Value};
 
 pub(crate) use choose::plan;
 pub use pass::{Cost, ParamValue, Pass, PassBinding, RejectedVariant, Scratch, Source};
-pub use work::Work;
 
-use crate::{AdapterProfile, Error, Expected, HostTensor, Name, Rows, TensorSpec, Tolerance};
+use crate::{AdapterProfile, Described, Error, HostTensor, TensorSpec, Work, check::Reference};
 
 /// One problem: shapes, options and storage types, ready to be planned or computed by the reference.
-pub trait Problem: fmt::Debug + Send + Sync {
+pub trait Problem: Described + Reference + fmt::Debug + Send + Sync {
     /// The operator's name.
     fn operator(&self) -> &'static str;
-
-    /// The problem in a few words, e.g. `1x8x1024x64 f32 causal`.
-    fn describe(&self) -> String;
-
-    /// The options that [`Operator::problem`] would read this problem from.
-    fn options(&self) -> Map<String, Value>;
-
-    /// The text that [`Operator::problem_of_shape`] would read this problem's sizes from.
-    fn shape(&self) -> String;
 
     /// The tensors that are bound: inputs first, then outputs.
     fn tensors(&self) -> Vec<TensorSpec>;
@@ -48,9 +36,6 @@ pub trait Problem: fmt::Debug + Send + Sync {
     /// before it trusts the variant on an adapter.
     fn self_check_problem(&self) -> Arc<dyn Problem>;
 
-    /// Inputs drawn from `seed`, of the storage types of the ports, in their order.
-    fn random_inputs(&self, seed: u64) -> Vec<(Name, HostTensor)>;
-
     /// What is well-formed and probably not meant, to be shown beside results.
     fn notes(&self) -> Vec<String> {
         Vec::new()
@@ -65,12 +50,6 @@ pub trait Problem: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// The outputs, from the definition, in f64.
-    ///
-    /// # Errors
-    /// If `inputs` lack a tensor or one has a wrong shape.
-    fn reference(&self, inputs: &[(&str, &HostTensor)], rows: Rows) -> Result<Vec<Expected>, Error>;
-
     /// How many queries see no key, and of how many that is known, as these outputs tell: `output` gives an output's values, or
     /// whole rows of them. `None` where there is no such thing, or it cannot be told.
     fn queries_without_keys(
@@ -81,9 +60,6 @@ pub trait Problem: fmt::Debug + Send + Sync {
         let _ = (inputs, output);
         None
     }
-
-    /// How far an output may be from the reference, and why.
-    fn tolerance(&self, output: &str) -> Tolerance;
 
     /// The work that the problem asks for, whoever does it.
     fn work(&self) -> Work;

@@ -1,5 +1,6 @@
 //! The vocabulary of descriptions: storage types, layouts, tensors, option tables.
 
+mod described;
 mod dtype;
 mod layout;
 pub(crate) mod options;
@@ -7,10 +8,13 @@ pub(crate) mod read;
 pub(crate) mod storage;
 mod tensor;
 mod tensor_spec;
+mod work;
 
+pub use described::Described;
 pub use dtype::Dtype;
 pub use layout::{Layout, Strides};
 pub use options::OptionSpec;
 pub use tensor::{HostTensor, TensorData};
 pub(crate) use tensor::{check_integers, tensor_named};
 pub use tensor_spec::{Access, Name, TensorSpec};
+pub use work::Work;

@@ -1,7 +1,10 @@
 //! What a chunk, or any run of rows, does to states: an affine map, that does not depend on the state.
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::linear_attention::{Gate, Gates, LinearAttention, Rule};
+use foveal_kernels::{
+    linear_attention::{Gate, LinearAttention, Rule},
+    testing::GateDistribution,
+};
 use foveal_tests::linear::{Given, Tensor};
 
 use super::algorithm::{Affine, Decays, Rows};
@@ -14,9 +17,9 @@ fn off<R: Real>(a: &Matrix<R>, b: &Matrix<R>) -> f64 {
 }
 
 fn specs(len: usize) -> Vec<LinearAttention> {
-    let gates = GATES
-        .into_iter()
-        .flat_map(|gate| [(gate, Gates::Mild), (gate, Gates::Strong), (gate, Gates::Extreme)]);
+    let gates = GATES.into_iter().flat_map(|gate| {
+        [(gate, GateDistribution::Mild), (gate, GateDistribution::Strong), (gate, GateDistribution::Extreme)]
+    });
     let mut specs = Vec::new();
     for (gate, fill) in gates {
         let of = |rule| spec(len, rule, gate, fill);
@@ -128,7 +131,7 @@ fn a_run_with_more_columns_gives_the_map_of_a_segment() -> Result<()> {
 #[test]
 fn maps_of_the_rule_add_are_diagonal() -> Result<()> {
     for gate in [Gate::None, Gate::Scalar, Gate::Vector] {
-        let given = Given::random(spec(50, Rule::Add, gate, Gates::Strong), 41)?;
+        let given = Given::random(spec(50, Rule::Add, gate, GateDistribution::Strong), 41)?;
         let p = rows::<f64>(&given, 0, 0, Decays::Sums).affine().p;
         let off = (0..p.height).flat_map(|r| (0..p.width).map(move |c| (r, c))).filter(|(r, c)| r != c);
         ensure!(off.into_iter().all(|(r, c)| p.at(r, c) == 0.0), "{gate} gate");

@@ -8,8 +8,11 @@ mod maps;
 mod real;
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::Problem;
-use foveal_kernels::linear_attention::{Fill, Gate, Gates as GateFill, LinearAttention, LinearShape, Rule};
+use foveal_kernels::Described;
+use foveal_kernels::{
+    linear_attention::{Gate, LinearAttention, LinearShape, Rule},
+    testing::{GateDistribution, InputDistribution},
+};
 use foveal_tests::linear::{Given, Tensor, Tensors, off};
 use foveal_tests::{parallel, say};
 
@@ -17,7 +20,8 @@ use algorithm::{Decays, Erase, Gates, Rows};
 use real::{Matrix, Real};
 
 const GATES: [Gate; 4] = [Gate::None, Gate::Constant, Gate::Scalar, Gate::Vector];
-const FILLS: [GateFill; 4] = [GateFill::Mild, GateFill::Strong, GateFill::Zero, GateFill::Extreme];
+const FILLS: [GateDistribution; 4] =
+    [GateDistribution::Mild, GateDistribution::Strong, GateDistribution::Zero, GateDistribution::Extreme];
 const CHUNKS: [usize; 4] = [8, 16, 32, 64];
 
 /// A head of a problem. Steps are rows of their own: the gate is on a token's first, q on its last.
@@ -98,7 +102,7 @@ fn by_chunks<R: Real>(given: &Given, len: usize, decays: Decays) -> Tensors {
 }
 
 /// Two value heads that share keys; widths that no vector divides.
-fn spec(len: usize, rule: Rule, gate: Gate, gates: GateFill) -> LinearAttention {
+fn spec(len: usize, rule: Rule, gate: Gate, gates: GateDistribution) -> LinearAttention {
     let mut spec = LinearAttention::new(LinearShape::bhtd(1, 1, len, 21).value_heads(2).value_dim(13))
         .rule(rule)
         .gate(gate)
@@ -116,7 +120,8 @@ fn specs(len: usize) -> Vec<LinearAttention> {
             let mut bonus = of(Rule::Add);
             bonus.bonus = Some("u".into());
             let mut integers = of(Rule::Delta);
-            integers.fill = Fill { gates: fill, integer_beta: true, repeated_keys: true, nan: false };
+            integers.fill =
+                InputDistribution { gates: fill, integer_beta: true, repeated_keys: true, nan: false };
             let mut erase = of(Rule::Delta);
             erase.erase_key = Some("p".into());
             let mut steps = of(Rule::Delta);
@@ -187,11 +192,11 @@ fn differences_of_cumulative_sums_lose_small_gates_beside_extreme_ones() -> Resu
                 let given = Given::random(spec(300, rule, gate, fill), 17)?;
                 Ok(off(&by_chunks::<f32>(&given, 64, decays), &given.reference()?))
             };
-            for fill in [GateFill::Mild, GateFill::Strong, GateFill::Zero] {
+            for fill in [GateDistribution::Mild, GateDistribution::Strong, GateDistribution::Zero] {
                 let error = error(fill, Decays::Differences)?;
                 ensure!(error < 1e-6, "{rule}, {gate} gate, {fill:?}: {error:.1e}");
             }
-            let extreme = |decays| error(GateFill::Extreme, decays);
+            let extreme = |decays| error(GateDistribution::Extreme, decays);
             let (sums, parts) = (extreme(Decays::Sums)?, extreme(Decays::Parts)?);
             let differences = extreme(Decays::Differences)?;
             let errors = format!("sums {sums:.1e}, parts {parts:.1e}, differences {differences:.1e}");

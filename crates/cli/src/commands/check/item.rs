@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use foveal::{Status, VariantCheck};
-use foveal_kernels::Case;
+use foveal::testing::{Status, VariantCheck};
+use foveal_kernels::testing::Case;
 
 /// A case or a golden file to check.
 pub(super) struct Item {

@@ -1,6 +1,6 @@
 //! Prints and serialises the result of each item.
 
-use foveal::Status;
+use foveal::testing::Status;
 use serde_json::{Value, json};
 
 use super::item::{Item, Row};

@@ -1,27 +1,33 @@
 //! Mask and score of a problem with their tables known, and which blocks of keys tiles have to visit.
 
-use std::{cell::OnceCell, ops::Range};
+use std::{
+    cell::OnceCell,
+    ops::{Deref, Range},
+};
 
 use super::token_order::{InTokenOrder, TokenOrder};
 use crate::{
     Error,
-    attention::Attention,
+    attention::{Attention, programs::Programs},
     block_mask::{BlockClass, BlockMask, Classify},
-    expr::{self, Classifier, OwnLengths, Program, Sizes, Table, Variable},
+    expr::{self, Classifier, Program, Sizes, Variable},
 };
 
-/// The programs of a problem's expressions.
+/// Mask and score of a problem, and the order and the blocks in which they are evaluated.
 #[derive(Debug)]
 pub(crate) struct MaskProgram<'a> {
     spec: &'a Attention,
     /// The order in which positions are taken, once it is known whether it is one of their own.
     token_order: OnceCell<Option<TokenOrder>>,
-    /// Which lengths batch entries have of their own.
-    pub(crate) own: OwnLengths,
-    /// What the mask's expression says, if it has one.
-    pub(crate) mask: Option<Program>,
-    /// What becomes of scores, if anything does.
-    pub(crate) score: Option<Program>,
+    programs: Programs,
+}
+
+impl Deref for MaskProgram<'_> {
+    type Target = Programs;
+
+    fn deref(&self) -> &Programs {
+        &self.programs
+    }
 }
 
 /// How a tile learns which blocks of keys it has to visit.
@@ -49,67 +55,13 @@ const COARSE_BLOCKS: usize = 256;
 /// Elements of partly visible blocks that are looked at to estimate how many are visible.
 const SAMPLES: usize = 4096;
 
-impl Attention {
-    /// The sizes that expressions are evaluated within.
-    pub(crate) fn expr_sizes(&self) -> Sizes {
-        Sizes {
-            batch: self.batch,
-            q_heads: self.q_heads,
-            kv_heads: self.kv_heads,
-            q_len: self.q_len,
-            kv_len: self.kv_len,
-        }
-    }
-
-    pub(crate) fn table_list(&self) -> Vec<Table> {
-        self.tables.iter().map(|input| input.table.clone()).collect()
-    }
-
-    /// Checks of mask, score, tables and lists.
-    pub(crate) fn validate_visibility(&self) -> Result<(), Error> {
-        self.validate_names()?;
-        for input in &self.tables {
-            let count = input.table.shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
-            // Where there are no keys, there is nothing to say of them.
-            let min = usize::from(self.kv_len > 0);
-            if count.is_none_or(|count| count < min || count > i32::MAX as usize) {
-                return Err(Error::invalid(
-                    input.table.name.as_str(),
-                    format!("expected 1 to 2^31 elements, got the sizes {:?}", input.table.shape),
-                ));
-            }
-        }
-        self.validate_listed()?;
-        if let Some(blocks) = self.host_blocks() {
-            blocks.grid().fits(&self.expr_sizes())?;
-        }
-        MaskProgram::new(self).map(|_| ())
-    }
-}
-
 impl<'a> MaskProgram<'a> {
-    /// Binds the expressions to the problem's tables.
+    /// Of a problem.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Invalid`] naming `mask` or `score` and the column.
+    /// As [`Attention::programs`].
     pub(crate) fn new(spec: &'a Attention) -> Result<Self, Error> {
-        let (tables, own) = (spec.table_list(), spec.own_lengths());
-        let bind = |name: &str, text: Option<&expr::Expr>| {
-            let Some(text) = text else { return Ok::<_, Error>(None) };
-            let program = text.bind(&tables).map_err(|error| error.in_argument(name))?;
-            if spec.q_len > 0 && spec.kv_len > 0 {
-                expr::check_lengths(&program, spec.expr_sizes(), own, &[])
-                    .map_err(|complaint| complaint.in_argument(name, text.source()))?;
-            }
-            Ok(Some(program))
-        };
-        Ok(Self {
-            spec,
-            token_order: OnceCell::new(),
-            own,
-            mask: bind("mask", spec.effective_mask().expression())?,
-            score: bind("score", spec.score.as_ref())?,
-        })
+        Ok(Self { spec, token_order: OnceCell::new(), programs: spec.programs()? })
     }
 
     /// Whether what the mask shows depends on the contents of tables.

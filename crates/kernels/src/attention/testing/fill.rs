@@ -2,21 +2,21 @@
 
 use crate::{
     Access, HostTensor, Name,
-    attention::{Attention, Fill, TableInput, layout::Tensor, plan::mask_program::MaskProgram, reference},
-    check::random::normal,
+    attention::{Attention, TableInput, layout::Tensor, reference},
+    check::{TableDistribution, random::normal},
     expr::{Op, Program},
 };
 
 /// What tables are drawn as where indices are computed from them: less and less, until they fit.
-const SMALLER: [Fill; 8] = [
-    Fill::Below(64),
-    Fill::Below(16),
-    Fill::Below(4),
-    Fill::Between(1, 3),
-    Fill::Below(2),
-    Fill::Between(1, 2),
-    Fill::Below(1),
-    Fill::Between(1, 1),
+const SMALLER: [TableDistribution; 8] = [
+    TableDistribution::Below(64),
+    TableDistribution::Below(16),
+    TableDistribution::Below(4),
+    TableDistribution::Between(1, 3),
+    TableDistribution::Below(2),
+    TableDistribution::Between(1, 2),
+    TableDistribution::Below(1),
+    TableDistribution::Between(1, 1),
 ];
 
 pub(crate) fn random_inputs(spec: &Attention, seed: u64) -> Vec<(Name, HostTensor)> {
@@ -47,7 +47,13 @@ enum Small {
 }
 
 /// Inputs with tables drawn as `fill`, if they are of those, and lengths that are full, if so.
-fn drawn(spec: &Attention, seed: u64, fill: Option<Fill>, of: Small, full: bool) -> Vec<(Name, HostTensor)> {
+fn drawn(
+    spec: &Attention,
+    seed: u64,
+    fill: Option<TableDistribution>,
+    of: Small,
+    full: bool,
+) -> Vec<(Name, HostTensor)> {
     let inputs = spec.all_tensors().into_iter().filter(|tensor_spec| tensor_spec.access == Access::Read);
     let mut inputs: Vec<(Name, HostTensor)> = inputs
         .zip(1..)
@@ -127,24 +133,31 @@ fn spoil(spec: &Attention, inputs: &mut [(Name, HostTensor)]) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the integers are far below 2^24")]
-fn table_values(spec: &Attention, input: &TableInput, seed: u64, small: Option<Fill>) -> Vec<f32> {
+fn table_values(
+    spec: &Attention,
+    input: &TableInput,
+    seed: u64,
+    small: Option<TableDistribution>,
+) -> Vec<f32> {
     let shape = &input.table.shape;
     let count: usize = shape.iter().product();
     let mut random = fastrand::Rng::with_seed(seed);
     // What other tables are indexed with has to stay within them.
     let fill = match (small, index_limit(spec, input)) {
         (Some(small), _) => small,
-        (None, Some(limit)) => Fill::Below(limit),
+        (None, Some(limit)) => TableDistribution::Below(limit),
         (None, None) => input.fill,
     };
     match fill {
-        Fill::Normal => normal(seed, count),
-        Fill::Below(end) => (0..count).map(|_| random.u32(..end.max(1)) as f32).collect(),
-        Fill::Between(first, last) => {
+        TableDistribution::Normal => normal(seed, count),
+        TableDistribution::Below(end) => (0..count).map(|_| random.u32(..end.max(1)) as f32).collect(),
+        TableDistribution::Between(first, last) => {
             (0..count).map(|_| random.i32(first..=last.max(first)) as f32).collect()
         }
-        Fill::Uniform(low, high) => (0..count).map(|_| low + (high - low) * random.f32()).collect(),
-        Fill::SplitKv(runs) => {
+        TableDistribution::Uniform(low, high) => {
+            (0..count).map(|_| low + (high - low) * random.f32()).collect()
+        }
+        TableDistribution::Runs(runs) => {
             let run = shape.last().copied().unwrap_or(1).max(1);
             let mut values = Vec::with_capacity(count);
             while values.len() < count {
@@ -162,7 +175,7 @@ fn table_values(spec: &Attention, input: &TableInput, seed: u64, small: Option<F
 
 /// The least size of the dimensions that a table's elements are used to index.
 fn index_limit(spec: &Attention, input: &TableInput) -> Option<u32> {
-    let visibility = MaskProgram::new(spec).ok()?;
+    let visibility = spec.programs().ok()?;
     let programs = visibility.mask.iter().chain(&visibility.score);
     let limits = programs.flat_map(|program| indexed_by(program, &input.table.name)).map(|(_, _, size)| size);
     limits.min().and_then(|size| u32::try_from(size).ok())
@@ -190,7 +203,7 @@ fn indexed_by<'p>(program: &'p Program, name: &'p str) -> impl Iterator<Item = (
 impl Attention {
     /// Whether tables are read where lengths of batch entries say.
     fn reads_at_lengths(&self) -> bool {
-        let visibility = MaskProgram::new(self).ok();
+        let visibility = self.programs().ok();
         let programs = visibility.iter().flat_map(|found| found.mask.iter().chain(&found.score));
         programs.into_iter().any(|program| program.reads_at_lengths(self.own_lengths()))
     }

@@ -2,10 +2,9 @@
 
 use crate::{
     Dtype,
-    attention::{
-        Attention, BlockSparsity, DeviceBlockMask, Fill, Layout, Mask, QkNorm, Scale, Shape, TableInput,
-    },
+    attention::{Attention, BlockSparsity, DeviceBlockMask, Layout, Mask, QkNorm, Scale, Shape, TableInput},
     block_mask::{BlockGrid, BlockMask},
+    check::TableDistribution,
     expr::{Expr, ExprKind, Table},
 };
 use std::sync::Arc;
@@ -89,12 +88,12 @@ fn tables(random: &mut fastrand::Rng, spec: &Attention) -> Vec<TableInput> {
         fill,
     };
     let mut all = [
-        table("bias", one(random, &floats), vec![1, q_heads, q_len, kv_len], Fill::Normal),
-        table("rel", one(random, &floats), vec![q_heads, 25], Fill::Normal),
-        table("segments", Dtype::I32, vec![batch, kv_len], Fill::SplitKv(5)),
-        table("seg_q", Dtype::I32, vec![q_len], Fill::SplitKv(3)),
-        table("seg_k", Dtype::I32, vec![kv_len], Fill::SplitKv(3)),
-        table("bucket", Dtype::U8, vec![q_len, kv_len], Fill::Below(4)),
+        table("bias", one(random, &floats), vec![1, q_heads, q_len, kv_len], TableDistribution::Normal),
+        table("rel", one(random, &floats), vec![q_heads, 25], TableDistribution::Normal),
+        table("segments", Dtype::I32, vec![batch, kv_len], TableDistribution::Runs(5)),
+        table("seg_q", Dtype::I32, vec![q_len], TableDistribution::Runs(3)),
+        table("seg_k", Dtype::I32, vec![kv_len], TableDistribution::Runs(3)),
+        table("bucket", Dtype::U8, vec![q_len, kv_len], TableDistribution::Below(4)),
     ];
     random.shuffle(&mut all);
     all.into_iter().take(random.usize(..3)).collect()

@@ -1,9 +1,6 @@
 //! Named uses of attention, with the papers they come from.
 
-use crate::{
-    Recipe,
-    attention::{Fill, TableInput},
-};
+use crate::{Recipe, attention::TableInput, check::TableDistribution};
 
 /// Says what a recipe's tables hold.
 pub(crate) fn fill(recipe: &str, tables: &mut [TableInput]) {
@@ -13,11 +10,11 @@ pub(crate) fn fill(recipe: &str, tables: &mut [TableInput]) {
 }
 
 /// What the tables of some recipes hold: recipe, table, values.
-const FILLS: &[(&str, &str, Fill)] = &[
-    ("key-padding", "kv_len", Fill::Between(1, 200)),
-    ("forgetting", "gate_sum", Fill::Uniform(-8.0, 0.0)),
-    ("varlen", "shift", Fill::Between(0, 0)),
-    ("longformer-global", "is_global", Fill::Below(2)),
+const FILLS: &[(&str, &str, TableDistribution)] = &[
+    ("key-padding", "kv_len", TableDistribution::Between(1, 200)),
+    ("forgetting", "gate_sum", TableDistribution::Uniform(-8.0, 0.0)),
+    ("varlen", "shift", TableDistribution::Between(0, 0)),
+    ("longformer-global", "is_global", TableDistribution::Below(2)),
 ];
 
 macro_rules! recipe {

@@ -73,7 +73,7 @@ impl Attention {
 
     /// The tables of `large`, with the sizes that this problem's indices ask for.
     fn tables_at(&self, large: &Self) -> Option<Vec<TableInput>> {
-        let visibility = MaskProgram::new(large).ok()?;
+        let visibility = large.programs().ok()?;
         let mut tables = large.tables.clone();
         let mut grown: Vec<(usize, usize, usize)> = Vec::new();
         for program in visibility.mask.iter().chain(&visibility.score) {

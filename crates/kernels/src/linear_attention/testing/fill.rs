@@ -5,17 +5,17 @@ use std::{fmt, str::FromStr};
 use super::nan;
 use crate::{
     Access, Error, HostTensor, Name, TensorSpec,
-    check::random::normal,
-    linear_attention::{Fill, Gate, Gates, LinearAttention, Rule},
+    check::{GateDistribution, InputDistribution, random::normal},
+    linear_attention::{Gate, LinearAttention, Rule},
 };
 
-impl fmt::Display for Fill {
+impl fmt::Display for InputDistribution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let gates = match self.gates {
-            Gates::Mild => "mild",
-            Gates::Strong => "strong",
-            Gates::Zero => "zero",
-            Gates::Extreme => "extreme",
+            GateDistribution::Mild => "mild",
+            GateDistribution::Strong => "strong",
+            GateDistribution::Zero => "zero",
+            GateDistribution::Extreme => "extreme",
         };
         f.write_str(gates)?;
         if self.integer_beta {
@@ -31,7 +31,7 @@ impl fmt::Display for Fill {
     }
 }
 
-impl FromStr for Fill {
+impl FromStr for InputDistribution {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
@@ -40,10 +40,10 @@ impl FromStr for Fill {
         let mut fill = Self::default();
         for word in text.split(',') {
             match word {
-                "mild" => fill.gates = Gates::Mild,
-                "strong" => fill.gates = Gates::Strong,
-                "zero" => fill.gates = Gates::Zero,
-                "extreme" => fill.gates = Gates::Extreme,
+                "mild" => fill.gates = GateDistribution::Mild,
+                "strong" => fill.gates = GateDistribution::Strong,
+                "zero" => fill.gates = GateDistribution::Zero,
+                "extreme" => fill.gates = GateDistribution::Extreme,
                 "integer_beta" => fill.integer_beta = true,
                 "repeated_keys" => fill.repeated_keys = true,
                 "nan" => fill.nan = true,
@@ -151,11 +151,11 @@ fn gate(spec: &LinearAttention, random: &mut fastrand::Rng) -> f32 {
         (None, _) => mild,
     };
     match (spec.fill.gates, random.u8(..8)) {
-        (Gates::Zero, _) | (Gates::Strong, 0..3) => 0.0,
-        (Gates::Strong, 3) => -20.0,
-        (Gates::Strong, _) => -3.0 - 17.0 * random.f32(),
-        (Gates::Extreme, 0) => -1e4,
-        (Gates::Mild | Gates::Extreme, _) => mild,
+        (GateDistribution::Zero, _) | (GateDistribution::Strong, 0..3) => 0.0,
+        (GateDistribution::Strong, 3) => -20.0,
+        (GateDistribution::Strong, _) => -3.0 - 17.0 * random.f32(),
+        (GateDistribution::Extreme, 0) => -1e4,
+        (GateDistribution::Mild | GateDistribution::Extreme, _) => mild,
     }
 }
 

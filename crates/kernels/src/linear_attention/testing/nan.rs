@@ -72,7 +72,7 @@ fn stretches(spec: &LinearAttention, drawn: &[(TensorSpec, Vec<f32>)]) -> Vec<St
 #[cfg(test)]
 mod tests {
     use crate::linear_attention::{Gate, Lengths, LinearShape, Rule};
-    use crate::{Layout, Problem};
+    use crate::{Layout, check::Reference};
 
     use super::*;
 

@@ -2,9 +2,10 @@
 
 use crate::{
     Dtype, Layout,
+    check::{GateDistribution, InputDistribution},
     linear_attention::{
-        Direction, FeatureMap, Fill, Gate, Gates, Key, Lengths, LinearAttention, LinearShape, Normaliser,
-        Rule, StateLayout,
+        Direction, FeatureMap, Gate, Key, Lengths, LinearAttention, LinearShape, Normaliser, Rule,
+        StateLayout,
     },
 };
 
@@ -39,8 +40,17 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> LinearAttention {
     spec.direction =
         one(random, &[Direction::Forward, Direction::Forward, Direction::Reverse, Direction::Both]);
     spec.state_layout = one(random, &[StateLayout::Kv, StateLayout::Kv, StateLayout::Vk]);
-    spec.fill = Fill {
-        gates: one(random, &[Gates::Mild, Gates::Mild, Gates::Strong, Gates::Zero, Gates::Extreme]),
+    spec.fill = InputDistribution {
+        gates: one(
+            random,
+            &[
+                GateDistribution::Mild,
+                GateDistribution::Mild,
+                GateDistribution::Strong,
+                GateDistribution::Zero,
+                GateDistribution::Extreme,
+            ],
+        ),
         integer_beta: rarely(random, 3),
         repeated_keys: rarely(random, 3),
         nan: false,

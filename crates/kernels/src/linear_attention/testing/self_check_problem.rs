@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::linear_attention::{Fill, Lengths, LinearAttention};
+use crate::{
+    check::InputDistribution,
+    linear_attention::{Lengths, LinearAttention},
+};
 
 impl LinearAttention {
     /// A small problem with the same shaders: what a variant proves itself with. More than one chunk of most variants and an
@@ -22,7 +25,7 @@ impl LinearAttention {
             value_heads: 2 * group,
             len,
             lengths: self.packed().map_or(self.lengths.clone(), |_| Lengths::Packed(3)),
-            fill: Fill { nan: true, ..self.fill },
+            fill: InputDistribution { nan: true, ..self.fill },
             specialized_for: Some(Arc::new(self.specialized().clone())),
             ..self.clone()
         }
