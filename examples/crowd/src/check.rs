@@ -1,7 +1,8 @@
 //! Whether a step was right: what the device left is read back once and held against definitions.
 
+use foveal::testing::Reference;
 use foveal::{
-    Dtype, Engine, HostTensor, Problem, TensorData,
+    Dtype, Engine, HostTensor, TensorData,
     testing::{Comparison, Rows, compare},
     wgpu,
 };

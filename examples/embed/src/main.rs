@@ -7,6 +7,7 @@
 mod host;
 mod photo;
 
+use foveal::testing::Reference;
 use std::error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::expr::{Expr, Table};
 use foveal_kernels::linear_attention::{LinearAttention, LinearShape};
 use foveal_kernels::{
-    Constraints, Dtype, HostTensor, Name, Problem,
+    Constraints, Dtype, HostTensor, Name,
     testing::{Checked, Rows},
 };
 use foveal_tests::wrong::{self, Sabotaged, WRONG};

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::expr::{Expr, Table};
 use foveal_kernels::testing::Reference;
-use foveal_kernels::{Dtype, HostTensor, Problem, TensorData, testing::Rows};
+use foveal_kernels::{Dtype, HostTensor, TensorData, testing::Rows};
 use foveal_tests::harness;
 use pollster::block_on;
 

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use foveal_kernels::Described;
 use foveal_kernels::linear_attention::{Direction, Gate, LinearAttention, LinearShape, Rule};
 use foveal_kernels::testing::Reference;
-use foveal_kernels::{Dtype, Layout, Problem};
+use foveal_kernels::{Dtype, Layout};
 use foveal_tests::harness::{self, Output};
 use foveal_tests::linear::{Given, Tensor, Tensors, off};
 

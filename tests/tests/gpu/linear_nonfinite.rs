@@ -3,7 +3,6 @@
 use anyhow::{Context, Result, ensure};
 use foveal::Engine;
 use foveal_kernels::Described;
-use foveal_kernels::Problem;
 use foveal_kernels::linear_attention::{
     Direction, FeatureMap, Gate, Key, Lengths, LinearAttention, LinearShape, Normaliser, Rule,
 };

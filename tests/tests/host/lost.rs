@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use foveal::{BoundKernel, Dtype, Engine, Error, ErrorKind, Job, Kernel, Plan, Slices, Timing, wgpu};
-use foveal_kernels::{Constraints, Problem, operator};
+use foveal_kernels::{Constraints, operator};
 use foveal_tests::harness;
 use foveal_tests::host::{Host, bound};
 use pollster::block_on;

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use foveal::{Constraints, Engine, ErrorKind, wgpu};
 use foveal_kernels::attention::{Attention, Shape};
-use foveal_kernels::{Problem, operator};
+use foveal_kernels::operator;
 use foveal_tests::host::Host;
 use foveal_tests::{harness, say, skipped};
 use pollster::block_on;

@@ -2,7 +2,6 @@
 
 use anyhow::{Result, ensure};
 use foveal::{Engine, Kernel, wgpu};
-use foveal_kernels::Problem;
 use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::testing::Reference;
 use foveal_tests::harness;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::common::{Scale, engine, engine_with, options};
 use foveal::kernels::ParamValue;
-use foveal::{Constraints, Engine, ErrorKind, Options, Problem, SelfCheck, SelfCheckReport};
+use foveal::{Constraints, Engine, ErrorKind, Options, SelfCheck, SelfCheckReport};
 use pollster::block_on;
 
 fn right(engine: &Engine, kernel: &foveal::Kernel, scale: &Scale) -> bool {

@@ -215,12 +215,16 @@ impl Options for LinearAttention {
     }
 }
 
+fn lengths_of_packed(name: &str) -> Error {
+    let message = format!("expected none with packed sequences, which have lengths, got `{name}`");
+    Error::invalid("kv_len", message)
+}
+
 /// Lengths of padded sequences, which packed ones have already.
 fn parse_lengths(spec: &mut LinearAttention, input: &Input<'_>) -> Result<(), Error> {
     let name = input.text()?;
     if spec.packed().is_some() {
-        let message = format!("expected none with packed sequences, which have lengths, got `{name}`");
-        return Err(Error::invalid("kv_len", message));
+        return Err(lengths_of_packed(name));
     }
     spec.lengths = Lengths::Padded(name.to_owned());
     Ok(())
@@ -230,8 +234,7 @@ fn parse_lengths(spec: &mut LinearAttention, input: &Input<'_>) -> Result<(), Er
 fn parse_sequences(spec: &mut LinearAttention, input: &Input<'_>) -> Result<(), Error> {
     let asked = input.count()?;
     if let Some(name) = spec.length_tensor() {
-        let message = format!("expected none beside lengths of padded sequences, `{name}`, got {asked}");
-        return Err(Error::invalid("sequences", message));
+        return Err(lengths_of_packed(name));
     }
     match spec.packed() {
         Some(held) if held != asked => {

@@ -42,7 +42,8 @@ impl Variances {
 
     /// A token has made `state` of what it was, in `steps` steps; `decay` is that of a row.
     pub(super) fn step(&mut self, state: &[f64], wide: usize, steps: usize, decay: impl Fn(usize) -> f64) {
-        let unit = UNIT * UNIT * crate::plan::cost::float(steps);
+        #[expect(clippy::cast_precision_loss, reason = "a few")]
+        let unit = UNIT * UNIT * steps as f64;
         let rows = self.state.chunks_exact_mut(wide).zip(self.before.chunks_exact_mut(wide));
         for (d, ((variances, before), now)) in rows.zip(state.chunks_exact(wide)).enumerate() {
             let decay = decay(d).powi(2);
