@@ -18,13 +18,13 @@ use crate::ui::Ui;
 /// How to open a device.
 #[derive(Clone, Debug)]
 pub(crate) struct Choice {
-    place: Place,
+    place: ComputeOn,
     adapter: AdapterChoice,
     self_check: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum ComputeOn {
     /// An adapter if there is one.
     Auto,
     /// An adapter or an error.
@@ -44,15 +44,15 @@ impl Choice {
             }
         };
         let place = match args::string(matches, "device") {
-            Some("gpu") => Place::Gpu,
-            Some("cpu") => Place::Cpu,
+            Some("gpu") => ComputeOn::Gpu,
+            Some("cpu") => ComputeOn::Cpu,
             // Whoever names an adapter does not want the CPU instead.
             _ if wanted.is_some()
                 || std::env::var_os("FOVEAL_ADAPTER").is_some_and(|name| !name.is_empty()) =>
             {
-                Place::Gpu
+                ComputeOn::Gpu
             }
-            _ => Place::Auto,
+            _ => ComputeOn::Auto,
         };
         Self { place, adapter, self_check: !matches.get_flag("no-self-check") }
     }
@@ -64,7 +64,7 @@ impl Choice {
 
     /// Whether the reference was asked for.
     pub(crate) fn is_cpu(&self) -> bool {
-        self.place == Place::Cpu
+        self.place == ComputeOn::Cpu
     }
 }
 
@@ -77,7 +77,7 @@ impl Device {
     /// The device, or `None` for the reference on the CPU, with a warning if that is for want of an adapter.
     pub(crate) fn open(choice: &Choice, ui: Ui) -> Result<Option<Self>> {
         let device = Self::open_quietly(choice)?;
-        if device.is_none() && choice.place == Place::Auto {
+        if device.is_none() && choice.place == ComputeOn::Auto {
             ui.warn("no adapter was found; computing with the f64 reference on the CPU");
         }
         Ok(device)
@@ -95,7 +95,7 @@ impl Device {
         };
         match pollster::block_on(Engine::new(options)) {
             Ok(engine) => Ok(Some(Self { engine })),
-            Err(error) if error.kind() == ErrorKind::NoAdapter && choice.place == Place::Auto => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NoAdapter && choice.place == ComputeOn::Auto => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-use foveal_kernels::Place;
+use foveal_kernels::TextSpan;
 
 /// What went wrong, as a value: nothing in this crate panics on a caller's mistake, a full card or a lost device.
 ///
@@ -23,15 +23,15 @@ struct Inner {
     kind: ErrorKind,
     argument: String,
     message: String,
-    place: Option<Place>,
-    source: Option<Source>,
+    place: Option<TextSpan>,
+    source: Option<Cause>,
 }
 
 #[cfg(not(target_family = "wasm"))]
-type Source = Arc<dyn StdError + Send + Sync>;
+type Cause = Arc<dyn StdError + Send + Sync>;
 /// wgpu's errors stay on their thread in a browser.
 #[cfg(target_family = "wasm")]
-type Source = Arc<dyn StdError>;
+type Cause = Arc<dyn StdError>;
 
 /// Errors are equal if they say the same.
 impl PartialEq for Error {
@@ -122,7 +122,7 @@ impl Error {
 
     /// Of errors in expressions: where in the text.
     #[must_use]
-    pub fn place(&self) -> Option<Place> {
+    pub fn place(&self) -> Option<TextSpan> {
         self.inner.place
     }
 

@@ -68,7 +68,7 @@ mod documents {
 pub use foveal_kernels::specs::*;
 pub use foveal_kernels::{
     self as kernels, Access, AdapterKind, AdapterProfile, Constraints, Described, Dtype, HostTensor, Maths,
-    Operator, Place, Plan, Problem, Rates, RejectedVariant, TensorData, TensorSpec, Work, operator,
+    Operator, Plan, Problem, Rates, RejectedVariant, TensorData, TensorSpec, TextSpan, Work, operator,
     operators,
 };
 pub use foveal_shaders as shaders;

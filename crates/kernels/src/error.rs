@@ -9,12 +9,12 @@ pub struct Error {
     kind: ErrorKind,
     argument: String,
     message: String,
-    place: Option<Place>,
+    place: Option<TextSpan>,
 }
 
 /// Where in an expression's text something is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct TextSpan {
     /// The first wrong character, counted from 0. At the end of the text where something is missing there.
     pub column: usize,
     /// How many characters are wrong, at least 1.
@@ -64,13 +64,13 @@ impl Error {
 
     /// With the place of an expression's text that is at fault.
     #[must_use]
-    pub(crate) fn at(self, place: Option<Place>) -> Self {
+    pub(crate) fn at(self, place: Option<TextSpan>) -> Self {
         Self { place, ..self }
     }
 
     /// Of errors in expressions: where.
     #[must_use]
-    pub fn place(&self) -> Option<Place> {
+    pub fn place(&self) -> Option<TextSpan> {
         self.place
     }
 

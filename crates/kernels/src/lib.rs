@@ -47,11 +47,11 @@ pub mod testing {
 }
 
 pub use adapter::{AdapterKind, AdapterProfile, Features, Limits, Maths, Rates};
-pub use error::{Error, ErrorKind, Place};
+pub use error::{Error, ErrorKind, TextSpan};
 pub use operator::{Operator, Recipe, VariantInfo};
 pub use operators::{operator, operators};
 pub use plan::{
-    Constraints, Cost, ParamValue, Pass, PassBinding, Plan, Problem, RejectedVariant, Scratch, Source,
+    BoundTo, Constraints, Cost, ParamValue, Pass, PassBinding, Plan, Problem, RejectedVariant, Scratch,
 };
 pub use spec::{
     Access, Described, Dtype, HostTensor, Layout, Name, OptionSpec, Strides, TensorData, TensorSpec, Work,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
 use crate::failure::Failure;
-use crate::tensors::{Given, given, options, to_page, zeros};
+use crate::tensors::{TensorArgument, given, options, to_page, zeros};
 
 /// Named uses of the operators, as JSON.
 #[wasm_bindgen]
@@ -91,10 +91,10 @@ fn stored(tensor: &HostTensor, tensor_spec: Option<&TensorSpec>) -> Result<HostT
 }
 
 /// The tensors of a call that reads their elements.
-pub(crate) fn whole(tensors: Vec<(String, Given)>) -> Result<Vec<(String, HostTensor)>, Failure> {
+pub(crate) fn whole(tensors: Vec<(String, TensorArgument)>) -> Result<Vec<(String, HostTensor)>, Failure> {
     let whole = |(name, given)| match given {
-        Given::Host(tensor) => Ok((name, tensor)),
-        Given::Shape(..) | Given::Held(_) => {
+        TensorArgument::Host(tensor) => Ok((name, tensor)),
+        TensorArgument::Shape(..) | TensorArgument::Held(_) => {
             Err(Failure::usage(format!("tensor `{name}`"), "expected its elements in `data`"))
         }
     };
@@ -103,14 +103,14 @@ pub(crate) fn whole(tensors: Vec<(String, Given)>) -> Result<Vec<(String, HostTe
 
 /// The tensors of a call that describes a problem: zeros stand for elements that are not given.
 pub(crate) fn described(
-    tensors: Vec<(String, Given)>,
+    tensors: Vec<(String, TensorArgument)>,
     held: impl Fn(u32, &str) -> Result<HostTensor, Failure>,
 ) -> Result<Vec<(String, HostTensor)>, Failure> {
-    let described = |(name, given): (String, Given)| {
+    let described = |(name, given): (String, TensorArgument)| {
         let tensor = match given {
-            Given::Host(tensor) => tensor,
-            Given::Held(number) => held(number, &name)?,
-            Given::Shape(shape, dtype) => zeros(&shape, dtype)?,
+            TensorArgument::Host(tensor) => tensor,
+            TensorArgument::Held(number) => held(number, &name)?,
+            TensorArgument::Shape(shape, dtype) => zeros(&shape, dtype)?,
         };
         Ok((name, tensor))
     };

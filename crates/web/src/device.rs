@@ -20,7 +20,7 @@ use wasm_bindgen_futures::future_to_promise;
 use crate::describe::{check_memory, described, describes};
 use crate::failure::Failure;
 use crate::kernels::{Kernels, key};
-use crate::tensors::{Given, given, held_to_page, options, to_page, zeros};
+use crate::tensors::{TensorArgument, given, held_to_page, options, to_page, zeros};
 use crate::variant_check::Trial;
 
 /// What timed inputs are drawn from. The values do not change the time.
@@ -127,7 +127,7 @@ impl Device {
         promise(async move {
             let held = Array::new();
             for (name, given) in tensors? {
-                let Given::Host(tensor) = given else {
+                let TensorArgument::Host(tensor) = given else {
                     return Err(Failure::usage(name, "expected its elements in `data`"));
                 };
                 let dtype = tensor.dtype().unwrap_or_default();
@@ -289,15 +289,15 @@ impl Inner {
     async fn run(
         &self,
         call: &Call,
-        tensors: Vec<(String, Given)>,
+        tensors: Vec<(String, TensorArgument)>,
         resident: bool,
     ) -> Result<JsValue, Failure> {
         let mut ready = Vec::with_capacity(tensors.len());
         for (name, given) in tensors {
             let tensor = match given {
-                Given::Host(tensor) => Ready::Host(tensor),
-                Given::Held(number) => Ready::Held(self.held(number, &name)?),
-                Given::Shape(..) => {
+                TensorArgument::Host(tensor) => Ready::Host(tensor),
+                TensorArgument::Held(number) => Ready::Held(self.held(number, &name)?),
+                TensorArgument::Shape(..) => {
                     return Err(Failure::usage(
                         format!("tensor `{name}`"),
                         "expected its elements in `data`",

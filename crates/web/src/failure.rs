@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use foveal::{Error, ErrorKind};
-use foveal_kernels::Place;
+use foveal_kernels::TextSpan;
 use js_sys::{Function, Object};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
@@ -15,7 +15,7 @@ pub(crate) struct Failure {
     kind: &'static str,
     argument: String,
     message: String,
-    place: Option<Place>,
+    place: Option<TextSpan>,
 }
 
 impl Failure {
@@ -73,7 +73,7 @@ impl From<Failure> for JsValue {
         set(&object, "kind", failure.kind);
         set(&object, "argument", failure.argument);
         set(&object, "message", failure.message);
-        if let Some(Place { column, length }) = failure.place {
+        if let Some(TextSpan { column, length }) = failure.place {
             set(&object, "column", column as f64);
             set(&object, "length", length as f64);
         }

@@ -13,7 +13,7 @@ use crate::objects::set;
 
 /// A tensor as a call gives it.
 #[derive(Debug)]
-pub(crate) enum Given {
+pub(crate) enum TensorArgument {
     /// With its elements, in our memory.
     Host(HostTensor),
     /// On the device, by the number under which it is held.
@@ -23,11 +23,11 @@ pub(crate) enum Given {
 }
 
 /// The tensors of a call: a list of `{ name, dtype, shape, bytes?, held? }`.
-pub(crate) fn given(list: &Array) -> Result<Vec<(String, Given)>, Failure> {
+pub(crate) fn given(list: &Array) -> Result<Vec<(String, TensorArgument)>, Failure> {
     list.iter().map(|entry| one(&entry)).collect()
 }
 
-fn one(entry: &JsValue) -> Result<(String, Given), Failure> {
+fn one(entry: &JsValue) -> Result<(String, TensorArgument), Failure> {
     let get = |name: &str| Reflect::get(entry, &name.into()).unwrap_or(JsValue::UNDEFINED);
     let name = get("name").as_string().unwrap_or_default();
     let wrong = |message: &str| Failure::usage(format!("tensor `{name}`"), message);
@@ -37,7 +37,7 @@ fn one(entry: &JsValue) -> Result<(String, Given), Failure> {
             clippy::cast_sign_loss,
             reason = "we gave the number out"
         )]
-        return Ok((name, Given::Held(held as u32)));
+        return Ok((name, TensorArgument::Held(held as u32)));
     }
     let sizes = get("shape").dyn_into::<Array>().map_err(|_| wrong("expected a shape"))?;
     let shape = sizes.iter().map(|size| size.as_f64().and_then(whole)).collect::<Option<Vec<usize>>>();
@@ -51,7 +51,7 @@ fn one(entry: &JsValue) -> Result<(String, Given), Failure> {
         _ => return Err(wrong("expected a dtype of f32, f16, bf16, i32 or u8")),
     };
     let Ok(bytes) = get("bytes").dyn_into::<Uint8Array>() else {
-        return Ok((name, Given::Shape(shape, dtype)));
+        return Ok((name, TensorArgument::Shape(shape, dtype)));
     };
     let data = match dtype {
         Dtype::F32 => TensorData::F32(elements(&bytes)),
@@ -61,7 +61,7 @@ fn one(entry: &JsValue) -> Result<(String, Given), Failure> {
         Dtype::U8 => TensorData::U8(elements(&bytes)),
     };
     let tensor = HostTensor::new(shape, data).map_err(|error| wrong(&error.to_string()))?;
-    Ok((name, Given::Host(tensor)))
+    Ok((name, TensorArgument::Host(tensor)))
 }
 
 fn whole(size: f64) -> Option<usize> {

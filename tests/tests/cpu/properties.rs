@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Layout, Mask, Shape};
-use foveal_kernels::{AdapterProfile, Constraints, Dtype, ErrorKind, Plan, Problem, Source, operators};
+use foveal_kernels::{AdapterProfile, BoundTo, Constraints, Dtype, ErrorKind, Plan, Problem, operators};
 use foveal_tests::profiles;
 use proptest::prelude::*;
 
@@ -50,8 +50,8 @@ fn fits(plan: &Plan, adapter: &AdapterProfile) -> Result<()> {
         }
         for binding in &pass.bindings {
             let held = match binding.source {
-                Source::Tensor(index) => plan.tensors.get(index).context("no such port")?.size_bytes(),
-                Source::Scratch(index) => plan.scratch.get(index).context("no such scratch")?.bytes,
+                BoundTo::Tensor(index) => plan.tensors.get(index).context("no such port")?.size_bytes(),
+                BoundTo::Scratch(index) => plan.scratch.get(index).context("no such scratch")?.bytes,
             };
             let alignment = u64::from(limits.min_storage_buffer_offset_alignment);
             ensure!(

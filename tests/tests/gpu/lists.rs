@@ -8,7 +8,7 @@ use foveal_kernels::block_mask::{BlockClass, BlockMask};
 use foveal_kernels::expr::{Evaluator, Expr, Sizes, Table};
 use foveal_kernels::testing::Reference;
 use foveal_kernels::{
-    Access, Constraints, Dtype, HostTensor, ParamValue, Pass, Plan, Problem, Source, TensorSpec, operator,
+    Access, BoundTo, Constraints, Dtype, HostTensor, ParamValue, Pass, Plan, Problem, TensorSpec, operator,
 };
 use foveal_shaders::Value;
 use foveal_tests::{device, harness, say};
@@ -32,8 +32,8 @@ fn making_lists(plan: &Plan) -> Option<Plan> {
         head_axis: None,
     });
     for binding in plan.passes.iter_mut().flat_map(|pass| &mut pass.bindings) {
-        if binding.source == Source::Scratch(made) {
-            binding.source = Source::Tensor(tensor_spec);
+        if binding.source == BoundTo::Scratch(made) {
+            binding.source = BoundTo::Tensor(tensor_spec);
         }
     }
     (!plan.passes.is_empty()).then_some(plan)

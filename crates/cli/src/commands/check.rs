@@ -15,7 +15,7 @@ use foveal_kernels::{
 };
 use serde_json::{Map, Value, json};
 
-use self::item::{Item, Row, What};
+use self::item::{Item, ItemResult, What};
 use crate::args;
 use crate::commands::{Verdict, plan};
 use crate::device::{Choice, Device};
@@ -215,9 +215,9 @@ fn recipes(operators: &[&'static dyn Operator], name: &str) -> Result<Vec<Item>>
     Ok(items)
 }
 
-fn examine(item: &Item, device: Option<&Device>, variant: Option<&str>, adapter: Option<&str>) -> Row {
+fn examine(item: &Item, device: Option<&Device>, variant: Option<&str>, adapter: Option<&str>) -> ItemResult {
     let adapter = adapter.map(|name| format!(" --adapter {}", quoted(name))).unwrap_or_default();
-    let row = |status, reason| Row {
+    let row = |status, reason| ItemResult {
         status,
         tried: Vec::new(),
         reason,

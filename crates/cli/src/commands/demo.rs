@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::commands::Verdict;
 use crate::device::{Choice, Device, HOW_TO_GET_ONE};
 use crate::failure::one_line;
-use crate::io::{self, Place};
+use crate::io::{self, OutputPath};
 use crate::job::Job;
 use crate::measure::{self, Measured, Times};
 use crate::picture::{self, Weights, png, terminal};
@@ -284,14 +284,14 @@ fn show(ui: Ui, weights: &[Weights]) {
 /// A place for the picture. Without one that was asked for, it is left out with a warning.
 struct Picture {
     path: PathBuf,
-    place: Option<Place>,
+    place: Option<OutputPath>,
 }
 
 impl Picture {
     fn prepare(matches: &ArgMatches, ui: Ui) -> Result<Self> {
         let path = matches.get_one::<PathBuf>("png").cloned().unwrap_or_default();
         let asked = matches.value_source("png") == Some(ValueSource::CommandLine);
-        let place = match Place::prepare(&path, &[]) {
+        let place = match OutputPath::prepare(&path, &[]) {
             Ok(place) => Some(place),
             Err(error) if asked => return Err(error),
             Err(error) => {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::args;
 use crate::commands::Verdict;
 use crate::failure::usage;
-use crate::io::{self, Place};
+use crate::io::{self, OutputPath};
 use crate::picture::mask::{MAX_PANELS, Panel, draw, share};
 use crate::picture::png;
 use crate::ui::{self, Ui};
@@ -62,7 +62,7 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     let question = question(matches)?;
     let png = matches
         .get_one::<PathBuf>("png")
-        .map(|path| Ok::<_, anyhow::Error>((path, Place::prepare(path, &inputs(matches))?)))
+        .map(|path| Ok::<_, anyhow::Error>((path, OutputPath::prepare(path, &inputs(matches))?)))
         .transpose()?;
     let tables: Vec<(&str, &HostTensor)> =
         question.tables.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use foveal_kernels::{ParamValue, Pass, Plan, Source};
+use foveal_kernels::{BoundTo, ParamValue, Pass, Plan};
 use foveal_shaders::{BindingKind, Library, Request, Specialised, UniformLayout};
 use serde_json::{Map, Value, json};
 
@@ -65,10 +65,10 @@ pub(crate) fn passes(plan: &Plan, kernels: &Kernels<'_>) -> Vec<Value> {
 fn bindings(plan: &Plan, pass: &Pass, kernel: Option<&Specialised>) -> Vec<Value> {
     let binding = |binding: &foveal_kernels::PassBinding| {
         let source = match binding.source {
-            Source::Tensor(index) => {
+            BoundTo::Tensor(index) => {
                 json!({ "tensor": plan.tensors.get(index).map(|tensor_spec| &tensor_spec.name) })
             }
-            Source::Scratch(index) => json!({ "scratch": index }),
+            BoundTo::Scratch(index) => json!({ "scratch": index }),
         };
         let place = kernel
             .and_then(|kernel| kernel.interface.bindings.iter().find(|place| place.name == binding.name))

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::source::Source;
+use super::source::FileBytes;
 use crate::failure::usage;
 
 /// The error for a file that is known to be something else.
-pub(super) fn refuse(path: &Path, source: &Source) -> Option<anyhow::Error> {
+pub(super) fn refuse(path: &Path, source: &FileBytes) -> Option<anyhow::Error> {
     let count = usize::try_from(source.size()).unwrap_or(usize::MAX).min(256);
     let head = source.bytes(0, count).ok()?;
     // A header of 640 bytes begins as a pickle does.
@@ -86,12 +86,12 @@ mod tests {
             ("x.gguf", b"GGUF\x03\0\0\0".to_vec(), "GGUF"),
             ("x.safetensors", b"version https://git-lfs.github.com/spec/v1".to_vec(), "git lfs pull"),
         ] {
-            let error = refuse(Path::new(name), &Source::of(&bytes)).unwrap().to_string();
+            let error = refuse(Path::new(name), &FileBytes::of(&bytes)).unwrap().to_string();
             assert!(error.contains(expected) && error.contains("expected a .safetensors file"), "{error}");
         }
         let header = [&640u64.to_le_bytes()[..], b"{"].concat();
         for bytes in [&b""[..], b"PK", b"PK\x03\x04", b"\x80", &header, b"\x93NUMPY"] {
-            let error = refuse(Path::new("x.safetensors"), &Source::of(bytes));
+            let error = refuse(Path::new("x.safetensors"), &FileBytes::of(bytes));
             assert_eq!(error.is_some(), bytes.len() == 4, "{bytes:?}");
         }
     }

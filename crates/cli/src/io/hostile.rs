@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use foveal_kernels::{HostTensor, TensorData};
 
-use super::source::Source;
+use super::source::FileBytes;
 use super::tensor_file::TensorFile;
 use super::{npy, safetensors};
 
 /// A file and all of its tensors, read.
 fn parse(file: &[u8]) -> anyhow::Result<(TensorFile, BTreeMap<String, HostTensor>)> {
-    let file = safetensors::parse(&Source::of(file))?;
+    let file = safetensors::parse(&FileBytes::of(file))?;
     let tensors = file.tensors.iter().map(|(name, stored)| Ok((name.clone(), stored.load(None)?)));
     let tensors = tensors.collect::<anyhow::Result<_>>()?;
     Ok((file, tensors))
@@ -79,7 +79,7 @@ fn a_type_that_is_not_known_concerns_its_tensor_only() {
     let header = r#"{"odd":{"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]},
         "new":{"dtype":"F99","shape":[3],"data_offsets":[8,16]},
         "q":{"dtype":"F32","shape":[2],"data_offsets":[16,24]}}"#;
-    let file = safetensors::parse(&Source::of(&with_header(header, 24))).unwrap();
+    let file = safetensors::parse(&FileBytes::of(&with_header(header, 24))).unwrap();
     assert_eq!(file.tensors["q"].load(None).unwrap().shape(), [2]);
     for (name, dtype) in [("odd", "F8_E4M3"), ("new", "F99")] {
         let error = file.tensors[name].load(None).unwrap_err().to_string();
@@ -178,7 +178,7 @@ fn damaged_npy_never_panics() {
         let mut valid = Vec::new();
         npy::write(&mut valid, tensor).unwrap();
         for _ in 0..10_000 {
-            if let Ok(stored) = npy::parse(&Source::of(&damage(&valid, &mut random))) {
+            if let Ok(stored) = npy::parse(&FileBytes::of(&damage(&valid, &mut random))) {
                 let _ = stored.load(None);
             }
         }

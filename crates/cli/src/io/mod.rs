@@ -20,15 +20,15 @@ use anyhow::Result;
 
 use crate::failure::usage;
 pub(crate) use output::Output;
-pub(crate) use place::Place;
-use source::Source;
+pub(crate) use place::OutputPath;
+use source::FileBytes;
 pub(crate) use stored::{Element, Stored};
 pub(crate) use tensor_file::TensorFile;
 use tensor_file::entries_with;
 
 /// The tensors of a `.safetensors` file that is part of the program.
 pub(crate) fn parse(bytes: &'static [u8]) -> Result<TensorFile> {
-    safetensors::parse(&Source::held(bytes))
+    safetensors::parse(&FileBytes::held(bytes))
 }
 
 /// Reads a `.safetensors` file or a directory of `.npy` files: what its headers say. The elements of a tensor are read when
@@ -40,7 +40,7 @@ pub(crate) fn read(path: &Path) -> Result<TensorFile> {
         return npy::read_directory(path).map_err(named);
     }
     let read = || {
-        let source = Source::open(path)?;
+        let source = FileBytes::open(path)?;
         if let Some(error) = foreign::refuse(path, &source) {
             return Err(error);
         }

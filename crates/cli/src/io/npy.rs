@@ -9,7 +9,7 @@ use foveal_kernels::{HostTensor, TensorData};
 use npyz::{DType, NpyFile, Order, TypeChar};
 
 use super::foreign;
-use super::source::Source;
+use super::source::FileBytes;
 use super::stored::{Element, Kind, Stored};
 use super::tensor_file::{OPTIONS_FILE, TensorFile, entries_with};
 use super::write::{write_all, write_elements};
@@ -39,7 +39,7 @@ pub(super) fn read_directory(path: &Path) -> Result<TensorFile> {
     let options = path.join(OPTIONS_FILE);
     if std::fs::metadata(&options).is_ok() {
         let named = |error: anyhow::Error| error.context(OPTIONS_FILE);
-        let source = Source::open(&options).map_err(named)?;
+        let source = FileBytes::open(&options).map_err(named)?;
         if source.size() > MAX_OPTIONS_BYTES {
             let message = format!("expected at most {MAX_OPTIONS_BYTES} bytes, got {}", source.size());
             return Err(named(usage(message)));
@@ -51,7 +51,7 @@ pub(super) fn read_directory(path: &Path) -> Result<TensorFile> {
 }
 
 /// One `.npy` file as a tensor named by its stem.
-pub(super) fn read_single(path: &Path, source: &Arc<Source>) -> Result<TensorFile> {
+pub(super) fn read_single(path: &Path, source: &Arc<FileBytes>) -> Result<TensorFile> {
     Ok(TensorFile { tensors: [(stem(path)?, parse(source)?)].into(), ..TensorFile::default() })
 }
 
@@ -65,7 +65,7 @@ fn stem(path: &Path) -> Result<String> {
 fn read_named(path: &Path) -> Result<(String, Stored)> {
     let name = stem(path)?;
     let read = || {
-        let source = Source::open(path)?;
+        let source = FileBytes::open(path)?;
         foreign::refuse(path, &source).map_or_else(|| parse(&source), Err)
     };
     let tensor = read().map_err(|error| error.context(format!("{name}.npy")))?;
@@ -73,7 +73,7 @@ fn read_named(path: &Path) -> Result<(String, Stored)> {
 }
 
 /// The tensor of a file, of which the header is read.
-pub(super) fn parse(source: &Arc<Source>) -> Result<Stored> {
+pub(super) fn parse(source: &Arc<FileBytes>) -> Result<Stored> {
     let count = usize::try_from(source.size()).unwrap_or(usize::MAX).min(MAX_PREAMBLE_BYTES);
     let head = source.bytes(0, count)?;
     check_preamble(&head, source.size())?;
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     fn parse(file: &[u8]) -> Result<HostTensor> {
-        super::parse(&Source::of(file))?.load(None)
+        super::parse(&FileBytes::of(file))?.load(None)
     }
 
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
@@ -265,7 +265,7 @@ mod tests {
         let mut written = Vec::new();
         write(&mut written, &HostTensor::new(shape.to_vec(), TensorData::F64(values.clone())).unwrap())
             .unwrap();
-        let stored = |bytes: &[u8]| super::parse(&Source::of(bytes)).unwrap();
+        let stored = |bytes: &[u8]| super::parse(&FileBytes::of(bytes)).unwrap();
         assert_eq!(stored(&written).load(None).unwrap().data(), &TensorData::F64(values.clone()));
         let single: Vec<f32> = values.iter().map(|&x| x as f32).collect();
         let as_f32 = stored(&written).load(Some(foveal_kernels::Dtype::F32)).unwrap();
@@ -312,7 +312,7 @@ mod tests {
         let header = "{'descr': '<U8', 'fortran_order': False, 'shape': (1,), }\n";
         assert!(parse(&file(header, &[0; 32])).unwrap_err().to_string().contains("<U8"));
         let bf16 = "{'descr': '<V2', 'fortran_order': False, 'shape': (2, 2), }\n";
-        let bf16 = super::parse(&Source::of(&file(bf16, &[0; 8]))).unwrap();
+        let bf16 = super::parse(&FileBytes::of(&file(bf16, &[0; 8]))).unwrap();
         let error = bf16.load(None).unwrap_err().to_string();
         assert!(error.contains("bf16") && error.contains("--dtype bf16"), "{error}");
         assert_eq!(bf16.stand_in(None).unwrap().shape(), [2, 2]);

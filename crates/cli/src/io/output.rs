@@ -11,7 +11,7 @@ use foveal_kernels::HostTensor;
 use serde_json::Value;
 
 use super::pending::Pending;
-use super::place::{self, Place};
+use super::place::{self, OutputPath};
 use super::tensor_file::{OPTIONS_FILE, WROTE};
 use super::{npy, safetensors};
 use crate::failure::usage;
@@ -20,7 +20,7 @@ use crate::failure::usage;
 #[derive(Debug)]
 pub(crate) enum Output {
     /// A `.safetensors` file.
-    File(Place),
+    File(OutputPath),
     /// A directory of `.npy` files.
     Directory(Directory),
 }
@@ -38,7 +38,7 @@ impl Output {
     /// what an earlier run wrote and nothing else.
     pub(crate) fn prepare(path: &Path, inputs: &[PathBuf]) -> Result<Self> {
         if path.extension().is_some_and(|extension| extension == "safetensors") {
-            return Ok(Self::File(Place::prepare(path, inputs)?));
+            return Ok(Self::File(OutputPath::prepare(path, inputs)?));
         }
         let resolved = place::resolve(path)?;
         let about = fs::metadata(&resolved).ok();

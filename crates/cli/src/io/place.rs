@@ -11,14 +11,14 @@ use crate::failure::usage;
 
 /// A place for one file. Nothing is there until all of it is written: the file is written beside it and renamed.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct OutputPath {
     /// As it was given.
     given: PathBuf,
     /// Where it is, links followed.
     path: PathBuf,
 }
 
-impl Place {
+impl OutputPath {
     /// Checks that a file can be written to `path`, and that this would replace none of the command's `inputs`.
     ///
     /// A symbolic link is followed: what it leads to is replaced. A directory, a pipe, a device and a link that leads

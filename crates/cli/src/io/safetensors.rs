@@ -9,7 +9,7 @@ use anyhow::Result;
 use foveal_kernels::{HostTensor, TensorData};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-use super::source::Source;
+use super::source::FileBytes;
 use super::stored::{Element, Kind, Stored};
 use super::tensor_file::TensorFile;
 use super::write::write_elements;
@@ -21,7 +21,7 @@ const LENGTH_BYTES: usize = 8;
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 /// The tensors and strings of a file. Nothing but the header is read; every claim of it is checked against the file's size.
-pub(super) fn parse(source: &Arc<Source>) -> Result<TensorFile> {
+pub(super) fn parse(source: &Arc<FileBytes>) -> Result<TensorFile> {
     let size = source.size();
     let Some(follow) = size.checked_sub(LENGTH_BYTES as u64) else {
         return Err(usage(format!("truncated: {size} bytes are too few for a safetensors file")));

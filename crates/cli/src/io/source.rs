@@ -11,7 +11,7 @@ use crate::failure::usage;
 
 /// A file that stays open, or bytes that are at hand.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct FileBytes {
     bytes: Bytes,
     size: u64,
 }
@@ -24,7 +24,7 @@ enum Bytes {
     Owned(Vec<u8>),
 }
 
-impl Source {
+impl FileBytes {
     /// Opens a regular file: a pipe would be waited on for ever, and a device has no size.
     pub(super) fn open(path: &Path) -> Result<Arc<Self>> {
         let failed = |error: std::io::Error| usage(error.to_string());

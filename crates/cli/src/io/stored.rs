@@ -6,7 +6,7 @@ use anyhow::Result;
 use foveal_kernels::{Dtype, HostTensor, TensorData};
 use half::{bf16, f16, vec::HalfBitsVecExt};
 
-use super::source::{Source, does_not_fit};
+use super::source::{FileBytes, does_not_fit};
 use crate::failure::usage;
 
 /// Bytes that are read at a time: whole elements of every type.
@@ -58,7 +58,7 @@ pub(crate) type Kind = std::result::Result<Element, String>;
 /// A tensor of a file. Nothing but its header was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
-    pub(super) source: Arc<Source>,
+    pub(super) source: Arc<FileBytes>,
     /// Where its first byte is.
     pub(super) at: u64,
     pub(super) shape: Vec<usize>,

@@ -6,7 +6,7 @@ use image::{Rgb, RgbImage};
 
 use super::canvas::{Align, BODY, Canvas, HEADING, TITLE, fit, width_of};
 use super::{LEAST, Weights, tone};
-use crate::io::Place;
+use crate::io::OutputPath;
 
 const BACKGROUND: Rgb<u8> = Rgb([0x12, 0x12, 0x18]);
 const BRIGHT: Rgb<u8> = Rgb([0xf2, 0xef, 0xe6]);
@@ -126,7 +126,7 @@ fn pixels(at: f64) -> u32 {
 }
 
 /// Writes the picture.
-pub(crate) fn write(image: &RgbImage, place: &Place) -> Result<()> {
+pub(crate) fn write(image: &RgbImage, place: &OutputPath) -> Result<()> {
     let mut bytes = Vec::new();
     let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Best, FilterType::NoFilter);
     image.write_with_encoder(encoder).context("the picture")?;

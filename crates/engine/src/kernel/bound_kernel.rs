@@ -28,19 +28,19 @@ pub struct BoundKernel {
 struct Inner {
     kernel: Kernel,
     /// In the order of the plan's tensors.
-    tensors: Vec<Option<Place>>,
+    tensors: Vec<Option<BufferRange>>,
     groups: BindGroups,
 }
 
 /// Where a tensor lies.
 #[derive(Debug)]
-struct Place {
+struct BufferRange {
     buffer: wgpu::Buffer,
     offset_bytes: u64,
     size_bytes: u64,
 }
 
-impl Place {
+impl BufferRange {
     fn of(Binding { buffer, offset_bytes, size_bytes }: Binding<'_>) -> Self {
         Self { buffer: buffer.clone(), offset_bytes, size_bytes }
     }
@@ -97,7 +97,7 @@ impl Kernel {
         let scratch: Vec<wgpu::Buffer> =
             self.inner.scratch.iter().map(|scratch| scratch.buffer().clone()).collect();
         let groups = self.groups(&resolved, &scratch, slack_bytes)?;
-        let tensors = resolved.into_iter().map(|binding| binding.map(Place::of)).collect();
+        let tensors = resolved.into_iter().map(|binding| binding.map(BufferRange::of)).collect();
         Ok(BoundKernel { inner: Arc::new(Inner { kernel: self.clone(), tensors, groups }) })
     }
 
@@ -214,7 +214,7 @@ impl BoundKernel {
     /// Bind groups of the same tensors with other scratch memory.
     pub(crate) fn groups_with(&self, scratch: &[wgpu::Buffer]) -> Result<BindGroups, Error> {
         let places = self.inner.tensors.iter();
-        let resolved: Vec<_> = places.map(|place| place.as_ref().map(Place::binding)).collect();
+        let resolved: Vec<_> = places.map(|place| place.as_ref().map(BufferRange::binding)).collect();
         self.inner.kernel.groups(&resolved, scratch, 0)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use foveal_kernels::{Access, Constraints, Pass, Plan, RejectedVariant, Source, TensorSpec};
+use foveal_kernels::{Access, BoundTo, Constraints, Pass, Plan, RejectedVariant, TensorSpec};
 
 use crate::device::gpu::lock;
 use crate::engine::Shared;
@@ -215,7 +215,7 @@ impl Engine {
         let limits = &self.shared.profile.limits;
         let internal = |message: String| Err(Error::internal(&pass.label, message));
         let mut slots = Vec::with_capacity(pipeline.interface.bindings.len());
-        let mut given = params::Given::new(&pass.params, &pass.label);
+        let mut given = params::PassParams::new(&pass.params, &pass.label);
         for binding in &pipeline.interface.bindings {
             slots.push(match &binding.kind {
                 _ if is_grid(binding) => {
@@ -275,7 +275,7 @@ impl Engine {
             return internal(format!("the shader's `{name}` is not bound by the plan"));
         };
         let (source, size) = match binding.source {
-            Source::Tensor(index) => match plan.tensors.get(index) {
+            BoundTo::Tensor(index) => match plan.tensors.get(index) {
                 Some(tensor_spec) if tensor_spec.access == Access::Read && !read_only => {
                     return internal(format!(
                         "the shader may write `{name}`, which is the input {}",
@@ -284,7 +284,7 @@ impl Engine {
                 }
                 tensor_spec => (SlotSource::TensorSpec(index), tensor_spec.map(TensorSpec::size_bytes)),
             },
-            Source::Scratch(index) => (
+            BoundTo::Scratch(index) => (
                 SlotSource::Scratch(index),
                 plan.scratch.get(index).map(|scratch| scratch.bytes.next_multiple_of(4)),
             ),

@@ -9,13 +9,13 @@ use crate::Error;
 ///
 /// The plan and the shader are written apart, so every field must be on both sides, once, with the same type.
 #[derive(Debug)]
-pub(crate) struct Given<'p> {
+pub(crate) struct PassParams<'p> {
     params: &'p [(Name, ParamValue)],
     used: Vec<bool>,
     label: &'p str,
 }
 
-impl<'p> Given<'p> {
+impl<'p> PassParams<'p> {
     pub(crate) fn new(params: &'p [(Name, ParamValue)], label: &'p str) -> Self {
         Self { params, used: vec![false; params.len()], label }
     }

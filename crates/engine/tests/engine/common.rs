@@ -5,7 +5,7 @@ use foveal::testing::Reference;
 use std::sync::Arc;
 
 use foveal::kernels::attention::{Attention, Shape};
-use foveal::kernels::{ParamValue, Pass, PassBinding, Scratch, Source};
+use foveal::kernels::{BoundTo, ParamValue, Pass, PassBinding, Scratch};
 use foveal::shaders::{Library, Request};
 use foveal::{
     Access, AdapterProfile, Constraints, Dtype, Engine, ErrorKind, HostTensor, Options, Plan, Problem,
@@ -79,7 +79,7 @@ impl Scale {
         HostTensor::from_f32(vec![self.count], &values, Dtype::F32).unwrap()
     }
 
-    fn pass(&self, variant: &str, x: Source, y: Source, factor: f32) -> Pass {
+    fn pass(&self, variant: &str, x: BoundTo, y: BoundTo, factor: f32) -> Pass {
         let module = if variant == "two_pass" { "good" } else { variant };
         let size_bytes = 4 * self.count as u64;
         let binding = |name: &'static str, source| PassBinding {
@@ -166,7 +166,7 @@ impl Problem for Scale {
         let variant = *left.clone().find(|v| wanted.is_none_or(|w| w == **v)).ok_or_else(|| {
             foveal::kernels::Error::limit("variants", format!("none is left of {:?}", self.variants))
         })?;
-        let (x, y, between) = (Source::Tensor(0), Source::Tensor(1), Source::Scratch(0));
+        let (x, y, between) = (BoundTo::Tensor(0), BoundTo::Tensor(1), BoundTo::Scratch(0));
         let passes = match variant {
             _ if self.count == 0 => Vec::new(),
             "two_pass" => {

@@ -83,8 +83,8 @@ fn a_plan_and_a_shader_that_disagree_are_our_fault() {
     broken(&|pass| pass.bindings.push(pass.bindings[0].clone()), "3 bindings");
     broken(&|pass| pass.bindings[1].name = "other".into(), "`x` is not bound");
     broken(&|pass| pass.bindings[0].offset_bytes = 256, "256 + 40 of 40");
-    broken(&|pass| pass.bindings[0].source = foveal::kernels::Source::Tensor(0), "is the input x");
-    broken(&|pass| pass.bindings[0].source = foveal::kernels::Source::Scratch(3), "Scratch(3)");
+    broken(&|pass| pass.bindings[0].source = foveal::kernels::BoundTo::Tensor(0), "is the input x");
+    broken(&|pass| pass.bindings[0].source = foveal::kernels::BoundTo::Scratch(3), "Scratch(3)");
 }
 
 #[test]

@@ -7,12 +7,12 @@ use crate::{
     Dtype, Error, HostTensor, TensorData,
     block_mask::{BlockGrid, BlockMask, Listed},
     expr::Table,
-    spec::options::{Given, Input, check_fields},
+    spec::options::{Arguments, Input, check_fields},
     suggest::did_you_mean,
 };
 
 /// The tables that the expressions name: as the tensors are, or else as the option `tables` says.
-pub(super) fn tables(spec: &Attention, given: &Given<'_>) -> Result<Vec<TableInput>, Error> {
+pub(super) fn tables(spec: &Attention, given: &Arguments<'_>) -> Result<Vec<TableInput>, Error> {
     let declared = match given.option("tables") {
         None => Map::new(),
         Some(Value::Object(declared)) => declared.clone(),

@@ -15,7 +15,7 @@ use crate::{
     operator::{OperatorOf, OperatorSpec, Variant},
     plan::builder::PlanBuilder,
     spec::{
-        options::Given,
+        options::Arguments,
         read::{layout, pair, shape_pairs, sizes, storage},
     },
 };
@@ -54,7 +54,7 @@ impl OperatorSpec for Attention {
         Ok(Self::new(Shape::bhtd(batch, heads, q_len, dim).kv(kv_heads, kv_len).value_dim(value_dim)))
     }
 
-    fn of_tensors(given: &Given<'_>) -> Result<Self, Error> {
+    fn of_tensors(given: &Arguments<'_>) -> Result<Self, Error> {
         let layout = layout(given)?;
         let (q, k, v) = (given.needed("q")?, given.needed("k")?, given.needed("v")?);
         let shape =
@@ -69,7 +69,7 @@ impl OperatorSpec for Attention {
         Ok(Self::new(shape).layout(layout).dtype(dtype))
     }
 
-    fn fit_tensors(&mut self, given: &Given<'_>) -> Result<(), Error> {
+    fn fit_tensors(&mut self, given: &Arguments<'_>) -> Result<(), Error> {
         // A file that stores lse wants it compared.
         self.lse |= given.tensor("lse").is_some();
         Ok(())

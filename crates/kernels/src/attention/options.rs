@@ -6,7 +6,7 @@ use super::{Attention, Mask, QkNorm, Scale, block_option, mask::describe_table};
 use crate::{
     Dtype, Error,
     expr::Expr,
-    spec::options::{Given, Input, OptionRow, Options, flag_row, layout_row, name_row, row, untold},
+    spec::options::{Arguments, Input, OptionRow, Options, flag_row, layout_row, name_row, row, untold},
 };
 
 impl Options for Attention {
@@ -116,7 +116,7 @@ impl Options for Attention {
         self.dtype
     }
 
-    fn complete(&mut self, given: &Given<'_>) -> Result<(), Error> {
+    fn complete(&mut self, given: &Arguments<'_>) -> Result<(), Error> {
         self.tables = block_option::tables(self, given)?;
         Ok(())
     }

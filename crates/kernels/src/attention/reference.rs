@@ -93,7 +93,7 @@ struct Definition<'a> {
 }
 
 /// What a query of a head comes to.
-struct Row {
+struct RowResult {
     lse: f64,
     o: Vec<f64>,
     /// Of lse and of each element of o, where the row is ill-conditioned.
@@ -301,13 +301,13 @@ fn expected(definition: &Definition<'_>, rows: Rows) -> Result<Vec<Expected>, Er
     let count = spec.batch * spec.q_heads * spec.q_len;
     let chosen = rows.chosen(count);
     let place = |row: usize| spec.place(row);
-    let computed: Vec<Row> = parallel::try_map_with(
+    let computed: Vec<RowResult> = parallel::try_map_with(
         chosen.as_ref().map_or(count, Vec::len),
         || definition.room(),
         |room, index| {
             let (batch, head, query) = place(chosen.as_ref().map_or(index, |chosen| chosen[index]));
             let (lse, o) = definition.row(room, batch, head, query)?;
-            Ok::<_, Error>(Row { lse, o, allowance: room.errors.take() })
+            Ok::<_, Error>(RowResult { lse, o, allowance: room.errors.take() })
         },
     )?;
 
@@ -323,8 +323,8 @@ fn expected(definition: &Definition<'_>, rows: Rows) -> Result<Vec<Expected>, Er
             let (batch, head, query) = place(row);
             if is_o { batch * dense.batch + head * dense.head + query * dense.position } else { row }
         };
-        let value = |row: &Row, column: usize| if is_o { row.o[column] } else { row.lse };
-        let allowance = |row: &Row, column: usize| {
+        let value = |row: &RowResult, column: usize| if is_o { row.o[column] } else { row.lse };
+        let allowance = |row: &RowResult, column: usize| {
             row.allowance.as_ref().map_or(0.0, |(lse, o)| if is_o { o[column] } else { *lse })
         };
         let elements: Option<Vec<usize>> = chosen
@@ -332,7 +332,7 @@ fn expected(definition: &Definition<'_>, rows: Rows) -> Result<Vec<Expected>, Er
             .map(|chosen| chosen.iter().flat_map(|&row| (0..width).map(move |c| at(row) + c)).collect());
         let count = tensor_spec.shape.iter().product();
         // In the order of storage where all rows are there, else row by row.
-        let placed = |of: &dyn Fn(&Row, usize) -> f64| {
+        let placed = |of: &dyn Fn(&RowResult, usize) -> f64| {
             let mut values = vec![0.0; if elements.is_some() { computed.len() * width } else { count }];
             for (index, row) in computed.iter().enumerate() {
                 let at = if elements.is_some() { index * width } else { at(index) };

@@ -3,7 +3,9 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{BlockGrid, BlockMask, ElementTest, MAX_BLOCKS, Row, Test, bits::set, to_u32, too_many_blocks};
+use super::{
+    BlockGrid, BlockMask, BlockRow, ElementTest, MAX_BLOCKS, Test, bits::set, to_u32, too_many_blocks,
+};
 use crate::{Error, expr::Sizes, parallel};
 
 /// What is known of a rectangle of elements.
@@ -72,7 +74,7 @@ impl BlockMask {
         grid.check()?;
         let bands = grid.q_blocks().div_ceil(BAND);
         let listed = AtomicUsize::new(0);
-        let band = |task: usize| -> Vec<Row> {
+        let band = |task: usize| -> Vec<BlockRow> {
             let (list, band) = (task / bands, task % bands);
             let only = |each: bool, at: usize, all: usize| if each { at..at + 1 } else { 0..all };
             let walk = Walk {
@@ -83,12 +85,14 @@ impl BlockMask {
                 listed: &listed,
             };
             let blocks = band * BAND..((band + 1) * BAND).min(grid.q_blocks());
-            let mut rows = vec![Row::default(); blocks.len()];
+            let mut rows = vec![BlockRow::default(); blocks.len()];
             walk.descend(blocks, 0..grid.kv_blocks(), &mut rows);
             rows
         };
-        let rows =
-            parallel::map(grid.batch * grid.heads * bands, band).into_iter().flatten().collect::<Vec<Row>>();
+        let rows = parallel::map(grid.batch * grid.heads * bands, band)
+            .into_iter()
+            .flatten()
+            .collect::<Vec<BlockRow>>();
         // The walk stops at the limit, so what it found so far is no result.
         if listed.load(Ordering::Relaxed) > MAX_BLOCKS {
             return Err(too_many_blocks(&grid));
@@ -124,13 +128,13 @@ impl BlockMask {
         if self.test != Test::Element {
             return Ok(self.clone());
         }
-        let row = |number: usize| -> Row {
+        let row = |number: usize| -> BlockRow {
             let (batch, head, q_block) = grid.place(number);
             let (partial, full) = self.row(number);
             let of = |lists: usize, at: usize, all: usize| if lists == 1 { 0..all } else { at..at + 1 };
             let (batch, heads) = (of(grid.batch, batch, sizes.batch), of(grid.heads, head, sizes.q_heads));
             let queries = grid.queries(q_block..q_block + 1);
-            let (mut found, mut also_full) = (Row::default(), Vec::new());
+            let (mut found, mut also_full) = (BlockRow::default(), Vec::new());
             for &block in partial {
                 let keys = grid.keys(block as usize..block as usize + 1);
                 match classes.class(batch.clone(), heads.clone(), queries.clone(), keys) {
@@ -149,11 +153,11 @@ impl BlockMask {
     fn tested(&self, element: &ElementTest<'_>, keep: bool) -> Result<Self, Error> {
         let grid = self.grid;
         let words = if keep { grid.block_words() } else { 0 };
-        let row = |number: usize| -> (Row, Vec<u32>) {
+        let row = |number: usize| -> (BlockRow, Vec<u32>) {
             let (batch, head, q_block) = grid.place(number);
             let (partial, full) = self.row(number);
             let first = self.partial_ptr.get(number).copied().unwrap_or_default() as usize;
-            let (mut found, mut bits) = (Row::default(), Vec::new());
+            let (mut found, mut bits) = (BlockRow::default(), Vec::new());
             let mut also_full = Vec::new();
             for (&block, slot) in partial.iter().zip(first..) {
                 let start = bits.len();
@@ -176,7 +180,8 @@ impl BlockMask {
             found.full = merged(full, &also_full);
             (found, bits)
         };
-        let (rows, bits): (Vec<Row>, Vec<Vec<u32>>) = parallel::map(grid.rows(), row).into_iter().unzip();
+        let (rows, bits): (Vec<BlockRow>, Vec<Vec<u32>>) =
+            parallel::map(grid.rows(), row).into_iter().unzip();
         let bits = if keep { Some(joined(&bits)?) } else { None };
         Self::assemble(grid, &rows, bits, if keep { Test::Bits } else { Test::Element })
     }
@@ -194,7 +199,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// Lists the blocks of a rectangle; `rows` are those of `q_blocks`. Keys are visited in order, so lists are ascending.
-    fn descend(&self, q_blocks: Range<usize>, kv_blocks: Range<usize>, rows: &mut [Row]) {
+    fn descend(&self, q_blocks: Range<usize>, kv_blocks: Range<usize>, rows: &mut [BlockRow]) {
         let (queries, keys) = (self.grid.queries(q_blocks.clone()), self.grid.keys(kv_blocks.clone()));
         let (tall, wide) = (queries.len(), keys.len());
         let class = self.classes.class(self.batch.clone(), self.heads.clone(), queries, keys);

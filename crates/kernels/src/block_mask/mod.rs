@@ -78,7 +78,7 @@ pub struct Counts {
 
 /// The blocks of one row while lists are made: both kinds ascending.
 #[derive(Clone, Debug, Default)]
-struct Row {
+struct BlockRow {
     partial: Vec<u32>,
     full: Vec<u32>,
 }
@@ -262,7 +262,12 @@ impl BlockMask {
     }
 
     /// The lists of these rows; `bits` in the order of their partial blocks.
-    fn assemble(grid: BlockGrid, rows: &[Row], bits: Option<Vec<u32>>, test: Test) -> Result<Self, Error> {
+    fn assemble(
+        grid: BlockGrid,
+        rows: &[BlockRow],
+        bits: Option<Vec<u32>>,
+        test: Test,
+    ) -> Result<Self, Error> {
         let count: usize = rows.iter().map(|row| row.partial.len() + row.full.len()).sum();
         if count > MAX_BLOCKS {
             return Err(too_many_blocks(&grid));

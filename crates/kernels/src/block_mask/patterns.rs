@@ -1,6 +1,6 @@
 //! Lists made up for measurements. All blocks are full.
 
-use super::{BlockGrid, BlockMask, MAX_BLOCKS, Row, Test, to_u32, too_many_blocks};
+use super::{BlockGrid, BlockMask, BlockRow, MAX_BLOCKS, Test, to_u32, too_many_blocks};
 use crate::Error;
 
 impl BlockMask {
@@ -28,11 +28,11 @@ impl BlockMask {
             return Err(too_many_blocks(&grid));
         }
         let mut random = fastrand::Rng::with_seed(seed);
-        let rows: Vec<Row> = (0..grid.rows())
+        let rows: Vec<BlockRow> = (0..grid.rows())
             .map(|_| {
                 let mut full = random.choose_multiple(0..to_u32(wide), count);
                 full.sort_unstable();
-                Row { full, ..Row::default() }
+                BlockRow { full, ..BlockRow::default() }
             })
             .collect();
         Self::assemble(grid, &rows, None, Test::Element)
@@ -63,7 +63,7 @@ impl BlockMask {
         let row_of = |row: usize| {
             let (_, _, q_block) = grid.place(row);
             if q_block < global_blocks {
-                return Row { full: (0..to_u32(wide)).collect(), ..Row::default() };
+                return BlockRow { full: (0..to_u32(wide)).collect(), ..BlockRow::default() };
             }
             let centre = (q_block + wide).saturating_sub(grid.q_blocks());
             // Of an even number the one more lies before the diagonal.
@@ -75,11 +75,11 @@ impl BlockMask {
             let some = random_blocks.min(rest.len());
             full.extend(random.choose_multiple(rest, some));
             full.sort_unstable();
-            Row { full, ..Row::default() }
+            BlockRow { full, ..BlockRow::default() }
         };
         let (mut row, mut rows, mut listed) = (row_of, Vec::new(), 0usize);
         for number in 0..grid.rows() {
-            let row: Row = row(number);
+            let row: BlockRow = row(number);
             listed += row.full.len();
             if listed > MAX_BLOCKS {
                 return Err(too_many_blocks(&grid));

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    BlockGrid, BlockMask, ElementTest, Row, Test,
+    BlockGrid, BlockMask, BlockRow, ElementTest, Test,
     bits::{ones, or_range, set, set_range},
     classes::joined,
     to_u32,
@@ -33,7 +33,7 @@ impl BlockMask {
         let decided = element.is_some() || self.test == Test::Bits;
         let element = element.filter(|_| self.test != Test::Bits);
         let again = ReBlock { from: self, to: grid, element, decided };
-        let (rows, bits): (Vec<Row>, Vec<Vec<u32>>) =
+        let (rows, bits): (Vec<BlockRow>, Vec<Vec<u32>>) =
             parallel::map(grid.rows(), |row| again.row(row)).into_iter().unzip();
         let bits = joined(&bits)?;
         if decided {
@@ -79,7 +79,7 @@ struct Piece {
 
 impl ReBlock<'_> {
     /// The blocks and bits of one new row.
-    fn row(&self, row: usize) -> (Row, Vec<u32>) {
+    fn row(&self, row: usize) -> (BlockRow, Vec<u32>) {
         let (batch, head, q_block) = self.to.place(row);
         let pieces = self.pieces(batch, head, self.to.queries(q_block..q_block + 1));
         let wide = self.to.kv_blocks();
@@ -111,7 +111,7 @@ impl ReBlock<'_> {
                 }
             }
         }
-        let mut found = Row::default();
+        let mut found = BlockRow::default();
         let mut kept = Vec::with_capacity(end);
         for block in (0..wide).filter(|&block| touched[block]) {
             let Some(at) = places[block] else {

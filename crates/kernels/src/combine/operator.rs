@@ -7,7 +7,7 @@ use crate::{
     operator::{Candidate, OperatorOf, OperatorSpec, Variant},
     plan::builder::PlanBuilder,
     spec::{
-        options::Given,
+        options::Arguments,
         read::{self, storage},
     },
 };
@@ -36,7 +36,7 @@ impl OperatorSpec for Combine {
         }
     }
 
-    fn of_tensors(given: &Given<'_>) -> Result<Self, Error> {
+    fn of_tensors(given: &Arguments<'_>) -> Result<Self, Error> {
         let layout = read::layout(given)?;
         let o_parts = given.needed("o_parts")?;
         let &[parts, batch, second, third, dim] = o_parts.shape() else {
@@ -48,7 +48,7 @@ impl OperatorSpec for Combine {
         Ok(Self::new(parts, [batch, heads, len, dim]).dtype(storage("o_parts", o_parts)?))
     }
 
-    fn fit_tensors(&mut self, given: &Given<'_>) -> Result<(), Error> {
+    fn fit_tensors(&mut self, given: &Arguments<'_>) -> Result<(), Error> {
         given.check_shapes(&self.tensors())
     }
 

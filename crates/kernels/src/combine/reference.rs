@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A row's o and lse.
-type Row = (Vec<f64>, f64);
+type RowResult = (Vec<f64>, f64);
 
 pub(super) fn reference(
     spec: &Combine,
@@ -31,7 +31,7 @@ pub(super) fn reference(
     }
     // Where a row of o begins; in lse they are numbered.
     let at = |row: usize| spec.place(row);
-    let merge = |row: usize| -> Row {
+    let merge = |row: usize| -> RowResult {
         let sink = sinks.as_ref().map(|sinks| sinks[row / spec.len % spec.heads]);
         let lse_of = |part: usize| lse_parts[part * count + row];
         // Empty parts do not count, whatever they hold.

@@ -29,7 +29,7 @@ impl Expr {
         sizes: &Sizes,
         size: usize,
     ) -> Result<Self, ExprError> {
-        let mut source = Source { rng, tables, sizes };
+        let mut source = Generator { rng, tables, sizes };
         match kind {
             ExprKind::Mask => source.mask(size).mask(),
             ExprKind::Score => source.score(size).build.score(),
@@ -37,7 +37,7 @@ impl Expr {
     }
 }
 
-struct Source<'a> {
+struct Generator<'a> {
     rng: &'a mut fastrand::Rng,
     tables: &'a [Table],
     sizes: &'a Sizes,
@@ -64,7 +64,7 @@ fn int(value: i64) -> Build {
     Build::from(i32::try_from(value).unwrap_or(i32::MAX))
 }
 
-impl Source<'_> {
+impl Generator<'_> {
     fn constant(&mut self, low: i64, high: i64) -> Int {
         let value = self.rng.i64(low..=high.max(low));
         Int { build: int(value), low: value, high: value }

@@ -17,7 +17,7 @@ use crate::{
     operator::{OperatorOf, OperatorSpec, Variant},
     plan::builder::PlanBuilder,
     spec::{
-        options::Given,
+        options::Arguments,
         read::{layout, pair, shape_pairs, sizes, storage},
     },
 };
@@ -51,7 +51,7 @@ impl OperatorSpec for LinearAttention {
         Ok(Self::new(LinearShape::bhtd(batch, heads, len, dim).value_heads(value_heads).value_dim(value_dim)))
     }
 
-    fn of_tensors(given: &Given<'_>) -> Result<Self, Error> {
+    fn of_tensors(given: &Arguments<'_>) -> Result<Self, Error> {
         let layout = layout(given)?;
         let (q, v) = (given.needed("q")?, given.needed("v")?);
         let [_, value_heads, _, value_dim] = sizes("v", v, layout)?;
@@ -67,7 +67,7 @@ impl OperatorSpec for LinearAttention {
         Ok(spec)
     }
 
-    fn fit_tensors(&mut self, given: &Given<'_>) -> Result<(), Error> {
+    fn fit_tensors(&mut self, given: &Arguments<'_>) -> Result<(), Error> {
         for tensor_spec in
             self.all_tensors().iter().filter(|tensor_spec| tensor_spec.access == crate::Access::Read)
         {

@@ -6,7 +6,7 @@ use super::{Direction, FeatureMap, Gate, Key, Lengths, LinearAttention, LinearSh
 use crate::{
     Dtype, Error,
     spec::options::{
-        Given, Input, OptionRow, Options, flag_row, layout_row, name_row, row, untold, word_row,
+        Arguments, Input, OptionRow, Options, flag_row, layout_row, name_row, row, untold, word_row,
     },
 };
 
@@ -201,7 +201,7 @@ impl Options for LinearAttention {
         self.dtype
     }
 
-    fn complete(&mut self, given: &Given<'_>) -> Result<(), Error> {
+    fn complete(&mut self, given: &Arguments<'_>) -> Result<(), Error> {
         for (name, begins) in [("state_in", &mut self.state_in), ("z_in", &mut self.z_in)] {
             if given.option(name).is_none() {
                 *begins = given.tensor(name).is_some();

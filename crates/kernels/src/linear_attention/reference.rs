@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// All inputs, in f64.
-struct Given<'a> {
+struct Inputs<'a> {
     spec: &'a LinearAttention,
     q: Rowed,
     k: Rowed,
@@ -51,7 +51,7 @@ pub(super) fn reference(
     inputs: &[(&str, &HostTensor)],
     rows: Rows,
 ) -> Result<Vec<Expected>, Error> {
-    let given = Given::new(spec, inputs)?;
+    let given = Inputs::new(spec, inputs)?;
     let pairs = chosen(spec, rows);
     let outcomes: Vec<Outcome> = parallel::map(pairs.len(), |index| {
         let (s, h) = pairs[index];
@@ -92,7 +92,7 @@ fn chosen(spec: &LinearAttention, rows: Rows) -> Vec<(usize, usize)> {
     pairs
 }
 
-impl<'a> Given<'a> {
+impl<'a> Inputs<'a> {
     fn new(spec: &'a LinearAttention, inputs: &[(&str, &HostTensor)]) -> Result<Self, Error> {
         let tensor_specs = spec.all_tensors();
         let elements = |name: &str| -> Result<Option<Vec<f64>>, Error> {

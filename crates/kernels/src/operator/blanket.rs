@@ -12,7 +12,7 @@ use crate::{
     plan::plan,
     spec::{
         check_integers,
-        options::{self, Given},
+        options::{self, Arguments},
     },
 };
 
@@ -156,7 +156,7 @@ impl<S: OperatorSpec> Operator for OperatorOf<S> {
         options: &Map<String, Value>,
         tensors: &[(String, HostTensor)],
     ) -> Result<Arc<dyn Problem>, Error> {
-        let given = Given { options, tensors: Some(tensors) };
+        let given = Arguments { options, tensors: Some(tensors) };
         let spec = S::of_tensors(&given)?;
         let dtype = spec.stored_as();
         let mut spec = options::read(spec, given)?;

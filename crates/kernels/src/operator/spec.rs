@@ -9,7 +9,7 @@ use crate::{
     Access, AdapterProfile, Constraints, Cost, Error, HostTensor, Name, Recipe, TensorSpec, Work,
     check::{Expected, Rows, Tolerance},
     plan::builder::PlanBuilder,
-    spec::options::{self, Given, Options, for_terminals},
+    spec::options::{self, Arguments, Options, for_terminals},
 };
 
 /// A spec: the description of a problem as plain data, from which all else follows. Its options are a table
@@ -46,13 +46,13 @@ pub(crate) trait OperatorSpec: Options + Clone + fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// If a tensor is missing, or does not fit the others.
-    fn of_tensors(given: &Given<'_>) -> Result<Self, Error>;
+    fn of_tensors(given: &Arguments<'_>) -> Result<Self, Error>;
 
     /// Checks the tensors that options ask for, and takes from them what no option says.
     ///
     /// # Errors
     /// If one is missing, or does not fit.
-    fn fit_tensors(&mut self, given: &Given<'_>) -> Result<(), Error> {
+    fn fit_tensors(&mut self, given: &Arguments<'_>) -> Result<(), Error> {
         let _ = given;
         Ok(())
     }
@@ -190,7 +190,7 @@ pub(crate) struct Candidate<S: OperatorSpec> {
 
 /// The spec of a shape and options.
 pub(crate) fn described<S: OperatorSpec>(shape: &str, options: &Map<String, Value>) -> Result<S, Error> {
-    let spec = options::read(S::of_shape(shape)?, Given { options, tensors: None })?;
+    let spec = options::read(S::of_shape(shape)?, Arguments { options, tensors: None })?;
     spec.validate()?;
     Ok(spec)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foveal_shaders::Request;
 
 use crate::{
-    AdapterProfile, Error, Name, ParamValue, Pass, PassBinding, Scratch, Source, TensorSpec,
+    AdapterProfile, BoundTo, Error, Name, ParamValue, Pass, PassBinding, Scratch, TensorSpec,
     plan::partition::{ByteRange, u32_of},
     plan::turns,
 };
@@ -70,7 +70,7 @@ impl PlanBuilder {
         let ByteRange { offset_bytes, size_bytes, .. } = range;
         let what = || format!("tensor {name} needs a binding of {size_bytes} bytes");
         self.check_binding(size_bytes, what)?;
-        let source = Source::Tensor(self.tensor_index(name)?);
+        let source = BoundTo::Tensor(self.tensor_index(name)?);
         Ok(PassBinding { name: variable.into(), source, offset_bytes, size_bytes })
     }
 
@@ -88,7 +88,7 @@ impl PlanBuilder {
     /// A scratch buffer, whole.
     pub(crate) fn scratch(&self, variable: impl Into<Name>, at: usize) -> PassBinding {
         let size_bytes = self.scratch[at].bytes;
-        PassBinding { name: variable.into(), source: Source::Scratch(at), offset_bytes: 0, size_bytes }
+        PassBinding { name: variable.into(), source: BoundTo::Scratch(at), offset_bytes: 0, size_bytes }
     }
 
     fn check_binding(&self, bytes: u64, what: impl FnOnce() -> String) -> Result<(), Error> {

@@ -13,7 +13,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 use foveal_shaders::Request;
 
 pub(crate) use choose::plan;
-pub use pass::{Cost, ParamValue, Pass, PassBinding, RejectedVariant, Scratch, Source};
+pub use pass::{BoundTo, Cost, ParamValue, Pass, PassBinding, RejectedVariant, Scratch};
 
 use crate::{AdapterProfile, Described, Error, HostTensor, TensorSpec, Work, check::Reference};
 

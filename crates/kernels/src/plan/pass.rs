@@ -47,7 +47,7 @@ pub struct PassBinding {
     /// The variable's name in WGSL.
     pub name: Name,
     /// The buffer.
-    pub source: Source,
+    pub source: BoundTo,
     /// Where the range begins, within the tensor or scratch; a multiple of the adapter's storage offset alignment.
     pub offset_bytes: u64,
     /// Its length; a multiple of four.
@@ -56,7 +56,7 @@ pub struct PassBinding {
 
 /// The buffer behind a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum BoundTo {
     /// [`Plan::tensors`] at this index.
     Tensor(usize),
     /// [`Plan::scratch`] at this index.

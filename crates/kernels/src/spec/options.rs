@@ -121,7 +121,7 @@ pub(crate) trait Options: Sized + 'static {
     ///
     /// # Errors
     /// If what is there does not decide it.
-    fn complete(&mut self, given: &Given<'_>) -> Result<(), Error> {
+    fn complete(&mut self, given: &Arguments<'_>) -> Result<(), Error> {
         let _ = given;
         Ok(())
     }
@@ -129,13 +129,13 @@ pub(crate) trait Options: Sized + 'static {
 
 /// The options and tensors of a caller.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Given<'a> {
+pub(crate) struct Arguments<'a> {
     pub(crate) options: &'a Map<String, Value>,
     /// `None` where a shape stands in for tensors.
     pub(crate) tensors: Option<&'a [(String, HostTensor)]>,
 }
 
-impl<'a> Given<'a> {
+impl<'a> Arguments<'a> {
     /// The option's value, if it has one.
     pub(crate) fn option(&self, name: &str) -> Option<&'a Value> {
         self.options.get(name).filter(|value| !value.is_null())
@@ -171,7 +171,7 @@ impl<'a> Given<'a> {
 pub(crate) struct Input<'a> {
     pub(crate) name: &'a str,
     pub(crate) value: &'a Value,
-    pub(crate) given: Given<'a>,
+    pub(crate) given: Arguments<'a>,
 }
 
 impl<'a> Input<'a> {
@@ -225,7 +225,7 @@ pub(crate) fn word<T: Default + PartialEq + ToString>(value: &T) -> Option<Value
 ///
 /// # Errors
 /// [`crate::ErrorKind::Invalid`] for options that are not the spec's, and values that are not the option's.
-pub(crate) fn read<S: Options>(mut spec: S, given: Given<'_>) -> Result<S, Error> {
+pub(crate) fn read<S: Options>(mut spec: S, given: Arguments<'_>) -> Result<S, Error> {
     let known: Vec<&str> = S::OPTIONS.iter().map(|row| row.option.name).collect();
     let unknown = given.options.iter().find(|(name, value)| {
         !(value.is_null() || known.contains(&name.as_str()) || ["op", "dtype"].contains(&name.as_str()))

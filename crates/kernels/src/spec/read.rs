@@ -1,6 +1,6 @@
 //! Reading what operators have in common: options, shapes, sizes of tensors.
 
-use crate::{Dtype, Error, HostTensor, Layout, TensorData, spec::options::Given};
+use crate::{Dtype, Error, HostTensor, Layout, TensorData, spec::options::Arguments};
 
 /// The sizes of a tensor with tokens: batch, heads, positions, width.
 pub(crate) fn sizes(name: &str, tensor: &HostTensor, layout: Layout) -> Result<[usize; 4], Error> {
@@ -18,7 +18,7 @@ pub(crate) fn sizes(name: &str, tensor: &HostTensor, layout: Layout) -> Result<[
 }
 
 /// The option `layout`, which says how shapes are read.
-pub(crate) fn layout(given: &Given<'_>) -> Result<Layout, Error> {
+pub(crate) fn layout(given: &Arguments<'_>) -> Result<Layout, Error> {
     given.input("layout").map_or(Ok(Layout::Bhtd), |input| input.word())
 }
 

@@ -20,7 +20,7 @@ pub(super) enum What {
 }
 
 /// The result of one item.
-pub(super) struct Row {
+pub(super) struct ItemResult {
     pub(super) status: Status,
     pub(super) tried: Vec<VariantCheck>,
     pub(super) reason: Option<String>,

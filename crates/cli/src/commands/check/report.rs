@@ -3,12 +3,12 @@
 use foveal::testing::Status;
 use serde_json::{Value, json};
 
-use super::item::{Item, Row};
+use super::item::{Item, ItemResult};
 use crate::ui::Ui;
 use crate::verify::{self, Checked};
 
 /// Prints what came of an item.
-pub(super) fn print(ui: Ui, item: &Item, row: &Row, width: usize) {
+pub(super) fn print(ui: Ui, item: &Item, row: &ItemResult, width: usize) {
     let word = match row.status {
         Status::Passed => "PASS",
         Status::Failed => "FAIL",
@@ -56,7 +56,7 @@ fn shortened(reason: &str) -> String {
 }
 
 /// The same for `--json`.
-pub(super) fn json_row(item: &Item, row: &Row) -> Value {
+pub(super) fn json_row(item: &Item, row: &ItemResult) -> Value {
     let checked = || row.tried.iter().filter_map(|tried| tried.checked.as_ref());
     let furthest = checked().max_by(|a, b| {
         (!a.passed(), a.rel_rmse())

@@ -172,7 +172,7 @@ impl<'e> Probe<'e> {
             ("offset".into(), ParamValue::F32(OFFSET)),
             ("data_len".into(), ParamValue::U32(self.data_len)),
         ];
-        let mut given = params::Given::new(&values, &self.label);
+        let mut given = params::PassParams::new(&values, &self.label);
         let bytes = given.bytes("params", &self.layout)?;
         given.finish()?;
         gpu.write(&self.params, 0, &bytes).await?;

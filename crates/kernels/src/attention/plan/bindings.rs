@@ -7,7 +7,7 @@ use super::{
     passes::Passes,
 };
 use crate::{
-    Error, Name, ParamValue, PassBinding, Source, expr::emit, plan::builder::Params, plan::partition::u32_of,
+    BoundTo, Error, Name, ParamValue, PassBinding, expr::emit, plan::builder::Params, plan::partition::u32_of,
 };
 
 impl Passes<'_> {
@@ -50,7 +50,7 @@ impl Passes<'_> {
             let range = spec.range(&extent, partition, &self.plan.adapter.limits);
             bindings.push(PassBinding {
                 name: extent.name.into(),
-                source: Source::Tensor(self.plan.tensor_index(extent.name)?),
+                source: BoundTo::Tensor(self.plan.tensor_index(extent.name)?),
                 offset_bytes: range.offset_bytes,
                 size_bytes: range.size_bytes,
             });

@@ -14,7 +14,7 @@ use super::{
     variants::Candidate,
 };
 use crate::{
-    Error, Limits, PassBinding, Source,
+    BoundTo, Error, Limits, PassBinding,
     attention::Attention,
     block_mask::Test,
     plan::{
@@ -291,7 +291,7 @@ impl<'a> Passes<'a> {
         let Some(at) = self.at.lists else { return Ok(()) };
         // Only now is it known how long the orders of work are.
         let bytes = self.lists.as_ref().map_or(0, BlockSchedule::size_bytes);
-        let of_lists = |binding: &&mut PassBinding| binding.source == Source::Scratch(at);
+        let of_lists = |binding: &&mut PassBinding| binding.source == BoundTo::Scratch(at);
         for binding in self.plan.passes.iter_mut().flat_map(|pass| &mut pass.bindings).filter(of_lists) {
             binding.size_bytes = bytes;
         }

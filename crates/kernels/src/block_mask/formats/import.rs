@@ -2,7 +2,7 @@
 
 use crate::{
     Error,
-    block_mask::{BlockGrid, BlockMask, MAX_BLOCKS, Padded, Row, Test, to_u32},
+    block_mask::{BlockGrid, BlockMask, BlockRow, MAX_BLOCKS, Padded, Test, to_u32},
 };
 use std::fmt::Display;
 
@@ -91,7 +91,7 @@ impl BlockMask {
             };
             let (tested, full) = blocks.split_at(count);
             let at = |offset: usize| (index_name, start + offset);
-            found.push(Row {
+            found.push(BlockRow {
                 partial: ascending(&grid, row, tested, at)?,
                 full: ascending(&grid, row, full, |i| at(count + i))?,
             });
@@ -118,8 +118,8 @@ impl BlockMask {
         let of = |row: &[u8], kind: u8| -> Vec<u32> {
             (0..).zip(row).filter(|&(_, &byte)| byte == kind).map(|(block, _)| block).collect()
         };
-        let rows: Vec<Row> =
-            map.chunks(wide).map(|row| Row { partial: of(row, 2), full: of(row, 1) }).collect();
+        let rows: Vec<BlockRow> =
+            map.chunks(wide).map(|row| BlockRow { partial: of(row, 2), full: of(row, 1) }).collect();
         Self::assemble(grid, &rows, None, Test::Element)
     }
 
@@ -137,8 +137,8 @@ impl BlockMask {
             let blocks: Vec<u32> = list.iter().map(|&block| to_u32(block)).collect();
             let blocks = ascending(&grid, row, &blocks, |i| (&name, i))?;
             rows.push(match listed {
-                Listed::Full => Row { full: blocks, ..Row::default() },
-                Listed::Tested => Row { partial: blocks, ..Row::default() },
+                Listed::Full => BlockRow { full: blocks, ..BlockRow::default() },
+                Listed::Tested => BlockRow { partial: blocks, ..BlockRow::default() },
             });
         }
         Self::assemble(grid, &rows, None, Test::Element)
@@ -157,7 +157,7 @@ impl BlockMask {
             ("full_kv_num_blocks", "full_kv_indices", &padded.full_counts, &padded.full_indices),
         ];
         let rows = grid.rows();
-        let mut found = vec![Row::default(); rows];
+        let mut found = vec![BlockRow::default(); rows];
         for (is_full, (counts_name, indices_name, counts, indices)) in kinds.into_iter().enumerate() {
             if is_full == 1 && counts.is_empty() && indices.is_empty() {
                 continue;
@@ -219,7 +219,7 @@ fn ascending<'a>(
 fn disjoint<'a>(
     grid: &BlockGrid,
     row: usize,
-    blocks: &Row,
+    blocks: &BlockRow,
     at: impl Fn(usize) -> (&'a str, usize),
 ) -> Result<(), Error> {
     let twice = blocks.full.iter().enumerate().find(|(_, block)| blocks.partial.binary_search(block).is_ok());

@@ -2,7 +2,7 @@
 
 use crate::{
     Error,
-    block_mask::{BlockClass, BlockMask, Row, to_u32},
+    block_mask::{BlockClass, BlockMask, BlockRow, to_u32},
 };
 
 /// Lists padded to one width, as `FlexAttention` keeps them. Rows are (batch entry, head, query block), row-major.
@@ -41,10 +41,10 @@ impl BlockMask {
         self.check_list(batch, head)?;
         let grid = self.grid.per(1, 1);
         let first = self.grid.row(batch, head, 0);
-        let rows: Vec<Row> = (first..first + grid.q_blocks())
+        let rows: Vec<BlockRow> = (first..first + grid.q_blocks())
             .map(|row| {
                 let (partial, full) = self.row(row);
-                Row { partial: partial.to_vec(), full: full.to_vec() }
+                BlockRow { partial: partial.to_vec(), full: full.to_vec() }
             })
             .collect();
         let words = |row: usize| self.partial_ptr[row] as usize * grid.block_words();

@@ -48,7 +48,7 @@ impl ExprError {
             let lines: Vec<String> = self.excerpt.lines().map(|line| format!("  {line}")).collect();
             format!("{self}\n{}", lines.join("\n"))
         };
-        let place = self.column.checked_sub(1).map(|column| crate::Place { column, length: self.length });
+        let place = self.column.checked_sub(1).map(|column| crate::TextSpan { column, length: self.length });
         crate::Error::invalid(argument, message).at(place)
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 
 /// How a subgroup divides a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sizes {
+pub(crate) struct BroadcastTiles {
     /// Lanes of a subgroup, and rows of a chunk.
     pub(crate) lanes: usize,
     /// Vectors of four columns a lane owns.
@@ -89,11 +89,11 @@ pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
         threads: small(lanes),
         workgroup_bytes: 0,
         cost,
-        schedule: Arc::new(Sizes { lanes, columns }),
+        schedule: Arc::new(BroadcastTiles { lanes, columns }),
     })
 }
 
-impl Schedule for Sizes {
+impl Schedule for BroadcastTiles {
     fn make(&self, passes: &mut Passes<'_>, run: &Run<'_>) -> Result<(), Error> {
         let spec = passes.spec;
         let Self { lanes, columns } = *self;

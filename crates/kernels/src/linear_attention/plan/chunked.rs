@@ -20,7 +20,7 @@ const STAGE_BYTES: u32 = 16 << 10;
 
 /// How the passes divide the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sizes {
+pub(crate) struct ChunkedTiles {
     /// Vectors of columns that a workgroup of the delta rule's sequential pass keeps: 4, 8 or 16.
     pub(crate) lanes: usize,
     /// Into how many segments that pass cuts a sequence, if it does; fewer if there are fewer chunks.
@@ -109,7 +109,7 @@ fn propose_one(
             "needs {bindings} storage buffers, max_storage_buffers_per_shader_stage is {max}"
         ));
     }
-    let sizes = Sizes { lanes: lanes(spec, adapter), segments };
+    let sizes = ChunkedTiles { lanes: lanes(spec, adapter), segments };
     let smallest = Partition { batch: (0, 1), heads: (0, 1) };
     let needed = sizes.buffers(spec, &smallest).largest();
     let max = adapter.limits.max_storage_buffer_binding_size;
@@ -135,7 +135,7 @@ fn propose_one(
     })
 }
 
-impl Sizes {
+impl ChunkedTiles {
     fn cost(self, spec: &LinearAttention, adapter: &AdapterProfile) -> Cost {
         let whole = Partition { batch: (0, spec.batch), heads: (0, spec.heads) };
         let directions = if spec.direction == Direction::Both { 2.0 } else { 1.0 };

@@ -4,7 +4,7 @@ use foveal_shaders::Request;
 
 use super::{
     bindings::{Partition, Uses},
-    chunked::{Buffers, Sizes},
+    chunked::{Buffers, ChunkedTiles},
     chunks::{CHUNK, TILE},
     passes::{Bound, Output, Passes, Run, Schedule},
 };
@@ -35,7 +35,7 @@ struct Chunks {
     sums: Option<usize>,
 }
 
-impl Schedule for Sizes {
+impl Schedule for ChunkedTiles {
     fn make(&self, passes: &mut Passes<'_>, run: &Run<'_>) -> Result<(), Error> {
         let spec = passes.spec;
         let bytes = self.buffers(spec, run.partition);
@@ -241,7 +241,7 @@ impl Passes<'_> {
     }
 
     /// States at the starts of chunks, and what is left of values, by the delta rule.
-    fn chunk_delta(&mut self, run: &Run<'_>, chunks: &Chunks, sizes: Sizes) -> Result<(), Error> {
+    fn chunk_delta(&mut self, run: &Run<'_>, chunks: &Chunks, sizes: ChunkedTiles) -> Result<(), Error> {
         let lanes = sizes.lanes;
         let spec = self.spec;
         let [u, w, _] = delta_scratch(chunks)?;

@@ -12,13 +12,13 @@ use crate::{
 
 /// Where a tensor's rows lie relative to its binding.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct RowLayout {
     /// Of element `[0, 0, 0, 0]` of the whole tensor, modulo 2^32.
     pub(crate) base: u32,
     pub(crate) strides: Strides,
 }
 
-impl Default for Place {
+impl Default for RowLayout {
     fn default() -> Self {
         Self { base: 0, strides: Strides { batch: 0, head: 0, position: 0 } }
     }
@@ -26,14 +26,14 @@ impl Default for Place {
 
 /// Where all tensors lie.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Places {
-    pub(crate) q: Place,
-    pub(crate) k: Place,
-    pub(crate) v: Place,
-    pub(crate) x: Place,
-    pub(crate) o: Place,
-    pub(crate) g: Place,
-    pub(crate) beta: Place,
+pub(crate) struct RowLayouts {
+    pub(crate) q: RowLayout,
+    pub(crate) k: RowLayout,
+    pub(crate) v: RowLayout,
+    pub(crate) x: RowLayout,
+    pub(crate) o: RowLayout,
+    pub(crate) g: RowLayout,
+    pub(crate) beta: RowLayout,
     pub(crate) state: u32,
 }
 
@@ -65,7 +65,7 @@ impl LinearAttention {
     /// All fields of the problem's uniform, for a dispatch of a partition.
     pub(crate) fn params(
         &self,
-        places: &Places,
+        places: &RowLayouts,
         partition: &Partition,
         first: First,
     ) -> Result<Params, Error> {

@@ -6,7 +6,7 @@ use foveal_shaders::Request;
 
 use super::{
     bindings::{Partition, Uses},
-    params::{First, Place, Places, Segments},
+    params::{First, RowLayout, RowLayouts, Segments},
     regions::{Region, width_params},
 };
 use crate::{
@@ -67,7 +67,7 @@ pub(crate) struct Run<'p> {
 }
 
 /// Bindings, where the tensors lie relative to them, and the uniform's fields beside the problem's own.
-pub(crate) type Bound = (Vec<PassBinding>, Places, Params);
+pub(crate) type Bound = (Vec<PassBinding>, RowLayouts, Params);
 
 /// Where outputs go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,16 +170,16 @@ impl Passes<'_> {
     pub(crate) fn inputs_and_output(&self, run: &Run<'_>, uses: Uses) -> Result<Bound, Error> {
         let (spec, partition) = (self.spec, run.partition);
         let mut bindings = Vec::new();
-        let mut places = Places::default();
+        let mut places = RowLayouts::default();
         let mut uneven = false;
         let strides = |name: &str| {
             let none = Strides { batch: 0, head: 0, position: 0 };
             spec.extent(name).map_or(none, |extent| extent.strides)
         };
-        let mut bound = |name: &'static str| -> Result<Place, Error> {
+        let mut bound = |name: &'static str| -> Result<RowLayout, Error> {
             let (binding, base) = self.bind(name, name, partition)?;
             bindings.push(binding);
-            Ok(Place { base, strides: strides(name) })
+            Ok(RowLayout { base, strides: strides(name) })
         };
         let inputs = uses.q || uses.k || uses.v;
         if let Some(at) = self.preprocessed_at.filter(|_| inputs) {
@@ -205,13 +205,13 @@ impl Passes<'_> {
         if uses.o {
             match (run.o, self.partial_at) {
                 (Output::Partial, Some(at)) => {
-                    places.o = Place { base: 0, strides: spec.partial_strides() };
+                    places.o = RowLayout { base: 0, strides: spec.partial_strides() };
                     bindings.push(self.plan.scratch("o", at));
                 }
                 (second, at) => {
                     let (binding, base) = self.bind("o", "o", partition)?;
                     bindings.push(binding);
-                    places.o = Place { base, strides: strides("o") };
+                    places.o = RowLayout { base, strides: strides("o") };
                     uneven |= !spec.value_dim.is_multiple_of(4);
                     if let Some(at) = at.filter(|_| second == Output::Sum) {
                         bindings.push(self.plan.scratch("first_o", at));
@@ -227,12 +227,12 @@ impl Passes<'_> {
             bindings.push(binding);
             let constant = Strides { batch: 0, head: 1, position: 0 };
             let strides = spec.extent("g").map_or(constant, |extent| extent.strides);
-            places.g = Place { base, strides };
+            places.g = RowLayout { base, strides };
         }
         if uses.beta && spec.rule == Rule::Delta {
             let (binding, base) = self.bind("beta", "beta", partition)?;
             bindings.push(binding);
-            places.beta = Place { base, strides: strides("beta") };
+            places.beta = RowLayout { base, strides: strides("beta") };
         }
         if let Some(name) = spec.bonus.as_ref().filter(|_| uses.bonus) {
             bindings.push(self.bind("bonus", name, partition)?.0);

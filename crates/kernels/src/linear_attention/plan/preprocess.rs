@@ -6,7 +6,7 @@ use foveal_shaders::Request;
 
 use super::{
     bindings::{Partition, TensorExtent},
-    params::Place,
+    params::RowLayout,
     passes::Passes,
     regions::{Region, width_params},
     turns::of_preprocessing,
@@ -22,7 +22,7 @@ use crate::{
 pub(crate) const THREADS: u32 = 64;
 
 /// A tensor on its way into the buffer.
-struct Source<'n> {
+struct Preprocessing<'n> {
     tensor: &'n str,
     /// A region, or what is added to outputs.
     region: Option<Region>,
@@ -59,45 +59,50 @@ impl<'a> Passes<'a> {
             }
         }
         if let (Some(at), Some(skip)) = (partial, &self.spec.skip) {
-            let source = Source { region: None, by: Some(skip), ..plain("v", Region::V) };
+            let source = Preprocessing { region: None, by: Some(skip), ..plain("v", Region::V) };
             self.prepare_one(at, partition, &source)?;
         }
         Ok(())
     }
 
     /// What goes into the buffer.
-    fn sources(&self) -> Vec<Source<'a>> {
+    fn sources(&self) -> Vec<Preprocessing<'a>> {
         let spec = self.spec;
         let map = Map::Feature(spec.feature_map);
         let learned = |name| (spec.feature_map == FeatureMap::Learned).then_some(name);
-        let mut sources = vec![Source { map, weight: learned("q_weight"), ..plain("q", Region::Q) }];
+        let mut sources = vec![Preprocessing { map, weight: learned("q_weight"), ..plain("q", Region::Q) }];
         if spec.rule == Rule::Dplr {
             sources.extend([
-                Source { factor: -1.0, ..plain("b", Region::K) },
-                Source { map, phase: 1, ..plain("k", Region::K) },
+                Preprocessing { factor: -1.0, ..plain("b", Region::K) },
+                Preprocessing { map, phase: 1, ..plain("k", Region::K) },
                 plain("a", Region::X),
-                Source { phase: 1, factor: 0.0, ..plain("a", Region::X) },
-                Source { factor: 0.0, ..plain("v", Region::V) },
-                Source { phase: 1, ..plain("v", Region::V) },
+                Preprocessing { phase: 1, factor: 0.0, ..plain("a", Region::X) },
+                Preprocessing { factor: 0.0, ..plain("v", Region::V) },
+                Preprocessing { phase: 1, ..plain("v", Region::V) },
             ]);
             return sources;
         }
         sources.push(match spec.key {
-            Key::Given => Source { map, weight: learned("k_weight"), ..plain("k", Region::K) },
-            Key::Decay => Source { map: Map::Decay, ..plain("g", Region::K) },
+            Key::Given => Preprocessing { map, weight: learned("k_weight"), ..plain("k", Region::K) },
+            Key::Decay => Preprocessing { map: Map::Decay, ..plain("g", Region::K) },
         });
         let by = spec.dt.as_deref();
-        sources.push(Source { by, ..plain("v", Region::V) });
+        sources.push(Preprocessing { by, ..plain("v", Region::V) });
         if let Some(name) = &spec.erase_key {
             sources.push(plain(name, Region::X));
         }
         if spec.scales_gates() {
-            sources.push(Source { by, ..plain("g", Region::G) });
+            sources.push(Preprocessing { by, ..plain("g", Region::G) });
         }
         sources
     }
 
-    fn prepare_one(&mut self, at: usize, partition: &Partition, source: &Source<'_>) -> Result<(), Error> {
+    fn prepare_one(
+        &mut self,
+        at: usize,
+        partition: &Partition,
+        source: &Preprocessing<'_>,
+    ) -> Result<(), Error> {
         let spec = self.spec;
         let extent = self.rows_of(source.tensor)?;
         let aligned = extent.dim.is_multiple_of(4);
@@ -111,11 +116,11 @@ impl<'a> Passes<'a> {
         );
         let (binding, base) = self.bind("q", source.tensor, partition)?;
         let mut bindings = vec![binding, self.plan.scratch("out", at)];
-        let mut factor = Place::default();
+        let mut factor = RowLayout::default();
         if let Some(name) = source.by {
             let (binding, base) = self.bind("row_factor", name, partition)?;
             bindings.push(binding);
-            factor = Place { base, strides: self.rows_of(name)?.strides };
+            factor = RowLayout { base, strides: self.rows_of(name)?.strides };
         }
         if let Some(weight) = source.weight {
             bindings.push(self.bind("weight", weight, partition)?.0);
@@ -123,7 +128,7 @@ impl<'a> Passes<'a> {
         let region = source.region.unwrap_or(Region::V);
         let to = match source.region {
             Some(region) => spec.region(region, partition).0,
-            None => Place { base: 0, strides: spec.partial_strides() },
+            None => RowLayout { base: 0, strides: spec.partial_strides() },
         };
         let spread = region != Region::Q && spec.rule == Rule::Dplr;
         let mapped = match region {
@@ -183,9 +188,9 @@ impl<'a> Passes<'a> {
 }
 
 /// A tensor as it is.
-fn plain(tensor: &str, region: Region) -> Source<'_> {
+fn plain(tensor: &str, region: Region) -> Preprocessing<'_> {
     let map = Map::Feature(FeatureMap::Identity);
-    Source { tensor, region: Some(region), map, weight: None, phase: 0, factor: 1.0, by: None }
+    Preprocessing { tensor, region: Some(region), map, weight: None, phase: 0, factor: 1.0, by: None }
 }
 
 /// As `shaders/linear_attention/preprocess.wgsl` counts them.

@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 32;
 
 /// How a workgroup divides a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sizes {
+pub(crate) struct RecurrentTiles {
     /// Channels a thread owns.
     pub(crate) depth: usize,
     /// Threads that share a column's channels.
@@ -29,7 +29,7 @@ pub(crate) struct Sizes {
     pub(crate) columns: usize,
 }
 
-impl Sizes {
+impl RecurrentTiles {
     fn of(spec: &LinearAttention, adapter: &AdapterProfile) -> Self {
         let key_dim = spec.key_dim();
         if adapter.kind == AdapterKind::Cpu {
@@ -60,7 +60,7 @@ impl Sizes {
 }
 
 pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Result<Candidate, String> {
-    let sizes = Sizes::of(spec, adapter);
+    let sizes = RecurrentTiles::of(spec, adapter);
     let workgroup_bytes = sizes.workgroup_bytes(spec);
     check_workgroup(adapter, sizes.threads(), workgroup_bytes)?;
     let slices = spec.value_dim.div_ceil(4 * sizes.columns);
@@ -103,7 +103,7 @@ pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
     })
 }
 
-impl Schedule for Sizes {
+impl Schedule for RecurrentTiles {
     /// The recurrence; if outputs read the last states only, they follow in a pass of their own.
     fn make(&self, passes: &mut Passes<'_>, run: &Run<'_>) -> Result<(), Error> {
         let spec = passes.spec;

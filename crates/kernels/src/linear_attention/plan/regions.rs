@@ -1,6 +1,6 @@
 //! The buffer of preprocessed inputs: its regions, and where a partition's rows lie in them.
 
-use super::{bindings::Partition, params::Place};
+use super::{bindings::Partition, params::RowLayout};
 use crate::{
     Error, Limits, Strides,
     linear_attention::{Direction, FeatureMap, Gate, Key, LinearAttention, Rule},
@@ -83,7 +83,7 @@ impl LinearAttention {
     }
 
     /// Where a region of a partition lies, and the element after its end.
-    pub(crate) fn region(&self, region: Region, partition: &Partition) -> (Place, usize) {
+    pub(crate) fn region(&self, region: Region, partition: &Partition) -> (RowLayout, usize) {
         let mut base = 0;
         for each in self.regions() {
             let (_, rows, dim) = self.region_size(each);
@@ -95,11 +95,11 @@ impl LinearAttention {
                 let first = partition.batch.0 * strides.batch + heads.0 * strides.head;
                 #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32 on purpose")]
                 let base = (base as u32).wrapping_sub(first as u32);
-                return (Place { base, strides }, end);
+                return (RowLayout { base, strides }, end);
             }
             base = end;
         }
-        (Place::default(), base)
+        (RowLayout::default(), base)
     }
 
     /// Bytes of the buffer for a partition.
