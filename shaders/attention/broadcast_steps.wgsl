@@ -1,10 +1,10 @@
 // The steps of attention by broadcast, on the rows of a lane.
 
-import package::kernel::{THREADS, ROWS, TILE_ROWS, VALUE_ROWS, KEYS, WRITE_LSE, SCORE_MOD, MASK_MOD, KEY_QUADS, RUN, WORDS, K_VECTORS, V_VECTORS, COLUMN_WORDS, MARKING};
-import package::attention::problem::{params, row_at, q_row, o_row, num_visible_keys, put_lse};
+import package::kernel::{THREADS, ROWS, TILE_ROWS, VALUE_ROWS, KEYS, KEY_QUADS, RUN, WORDS, K_VECTORS, V_VECTORS, COLUMN_WORDS, MARKING};
+import package::attention::problem::{WRITE_LSE, params, row_at, q_row, o_row, num_visible_keys, put_lse};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
-import package::attention::hooks::{Element, hook_score_mod, hook_mask_mod};
+import package::attention::hooks::{SCORE_MOD, MASK_MOD, Element, hook_score_mod, hook_mask_mod};
 import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, bits_of_step, word_of_bits, visible_by_word, Visits};
 import package::attention::softmax::{NATURAL, HIDES, inverse_of, finite_or_nan, lse_of};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale};
@@ -62,14 +62,8 @@ fn all_apart(differences: vec4f, spread: f32) -> vec4f {
 // load in the text, next to nothing on a move.
 fn load_rows(
     q: ptr<function, array<array<vec4f, K_VECTORS>, ROWS>>,
-    seen: ptr<function, array<u32, ROWS>>,
-    head: ptr<function, array<u32, ROWS>>,
-    query: ptr<function, array<u32, ROWS>>,
-    group: vec3u,
-    batch: u32,
-    first_row: u32,
-    thread: u32,
-    attempt: u32,
+    seen: ptr<function, array<u32, ROWS>>, head: ptr<function, array<u32, ROWS>>, query: ptr<function, array<u32, ROWS>>,
+    group: vec3u, batch: u32, first_row: u32, thread: u32, attempt: u32,
 ) {
     for (var turn = 0u; turn < ROWS; turn += 1u) {
         for (var r = 0u; r + 1u < ROWS; r += 1u) {
@@ -102,10 +96,7 @@ fn load_rows(
 // The bits of a run, or ones where it is wholly visible.
 fn load_bits(
     run_bits: ptr<function, array<array<u32, WORDS>, ROWS>>,
-    visits: Visits,
-    run: u32,
-    whole: bool,
-    thread: u32,
+    visits: Visits, run: u32, whole: bool, thread: u32,
 ) {
     for (var r = 0u; r < ROWS; r += 1u) {
         for (var w = 0u; w < WORDS; w += 1u) {
@@ -166,20 +157,10 @@ fn multiply_rows(
 // Modifies a row's scores of four keys, and hides what the row does not see.
 fn modify_and_mask(
     s: ptr<function, Scores>,
-    r: u32,
-    g: u32,
-    seen: ptr<function, array<u32, ROWS>>,
-    head: ptr<function, array<u32, ROWS>>,
-    query: ptr<function, array<u32, ROWS>>,
+    r: u32, g: u32,
+    seen: ptr<function, array<u32, ROWS>>, head: ptr<function, array<u32, ROWS>>, query: ptr<function, array<u32, ROWS>>,
     run_bits: ptr<function, array<array<u32, WORDS>, ROWS>>,
-    batch: u32,
-    lane: u32,
-    key: u32,
-    key_0: u32,
-    last: u32,
-    whole: bool,
-    inner: u32,
-    hidden: f32,
+    batch: u32, lane: u32, key: u32, key_0: u32, last: u32, whole: bool, inner: u32, hidden: f32,
 ) {
     let these = key_0 + 4u * g + key_order(lane);
     var here = min(these, vec4u(last));
@@ -209,12 +190,9 @@ fn modify_and_mask(
 // A row's scores become weights of its new maximum.
 fn take_scores(
     s: ptr<function, Scores>,
-    rescale: ptr<function, array<f32, ROWS>>,
-    row_max: ptr<function, array<f32, ROWS>>,
-    row_sum: ptr<function, array<f32, ROWS>>,
+    rescale: ptr<function, array<f32, ROWS>>, row_max: ptr<function, array<f32, ROWS>>, row_sum: ptr<function, array<f32, ROWS>>,
     new_max: ptr<function, f32>,
-    r: u32,
-    spread: f32,
+    r: u32, spread: f32,
 ) {
     rescale[r] = exp2(apart(row_max[r] - *new_max, spread));
     row_max[r] = *new_max;
@@ -279,11 +257,9 @@ fn find_odd(odd: ptr<function, array<u32, COLUMN_WORDS>>, o: ptr<function, Outpu
 // Divides the first row by its sum and writes it, with NaN where a column has seen a value that is not finite.
 fn finish_first_row(
     o: ptr<function, Outputs>,
-    row_max: ptr<function, array<f32, ROWS>>,
-    row_sum: ptr<function, array<f32, ROWS>>,
+    row_max: ptr<function, array<f32, ROWS>>, row_sum: ptr<function, array<f32, ROWS>>,
     odd_columns: ptr<function, array<array<u32, COLUMN_WORDS>, ROWS>>,
-    index: u32,
-    group: vec3u,
+    index: u32, group: vec3u,
 ) {
     let row = row_at(index, group);
     let inverse = inverse_of(row_sum[0]);

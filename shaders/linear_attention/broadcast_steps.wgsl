@@ -1,7 +1,7 @@
 // The steps of linear attention by broadcast, on what a lane owns.
 
-import package::kernel::{HEAD_DIM, VALUE_DIM, LANES, COLUMNS, TOGETHER, DELTA, ERASE_KEY, ERASE_FIRST, WRITE_O, K_VECTORS, CHANNELS, TURNS};
-import package::linear_attention::problem::{GATE, PADDED, STEPS, LOG2_E, Sequence, params, place_of, query_row, key_row, value_row, output_row, channel_gate_of, decay, decay_step, decay_of_step, decayed};
+import package::kernel::{LANES, COLUMNS, TOGETHER, K_VECTORS, CHANNELS, TURNS};
+import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, DELTA, ERASE_KEY, ERASE_FIRST, WRITE_O, GATE, PADDED, STEPS, LOG2_E, Sequence, params, place_of, query_row, key_row, value_row, output_row, channel_gate_of, decay, decay_step, decay_of_step, decayed};
 import package::linear_attention::sums::{NORMALISE, SUMS_IN, BONUS, ADD_PARTIAL, z_in, bonus, first_o};
 import package::linear_attention::erase::{erase4};
 import package::shared::inputs::{q4, k4, v4};
@@ -42,12 +42,10 @@ alias Outputs = array<array<vec4f, COLUMNS>, TOGETHER>;
 
 // The sums that rows begin with, and the bonuses.
 fn load_sums(
-    z: ptr<function, array<vec4f, CHANNELS>>,
-    bonuses: ptr<function, array<vec4f, CHANNELS>>,
+    z: ptr<function, array<vec4f, CHANNELS>>, bonuses: ptr<function, array<vec4f, CHANNELS>>,
     channel: ptr<function, array<u32, CHANNELS>>,
     there: ptr<function, array<bool, CHANNELS>>,
-    head: u32,
-    sums_at: u32,
+    head: u32, sums_at: u32,
 ) {
     for (var c = 0u; c < CHANNELS; c += 1u) {
         for (var e = 0u; e < UNROLL_COMPONENTS; e += 1u) {
@@ -64,18 +62,12 @@ fn load_sums(
 
 // Every row of a chunk: q, k, x, the steps of the decays before it, and its values.
 fn load_rows(
-    q: ptr<function, Channels>,
-    k: ptr<function, Channels>,
-    x: ptr<function, Channels>,
-    lost: ptr<function, Channels>,
+    q: ptr<function, Channels>, k: ptr<function, Channels>, x: ptr<function, Channels>, lost: ptr<function, Channels>,
     u: ptr<function, Values>,
     column: ptr<function, array<u32, COLUMNS>>,
     channel: ptr<function, array<u32, CHANNELS>>,
     there: ptr<function, array<bool, CHANNELS>>,
-    sequence: Sequence,
-    batch: u32,
-    head: u32,
-    first: u32,
+    sequence: Sequence, batch: u32, head: u32, first: u32,
 ) {
     for (var r = 0u; r < LANES; r += 1u) {
         let row = row_at(sequence, first + r);
@@ -109,12 +101,8 @@ fn load_rows(
 // A and M: lane j holds their column j. Their sums over channels are spread over the lanes; each turn of the last loop halves
 // them: a lane keeps those of its half of the columns, and adds what its partner has of them.
 fn multiply_rows(
-    a: ptr<function, array<f32, LANES>>,
-    m: ptr<function, array<f32, LANES>>,
-    q: ptr<function, Channels>,
-    k: ptr<function, Channels>,
-    x: ptr<function, Channels>,
-    lost: ptr<function, Channels>,
+    a: ptr<function, array<f32, LANES>>, m: ptr<function, array<f32, LANES>>,
+    q: ptr<function, Channels>, k: ptr<function, Channels>, x: ptr<function, Channels>, lost: ptr<function, Channels>,
     bonuses: ptr<function, array<vec4f, CHANNELS>>,
     lane: u32,
 ) {
@@ -166,8 +154,7 @@ fn multiply_rows(
 
 // q and x decay from the chunk's start, by channels; `losses` are the steps of the state's decays over the chunk.
 fn decay_channels(
-    q: ptr<function, Channels>,
-    x: ptr<function, Channels>,
+    q: ptr<function, Channels>, x: ptr<function, Channels>,
     losses: ptr<function, array<vec4f, CHANNELS>>,
     lost: ptr<function, Channels>,
 ) {
@@ -187,13 +174,9 @@ fn decay_channels(
 
 // The same where a head has one gate: A and M decay, too. `loss_of_all` is the step of the state's decay.
 fn decay_rows(
-    a: ptr<function, array<f32, LANES>>,
-    m: ptr<function, array<f32, LANES>>,
-    q: ptr<function, Channels>,
-    k: ptr<function, Channels>,
-    x: ptr<function, Channels>,
-    loss_of_all: ptr<function, f32>,
-    my_gate: ptr<function, f32>,
+    a: ptr<function, array<f32, LANES>>, m: ptr<function, array<f32, LANES>>,
+    q: ptr<function, Channels>, k: ptr<function, Channels>, x: ptr<function, Channels>,
+    loss_of_all: ptr<function, f32>, my_gate: ptr<function, f32>,
     lane: u32,
 ) {
     var until = 0.0;
@@ -244,10 +227,8 @@ fn divisor_of_row(q: ptr<function, Channels>, z: ptr<function, array<vec4f, CHAN
 
 // What the rows from `r_0` on read of the state, by q and by x.
 fn read_state(
-    o: ptr<function, Outputs>,
-    read: ptr<function, Outputs>,
-    q: ptr<function, Channels>,
-    x: ptr<function, Channels>,
+    o: ptr<function, Outputs>, read: ptr<function, Outputs>,
+    q: ptr<function, Channels>, x: ptr<function, Channels>,
     state: ptr<function, State>,
     r_0: u32,
 ) {
@@ -275,10 +256,7 @@ fn correct_values(
     read: ptr<function, Outputs>,
     m: ptr<function, array<f32, LANES>>,
     my_beta: ptr<function, f32>,
-    sequence: Sequence,
-    first: u32,
-    r_0: u32,
-    r: u32,
+    sequence: Sequence, first: u32, r_0: u32, r: u32,
 ) {
     for (var j = 0u; j < r_0 + r; j += 1u) {
         let by = subgroupShuffle(m[r_0 + r], j);
@@ -306,12 +284,7 @@ fn write_row(
     column: ptr<function, array<u32, COLUMNS>>,
     writes: ptr<function, array<bool, COLUMNS>>,
     denominator: ptr<function, f32>,
-    sequence: Sequence,
-    batch: u32,
-    head: u32,
-    first: u32,
-    r_0: u32,
-    r: u32,
+    sequence: Sequence, batch: u32, head: u32, first: u32, r_0: u32, r: u32,
 ) {
     var sum = subgroupShuffle(*denominator, r_0 + r);
     for (var j = 0u; j <= r_0 + r; j += 1u) {

@@ -8,7 +8,7 @@
 // Numerics  f32; how states decay: `decay_step`
 // Source    Blelloch 1990, with one thread for each element instead of a tree: there are thousands of elements
 
-import package::linear_attention::problem::{GATE, params, sequence_at, state_of, sums_of, decayed};
+import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, STATE_IN, STATE_OUT, GATE, params, sequence_at, state_of, sums_of, decayed};
 import package::linear_attention::chunk::{chunks_of, first_slot_of, pair_of};
 import package::linear_attention::chunk_decays::{row_total, channel_totals};
 import package::linear_attention::sums::{NORMALISE, SUMS_IN, SUMS_OUT, z_in, z_out};
@@ -19,11 +19,7 @@ import package::shared::grid::{workgroup_of};
 @group(0) @binding(17) var<storage, read_write> states: array<vec4f>;
 @group(0) @binding(21) var<storage, read_write> sums: array<vec4f>;
 
-const HEAD_DIM: u32 = 64u;
-const VALUE_DIM: u32 = 64u;
 const THREADS: u32 = 64u;
-const STATE_IN: bool = false;
-const STATE_OUT: bool = false;
 // Chunks whose sums are loaded together: they do not wait for each other, only what is made of them does.
 const BATCH: u32 = 4u;
 

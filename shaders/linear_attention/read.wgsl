@@ -8,7 +8,7 @@
 // Numerics  f32
 // Source    Katharopoulos et al. 2020, equation 6
 
-import package::linear_attention::problem::{params, sequence_at, query_row, output_row, state_of, sums_of};
+import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, params, sequence_at, query_row, output_row, state_of, sums_of};
 import package::linear_attention::state::{state4};
 import package::linear_attention::sums::{NORMALISE, z_in};
 import package::shared::inputs::{q4};
@@ -16,13 +16,9 @@ import package::shared::output::{put_o4};
 import package::shared::vector::{UNROLL_COMPONENTS};
 import package::shared::grid::{workgroup_of};
 
-// Widths, rounded up to multiples of four.
-const HEAD_DIM: u32 = 64u;
-const VALUE_DIM: u32 = 64u;
 // Threads along the columns and along the tokens.
 const LANES: u32 = 16u;
 const ROWS: u32 = 4u;
-const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
 
 @compute @workgroup_size(LANES * ROWS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {

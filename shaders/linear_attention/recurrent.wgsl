@@ -9,7 +9,7 @@
 // Numerics  f32; gates are 0 or less; how states decay: `decay_step`
 // Source    Katharopoulos et al. 2020, equations 18 to 20; Yang et al. 2024, DeltaNet, equation 1
 
-import package::linear_attention::problem::{GATE, PADDED, STEPS, params, sequence_at, place_of, query_row, key_row, value_row, output_row, gate_of, channel_gate_of, decay_step, decayed, beta_of, state_of, sums_of};
+import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, DELTA, ERASE_KEY, ERASE_FIRST, STATE_IN, STATE_OUT, WRITE_O, GATE, PADDED, STEPS, params, sequence_at, place_of, query_row, key_row, value_row, output_row, gate_of, channel_gate_of, decay_step, decayed, beta_of, state_of, sums_of};
 import package::linear_attention::state::{state4, put_state4};
 import package::linear_attention::sums::{NORMALISE, SUMS_IN, SUMS_OUT, BONUS, ADD_PARTIAL, z_in, z_out, bonus, first_o};
 import package::linear_attention::erase::{erase4};
@@ -18,22 +18,10 @@ import package::shared::output::{put_o4};
 import package::shared::vector::{UNROLL_COMPONENTS};
 import package::shared::grid::{workgroup_of};
 
-// Widths, rounded up to multiples of four.
-const HEAD_DIM: u32 = 64u;
-const VALUE_DIM: u32 = 64u;
 // Channels a thread owns, threads that share a column, and vectors of columns a workgroup owns.
 const DEPTH: u32 = 16u;
 const PARTS: u32 = 4u;
 const COLUMNS: u32 = 16u;
-// Whether v is corrected by what the state holds for x already; whether x is another than k; whether x reads the state
-// before it decays.
-const DELTA: bool = false;
-const ERASE_KEY: bool = false;
-const ERASE_FIRST: bool = false;
-const STATE_IN: bool = false;
-const STATE_OUT: bool = false;
-// Whether there are outputs beside the last state.
-const WRITE_O: bool = true;
 
 const THREADS: u32 = PARTS * COLUMNS;
 // Unrolled: where loops have a budget, a token must not cost more than a turn.
@@ -46,7 +34,7 @@ const ROW: u32 = select(1u, PARTS * CHANNELS, STAGED);
 const K_ROW: u32 = ROW;
 const X_ROW: u32 = 2u * ROW;
 const LOSS_ROW: u32 = 3u * ROW;
-const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && DEPTH % 4u == 0u;
+const_assert DEPTH % 4u == 0u;
 const_assert PARTS * DEPTH >= HEAD_DIM;
 
 var<workgroup> rows: array<vec4f, 4u * ROW>;
@@ -92,13 +80,8 @@ alias Channels = array<vec4f, CHANNELS>;
 // What a sequence begins with, and the bonuses.
 fn load_state(
     state: ptr<function, array<vec4f, DEPTH>>,
-    z: ptr<function, array<f32, DEPTH>>,
-    own_bonus: ptr<function, array<f32, DEPTH>>,
-    head: u32,
-    state_at: u32,
-    sums_at: u32,
-    first_channel: u32,
-    column: u32,
+    z: ptr<function, array<f32, DEPTH>>, own_bonus: ptr<function, array<f32, DEPTH>>,
+    head: u32, state_at: u32, sums_at: u32, first_channel: u32, column: u32,
 ) {
     if STATE_IN {
         for (var d = 0u; d < DEPTH; d += 1u) {
@@ -120,19 +103,8 @@ fn load_state(
 
 // Loads a row: each vector once a workgroup, where threads share them.
 fn load_channels(
-    q: ptr<function, Channels>,
-    k: ptr<function, Channels>,
-    x: ptr<function, Channels>,
-    lost: ptr<function, Channels>,
-    batch: u32,
-    head: u32,
-    token: u32,
-    row: u32,
-    step: u32,
-    kept: bool,
-    first_channel: u32,
-    part: u32,
-    thread: u32,
+    q: ptr<function, Channels>, k: ptr<function, Channels>, x: ptr<function, Channels>, lost: ptr<function, Channels>,
+    batch: u32, head: u32, token: u32, row: u32, step: u32, kept: bool, first_channel: u32, part: u32, thread: u32,
 ) {
     if STAGED {
         workgroupBarrier();
@@ -173,8 +145,7 @@ fn load_channels(
 fn read_with_bonus(
     o: ptr<function, vec4f>,
     state: ptr<function, array<vec4f, DEPTH>>,
-    q: ptr<function, Channels>,
-    k: ptr<function, Channels>,
+    q: ptr<function, Channels>, k: ptr<function, Channels>,
     own_bonus: ptr<function, array<f32, DEPTH>>,
     change: ptr<function, vec4f>,
 ) {
@@ -190,12 +161,9 @@ fn read_with_bonus(
 fn subtract_read(
     change: ptr<function, vec4f>,
     state: ptr<function, array<vec4f, DEPTH>>,
-    k: ptr<function, Channels>,
-    x: ptr<function, Channels>,
-    lost: ptr<function, Channels>,
+    k: ptr<function, Channels>, x: ptr<function, Channels>, lost: ptr<function, Channels>,
     lost_by_all: ptr<function, f32>,
-    lane: u32,
-    thread: u32,
+    lane: u32, thread: u32,
 ) {
     var read: vec4f;
     for (var d = 0u; d < DEPTH; d += 1u) {
@@ -225,9 +193,7 @@ fn update_state(
     z: ptr<function, array<f32, DEPTH>>,
     o: ptr<function, vec4f>,
     denominator: ptr<function, f32>,
-    q: ptr<function, Channels>,
-    k: ptr<function, Channels>,
-    lost: ptr<function, Channels>,
+    q: ptr<function, Channels>, k: ptr<function, Channels>, lost: ptr<function, Channels>,
     lost_by_all: ptr<function, f32>,
     change: ptr<function, vec4f>,
 ) {
@@ -262,7 +228,6 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     let group = workgroup_of(dispatched);
     let pair_sequence = params.first_sequence + group.z;
     let sequence = sequence_at(pair_sequence);
-    let batch = sequence.batch;
     let head = params.first_head + group.y;
     let lane = thread % COLUMNS;
     let part = thread / COLUMNS;
@@ -291,12 +256,12 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         var k: Channels;
         var x: Channels;
         var lost: Channels;
-        load_channels(&q, &k, &x, &lost, batch, head, token, row, step, kept, first_channel, part, thread);
+        load_channels(&q, &k, &x, &lost, sequence.batch, head, token, row, step, kept, first_channel, part, thread);
 
-        var change = select(vec4f(), v4(value_row(batch, head, row), column), kept);
+        var change = select(vec4f(), v4(value_row(sequence.batch, head, row), column), kept);
         var lost_by_all = 0.0;
         if GATE == 1u {
-            lost_by_all = select(0.0, decay_step(gate_of(batch, head, token)), step == 0u && kept);
+            lost_by_all = select(0.0, decay_step(gate_of(sequence.batch, head, token)), step == 0u && kept);
         }
         var o: vec4f;
         var denominator = 0.0;
@@ -306,7 +271,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         if DELTA {
             subtract_read(&change, &state, &k, &x, &lost, &lost_by_all, lane, thread);
             // Not a product with 0: a state may hold NaN.
-            change = select(vec4f(), change * beta_of(batch, head, row), kept);
+            change = select(vec4f(), change * beta_of(sequence.batch, head, row), kept);
             workgroupBarrier();
         }
         update_state(&state, &z, &o, &denominator, &q, &k, &lost, &lost_by_all, &change);
@@ -326,9 +291,9 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                     }
                     o /= denominator + params.eps;
                 }
-                let to = output_row(batch, head, token);
+                let to = output_row(sequence.batch, head, token);
                 if ADD_PARTIAL {
-                    o += first_o[((batch * params.value_heads + head) * params.len + token) * (VALUE_DIM / 4u) + column / 4u];
+                    o += first_o[((sequence.batch * params.value_heads + head) * params.len + token) * (VALUE_DIM / 4u) + column / 4u];
                 }
                 put_o4(to, column, o);
             }
