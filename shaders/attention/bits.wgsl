@@ -5,12 +5,11 @@
 // Storage   none
 
 import package::attention::problem::{params};
-import package::attention::blocks::{KV_BLOCK, TILE};
+import package::attention::blocks::{KV_BLOCK, WORDS, TILE};
 import package::attention::block_schedule::{list_of, sizes, made, first_of, visible_from};
 import package::shared::grid::{workgroup_of};
 
 const THREADS: u32 = 64u;
-const WORDS: u32 = KV_BLOCK / 32u;
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {

@@ -17,7 +17,7 @@
 // row ends with NaN, all is done again: once to see which of its columns see a value that is not finite, then without such values.
 
 import package::attention::problem::{HEAD_DIM, VALUE_DIM, params, row_count, kv_head, k_head_offset, v_head_offset, batch_of, last_key, keys_of_tile};
-import package::attention::blocks::{ELEMENT_BITS, KV_BLOCK, position_of, place_of, visits_of, first_key};
+import package::attention::blocks::{ELEMENT_BITS, KV_BLOCK, WORDS, position_of, place_of, visits_of, first_key};
 import package::attention::softmax::{HIDES, FIRST_ROW_MAX, LOG2_E};
 import package::attention::scale::{NORMALISE, SINKS, key_norms_of, with_sink};
 import package::shared::math::{is_finite};
@@ -38,8 +38,6 @@ const KEYS: u32 = 8u;
 const KEY_QUADS: u32 = KEYS / 4u;
 // Keys between one look at the lists and the next: a whole block only where its bits pay for a loop in the loop.
 const RUN: u32 = select(KEYS, KV_BLOCK, ELEMENT_BITS);
-// Words of bits that a row has for a block.
-const WORDS: u32 = KV_BLOCK / 32u;
 const K_VECTORS: u32 = HEAD_DIM / 4u;
 const V_VECTORS: u32 = VALUE_DIM / 4u;
 const_assert KEYS == 4u || KEYS == 8u;

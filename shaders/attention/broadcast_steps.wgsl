@@ -1,11 +1,11 @@
 // The steps of attention by broadcast, on the rows of a lane.
 
-import package::kernel::{THREADS, ROWS, TILE_ROWS, VALUE_ROWS, KEYS, KEY_QUADS, RUN, WORDS, K_VECTORS, V_VECTORS, COLUMN_WORDS, MARKING};
+import package::kernel::{THREADS, ROWS, TILE_ROWS, VALUE_ROWS, KEYS, KEY_QUADS, RUN, K_VECTORS, V_VECTORS, COLUMN_WORDS, MARKING};
 import package::attention::problem::{WRITE_LSE, params, row_at, q_row, o_row, num_visible_keys, put_lse};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
 import package::attention::hooks::{SCORE_MOD, MASK_MOD, Element, hook_score_mod, hook_mask_mod};
-import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, bits_of_step, word_of_bits, visible_by_word, Visits};
+import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, WORDS, bits_of_step, word_of_bits, visible_by_word, Visits};
 import package::attention::softmax::{NATURAL, HIDES, inverse_of, finite_or_nan, lse_of};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale};
 import package::shared::vector::{UNROLL_COMPONENTS};

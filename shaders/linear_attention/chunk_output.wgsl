@@ -18,12 +18,12 @@
 import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, DELTA, GATE, STEPS, params, query_row, key_row, value_row, output_row, state_of, sums_of};
 import package::linear_attention::chunk::{CHUNK, work_of, row_of};
 import package::linear_attention::chunk_decays::{PRE, row_decays, between, channel_decays, channel_decays_before};
-import package::linear_attention::chunk_stage::{LANES, THREADS, STAGE, stage};
+import package::linear_attention::chunk_stage::{LANES, THREADS, STAGE, stage, summed_updates};
 import package::linear_attention::sums::{BONUS, NORMALISE, ADD_PARTIAL, first_o, z_in};
 import package::linear_attention::state::{state4};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
-import package::shared::tile::{stage_transposed, load_batch, rank1_update};
+import package::shared::tile::{stage_transposed};
 import package::shared::vector::{UNROLL_COMPONENTS};
 
 @group(0) @binding(17) var<storage, read> states: array<vec4f>;
@@ -116,15 +116,7 @@ fn add_values(o: ptr<function, array<vec4f, 4>>, denominators: ptr<function, vec
     let own = row_lane * 4u;
     let before = clamp(own, part, part + KEY_SLICE) - part;
     for (var j = 0u; j < before; j += BATCH) {
-        var p: array<vec4f, BATCH>;
-        var b: array<vec4f, BATCH>;
-        load_batch(&p, &b, j, row_lane, LANES, V_STAGE, lane, LANES);
-        for (var i = 0u; i < BATCH; i += 1u) {
-            if NORMALISE {
-                *denominators += p[BATCH - 1u - i];
-            }
-            rank1_update(o, &p[BATCH - 1u - i], &b[BATCH - 1u - i]);
-        }
+        summed_updates(o, denominators, j, row_lane, V_STAGE, lane);
     }
     if own / KEY_SLICE == part / KEY_SLICE {
         for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {

@@ -70,8 +70,8 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     for (var slice = 0u; slice < HEAD_DIM; slice += SLICE) {
         workgroupBarrier();
         if thread < 3u * QUADS {
-            let what = thread / QUADS;
             let quad = thread % LANES;
+            let what = thread / QUADS;
             let column = thread % QUADS / LANES * 4u;
             let d = min(slice + column, HEAD_DIM - 4u);
             var rows: array<vec4f, 4>;

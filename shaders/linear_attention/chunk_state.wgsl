@@ -11,10 +11,9 @@
 import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, GATE, key_row, value_row};
 import package::linear_attention::chunk::{CHUNK, work_of, row_of};
 import package::linear_attention::chunk_decays::{SUF, row_decays, channel_decays};
-import package::linear_attention::chunk_stage::{LANES, THREADS, STAGE, stage};
+import package::linear_attention::chunk_stage::{LANES, THREADS, STAGE, stage, summed_updates};
 import package::linear_attention::sums::{NORMALISE};
 import package::shared::inputs::{k4, v4};
-import package::shared::tile::{load_batch, rank1_update};
 
 @group(0) @binding(17) var<storage, read_write> states_out: array<vec4f>;
 @group(0) @binding(21) var<storage, read_write> sums_out: array<vec4f>;
@@ -63,15 +62,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         }
         workgroupBarrier();
         for (var j = 0u; j < UNROLL_SLICE; j += BATCH) {
-            var keys: array<vec4f, BATCH>;
-            var values: array<vec4f, BATCH>;
-            load_batch(&keys, &values, j, row_lane, LANES, V_STAGE, lane, LANES);
-            for (var i = 0u; i < BATCH; i += 1u) {
-                if NORMALISE {
-                    sum += keys[BATCH - 1u - i];
-                }
-                rank1_update(&h, &keys[BATCH - 1u - i], &values[BATCH - 1u - i]);
-            }
+            summed_updates(&h, &sum, j, row_lane, V_STAGE, lane);
         }
     }
     let to = first_channel + row_lane * 4u;

@@ -16,13 +16,12 @@ use wgsl_parse::syntax::{
     ReturnStatement, Statement, TypeExpression, UnaryExpression, UnaryOperator,
 };
 
-use crate::body::{Flow, Place};
-use crate::context::{Context, Expansion, at};
+use crate::context::{Context, Expansion, Inlining, at};
 use crate::error::{Error, ErrorKind};
+use crate::flow::{Flow, Place, first_return, jumps, returns_at_the_end};
 use crate::fold::parenthesized;
 use crate::scope::{Local, Scope, Shape};
-use crate::tree::{self, Expr, Mention, Node, Stmt, as_ident, ident_expr};
-use crate::unroll;
+use crate::tree::{self, Expr, Mention, Stmt, as_ident, ident_expr};
 use crate::value::{Known, Num};
 
 /// How deep inlined functions may call each other.
@@ -41,13 +40,6 @@ pub(crate) struct Inlined<'l> {
     /// Index of the file that declares it.
     pub(crate) file: usize,
     pub(crate) function: &'l Function,
-}
-
-/// An inlined call around the current place.
-pub(crate) struct Inlining<'l> {
-    function: &'l Function,
-    /// The call's place in its file.
-    span: Span,
 }
 
 impl<'l> Context<'l> {
@@ -137,8 +129,21 @@ impl<'l> Context<'l> {
     }
 
     fn takes_pointer(&self, name: &str) -> bool {
-        let Some(GlobalDeclaration::Function(function)) = self.linked.global(name) else { return false };
-        function.parameters.iter().any(|p| self.pointee(&p.ty).is_some())
+        self.pointer_spaces(name).next().is_some()
+    }
+
+    /// Whether an item is a function that takes a pointer to storage: it exists only where it is inlined.
+    pub(crate) fn takes_storage(&self, name: &str) -> bool {
+        self.pointer_spaces(name).any(|space| space == Space::Storage)
+    }
+
+    /// Where the pointers point that a function takes; none of another item.
+    fn pointer_spaces(&self, name: &str) -> impl Iterator<Item = Space> {
+        let parameters = match self.linked.global(name) {
+            Some(GlobalDeclaration::Function(function)) => function.parameters.as_slice(),
+            _ => &[],
+        };
+        parameters.iter().filter_map(|p| self.pointee(&p.ty)).map(|(space, _)| space)
     }
 
     /// Fails if an inlined function uses a name that it does not declare, but its caller does.
@@ -340,7 +345,7 @@ impl<'l> Context<'l> {
         let early = first_return(&body);
         let end = function.body.statements.last().map_or_else(Span::default, Stmt::span);
         let lacks_end = last.is_none() && (flow == Flow::Ends || function.return_type.is_some());
-        if lacks_end || early.is_some() || unroll::jumps(&body, true, true) {
+        if lacks_end || early.is_some() || jumps(&body, true, true) {
             let message = format!(
                 "the body of `{}` replaces its call, because it takes a pointer to an array: it may have one `return`, as \
                  its last statement",
@@ -377,24 +382,4 @@ fn let_of(ident: Ident, ty: TypeExpression, value: Expr) -> Declaration {
 fn literal(e: &Expr) -> Option<Known> {
     let Expression::Literal(literal) = e.node() else { return None };
     Num::of_literal(literal).map(|num| Known { num, constant: false })
-}
-
-/// The place of the first `return` in some statements.
-fn first_return(statements: &[Stmt]) -> Option<Span> {
-    let mut first = None;
-    tree::walk(statements, &mut |node| {
-        if let Node::Statement(s) = node
-            && matches!(s.node(), Statement::Return(_))
-        {
-            first.get_or_insert(s.span());
-        }
-    });
-    first
-}
-
-fn returns_at_the_end(function: &Function) -> bool {
-    match function.body.statements.as_slice() {
-        [before @ .., last] if matches!(last.node(), Statement::Return(_)) => first_return(before).is_none(),
-        all => first_return(all).is_none(),
-    }
 }

@@ -7,11 +7,7 @@ use wgsl_parse::syntax::{Function, GlobalDeclaration, GlobalDeclarationNode};
 use crate::error::{Error, ErrorKind, suggestion};
 use crate::library::Library;
 use crate::request::Request;
-use crate::source::{Parsed, Source};
-
-/// The module path that stands for the kernel itself: what a request names. A module of shared steps imports the kernel's
-/// workgroup memory and tile sizes from it.
-pub(crate) const KERNEL: &str = "kernel";
+use crate::source::{KERNEL, Parsed, Source};
 
 /// The modules of one request and their items.
 ///
