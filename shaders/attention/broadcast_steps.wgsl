@@ -2,13 +2,14 @@
 
 import package::kernel::{THREADS, ROWS, TILE_ROWS, VALUE_ROWS, KEYS, KEY_QUADS, RUN, K_VECTORS, V_VECTORS, COLUMN_WORDS, MARKING};
 import package::attention::problem::{WRITE_LSE, params, row_at, q_row, o_row, num_visible_keys, put_lse};
+import package::shared::math::{not_finite, nan_where, finite_or_nan};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
 import package::attention::hooks::{SCORE_MOD, MASK_MOD, Element, hook_score_mod, hook_mask_mod};
 import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, WORDS, bits_of_step, word_of_bits, visible_by_word, Visits};
-import package::attention::softmax::{NATURAL, HIDES, inverse_of, finite_or_nan, lse_of};
+import package::attention::softmax::{NATURAL, HIDES, inverse_of, lse_of};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale};
-import package::shared::vector::{UNROLL_COMPONENTS};
+import package::shared::vector::{UNROLL_COMPONENTS, bits_of, set_bits};
 
 alias Scores = array<array<vec4f, KEY_QUADS>, ROWS>;
 alias Outputs = array<array<vec4f, V_VECTORS>, ROWS>;
@@ -207,9 +208,8 @@ fn load_values(my_value: ptr<function, array<vec4f, V_VECTORS>>, key: u32, v_fir
     for (var c = 0u; c < V_VECTORS; c += 1u) {
         my_value[c] = v4(v_first + key * params.v_row, 4u * c);
         if HIDES {
-            let bits = bitcast<vec4u>(my_value[c]);
-            let odd = (bits & vec4u(0x7f800000u)) == vec4u(0x7f800000u);
-            my_value[c] = bitcast<vec4f>(select(bits & vec4u(kept), vec4u(in_place_of_odd), odd));
+            let bits = bitcast<vec4u>(my_value[c]) & vec4u(kept);
+            my_value[c] = bitcast<vec4f>(select(bits, vec4u(in_place_of_odd), not_finite(my_value[c])));
         }
     }
 }
@@ -249,8 +249,7 @@ fn add_values(
 fn find_odd(odd: ptr<function, array<u32, COLUMN_WORDS>>, o: ptr<function, Outputs>, odd_from: u32) {
     for (var c = 0u; c < V_VECTORS; c += 1u) {
         let found = (bitcast<vec4u>(o[0][c]) & vec4u(0x7fffffffu)) >= vec4u(odd_from);
-        let four = select(vec4u(0u), vec4u(1u, 2u, 4u, 8u), found);
-        odd[c / 8u] |= (four.x | four.y | four.z | four.w) << (4u * (c % 8u));
+        odd[c / 8u] |= bits_of(found) << (4u * (c % 8u));
     }
 }
 
@@ -266,8 +265,8 @@ fn finish_first_row(
     for (var c = 0u; c < V_VECTORS; c += 1u) {
         var value = finite_or_nan(o[0][c] * inverse);
         if HIDES {
-            let seen_odd = (vec4u(odd_columns[0][c / 8u] >> (4u * (c % 8u))) & vec4u(1u, 2u, 4u, 8u)) != vec4u(0u);
-            value = bitcast<vec4f>(select(bitcast<vec4u>(value), vec4u(0x7fc00000u), seen_odd));
+            let seen_odd = set_bits(odd_columns[0][c / 8u] >> (4u * (c % 8u)));
+            value = nan_where(value, seen_odd);
         }
         put_o4(o_row(row), 4u * c, value);
     }

@@ -2,8 +2,9 @@
 
 import package::kernel::{VALUE_VECTORS};
 import package::attention::problem::{VALUE_DIM, WRITE_LSE, Row, o_row, put_lse};
-import package::attention::softmax::{inverse_of, finite_or_nan, lse_of};
+import package::attention::softmax::{inverse_of, lse_of};
 import package::attention::scale::{with_sink};
+import package::shared::math::{finite_or_nan};
 import package::shared::output::{put_o4};
 
 alias OutputRow = array<vec4f, VALUE_VECTORS>;

@@ -114,20 +114,18 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                     let column = (block - Q_BLOCKS) / LANES * 4u;
                     let d = slice + column;
                     let at = K_STAGE + column * LANES + quad;
-                    let a = k_first + (key_0 + quad * 4u) * params.k_row;
-                    if TOKEN_ORDER {
-                        if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
-                            let from_place = key_0 + quad * 4u;
-                            stage_transposed(at, LANES, k4(k_first + key_in(from_place, group) * params.k_row, d),
-                                k4(k_first + key_in(from_place + 1u, group) * params.k_row, d),
-                                k4(k_first + key_in(from_place + 2u, group) * params.k_row, d),
-                                k4(k_first + key_in(from_place + 3u, group) * params.k_row, d));
+                    let place = key_0 + quad * 4u;
+                    let a = k_first + place * params.k_row;
+                    if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
+                        if TOKEN_ORDER {
+                            stage_transposed(at, LANES, k4(k_first + key_in(place, group) * params.k_row, d),
+                                k4(k_first + key_in(place + 1u, group) * params.k_row, d),
+                                k4(k_first + key_in(place + 2u, group) * params.k_row, d),
+                                k4(k_first + key_in(place + 3u, group) * params.k_row, d));
                         } else {
-                            stage_transposed(at, LANES, vec4f(), vec4f(), vec4f(), vec4f());
+                            stage_transposed(at, LANES, k4(min(a, k_last), d), k4(min(a + params.k_row, k_last), d),
+                                k4(min(a + 2u * params.k_row, k_last), d), k4(min(a + 3u * params.k_row, k_last), d));
                         }
-                    } else if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
-                        stage_transposed(at, LANES, k4(min(a, k_last), d), k4(min(a + params.k_row, k_last), d),
-                            k4(min(a + 2u * params.k_row, k_last), d), k4(min(a + 3u * params.k_row, k_last), d));
                     } else {
                         stage_transposed(at, LANES, vec4f(), vec4f(), vec4f(), vec4f());
                     }

@@ -19,7 +19,7 @@
 
 import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, DELTA, STATE_IN, STATE_OUT, WRITE_O, GATE, STEPS, params, sequence_at, gate_of, beta_of, state_of, sums_of};
 import package::linear_attention::state::{state4, put_state4};
-import package::linear_attention::sums::{NORMALISE, SUMS_OUT, z_out};
+import package::linear_attention::sums::{NORMALISE, SUMS_OUT, put_z};
 import package::linear_attention::broadcast_steps::{row_at, State, Channels, Values, Outputs, load_sums, load_rows, multiply_rows, decay_channels, decay_rows, divisor_of_row, read_state, correct_values, write_row, update_state, update_sums};
 import package::shared::vector::{UNROLL_COMPONENTS};
 import package::shared::grid::{workgroup_of};
@@ -147,9 +147,9 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
     }
     if SUMS_OUT && group.x == 0u {
         for (var c = 0u; c < CHANNELS; c += 1u) {
-            for (var e = 0u; e < UNROLL_COMPONENTS; e += 1u) {
-                if there[c] & (channel[c] + e < params.key_dim) {
-                    z_out[sums_at + channel[c] + e] = z[c][e];
+            if there[c] {
+                for (var e = 0u; e < UNROLL_COMPONENTS; e += 1u) {
+                    put_z(sums_at, channel[c] + e, z[c][e]);
                 }
             }
         }

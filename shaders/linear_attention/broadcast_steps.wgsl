@@ -2,7 +2,7 @@
 
 import package::kernel::{LANES, COLUMNS, TOGETHER, K_VECTORS, CHANNELS, TURNS};
 import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, DELTA, ERASE_KEY, ERASE_FIRST, WRITE_O, GATE, PADDED, STEPS, LOG2_E, Sequence, params, place_of, query_row, key_row, value_row, output_row, channel_gate_of, decay, decay_step, decay_of_step, decayed};
-import package::linear_attention::sums::{NORMALISE, SUMS_IN, BONUS, ADD_PARTIAL, z_in, bonus, first_o};
+import package::linear_attention::sums::{NORMALISE, SUMS_IN, BONUS, ADD_PARTIAL, z_at, bonus_of, partial_output};
 import package::linear_attention::erase::{erase4};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
@@ -49,12 +49,11 @@ fn load_sums(
 ) {
     for (var c = 0u; c < CHANNELS; c += 1u) {
         for (var e = 0u; e < UNROLL_COMPONENTS; e += 1u) {
-            let at = min(channel[c] + e, params.key_dim - 1u);
             if SUMS_IN {
-                z[c][e] = select(0.0, z_in[sums_at + at], there[c] & (channel[c] + e < params.key_dim));
+                z[c][e] = select(0.0, z_at(sums_at, channel[c] + e), there[c]);
             }
             if BONUS {
-                bonuses[c][e] = bonus[head * params.key_dim + at];
+                bonuses[c][e] = bonus_of(head, channel[c] + e);
             }
         }
     }
@@ -98,8 +97,15 @@ fn load_rows(
     }
 }
 
-// A and M: lane j holds their column j. Their sums over channels are spread over the lanes; each turn of the last loop halves
-// them: a lane keeps those of its half of the columns, and adds what its partner has of them.
+// A turn of adding up sums that are spread over the lanes: a lane keeps those of its half, and adds what its partner has of them.
+fn halve(sums: ptr<function, array<f32, LANES>>, half: u32, lane: u32) {
+    let upper = (lane & half) != 0u;
+    for (var j = 0u; j < half; j += 1u) {
+        sums[j] = select(sums[j], sums[j + half], upper) + subgroupShuffleXor(select(sums[j + half], sums[j], upper), half);
+    }
+}
+
+// A and M: lane j holds their column j. Their sums over channels are spread over the lanes.
 fn multiply_rows(
     a: ptr<function, array<f32, LANES>>, m: ptr<function, array<f32, LANES>>,
     q: ptr<function, Channels>, k: ptr<function, Channels>, x: ptr<function, Channels>, lost: ptr<function, Channels>,
@@ -137,14 +143,11 @@ fn multiply_rows(
         }
         for (var turn = 0u; turn < TURNS; turn += 1u) {
             let half = (LANES / 2u) >> turn;
-            for (var j = 0u; j < half; j += 1u) {
-                let upper = (lane & half) != 0u;
-                if WRITE_O {
-                    of_a[j] = select(of_a[j], of_a[j + half], upper) + subgroupShuffleXor(select(of_a[j + half], of_a[j], upper), half);
-                }
-                if DELTA {
-                    of_m[j] = select(of_m[j], of_m[j + half], upper) + subgroupShuffleXor(select(of_m[j + half], of_m[j], upper), half);
-                }
+            if WRITE_O {
+                halve(&of_a, half, lane);
+            }
+            if DELTA {
+                halve(&of_m, half, lane);
             }
         }
         a[r] = of_a[0];
@@ -217,10 +220,7 @@ fn divisor_of_row(q: ptr<function, Channels>, z: ptr<function, array<vec4f, CHAN
     }
     for (var turn = 0u; turn < TURNS; turn += 1u) {
         let half = (LANES / 2u) >> turn;
-        for (var j = 0u; j < half; j += 1u) {
-            let upper = (lane & half) != 0u;
-            of_rows[j] = select(of_rows[j], of_rows[j + half], upper) + subgroupShuffleXor(select(of_rows[j + half], of_rows[j], upper), half);
-        }
+        halve(&of_rows, half, lane);
     }
     return of_rows[0] + params.eps;
 }
@@ -302,8 +302,7 @@ fn write_row(
         }
         if row.emits & writes[c] {
             if ADD_PARTIAL {
-                let at = (batch * params.value_heads + head) * params.len + row.token;
-                o[r][c] += first_o[at * (VALUE_DIM / 4u) + column[c] / 4u];
+                o[r][c] += partial_output(batch, head, row.token, column[c]);
             }
             put_o4(to, column[c], o[r][c]);
         }

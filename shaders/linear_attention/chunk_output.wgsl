@@ -19,7 +19,7 @@ import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, DELTA, GATE, ST
 import package::linear_attention::chunk::{CHUNK, work_of, row_of};
 import package::linear_attention::chunk_decays::{PRE, row_decays, between, channel_decays, channel_decays_before};
 import package::linear_attention::chunk_stage::{LANES, THREADS, STAGE, stage, summed_updates};
-import package::linear_attention::sums::{BONUS, NORMALISE, ADD_PARTIAL, first_o, z_in};
+import package::linear_attention::sums::{BONUS, NORMALISE, ADD_PARTIAL, partial_output, z_at};
 import package::linear_attention::state::{state4};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
@@ -188,13 +188,12 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 var z: vec4f;
                 for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
                     let d = slice + i * 4u + c;
-                    let inside = min(d, params.key_dim - 1u);
                     if CAUSAL {
-                        z[c] = sums[work.pair * HEAD_DIM + inside];
+                        let inside = min(d, params.key_dim - 1u);
+                        z[c] = select(0.0, sums[work.pair * HEAD_DIM + inside], d < params.key_dim);
                     } else {
-                        z[c] = z_in[sums_of(work.chunk.index, work.head) + inside];
+                        z[c] = z_at(sums_of(work.chunk.index, work.head), d);
                     }
-                    z[c] = select(0.0, z[c], d < params.key_dim);
                 }
                 stage[Z_STAGE + i] = z;
             }
@@ -249,7 +248,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 value /= denominators[r] * params.scale + params.eps;
             }
             if ADD_PARTIAL {
-                value += first_o[((work.batch * params.value_heads + work.head) * params.len + row.token) * (VALUE_DIM / 4u) + column / 4u];
+                value += partial_output(work.batch, work.head, row.token, column);
             }
             put_o4(output_row(work.batch, work.head, row.token), column, value);
         }

@@ -10,12 +10,12 @@
 //           blocks in between; within a block, keys decay row by row. All factors are at most 1; none is a quotient.
 // Source    Yang et al. 2024, Gated Linear Attention, section 4.3 (secondary chunking)
 
-import package::linear_attention::problem::{HEAD_DIM, ERASE_KEY, params, query_row, key_row};
+import package::linear_attention::problem::{HEAD_DIM, ERASE_KEY, query_row, key_row};
 import package::linear_attention::chunk::{CHUNK, work_of, row_of};
 import package::linear_attention::chunk_decays::{DECAY, channel_decays};
 import package::linear_attention::chunk_stage::{LANES, THREADS, stage};
 import package::linear_attention::erase::{erase4};
-import package::linear_attention::sums::{BONUS, bonus};
+import package::linear_attention::sums::{BONUS, bonus_of};
 import package::shared::inputs::{q4, k4};
 import package::shared::tile::{stage_transposed, rank1_updates};
 import package::shared::vector::{UNROLL_COMPONENTS};
@@ -100,7 +100,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             let k = stage[K_STAGE + d * LANES + own_column / 4u][own_column % 4u];
             var own_bonus = 0.0;
             if BONUS {
-                own_bonus = bonus[work.head * params.key_dim + min(slice + d, params.key_dim - 1u)] * k;
+                own_bonus = bonus_of(work.head, slice + d) * k;
             }
             var decayed = 0.0;
             for (var r = 0u; r < ROWS; r += 1u) {

@@ -10,7 +10,7 @@
 
 import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, params, sequence_at, query_row, output_row, state_of, sums_of};
 import package::linear_attention::state::{state4};
-import package::linear_attention::sums::{NORMALISE, z_in};
+import package::linear_attention::sums::{NORMALISE, z_at};
 import package::shared::inputs::{q4};
 import package::shared::output::{put_o4};
 import package::shared::vector::{UNROLL_COMPONENTS};
@@ -42,8 +42,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
                 o = fma(vec4f(q[c]), state4(state_at, d + c, column), o);
                 if NORMALISE {
-                    let channel = min(d + c, params.key_dim - 1u);
-                    denominator += q[c] * select(0.0, z_in[sums_at + channel], d + c < params.key_dim);
+                    denominator += q[c] * z_at(sums_at, d + c);
                 }
             }
         }

@@ -11,7 +11,7 @@
 
 import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, DELTA, ERASE_KEY, ERASE_FIRST, STATE_IN, STATE_OUT, WRITE_O, GATE, PADDED, STEPS, params, sequence_at, place_of, query_row, key_row, value_row, output_row, gate_of, channel_gate_of, decay_step, decayed, beta_of, state_of, sums_of};
 import package::linear_attention::state::{state4, put_state4};
-import package::linear_attention::sums::{NORMALISE, SUMS_IN, SUMS_OUT, BONUS, ADD_PARTIAL, z_in, z_out, bonus, first_o};
+import package::linear_attention::sums::{NORMALISE, SUMS_IN, SUMS_OUT, BONUS, ADD_PARTIAL, z_at, put_z, bonus_of, partial_output};
 import package::linear_attention::erase::{erase4};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
@@ -90,13 +90,12 @@ fn load_state(
     }
     if SUMS_IN {
         for (var d = 0u; d < DEPTH; d += 1u) {
-            let channel = first_channel + d;
-            z[d] = select(0.0, z_in[sums_at + min(channel, params.key_dim - 1u)], channel < params.key_dim);
+            z[d] = z_at(sums_at, first_channel + d);
         }
     }
     if BONUS {
         for (var d = 0u; d < DEPTH; d += 1u) {
-            own_bonus[d] = bonus[head * params.key_dim + min(first_channel + d, params.key_dim - 1u)];
+            own_bonus[d] = bonus_of(head, first_channel + d);
         }
     }
 }
@@ -157,6 +156,20 @@ fn read_with_bonus(
     *o += own * *change;
 }
 
+// A channel of the state, decayed by the token's gate.
+fn decay_channel(
+    state: ptr<function, array<vec4f, DEPTH>>,
+    lost: ptr<function, Channels>,
+    lost_by_all: ptr<function, f32>,
+    d: u32,
+) {
+    if GATE == 2u {
+        state[d] = decayed(state[d], vec4f(lost[d / 4u][d % 4u]));
+    } else if GATE == 1u {
+        state[d] = decayed(state[d], vec4f(*lost_by_all));
+    }
+}
+
 // Takes from a value what the state holds for its key already.
 fn subtract_read(
     change: ptr<function, vec4f>,
@@ -168,11 +181,7 @@ fn subtract_read(
     var read: vec4f;
     for (var d = 0u; d < DEPTH; d += 1u) {
         if !ERASE_FIRST {
-            if GATE == 2u {
-                state[d] = decayed(state[d], vec4f(lost[d / 4u][d % 4u]));
-            } else if GATE == 1u {
-                state[d] = decayed(state[d], vec4f(*lost_by_all));
-            }
+            decay_channel(state, lost, lost_by_all, d);
         }
         if ERASE_KEY {
             read += x[d / 4u][d % 4u] * state[d];
@@ -199,11 +208,7 @@ fn update_state(
 ) {
     for (var d = 0u; d < DEPTH; d += 1u) {
         if !DELTA || ERASE_FIRST {
-            if GATE == 2u {
-                state[d] = decayed(state[d], vec4f(lost[d / 4u][d % 4u]));
-            } else if GATE == 1u {
-                state[d] = decayed(state[d], vec4f(*lost_by_all));
-            }
+            decay_channel(state, lost, lost_by_all, d);
         }
         state[d] = fma(vec4f(k[d / 4u][d % 4u]), *change, state[d]);
         if NORMALISE {
@@ -293,7 +298,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 }
                 let to = output_row(sequence.batch, head, token);
                 if ADD_PARTIAL {
-                    o += first_o[((sequence.batch * params.value_heads + head) * params.len + token) * (VALUE_DIM / 4u) + column / 4u];
+                    o += partial_output(sequence.batch, head, token, column);
                 }
                 put_o4(to, column, o);
             }
@@ -307,10 +312,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     }
     if SUMS_OUT && group.x == 0u && lane == 0u {
         for (var d = 0u; d < DEPTH; d += 1u) {
-            let channel = first_channel + d;
-            if channel < params.key_dim {
-                z_out[sums_at + channel] = z[d];
-            }
+            put_z(sums_at, first_channel + d, z[d]);
         }
     }
 }
