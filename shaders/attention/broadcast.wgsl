@@ -21,7 +21,7 @@ import package::attention::blocks::{ELEMENT_BITS, KV_BLOCK, WORDS, position_of, 
 import package::attention::softmax::{HIDES, FIRST_ROW_MAX, LOG2_E};
 import package::attention::scale::{NORMALISE, SINKS, key_norms_of, with_sink};
 import package::shared::math::{is_finite};
-import package::attention::broadcast_steps::{Scores, Outputs, swapped, load_rows, load_bits, load_keys, spread_keys, multiply_rows, modify_and_mask, take_scores, load_values, spread_values, add_values, find_odd, finish_first_row};
+import package::attention::broadcast_steps::{Scores, Outputs, load_rows, load_bits, load_keys, spread_keys, multiply_rows, modify_and_mask, take_scores, load_values, spread_values, add_values, find_odd, finish_first_row};
 import package::shared::grid::{workgroup_of};
 
 // Whether to do it again is the same for a whole subgroup, which compilers cannot know.

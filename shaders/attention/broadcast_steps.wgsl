@@ -14,24 +14,23 @@ import package::shared::vector::{UNROLL_COMPONENTS, bits_of, set_bits};
 alias Scores = array<array<vec4f, KEY_QUADS>, ROWS>;
 alias Outputs = array<array<vec4f, V_VECTORS>, ROWS>;
 
-// The elements that the four lanes of a quad hold, a column a key. Swaps cost a fraction of broadcasts; with them lane i
-// meets the keys in the order i, i^1, i^2, i^3, and sums do not mind.
-fn swapped(mine: vec4f) -> mat4x4f {
-    return mat4x4f(mine, quadSwapX(mine), quadSwapY(mine), quadSwapDiagonal(mine));
-}
-
-// The elements that four lanes hold, from lane `first` on.
-fn shuffled(mine: vec4f, first: u32) -> mat4x4f {
+// The elements that the lanes of a quad of keys hold, a column a key. Swaps within quads cost a fraction of shuffles; with them
+// lane i meets the keys in the order i, i^1, i^2, i^3, and sums do not mind.
+fn of_quad(mine: vec4f, quad: u32) -> mat4x4f {
+    if KEYS == 4u {
+        return mat4x4f(mine, quadSwapX(mine), quadSwapY(mine), quadSwapDiagonal(mine));
+    }
+    let first = 4u * quad;
     return mat4x4f(subgroupShuffle(mine, first), subgroupShuffle(mine, first + 1u), subgroupShuffle(mine, first + 2u),
         subgroupShuffle(mine, first + 3u));
 }
 
-// The keys that four lanes hold, in the order in which a lane meets them.
-fn keys_met(mine: u32, group: u32) -> vec4u {
+// The keys themselves, in the order in which a lane meets them.
+fn keys_met(mine: u32, quad: u32) -> vec4u {
     if KEYS == 4u {
         return vec4u(mine, quadSwapX(mine), quadSwapY(mine), quadSwapDiagonal(mine));
     }
-    let first = 4u * group;
+    let first = 4u * quad;
     return vec4u(subgroupShuffle(mine, first), subgroupShuffle(mine, first + 1u), subgroupShuffle(mine, first + 2u),
         subgroupShuffle(mine, first + 3u));
 }
@@ -130,11 +129,7 @@ fn load_keys(mine: ptr<function, array<vec4f, K_VECTORS>>, key: u32, k_first: u3
 fn spread_keys(keys_of: ptr<function, array<array<mat4x4f, K_VECTORS>, KEY_QUADS>>, mine: ptr<function, array<vec4f, K_VECTORS>>) {
     for (var g = 0u; g < KEY_QUADS; g += 1u) {
         for (var c = 0u; c < K_VECTORS; c += 1u) {
-            if KEYS == 4u {
-                keys_of[g][c] = swapped(mine[c]);
-            } else {
-                keys_of[g][c] = shuffled(mine[c], 4u * g);
-            }
+            keys_of[g][c] = of_quad(mine[c], g);
         }
     }
 }
@@ -218,11 +213,7 @@ fn load_values(my_value: ptr<function, array<vec4f, V_VECTORS>>, key: u32, v_fir
 fn spread_values(values_of: ptr<function, array<array<mat4x4f, V_VECTORS>, KEY_QUADS>>, my_value: ptr<function, array<vec4f, V_VECTORS>>) {
     for (var g = 0u; g < KEY_QUADS; g += 1u) {
         for (var c = 0u; c < V_VECTORS; c += 1u) {
-            if KEYS == 4u {
-                values_of[g][c] = transpose(swapped(my_value[c]));
-            } else {
-                values_of[g][c] = transpose(shuffled(my_value[c], 4u * g));
-            }
+            values_of[g][c] = transpose(of_quad(my_value[c], g));
         }
     }
 }

@@ -145,41 +145,19 @@ fn shift(op: BinaryOperator, a: Num, b: Num, constant: bool) -> Result<Option<Nu
         Num::Int(v) => range(v, "u32")?,
         _ => return Ok(None),
     };
+    let Some(x) = a.as_i64().map(i128::from) else { return Ok(None) };
     let width = if matches!(a, Num::Int(_)) { 64 } else { 32 };
-    let lost = || failed(op, a, b);
     if constant && amount >= width {
-        return Err(lost());
+        return Err(failed(op, a, b));
     }
     // At run time only the low bits of the amount count.
     let amount = amount % width;
-    let left = op == BinaryOperator::ShiftLeft;
-    Ok(Some(match a {
-        Num::U32(v) if left => {
-            let shifted = v << amount;
-            if constant && shifted >> amount != v {
-                return Err(lost());
-            }
-            Num::U32(shifted)
-        }
-        Num::I32(v) if left => {
-            let shifted = v << amount;
-            if constant && shifted >> amount != v {
-                return Err(lost());
-            }
-            Num::I32(shifted)
-        }
-        Num::Int(v) if left => {
-            let shifted = v << amount;
-            if shifted >> amount != v {
-                return Err(lost());
-            }
-            Num::Int(shifted)
-        }
-        Num::U32(v) => Num::U32(v >> amount),
-        Num::I32(v) => Num::I32(v >> amount),
-        Num::Int(v) => Num::Int(v >> amount),
-        _ => return Ok(None),
-    }))
+    let exact = if op == BinaryOperator::ShiftLeft { x << amount } else { x >> amount };
+    match in_type(a, exact) {
+        Some(num) => Ok(Some(num)),
+        None if constant || matches!(a, Num::Int(_)) => Err(failed(op, a, b)),
+        None => Ok(Some(wrapped(a, exact))),
+    }
 }
 
 /// `min`, `max`, `clamp`, `abs` and `select` of known arguments. `Ok(None)`: another function, or floats.
