@@ -36,6 +36,9 @@ const_assert 2u * SLICE * LANES <= STAGE;
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
     let work = work_of(dispatched, TILES);
+    if work.chunk.rows == 0u {
+        return;
+    }
     let lane = thread % LANES;
     let row_lane = thread / LANES;
     let tile = work.tile;
@@ -43,9 +46,6 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     let column = select(tile - KEY_TILES, tile, of_keys) * 64u + lane * 4u;
     let width = select(VALUE_DIM, HEAD_DIM, of_keys);
     let inside = min(column, width - 4u);
-    if work.chunk.rows == 0u {
-        return;
-    }
 
     var sums: array<vec4f, 4>;
     for (var part = 0u; part < work.chunk.rows; part += SLICE) {
