@@ -23,12 +23,12 @@ var<workgroup> sums: array<f32, THREADS>;
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
     let work = work_of(dispatched, 1u);
-    let lane = thread % CHANNELS;
-    let block = thread / CHANNELS;
-    let first = work.pair * (3u * CHUNK + 1u);
     if work.chunk.rows == 0u {
         return;
     }
+    let lane = thread % CHANNELS;
+    let block = thread / CHANNELS;
+    let first = work.pair * (3u * CHUNK + 1u);
     for (var slice = 0u; slice < HEAD_DIM; slice += CHANNELS) {
         let channel = slice + lane;
         let inside = min(channel, HEAD_DIM - 1u);

@@ -135,14 +135,14 @@ fn add_values(o: ptr<function, array<vec4f, 4>>, denominators: ptr<function, vec
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
     let work = work_of(dispatched, TILES);
+    if work.chunk.rows == 0u {
+        return;
+    }
     let lane = thread % LANES;
     let row_lane = thread / LANES;
     let first_column = work.tile * 64u;
     let column = first_column + lane * 4u;
     let states_at = work.pair * HEAD_DIM * VALUE_DIM;
-    if work.chunk.rows == 0u {
-        return;
-    }
 
     var a: array<vec4f, 4>;
     var o: array<vec4f, 4>;

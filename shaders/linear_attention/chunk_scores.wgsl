@@ -48,6 +48,9 @@ const_assert TOTAL_STAGE + SLICE <= 1024u && SLICE * BLOCKS * 2u <= THREADS;
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
     let work = work_of(dispatched, 1u);
+    if work.chunk.rows == 0u {
+        return;
+    }
     let lane = thread % LANES;
     let row_lane = thread / LANES;
     // Where the keys lie that this thread's rows see, and how far the next channel's are.
@@ -61,9 +64,6 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     let own_block = own_column / 16u;
     let own_row = own_column % 16u;
     let own_part = thread / CHUNK;
-    if work.chunk.rows == 0u {
-        return;
-    }
 
     var a: array<vec4f, 4>;
     var diagonal: array<vec4f, ROWS>;

@@ -61,11 +61,11 @@ fn triangle_product(rows: u32, column: u32, first: u32) -> vec4f {
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
     let work = work_of(dispatched, 1u);
-    let lane = thread % LANES;
-    let row_lane = thread / LANES;
     if work.chunk.rows == 0u {
         return;
     }
+    let lane = thread % LANES;
+    let row_lane = thread / LANES;
 
     var betas: vec4f;
     for (var r = 0u; r < UNROLL_COMPONENTS; r += 1u) {

@@ -32,15 +32,15 @@ const_assert 2u * SLICE * LANES <= STAGE && CHUNK % SLICE == 0u;
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
     let work = work_of(dispatched, TILES);
+    if work.chunk.rows == 0u {
+        return;
+    }
     let first_channel = work.tile / COLUMN_TILES * 64u;
     let first_column = work.tile % COLUMN_TILES * 64u;
     let lane = thread % LANES;
     let row_lane = thread / LANES;
     let channel = first_channel + lane * 4u;
     let column = first_column + lane * 4u;
-    if work.chunk.rows == 0u {
-        return;
-    }
 
     var h: array<vec4f, 4>;
     var sum: vec4f;
