@@ -5,20 +5,17 @@
 // Storage   none
 
 import package::attention::problem::{params};
-import package::attention::blocks::{KV_BLOCK, TILE};
-import package::attention::block_schedule::{sizes, made, first_of, visible_from};
+import package::attention::blocks::{KV_BLOCK, WORDS, TILE};
+import package::attention::block_schedule::{list_of, sizes, made, first_of, visible_from};
+import package::shared::vector::{bits_of};
 import package::shared::grid::{workgroup_of};
 
 const THREADS: u32 = 64u;
-const WORDS: u32 = KV_BLOCK / 32u;
 
 @compute @workgroup_size(THREADS)
-fn main(
-    @builtin(workgroup_id) dispatched: vec3u,
-    @builtin(local_invocation_index) thread: u32,
-) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
     let workgroup = workgroup_of(dispatched);
-    let list = workgroup.y + workgroup.z * sizes.row;
+    let list = list_of(workgroup);
     if list >= sizes.lists {
         return;
     }
@@ -32,8 +29,7 @@ fn main(
         var bits = 0u;
         for (var quad = 0u; quad < 8u; quad += 1u) {
             let visible = visible_from(first, word / WORDS, first_key + word % WORDS * 32u + quad * 4u);
-            let four = select(vec4u(0u), vec4u(1u, 2u, 4u, 8u), visible);
-            bits |= (four.x | four.y | four.z | four.w) << (quad * 4u);
+            bits |= bits_of(visible) << (quad * 4u);
         }
         made[params.bits_at + entry * TILE * WORDS + word] = bits;
     }

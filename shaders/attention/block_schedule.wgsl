@@ -8,15 +8,18 @@ import package::attention::hooks::{Element, hook_mask_mod};
 
 struct Lists {
     // How many there are, how many of them lie along y, and how many blocks of keys.
-    lists: u32,
-    row: u32,
-    kv_blocks: u32,
+    lists: u32, row: u32, kv_blocks: u32,
     // [list][block of keys] 0 if no element is visible, 1 if some are, 2 if all are.
     classes_at: u32,
 }
 
 @group(0) @binding(14) var<uniform> sizes: Lists;
 @group(0) @binding(6) var<storage, read_write> made: array<u32>;
+
+// The list of a workgroup: there may be more than lie along one axis.
+fn list_of(workgroup: vec3u) -> u32 {
+    return workgroup.y + workgroup.z * sizes.row;
+}
 
 // The first element of a list's tile. Heads are not folded: a row is a query.
 fn first_of(list: u32) -> Element {

@@ -19,6 +19,8 @@ const ELEMENT_BITS: bool = false;
 const SPLIT_KV: bool = false;
 // Keys of a block: a multiple of a step, and of 32.
 const KV_BLOCK: u32 = 64u;
+// Words of bits that a row has for a block.
+const WORDS: u32 = KV_BLOCK / 32u;
 // Rows of a tile, which are those of a block's bits.
 const TILE: u32 = 64u;
 
@@ -75,7 +77,7 @@ fn visits_of(list: u32, keys: u32, step_keys: u32) -> Visits {
         let of_block = KV_BLOCK / step_keys;
         var bits = 0u;
         if ELEMENT_BITS {
-            bits = params.bits_at + lists[params.bits_of_at + list] * (TILE * (KV_BLOCK / 32u));
+            bits = params.bits_at + lists[params.bits_of_at + list] * (TILE * WORDS);
         }
         var steps = lists[params.count_at + list] * of_block;
         if Q_LENGTHS || KV_LENGTHS {
@@ -108,12 +110,12 @@ fn first_key(visits: Visits, step: u32, step_keys: u32) -> u32 {
 // Where the bits of the step's entry begin. Entries without hidden elements have none: theirs are not looked at.
 fn bits_of_step(visits: Visits, step: u32, step_keys: u32) -> u32 {
     let entry = min(step, max(visits.partial_steps, 1u) - 1u) / (KV_BLOCK / step_keys);
-    return visits.bits + entry * (TILE * (KV_BLOCK / 32u));
+    return visits.bits + entry * (TILE * WORDS);
 }
 
 // The bits of the 32 keys of a block, `key` among them, that a row of the tile has.
 fn word_of_bits(bits: u32, row: u32, key: u32) -> u32 {
-    return lists[bits + row * (KV_BLOCK / 32u) + key % KV_BLOCK / 32u];
+    return lists[bits + row * WORDS + key % KV_BLOCK / 32u];
 }
 
 // Which of these of a word's keys are visible.

@@ -16,20 +16,17 @@
 // both sides of every branch, so there is none here: all is done as if values were finite, with NaN for those that are not. If a
 // row ends with NaN, all is done again: once to see which of its columns see a value that is not finite, then without such values.
 
-import package::attention::problem::{params, row_count, kv_head, k_head_offset, v_head_offset, batch_of, last_key, keys_of_tile};
-import package::attention::blocks::{ELEMENT_BITS, KV_BLOCK, position_of, place_of, visits_of, first_key};
+import package::attention::problem::{HEAD_DIM, VALUE_DIM, params, row_count, kv_head, k_head_offset, v_head_offset, batch_of, last_key, keys_of_tile};
+import package::attention::blocks::{ELEMENT_BITS, KV_BLOCK, WORDS, position_of, place_of, visits_of, first_key};
 import package::attention::softmax::{HIDES, FIRST_ROW_MAX, LOG2_E};
 import package::attention::scale::{NORMALISE, SINKS, key_norms_of, with_sink};
 import package::shared::math::{is_finite};
-import package::attention::broadcast_steps::{Scores, Outputs, swapped, load_rows, load_bits, load_keys, spread_keys, multiply_rows, modify_and_mask, take_scores, load_values, spread_values, add_values, find_odd, finish_first_row};
+import package::attention::broadcast_steps::{Scores, Outputs, load_rows, load_bits, load_keys, spread_keys, multiply_rows, modify_and_mask, take_scores, load_values, spread_values, add_values, find_odd, finish_first_row};
 import package::shared::grid::{workgroup_of};
 
 // Whether to do it again is the same for a whole subgroup, which compilers cannot know.
 diagnostic(off, subgroup_uniformity);
 
-// Widths, rounded up to multiples of four.
-const HEAD_DIM: u32 = 64u;
-const VALUE_DIM: u32 = 64u;
 const THREADS: u32 = 8u;
 // Rows a lane owns, and how many of them meet a vector of keys, or of values, before the next.
 const ROWS: u32 = 4u;
@@ -37,18 +34,12 @@ const TILE_ROWS: u32 = 2u;
 const VALUE_ROWS: u32 = 1u;
 // Keys loaded together: 4 are swapped within quads, 8 spread by shuffles.
 const KEYS: u32 = 8u;
-const WRITE_LSE: bool = true;
-const SCORE_MOD: bool = false;
-const MASK_MOD: bool = false;
 
 const KEY_QUADS: u32 = KEYS / 4u;
 // Keys between one look at the lists and the next: a whole block only where its bits pay for a loop in the loop.
 const RUN: u32 = select(KEYS, KV_BLOCK, ELEMENT_BITS);
-// Words of bits that a row has for a block.
-const WORDS: u32 = KV_BLOCK / 32u;
 const K_VECTORS: u32 = HEAD_DIM / 4u;
 const V_VECTORS: u32 = VALUE_DIM / 4u;
-const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
 const_assert KEYS == 4u || KEYS == 8u;
 const_assert ROWS % TILE_ROWS == 0u && ROWS % VALUE_ROWS == 0u;
 
@@ -62,8 +53,7 @@ const MARKING: u32 = 1u;
 @compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) dispatched: vec3u,
-    @builtin(local_invocation_index) thread: u32,
-    @builtin(subgroup_invocation_id) lane: u32,
+    @builtin(local_invocation_index) thread: u32, @builtin(subgroup_invocation_id) lane: u32,
 ) {
     let workgroup = workgroup_of(dispatched);
     let place = place_of(workgroup);

@@ -1,36 +1,36 @@
 // The steps of attention by broadcast, on the rows of a lane.
 
-import package::kernel::{THREADS, ROWS, TILE_ROWS, VALUE_ROWS, KEYS, WRITE_LSE, SCORE_MOD, MASK_MOD, KEY_QUADS, RUN, WORDS, K_VECTORS, V_VECTORS, COLUMN_WORDS, MARKING};
-import package::attention::problem::{params, row_at, q_row, o_row, num_visible_keys, put_lse};
+import package::kernel::{THREADS, ROWS, TILE_ROWS, VALUE_ROWS, KEYS, KEY_QUADS, RUN, K_VECTORS, V_VECTORS, COLUMN_WORDS, MARKING};
+import package::attention::problem::{WRITE_LSE, params, row_at, q_row, o_row, num_visible_keys, put_lse};
+import package::shared::math::{not_finite, nan_where, finite_or_nan};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
-import package::attention::hooks::{Element, hook_score_mod, hook_mask_mod};
-import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, bits_of_step, word_of_bits, visible_by_word, Visits};
-import package::attention::softmax::{NATURAL, HIDES, inverse_of, finite_or_nan, lse_of};
+import package::attention::hooks::{SCORE_MOD, MASK_MOD, Element, hook_score_mod, hook_mask_mod};
+import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, WORDS, bits_of_step, word_of_bits, visible_by_word, Visits};
+import package::attention::softmax::{NATURAL, HIDES, inverse_of, lse_of};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale};
-import package::shared::vector::{UNROLL_COMPONENTS};
+import package::shared::vector::{UNROLL_COMPONENTS, bits_of, set_bits};
 
 alias Scores = array<array<vec4f, KEY_QUADS>, ROWS>;
 alias Outputs = array<array<vec4f, V_VECTORS>, ROWS>;
 
-// The elements that the four lanes of a quad hold, a column a key. Swaps cost a fraction of broadcasts; with them lane i
-// meets the keys in the order i, i^1, i^2, i^3, and sums do not mind.
-fn swapped(mine: vec4f) -> mat4x4f {
-    return mat4x4f(mine, quadSwapX(mine), quadSwapY(mine), quadSwapDiagonal(mine));
-}
-
-// The elements that four lanes hold, from lane `first` on.
-fn shuffled(mine: vec4f, first: u32) -> mat4x4f {
+// The elements that the lanes of a quad of keys hold, a column a key. Swaps within quads cost a fraction of shuffles; with them
+// lane i meets the keys in the order i, i^1, i^2, i^3, and sums do not mind.
+fn of_quad(mine: vec4f, quad: u32) -> mat4x4f {
+    if KEYS == 4u {
+        return mat4x4f(mine, quadSwapX(mine), quadSwapY(mine), quadSwapDiagonal(mine));
+    }
+    let first = 4u * quad;
     return mat4x4f(subgroupShuffle(mine, first), subgroupShuffle(mine, first + 1u), subgroupShuffle(mine, first + 2u),
         subgroupShuffle(mine, first + 3u));
 }
 
-// The keys that four lanes hold, in the order in which a lane meets them.
-fn keys_met(mine: u32, group: u32) -> vec4u {
+// The keys themselves, in the order in which a lane meets them.
+fn keys_met(mine: u32, quad: u32) -> vec4u {
     if KEYS == 4u {
         return vec4u(mine, quadSwapX(mine), quadSwapY(mine), quadSwapDiagonal(mine));
     }
-    let first = 4u * group;
+    let first = 4u * quad;
     return vec4u(subgroupShuffle(mine, first), subgroupShuffle(mine, first + 1u), subgroupShuffle(mine, first + 2u),
         subgroupShuffle(mine, first + 3u));
 }
@@ -62,14 +62,8 @@ fn all_apart(differences: vec4f, spread: f32) -> vec4f {
 // load in the text, next to nothing on a move.
 fn load_rows(
     q: ptr<function, array<array<vec4f, K_VECTORS>, ROWS>>,
-    seen: ptr<function, array<u32, ROWS>>,
-    head: ptr<function, array<u32, ROWS>>,
-    query: ptr<function, array<u32, ROWS>>,
-    group: vec3u,
-    batch: u32,
-    first_row: u32,
-    thread: u32,
-    attempt: u32,
+    seen: ptr<function, array<u32, ROWS>>, head: ptr<function, array<u32, ROWS>>, query: ptr<function, array<u32, ROWS>>,
+    group: vec3u, batch: u32, first_row: u32, thread: u32, attempt: u32,
 ) {
     for (var turn = 0u; turn < ROWS; turn += 1u) {
         for (var r = 0u; r + 1u < ROWS; r += 1u) {
@@ -102,10 +96,7 @@ fn load_rows(
 // The bits of a run, or ones where it is wholly visible.
 fn load_bits(
     run_bits: ptr<function, array<array<u32, WORDS>, ROWS>>,
-    visits: Visits,
-    run: u32,
-    whole: bool,
-    thread: u32,
+    visits: Visits, run: u32, whole: bool, thread: u32,
 ) {
     for (var r = 0u; r < ROWS; r += 1u) {
         for (var w = 0u; w < WORDS; w += 1u) {
@@ -138,11 +129,7 @@ fn load_keys(mine: ptr<function, array<vec4f, K_VECTORS>>, key: u32, k_first: u3
 fn spread_keys(keys_of: ptr<function, array<array<mat4x4f, K_VECTORS>, KEY_QUADS>>, mine: ptr<function, array<vec4f, K_VECTORS>>) {
     for (var g = 0u; g < KEY_QUADS; g += 1u) {
         for (var c = 0u; c < K_VECTORS; c += 1u) {
-            if KEYS == 4u {
-                keys_of[g][c] = swapped(mine[c]);
-            } else {
-                keys_of[g][c] = shuffled(mine[c], 4u * g);
-            }
+            keys_of[g][c] = of_quad(mine[c], g);
         }
     }
 }
@@ -166,20 +153,10 @@ fn multiply_rows(
 // Modifies a row's scores of four keys, and hides what the row does not see.
 fn modify_and_mask(
     s: ptr<function, Scores>,
-    r: u32,
-    g: u32,
-    seen: ptr<function, array<u32, ROWS>>,
-    head: ptr<function, array<u32, ROWS>>,
-    query: ptr<function, array<u32, ROWS>>,
+    r: u32, g: u32,
+    seen: ptr<function, array<u32, ROWS>>, head: ptr<function, array<u32, ROWS>>, query: ptr<function, array<u32, ROWS>>,
     run_bits: ptr<function, array<array<u32, WORDS>, ROWS>>,
-    batch: u32,
-    lane: u32,
-    key: u32,
-    key_0: u32,
-    last: u32,
-    whole: bool,
-    inner: u32,
-    hidden: f32,
+    batch: u32, lane: u32, key: u32, key_0: u32, last: u32, whole: bool, inner: u32, hidden: f32,
 ) {
     let these = key_0 + 4u * g + key_order(lane);
     var here = min(these, vec4u(last));
@@ -209,12 +186,9 @@ fn modify_and_mask(
 // A row's scores become weights of its new maximum.
 fn take_scores(
     s: ptr<function, Scores>,
-    rescale: ptr<function, array<f32, ROWS>>,
-    row_max: ptr<function, array<f32, ROWS>>,
-    row_sum: ptr<function, array<f32, ROWS>>,
+    rescale: ptr<function, array<f32, ROWS>>, row_max: ptr<function, array<f32, ROWS>>, row_sum: ptr<function, array<f32, ROWS>>,
     new_max: ptr<function, f32>,
-    r: u32,
-    spread: f32,
+    r: u32, spread: f32,
 ) {
     rescale[r] = exp2(apart(row_max[r] - *new_max, spread));
     row_max[r] = *new_max;
@@ -229,9 +203,8 @@ fn load_values(my_value: ptr<function, array<vec4f, V_VECTORS>>, key: u32, v_fir
     for (var c = 0u; c < V_VECTORS; c += 1u) {
         my_value[c] = v4(v_first + key * params.v_row, 4u * c);
         if HIDES {
-            let bits = bitcast<vec4u>(my_value[c]);
-            let odd = (bits & vec4u(0x7f800000u)) == vec4u(0x7f800000u);
-            my_value[c] = bitcast<vec4f>(select(bits & vec4u(kept), vec4u(in_place_of_odd), odd));
+            let bits = bitcast<vec4u>(my_value[c]) & vec4u(kept);
+            my_value[c] = bitcast<vec4f>(select(bits, vec4u(in_place_of_odd), not_finite(my_value[c])));
         }
     }
 }
@@ -240,11 +213,7 @@ fn load_values(my_value: ptr<function, array<vec4f, V_VECTORS>>, key: u32, v_fir
 fn spread_values(values_of: ptr<function, array<array<mat4x4f, V_VECTORS>, KEY_QUADS>>, my_value: ptr<function, array<vec4f, V_VECTORS>>) {
     for (var g = 0u; g < KEY_QUADS; g += 1u) {
         for (var c = 0u; c < V_VECTORS; c += 1u) {
-            if KEYS == 4u {
-                values_of[g][c] = transpose(swapped(my_value[c]));
-            } else {
-                values_of[g][c] = transpose(shuffled(my_value[c], 4u * g));
-            }
+            values_of[g][c] = transpose(of_quad(my_value[c], g));
         }
     }
 }
@@ -271,27 +240,24 @@ fn add_values(
 fn find_odd(odd: ptr<function, array<u32, COLUMN_WORDS>>, o: ptr<function, Outputs>, odd_from: u32) {
     for (var c = 0u; c < V_VECTORS; c += 1u) {
         let found = (bitcast<vec4u>(o[0][c]) & vec4u(0x7fffffffu)) >= vec4u(odd_from);
-        let four = select(vec4u(0u), vec4u(1u, 2u, 4u, 8u), found);
-        odd[c / 8u] |= (four.x | four.y | four.z | four.w) << (4u * (c % 8u));
+        odd[c / 8u] |= bits_of(found) << (4u * (c % 8u));
     }
 }
 
 // Divides the first row by its sum and writes it, with NaN where a column has seen a value that is not finite.
 fn finish_first_row(
     o: ptr<function, Outputs>,
-    row_max: ptr<function, array<f32, ROWS>>,
-    row_sum: ptr<function, array<f32, ROWS>>,
+    row_max: ptr<function, array<f32, ROWS>>, row_sum: ptr<function, array<f32, ROWS>>,
     odd_columns: ptr<function, array<array<u32, COLUMN_WORDS>, ROWS>>,
-    index: u32,
-    group: vec3u,
+    index: u32, group: vec3u,
 ) {
     let row = row_at(index, group);
     let inverse = inverse_of(row_sum[0]);
     for (var c = 0u; c < V_VECTORS; c += 1u) {
         var value = finite_or_nan(o[0][c] * inverse);
         if HIDES {
-            let seen_odd = (vec4u(odd_columns[0][c / 8u] >> (4u * (c % 8u))) & vec4u(1u, 2u, 4u, 8u)) != vec4u(0u);
-            value = bitcast<vec4f>(select(bitcast<vec4u>(value), vec4u(0x7fc00000u), seen_odd));
+            let seen_odd = set_bits(odd_columns[0][c / 8u] >> (4u * (c % 8u)));
+            value = nan_where(value, seen_odd);
         }
         put_o4(o_row(row), 4u * c, value);
     }

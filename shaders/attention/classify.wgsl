@@ -7,7 +7,7 @@
 
 import package::attention::problem::{params};
 import package::attention::blocks::{KV_BLOCK, TILE};
-import package::attention::block_schedule::{sizes, made, first_of, visible_from, outside};
+import package::attention::block_schedule::{list_of, sizes, made, first_of, visible_from, outside};
 import package::shared::grid::{workgroup_of};
 
 const THREADS: u32 = 64u;
@@ -17,14 +17,11 @@ var<workgroup> any_visible: atomic<u32>;
 var<workgroup> any_hidden: atomic<u32>;
 
 @compute @workgroup_size(THREADS)
-fn main(
-    @builtin(workgroup_id) dispatched: vec3u,
-    @builtin(local_invocation_index) thread: u32,
-) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
     let workgroup = workgroup_of(dispatched);
     // Workgroups beyond the last list look at it once more, and find the same: lavapipe (Mesa 22.3) crashes over a return here,
     // which depends on uniforms alone.
-    let list = min(workgroup.y + workgroup.z * sizes.row, sizes.lists - 1u);
+    let list = min(list_of(workgroup), sizes.lists - 1u);
     // Workgroup memory holds anything at first.
     if thread == 0u {
         atomicStore(&any_visible, 0u);

@@ -6,7 +6,7 @@
 // Source    stable partition by prefix sums: Blelloch 1990, section 1.3
 
 import package::attention::problem::{params};
-import package::attention::block_schedule::{sizes, made};
+import package::attention::block_schedule::{list_of, sizes, made};
 import package::shared::grid::{workgroup_of};
 
 const THREADS: u32 = 64u;
@@ -15,12 +15,8 @@ const THREADS: u32 = 64u;
 var<workgroup> before: array<vec2u, THREADS>;
 
 @compute @workgroup_size(THREADS)
-fn main(
-    @builtin(workgroup_id) dispatched: vec3u,
-    @builtin(local_invocation_index) thread: u32,
-) {
-    let workgroup = workgroup_of(dispatched);
-    let list = workgroup.y + workgroup.z * sizes.row;
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let list = list_of(workgroup_of(dispatched));
     if list >= sizes.lists {
         return;
     }

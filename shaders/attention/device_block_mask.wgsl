@@ -7,7 +7,7 @@
 // Source    block masks as counts and indices: Dong et al. 2024, Flex Attention, section 3
 
 import package::attention::problem::{params};
-import package::attention::block_schedule::{sizes, made};
+import package::attention::block_schedule::{list_of, sizes, made};
 import package::shared::grid::{workgroup_of};
 
 const THREADS: u32 = 64u;
@@ -16,12 +16,9 @@ const TESTED: bool = false;
 
 struct Given {
     // Room in each list, tiles of a block of queries, and blocks of the kernel in one of keys.
-    max: u32,
-    tiles: u32,
-    blocks: u32,
+    max: u32, tiles: u32, blocks: u32,
     // How many blocks of queries, and of keys, there are.
-    q_blocks: u32,
-    given_kv_blocks: u32,
+    q_blocks: u32, given_kv_blocks: u32,
 }
 
 @group(0) @binding(15) var<uniform> given: Given;
@@ -30,8 +27,7 @@ struct Given {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
-    let workgroup = workgroup_of(dispatched);
-    let list = workgroup.y + workgroup.z * sizes.row;
+    let list = list_of(workgroup_of(dispatched));
     if list >= sizes.lists {
         return;
     }

@@ -4,7 +4,7 @@
 // Shapes    extent [3]   o [B, H, Tq, Dv]   lse [B, H, Tq]
 // Dispatch  x = rows / THREADS, y = heads, z = B; a thread takes a row
 
-import package::attention::problem::{Row, params, o_row, put_lse};
+import package::attention::problem::{VALUE_DIM, WRITE_LSE, Row, params, o_row, put_lse};
 import package::attention::blocks::{TILE};
 import package::attention::softmax::{is_hidden};
 import package::attention::scale::{SINKS, sink_logits};
@@ -12,9 +12,7 @@ import package::shared::math::{is_finite, nan_if};
 import package::shared::output::{put_o4};
 import package::shared::grid::{workgroup_of};
 
-const VALUE_DIM: u32 = 64u;
 const THREADS: u32 = 64u;
-const WRITE_LSE: bool = true;
 // Whether the rows of the first tiles are computed, as many as `extent` says.
 const COUNTED: bool = true;
 

@@ -4,6 +4,9 @@
 // What expressions call.
 import package::shared::math::{is_nan};
 
+const SCORE_MOD: bool = false;
+const MASK_MOD: bool = false;
+
 // One element of the score matrix.
 struct Element {
     batch: u32,

@@ -8,24 +8,17 @@
 // Numerics  f32 accumulation; scores in base 2, or natural where an expression or a sink wants them (see softmax.wgsl)
 // Source    Milakov and Gimelshein 2018, algorithm 3
 
-import package::attention::problem::{params, row_at, row_count, q_row, kv_head, k_head_offset, v_head_offset, num_visible_keys};
+import package::attention::problem::{HEAD_DIM, VALUE_DIM, params, row_at, row_count, q_row, kv_head, k_head_offset, v_head_offset, num_visible_keys};
 import package::shared::inputs::{q4, k4, v4};
-import package::attention::hooks::{Element, hook_score_mod, hook_mask_mod};
+import package::attention::hooks::{SCORE_MOD, MASK_MOD, Element, hook_score_mod, hook_mask_mod};
 import package::attention::blocks::{KV_BLOCK, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
 import package::attention::softmax::{FIRST_ROW_MAX, weight, is_hidden};
 import package::attention::online_softmax::{add_sink, finish_row};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, key_norms_of};
 import package::shared::grid::{workgroup_of};
 
-// Widths, rounded up to multiples of four.
-const HEAD_DIM: u32 = 64u;
-const VALUE_DIM: u32 = 64u;
 const THREADS: u32 = 64u;
-const WRITE_LSE: bool = true;
-const SCORE_MOD: bool = false;
-const MASK_MOD: bool = false;
 const VALUE_VECTORS: u32 = VALUE_DIM / 4u;
-const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {

@@ -7,14 +7,13 @@
 // Numerics  f32 accumulation
 // Source    the normalisation of Liu et al. 2022, Swin Transformer V2, section 3.2
 
-import package::attention::problem::{params};
+import package::attention::problem::{Row, HEAD_DIM, params, q_row};
+import package::attention::scale::{key_norms_of};
 import package::shared::inputs::{q4, k4};
 import package::shared::grid::{workgroup_of};
 
-// Width, rounded up to a multiple of four.
-const HEAD_DIM: u32 = 64u;
-const THREADS: u32 = 64u;
 const OF_KEYS: bool = false;
+const THREADS: u32 = 64u;
 
 @group(0) @binding(9) var<storage, read_write> norms: array<f32>;
 
@@ -24,27 +23,25 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     let row = params.first_row + group.x * THREADS + thread;
     let head = params.first_head + group.y;
     let batch = params.first_batch + group.z;
-    var square = 0.0;
+    var rows = params.q_len;
+    var to = (batch * params.q_heads + head) * rows;
+    var from_row = q_row(Row(batch, head, min(row, rows - 1u)));
     if OF_KEYS {
-        let from_row = params.k_base + batch * params.k_batch + head * params.k_head
-            + min(row, params.kv_len - 1u) * params.k_row;
-        for (var d = 0u; d < HEAD_DIM; d += 4u) {
-            let x = k4(from_row, d);
-            square += dot(x, x);
+        rows = params.kv_len;
+        to = key_norms_of(batch, head);
+        from_row = params.k_base + batch * params.k_batch + head * params.k_head + min(row, rows - 1u) * params.k_row;
+    }
+    var square = 0.0;
+    for (var d = 0u; d < HEAD_DIM; d += 4u) {
+        var x: vec4f;
+        if OF_KEYS {
+            x = k4(from_row, d);
+        } else {
+            x = q4(from_row, d);
         }
-        if row < params.kv_len {
-            let kv_heads = params.q_heads / params.group;
-            norms[params.key_norms_at + (batch * kv_heads + head) * params.kv_len + row] = 1.0 / max(sqrt(square), 1e-12);
-        }
-    } else {
-        let from_row = params.q_base + batch * params.q_batch + head * params.q_head
-            + min(row, params.q_len - 1u) * params.q_row;
-        for (var d = 0u; d < HEAD_DIM; d += 4u) {
-            let x = q4(from_row, d);
-            square += dot(x, x);
-        }
-        if row < params.q_len {
-            norms[(batch * params.q_heads + head) * params.q_len + row] = 1.0 / max(sqrt(square), 1e-12);
-        }
+        square += dot(x, x);
+    }
+    if row < rows {
+        norms[to + row] = 1.0 / max(sqrt(square), 1e-12);
     }
 }

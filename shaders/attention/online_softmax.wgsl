@@ -1,9 +1,10 @@
 // A row of the online softmax: its maximum, its sum of weights, and its output before it is divided by the sum.
 
-import package::kernel::{VALUE_DIM, VALUE_VECTORS, WRITE_LSE};
-import package::attention::problem::{Row, o_row, put_lse};
-import package::attention::softmax::{inverse_of, finite_or_nan, lse_of};
+import package::kernel::{VALUE_VECTORS};
+import package::attention::problem::{VALUE_DIM, WRITE_LSE, Row, o_row, put_lse};
+import package::attention::softmax::{inverse_of, lse_of};
 import package::attention::scale::{with_sink};
+import package::shared::math::{finite_or_nan};
 import package::shared::output::{put_o4};
 
 alias OutputRow = array<vec4f, VALUE_VECTORS>;
@@ -27,11 +28,8 @@ fn add_sink(o: ptr<function, OutputRow>, row_max: ptr<function, f32>, row_sum: p
 // Divides a row by its sum and writes it: the thread has every `lanes`-th vector of columns from `lane` on.
 fn finish_row(
     o: ptr<function, OutputRow>,
-    row_max: ptr<function, f32>,
-    row_sum: ptr<function, f32>,
-    row: Row,
-    lane: u32,
-    lanes: u32,
+    row_max: ptr<function, f32>, row_sum: ptr<function, f32>,
+    row: Row, lane: u32, lanes: u32,
 ) {
     let inverse = inverse_of(*row_sum);
     for (var c = 0u; c < VALUE_VECTORS; c += 1u) {

@@ -22,9 +22,7 @@ struct Params {
     scale: f32,
     negative_infinity: f32,
     // Workgroups count from here when a problem is split over dispatches.
-    first_batch: u32,
-    first_head: u32,
-    first_row: u32,
+    first_batch: u32, first_head: u32, first_row: u32,
     // Where [0, 0, 0, 0] lies relative to the binding (modulo 2^32: a binding may begin later), then strides of batch,
     // head and position.
     q_base: u32, q_batch: u32, q_head: u32, q_row: u32,
@@ -45,6 +43,12 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(5) var<storage, read_write> lse: array<f32>; // [B, H, Tq]
+
+// Widths, rounded up to multiples of four.
+const HEAD_DIM: u32 = 64u;
+const VALUE_DIM: u32 = 64u;
+const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
+const WRITE_LSE: bool = true;
 
 // Whether each batch entry has as many queries, or keys, as a tensor says, of those that there is room for.
 const Q_LENGTHS: bool = false;

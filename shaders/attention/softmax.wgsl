@@ -39,18 +39,10 @@ fn are_hidden(scores: vec4f) -> vec4<bool> {
     return bitcast<vec4u>(scores) == vec4u(0xff800000u);
 }
 
-fn not_finite(values: vec4f) -> vec4<bool> {
-    return (bitcast<vec4u>(values) & vec4u(0x7f800000u)) == vec4u(0x7f800000u);
-}
-
 // What the sum of the weighted values is multiplied by.
 fn inverse_of(total: f32) -> f32 {
     // A row that sees no key has no weight: zero over one, not over zero.
     return nan_if(1.0 / select(total, 1.0, total == 0.0), !is_finite(total));
-}
-
-fn finite_or_nan(values: vec4f) -> vec4f {
-    return bitcast<vec4f>(select(bitcast<vec4u>(values), vec4u(0x7fc00000u), not_finite(values)));
 }
 
 fn lse_of(row_max: f32, total: f32) -> f32 {

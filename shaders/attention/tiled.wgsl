@@ -13,9 +13,10 @@
 // q and k are staged transposed ([d][row], [d][key]): one vec4 load brings four rows or keys of the same d, and each pair
 // of loads feeds an outer product of 16 FMAs. The weights are staged as [key][row] for the same reason.
 
-import package::attention::problem::{params, row_at, row_count, q_row, q_row_after, kv_head, k_head_offset, v_head_offset, batch_of, last_key, keys_of_tile};
+import package::attention::problem::{HEAD_DIM, VALUE_DIM, params, row_at, row_count, q_row, q_row_after, kv_head, k_head_offset, v_head_offset, batch_of, last_key, keys_of_tile};
 import package::shared::inputs::{q4, k4};
 import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, place_of, visits_of, first_key};
+import package::attention::hooks::{SCORE_MOD, MASK_MOD};
 import package::attention::softmax::{HIDES, FIRST_ROW_MAX, weights};
 import package::attention::scale::{HEAD_SCALE, NORMALISE, SINKS, row_scale, key_norms_of};
 import package::attention::online_softmax::{add_sink, finish_row};
@@ -23,9 +24,6 @@ import package::attention::tiled_steps::{Scores, Outputs, key_in, scale_scores, 
 import package::shared::tile::{stage_transposed, rank1_updates};
 import package::shared::grid::{workgroup_of};
 
-// Widths, rounded up to multiples of four.
-const HEAD_DIM: u32 = 64u;
-const VALUE_DIM: u32 = 64u;
 // Threads along the keys (and the columns of o), and along the rows.
 const LANES: u32 = 16u;
 const ROW_LANES: u32 = 16u;
@@ -34,9 +32,6 @@ const SLICE: u32 = 32u;
 const KEY_SLICE: u32 = 32u;
 // Steps whose operands are loaded together. They are used last first: the wait for the last then covers all of them.
 const BATCH: u32 = 2u;
-const WRITE_LSE: bool = true;
-const SCORE_MOD: bool = false;
-const MASK_MOD: bool = false;
 
 const THREADS: u32 = LANES * ROW_LANES;
 const BLOCK_Q: u32 = 4u * ROW_LANES;
@@ -55,7 +50,7 @@ const V_STAGE: u32 = KEY_SLICE * ROW_LANES;
 // Beside the row maxima lies a flag.
 const STAGE: u32 = max(max(SLICE * (ROW_LANES + LANES), KEY_SLICE * (ROW_LANES + VALUE_LANES)), THREADS + 1u);
 const UNROLL_BATCH: u32 = BATCH;
-const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && SLICE % 4u == 0u && KEY_SLICE % 4u == 0u;
+const_assert SLICE % 4u == 0u && KEY_SLICE % 4u == 0u;
 const_assert BLOCK_K % KEY_SLICE == 0u;
 
 var<workgroup> stage: array<vec4f, STAGE>;
@@ -119,20 +114,18 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                     let column = (block - Q_BLOCKS) / LANES * 4u;
                     let d = slice + column;
                     let at = K_STAGE + column * LANES + quad;
-                    let a = k_first + (key_0 + quad * 4u) * params.k_row;
-                    if TOKEN_ORDER {
-                        if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
-                            let from_place = key_0 + quad * 4u;
-                            stage_transposed(at, LANES, k4(k_first + key_in(from_place, group) * params.k_row, d),
-                                k4(k_first + key_in(from_place + 1u, group) * params.k_row, d),
-                                k4(k_first + key_in(from_place + 2u, group) * params.k_row, d),
-                                k4(k_first + key_in(from_place + 3u, group) * params.k_row, d));
+                    let place = key_0 + quad * 4u;
+                    let a = k_first + place * params.k_row;
+                    if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
+                        if TOKEN_ORDER {
+                            stage_transposed(at, LANES, k4(k_first + key_in(place, group) * params.k_row, d),
+                                k4(k_first + key_in(place + 1u, group) * params.k_row, d),
+                                k4(k_first + key_in(place + 2u, group) * params.k_row, d),
+                                k4(k_first + key_in(place + 3u, group) * params.k_row, d));
                         } else {
-                            stage_transposed(at, LANES, vec4f(), vec4f(), vec4f(), vec4f());
+                            stage_transposed(at, LANES, k4(min(a, k_last), d), k4(min(a + params.k_row, k_last), d),
+                                k4(min(a + 2u * params.k_row, k_last), d), k4(min(a + 3u * params.k_row, k_last), d));
                         }
-                    } else if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
-                        stage_transposed(at, LANES, k4(min(a, k_last), d), k4(min(a + params.k_row, k_last), d),
-                            k4(min(a + 2u * params.k_row, k_last), d), k4(min(a + 3u * params.k_row, k_last), d));
                     } else {
                         stage_transposed(at, LANES, vec4f(), vec4f(), vec4f(), vec4f());
                     }

@@ -1,15 +1,16 @@
 // The steps of tiled attention: what a thread does with the scores and outputs of its 4 rows.
 
-import package::kernel::{stage, VALUE_DIM, LANES, ROW_LANES, KEY_SLICE, BATCH, MASK_MOD, THREADS, BLOCK_K, VALUE_VECTORS, VALUE_LANES, UNROLL_VALUES, UNROLL_WEIGHTS, V_STAGE, UNROLL_BATCH};
-import package::attention::problem::{params, row_at, batch_of, last_key, num_visible_keys};
+import package::kernel::{stage, LANES, ROW_LANES, KEY_SLICE, BATCH, THREADS, BLOCK_K, VALUE_VECTORS, VALUE_LANES, UNROLL_VALUES, UNROLL_WEIGHTS, V_STAGE, UNROLL_BATCH};
+import package::attention::problem::{VALUE_DIM, params, row_at, batch_of, last_key, num_visible_keys};
+import package::shared::math::{not_finite};
 import package::shared::inputs::{v4};
-import package::attention::hooks::{Element, hook_score_mod, hook_mask_mod};
+import package::attention::hooks::{MASK_MOD, Element, hook_score_mod, hook_mask_mod};
 import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, position_of, bits_of_step, visible_by_bits, Visits};
-import package::attention::softmax::{weight, weights, are_hidden, not_finite};
+import package::attention::softmax::{weight, weights, are_hidden};
 import package::attention::scale::{HEAD_SCALE, NORMALISE, inverse_norms};
 import package::attention::online_softmax::{rescale_row};
 import package::shared::tile::{stage_transposed};
-import package::shared::vector::{UNROLL_COMPONENTS};
+import package::shared::vector::{UNROLL_COMPONENTS, bits_of, set_bits};
 
 alias Scores = array<vec4f, 4>;
 alias Outputs = array<array<vec4f, VALUE_VECTORS>, 4>;
@@ -49,13 +50,7 @@ fn modify_scores(s: ptr<function, Scores>, first_row: u32, row_lane: u32, group:
 // Hides what the mask and the bits of a block hide.
 fn mask_scores(
     s: ptr<function, Scores>,
-    step: u32,
-    key: u32,
-    first_row: u32,
-    row_lane: u32,
-    group: vec3u,
-    visits: Visits,
-    places: vec4u,
+    step: u32, key: u32, first_row: u32, row_lane: u32, group: vec3u, visits: Visits, places: vec4u,
     keys: ptr<function, vec4u>,
 ) {
     for (var r = 0u; r < 4u; r += 1u) {
@@ -83,14 +78,10 @@ fn find_hidden(
     s: ptr<function, Scores>,
     hidden: ptr<function, u32>,
     odd: ptr<function, bool>,
-    thread: u32,
-    key_0: u32,
-    v_first: u32,
-    group: vec3u,
+    thread: u32, key_0: u32, v_first: u32, group: vec3u,
 ) {
     for (var r = 0u; r < 4u; r += 1u) {
-        let four = select(vec4u(0u), vec4u(1u, 2u, 4u, 8u), are_hidden(s[r]));
-        *hidden |= (four.x | four.y | four.z | four.w) << (4u * r);
+        *hidden |= bits_of(are_hidden(s[r])) << (4u * r);
     }
     var values = vec4<bool>(false);
     for (var block = thread; block < BLOCK_K * VALUE_LANES; block += THREADS) {
@@ -122,8 +113,7 @@ fn new_row_max(s: ptr<function, Scores>, row_max: ptr<function, array<f32, 4>>, 
 fn take_scores(
     s: ptr<function, Scores>,
     o: ptr<function, Outputs>,
-    row_max: ptr<function, array<f32, 4>>,
-    row_sum: ptr<function, array<f32, 4>>,
+    row_max: ptr<function, array<f32, 4>>, row_sum: ptr<function, array<f32, 4>>,
     new_max: vec4f,
 ) {
     for (var r = 0u; r < 4u; r += 1u) {
@@ -138,21 +128,13 @@ fn take_scores(
 // No weight is below zero: hidden elements are told by it.
 fn mark_hidden(s: ptr<function, Scores>, hidden: ptr<function, u32>) {
     for (var r = 0u; r < 4u; r += 1u) {
-        let these_hidden = (vec4u(*hidden >> (4u * r)) & vec4u(1u, 2u, 4u, 8u)) != vec4u(0u);
-        s[r] = select(s[r], vec4f(-1.0), these_hidden);
+        s[r] = select(s[r], vec4f(-1.0), set_bits(*hidden >> (4u * r)));
     }
 }
 
 fn stage_weights_and_values(
     s: ptr<function, Scores>,
-    part: u32,
-    thread: u32,
-    row_lane: u32,
-    lane: u32,
-    key_0: u32,
-    v_first: u32,
-    v_last: u32,
-    group: vec3u,
+    part: u32, thread: u32, row_lane: u32, lane: u32, key_0: u32, v_first: u32, v_last: u32, group: vec3u,
 ) {
     if lane / (KEY_SLICE / 4u) == part / KEY_SLICE {
         let at = (lane * 4u - part) * ROW_LANES + row_lane;

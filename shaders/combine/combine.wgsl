@@ -11,7 +11,7 @@
 
 import package::shared::grid::{workgroup_of};
 import package::shared::inputs::{v4};
-import package::shared::math::{is_finite, is_negative_infinity, nan_if};
+import package::shared::math::{is_finite, is_negative_infinity, nan_if, finite_or_nan};
 import package::shared::output::{put_o4};
 
 const VALUE_DIM: u32 = 64u;
@@ -85,9 +85,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 sum += part_weight(score, maximum) * v4(o_part + part * combine.o_parts_part, column);
             }
         }
-        let bits = bitcast<vec4u>(sum * inverse);
-        let odd = (bits & vec4u(0x7f800000u)) == vec4u(0x7f800000u);
-        put_o4(o_row, column, bitcast<vec4f>(select(bits, vec4u(0x7fc00000u), odd)));
+        put_o4(o_row, column, finite_or_nan(sum * inverse));
     }
     if WRITE_LSE && lane == 0u {
         // The largest has a weight of one, unless all are empty.

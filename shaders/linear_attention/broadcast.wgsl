@@ -17,35 +17,26 @@
 // Made for adapters on which a load costs tens of FMAs, as software drivers' do: every element of q, k, v and o is loaded or
 // stored once, and rows are loaded as they lie. Subgroups have LANES lanes, no more and no less.
 
-import package::linear_attention::problem::{GATE, STEPS, params, sequence_at, gate_of, beta_of, state_of, sums_of};
+import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, DELTA, STATE_IN, STATE_OUT, WRITE_O, GATE, STEPS, params, sequence_at, gate_of, beta_of, state_of, sums_of};
 import package::linear_attention::state::{state4, put_state4};
-import package::linear_attention::sums::{NORMALISE, SUMS_OUT, z_out};
+import package::linear_attention::sums::{NORMALISE, SUMS_OUT, put_z};
 import package::linear_attention::broadcast_steps::{row_at, State, Channels, Values, Outputs, load_sums, load_rows, multiply_rows, decay_channels, decay_rows, divisor_of_row, read_state, correct_values, write_row, update_state, update_sums};
 import package::shared::vector::{UNROLL_COMPONENTS};
 import package::shared::grid::{workgroup_of};
 
-// Widths, rounded up to multiples of four.
-const HEAD_DIM: u32 = 64u;
-const VALUE_DIM: u32 = 64u;
 // Lanes of a subgroup, and rows of a chunk.
 const LANES: u32 = 8u;
 // Vectors of columns a lane owns.
 const COLUMNS: u32 = 2u;
 // Rows that meet an element of the state before the next does.
 const TOGETHER: u32 = 2u;
-const DELTA: bool = false;
-const ERASE_KEY: bool = false;
-const ERASE_FIRST: bool = false;
-const STATE_IN: bool = false;
-const STATE_OUT: bool = false;
-const WRITE_O: bool = true;
 
 const K_VECTORS: u32 = HEAD_DIM / 4u;
 // Vectors of channels a lane owns: those that are LANES apart.
 const CHANNELS: u32 = (K_VECTORS + LANES - 1u) / LANES;
 // How often lanes can be halved.
 const TURNS: u32 = select(2u, 3u, LANES == 8u);
-const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && LANES % TOGETHER == 0u;
+const_assert LANES % TOGETHER == 0u;
 const_assert LANES == 4u || LANES == 8u;
 
 @compute @workgroup_size(LANES)
@@ -156,9 +147,9 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
     }
     if SUMS_OUT && group.x == 0u {
         for (var c = 0u; c < CHANNELS; c += 1u) {
-            for (var e = 0u; e < UNROLL_COMPONENTS; e += 1u) {
-                if there[c] & (channel[c] + e < params.key_dim) {
-                    z_out[sums_at + channel[c] + e] = z[c][e];
+            if there[c] {
+                for (var e = 0u; e < UNROLL_COMPONENTS; e += 1u) {
+                    put_z(sums_at, channel[c] + e, z[c][e]);
                 }
             }
         }

@@ -1,8 +1,8 @@
 // The steps of linear attention by broadcast, on what a lane owns.
 
-import package::kernel::{HEAD_DIM, VALUE_DIM, LANES, COLUMNS, TOGETHER, DELTA, ERASE_KEY, ERASE_FIRST, WRITE_O, K_VECTORS, CHANNELS, TURNS};
-import package::linear_attention::problem::{GATE, PADDED, STEPS, LOG2_E, Sequence, params, place_of, query_row, key_row, value_row, output_row, channel_gate_of, decay, decay_step, decay_of_step, decayed};
-import package::linear_attention::sums::{NORMALISE, SUMS_IN, BONUS, ADD_PARTIAL, z_in, bonus, first_o};
+import package::kernel::{LANES, COLUMNS, TOGETHER, K_VECTORS, CHANNELS, TURNS};
+import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, DELTA, ERASE_KEY, ERASE_FIRST, WRITE_O, GATE, PADDED, STEPS, LOG2_E, Sequence, params, place_of, query_row, key_row, value_row, output_row, channel_gate_of, decay, decay_step, decay_of_step, decayed};
+import package::linear_attention::sums::{NORMALISE, SUMS_IN, BONUS, ADD_PARTIAL, z_at, bonus_of, partial_output};
 import package::linear_attention::erase::{erase4};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
@@ -42,21 +42,18 @@ alias Outputs = array<array<vec4f, COLUMNS>, TOGETHER>;
 
 // The sums that rows begin with, and the bonuses.
 fn load_sums(
-    z: ptr<function, array<vec4f, CHANNELS>>,
-    bonuses: ptr<function, array<vec4f, CHANNELS>>,
+    z: ptr<function, array<vec4f, CHANNELS>>, bonuses: ptr<function, array<vec4f, CHANNELS>>,
     channel: ptr<function, array<u32, CHANNELS>>,
     there: ptr<function, array<bool, CHANNELS>>,
-    head: u32,
-    sums_at: u32,
+    head: u32, sums_at: u32,
 ) {
     for (var c = 0u; c < CHANNELS; c += 1u) {
         for (var e = 0u; e < UNROLL_COMPONENTS; e += 1u) {
-            let at = min(channel[c] + e, params.key_dim - 1u);
             if SUMS_IN {
-                z[c][e] = select(0.0, z_in[sums_at + at], there[c] & (channel[c] + e < params.key_dim));
+                z[c][e] = select(0.0, z_at(sums_at, channel[c] + e), there[c]);
             }
             if BONUS {
-                bonuses[c][e] = bonus[head * params.key_dim + at];
+                bonuses[c][e] = bonus_of(head, channel[c] + e);
             }
         }
     }
@@ -64,18 +61,12 @@ fn load_sums(
 
 // Every row of a chunk: q, k, x, the steps of the decays before it, and its values.
 fn load_rows(
-    q: ptr<function, Channels>,
-    k: ptr<function, Channels>,
-    x: ptr<function, Channels>,
-    lost: ptr<function, Channels>,
+    q: ptr<function, Channels>, k: ptr<function, Channels>, x: ptr<function, Channels>, lost: ptr<function, Channels>,
     u: ptr<function, Values>,
     column: ptr<function, array<u32, COLUMNS>>,
     channel: ptr<function, array<u32, CHANNELS>>,
     there: ptr<function, array<bool, CHANNELS>>,
-    sequence: Sequence,
-    batch: u32,
-    head: u32,
-    first: u32,
+    sequence: Sequence, batch: u32, head: u32, first: u32,
 ) {
     for (var r = 0u; r < LANES; r += 1u) {
         let row = row_at(sequence, first + r);
@@ -106,15 +97,18 @@ fn load_rows(
     }
 }
 
-// A and M: lane j holds their column j. Their sums over channels are spread over the lanes; each turn of the last loop halves
-// them: a lane keeps those of its half of the columns, and adds what its partner has of them.
+// A turn of adding up sums that are spread over the lanes: a lane keeps those of its half, and adds what its partner has of them.
+fn halve(sums: ptr<function, array<f32, LANES>>, half: u32, lane: u32) {
+    let upper = (lane & half) != 0u;
+    for (var j = 0u; j < half; j += 1u) {
+        sums[j] = select(sums[j], sums[j + half], upper) + subgroupShuffleXor(select(sums[j + half], sums[j], upper), half);
+    }
+}
+
+// A and M: lane j holds their column j. Their sums over channels are spread over the lanes.
 fn multiply_rows(
-    a: ptr<function, array<f32, LANES>>,
-    m: ptr<function, array<f32, LANES>>,
-    q: ptr<function, Channels>,
-    k: ptr<function, Channels>,
-    x: ptr<function, Channels>,
-    lost: ptr<function, Channels>,
+    a: ptr<function, array<f32, LANES>>, m: ptr<function, array<f32, LANES>>,
+    q: ptr<function, Channels>, k: ptr<function, Channels>, x: ptr<function, Channels>, lost: ptr<function, Channels>,
     bonuses: ptr<function, array<vec4f, CHANNELS>>,
     lane: u32,
 ) {
@@ -149,14 +143,11 @@ fn multiply_rows(
         }
         for (var turn = 0u; turn < TURNS; turn += 1u) {
             let half = (LANES / 2u) >> turn;
-            for (var j = 0u; j < half; j += 1u) {
-                let upper = (lane & half) != 0u;
-                if WRITE_O {
-                    of_a[j] = select(of_a[j], of_a[j + half], upper) + subgroupShuffleXor(select(of_a[j + half], of_a[j], upper), half);
-                }
-                if DELTA {
-                    of_m[j] = select(of_m[j], of_m[j + half], upper) + subgroupShuffleXor(select(of_m[j + half], of_m[j], upper), half);
-                }
+            if WRITE_O {
+                halve(&of_a, half, lane);
+            }
+            if DELTA {
+                halve(&of_m, half, lane);
             }
         }
         a[r] = of_a[0];
@@ -166,8 +157,7 @@ fn multiply_rows(
 
 // q and x decay from the chunk's start, by channels; `losses` are the steps of the state's decays over the chunk.
 fn decay_channels(
-    q: ptr<function, Channels>,
-    x: ptr<function, Channels>,
+    q: ptr<function, Channels>, x: ptr<function, Channels>,
     losses: ptr<function, array<vec4f, CHANNELS>>,
     lost: ptr<function, Channels>,
 ) {
@@ -187,13 +177,9 @@ fn decay_channels(
 
 // The same where a head has one gate: A and M decay, too. `loss_of_all` is the step of the state's decay.
 fn decay_rows(
-    a: ptr<function, array<f32, LANES>>,
-    m: ptr<function, array<f32, LANES>>,
-    q: ptr<function, Channels>,
-    k: ptr<function, Channels>,
-    x: ptr<function, Channels>,
-    loss_of_all: ptr<function, f32>,
-    my_gate: ptr<function, f32>,
+    a: ptr<function, array<f32, LANES>>, m: ptr<function, array<f32, LANES>>,
+    q: ptr<function, Channels>, k: ptr<function, Channels>, x: ptr<function, Channels>,
+    loss_of_all: ptr<function, f32>, my_gate: ptr<function, f32>,
     lane: u32,
 ) {
     var until = 0.0;
@@ -234,20 +220,15 @@ fn divisor_of_row(q: ptr<function, Channels>, z: ptr<function, array<vec4f, CHAN
     }
     for (var turn = 0u; turn < TURNS; turn += 1u) {
         let half = (LANES / 2u) >> turn;
-        for (var j = 0u; j < half; j += 1u) {
-            let upper = (lane & half) != 0u;
-            of_rows[j] = select(of_rows[j], of_rows[j + half], upper) + subgroupShuffleXor(select(of_rows[j + half], of_rows[j], upper), half);
-        }
+        halve(&of_rows, half, lane);
     }
     return of_rows[0] + params.eps;
 }
 
 // What the rows from `r_0` on read of the state, by q and by x.
 fn read_state(
-    o: ptr<function, Outputs>,
-    read: ptr<function, Outputs>,
-    q: ptr<function, Channels>,
-    x: ptr<function, Channels>,
+    o: ptr<function, Outputs>, read: ptr<function, Outputs>,
+    q: ptr<function, Channels>, x: ptr<function, Channels>,
     state: ptr<function, State>,
     r_0: u32,
 ) {
@@ -275,10 +256,7 @@ fn correct_values(
     read: ptr<function, Outputs>,
     m: ptr<function, array<f32, LANES>>,
     my_beta: ptr<function, f32>,
-    sequence: Sequence,
-    first: u32,
-    r_0: u32,
-    r: u32,
+    sequence: Sequence, first: u32, r_0: u32, r: u32,
 ) {
     for (var j = 0u; j < r_0 + r; j += 1u) {
         let by = subgroupShuffle(m[r_0 + r], j);
@@ -306,12 +284,7 @@ fn write_row(
     column: ptr<function, array<u32, COLUMNS>>,
     writes: ptr<function, array<bool, COLUMNS>>,
     denominator: ptr<function, f32>,
-    sequence: Sequence,
-    batch: u32,
-    head: u32,
-    first: u32,
-    r_0: u32,
-    r: u32,
+    sequence: Sequence, batch: u32, head: u32, first: u32, r_0: u32, r: u32,
 ) {
     var sum = subgroupShuffle(*denominator, r_0 + r);
     for (var j = 0u; j <= r_0 + r; j += 1u) {
@@ -329,8 +302,7 @@ fn write_row(
         }
         if row.emits & writes[c] {
             if ADD_PARTIAL {
-                let at = (batch * params.value_heads + head) * params.len + row.token;
-                o[r][c] += first_o[at * (VALUE_DIM / 4u) + column[c] / 4u];
+                o[r][c] += partial_output(batch, head, row.token, column[c]);
             }
             put_o4(to, column[c], o[r][c]);
         }

@@ -3,6 +3,7 @@
 // A chunk has a *slot*. Sequence s owns slots from floor(start * STEPS / CHUNK) + s on if sequences are packed, which is never
 // more than it needs; slots in between are idle. Scratch has room for each pair of a value head and a slot.
 
+import package::shared::grid::{workgroup_of};
 import package::linear_attention::problem::{RAGGED, PADDED, STEPS, Sequence, params, cu_seqlens, sequence_at, place_of};
 
 const CHUNK: u32 = 64u;
@@ -13,8 +14,7 @@ struct Chunk {
     index: u32,
     slot: u32,
     // The chunk's first row within the sequence, and how many it has: none if the slot is idle.
-    first: u32,
-    rows: u32,
+    first: u32, rows: u32,
 }
 
 fn first_slot_of(index: u32) -> u32 {
@@ -94,4 +94,21 @@ fn segment_of(sequence: u32, head: u32, segment: u32) -> u32 {
 // The place of a slot and value head in scratch.
 fn pair_of(head: u32, slot: u32) -> u32 {
     return (head - params.piece_head) * params.slots + slot;
+}
+
+// What a workgroup does of a pass over all chunks.
+struct Work {
+    chunk: Chunk,
+    batch: u32, head: u32,
+    // The place of the chunk and the head in scratch.
+    pair: u32,
+    // Which of the chunk's tiles.
+    tile: u32,
+}
+
+fn work_of(dispatched: vec3u, tiles: u32) -> Work {
+    let group = workgroup_of(dispatched);
+    let chunk = chunk_at(params.first_slot + group.x / tiles);
+    let head = params.first_head + group.y;
+    return Work(chunk, chunk.sequence.batch, head, pair_of(head, chunk.slot), group.x % tiles);
 }

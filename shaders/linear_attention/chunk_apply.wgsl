@@ -9,88 +9,76 @@
 // Numerics  f32
 // Source    Yang et al. 2024, Parallelizing DeltaNet, equation 11
 
-import package::linear_attention::problem::{GATE, params, key_row, value_row, beta_of};
-import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
+import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, ERASE_KEY, ERASE_FIRST, GATE, key_row, value_row, beta_of};
+import package::linear_attention::chunk::{CHUNK, work_of, row_of};
 import package::linear_attention::chunk_decays::{PRE, row_decays, row_decays_before, channel_decays, channel_decays_before};
-import package::linear_attention::chunk_stage::{stage};
+import package::linear_attention::chunk_stage::{LANES, THREADS, STAGE, stage};
 import package::linear_attention::erase::{erase4};
 import package::shared::inputs::{k4, v4};
 import package::shared::tile::{rank1_updates};
 import package::shared::vector::{UNROLL_COMPONENTS};
-import package::shared::grid::{workgroup_of};
 
 @group(0) @binding(18) var<storage, read_write> u_out: array<vec4f>;
 @group(0) @binding(19) var<storage, read_write> w_out: array<vec4f>;
 @group(0) @binding(20) var<storage, read> inverses: array<vec4f>;
 
-// Widths, rounded up to multiples of four.
-const HEAD_DIM: u32 = 64u;
-const VALUE_DIM: u32 = 64u;
-const ERASE_KEY: bool = false;
-const ERASE_FIRST: bool = false;
 // Rows that are staged at a time, and steps whose operands are loaded together.
 const SLICE: u32 = 32u;
 const BATCH: u32 = 4u;
 
-const LANES: u32 = 16u;
-const THREADS: u32 = LANES * LANES;
 const KEY_TILES: u32 = (HEAD_DIM + 63u) / 64u;
 const TILES: u32 = KEY_TILES + (VALUE_DIM + 63u) / 64u;
 const B_STAGE: u32 = SLICE * LANES;
 const UNROLL_STAGE: u32 = SLICE * LANES / THREADS;
-const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && SLICE % 4u == 0u && 4u % BATCH == 0u;
-const_assert 2u * SLICE * LANES <= 1024u && CHUNK == 4u * LANES;
+const_assert SLICE % 4u == 0u && 4u % BATCH == 0u;
+const_assert 2u * SLICE * LANES <= STAGE;
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
-    let group = workgroup_of(dispatched);
-    let chunk = chunk_at(params.first_slot + group.x / TILES);
-    if chunk.rows == 0u {
+    let work = work_of(dispatched, TILES);
+    if work.chunk.rows == 0u {
         return;
     }
-    let batch = chunk.sequence.batch;
-    let head = params.first_head + group.y;
-    let pair = pair_of(head, chunk.slot);
     let lane = thread % LANES;
     let row_lane = thread / LANES;
-    let tile = group.x % TILES;
+    let tile = work.tile;
     let of_keys = tile < KEY_TILES;
     let column = select(tile - KEY_TILES, tile, of_keys) * 64u + lane * 4u;
     let width = select(VALUE_DIM, HEAD_DIM, of_keys);
     let inside = min(column, width - 4u);
 
     var sums: array<vec4f, 4>;
-    for (var part = 0u; part < chunk.rows; part += SLICE) {
+    for (var part = 0u; part < work.chunk.rows; part += SLICE) {
         workgroupBarrier();
         for (var turn = 0u; turn < UNROLL_STAGE; turn += 1u) {
             let at = thread + turn * THREADS;
             let j = part + at / LANES;
-            stage[at] = inverses[(pair * CHUNK + part) * LANES + at];
-            let row = row_of(chunk, j);
+            stage[at] = inverses[(work.pair * CHUNK + part) * LANES + at];
+            let row = row_of(work.chunk, j);
             var value: vec4f;
             if of_keys {
                 if ERASE_KEY {
-                    value = erase4(batch, head, row.row, inside);
+                    value = erase4(work.batch, work.head, row.row, inside);
                 } else {
-                    value = k4(key_row(batch, head, row.row), inside);
+                    value = k4(key_row(work.batch, work.head, row.row), inside);
                 }
                 if GATE == 1u {
                     if ERASE_FIRST {
-                        value *= row_decays_before(pair, j).x;
+                        value *= row_decays_before(work.pair, j).x;
                     } else {
-                        value *= row_decays(pair, j).x;
+                        value *= row_decays(work.pair, j).x;
                     }
                 } else if GATE == 2u {
                     if ERASE_FIRST {
-                        value *= channel_decays_before(pair, j, inside, HEAD_DIM);
+                        value *= channel_decays_before(work.pair, j, inside, HEAD_DIM);
                     } else {
-                        value *= channel_decays(pair, PRE, j, inside, HEAD_DIM);
+                        value *= channel_decays(work.pair, PRE, j, inside, HEAD_DIM);
                     }
                 }
             } else {
-                value = v4(value_row(batch, head, row.row), inside);
+                value = v4(value_row(work.batch, work.head, row.row), inside);
             }
-            value *= beta_of(batch, head, row.row);
+            value *= beta_of(work.batch, work.head, row.row);
             stage[B_STAGE + at] = select(vec4f(), value, row.kept & (column < width));
         }
         workgroupBarrier();
@@ -114,10 +102,10 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     if column < width {
         for (var r = 0u; r < 4u; r += 1u) {
             if of_keys {
-                let to = (pair * HEAD_DIM + column + r) * LANES + row_lane;
+                let to = (work.pair * HEAD_DIM + column + r) * LANES + row_lane;
                 w_out[to] = -vec4f(sums[0][r], sums[1][r], sums[2][r], sums[3][r]);
             } else {
-                u_out[((pair * CHUNK + row_lane * 4u + r) * VALUE_DIM + column) / 4u] = sums[r];
+                u_out[((work.pair * CHUNK + row_lane * 4u + r) * VALUE_DIM + column) / 4u] = sums[r];
             }
         }
     }

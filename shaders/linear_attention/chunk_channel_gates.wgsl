@@ -8,15 +8,12 @@
 // Numerics  f32; both sums begin at their end of the chunk, so that none is a difference
 // Source    Yang et al. 2024, Gated Linear Attention, section 4
 
-import package::linear_attention::problem::{GATE, params, gate_of, channel_gate_of, decay, decay_step};
-import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
+import package::linear_attention::problem::{HEAD_DIM, GATE, gate_of, channel_gate_of, decay, decay_step};
+import package::linear_attention::chunk::{CHUNK, work_of, row_of};
 import package::linear_attention::chunk_decays::{DECAY, PRE, SUF};
-import package::shared::grid::{workgroup_of};
 
 @group(0) @binding(16) var<storage, read_write> gates_out: array<f32>;
 
-// Width, rounded up to a multiple of four.
-const HEAD_DIM: u32 = 64u;
 const CHANNELS: u32 = 64u;
 const ROWS: u32 = 16u;
 const THREADS: u32 = CHANNELS * (CHUNK / ROWS);
@@ -25,28 +22,25 @@ var<workgroup> sums: array<f32, THREADS>;
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
-    let group = workgroup_of(dispatched);
-    let chunk = chunk_at(params.first_slot + group.x);
-    if chunk.rows == 0u {
+    let work = work_of(dispatched, 1u);
+    if work.chunk.rows == 0u {
         return;
     }
-    let batch = chunk.sequence.batch;
-    let head = params.first_head + group.y;
     let lane = thread % CHANNELS;
     let block = thread / CHANNELS;
-    let first = pair_of(head, chunk.slot) * (3u * CHUNK + 1u);
+    let first = work.pair * (3u * CHUNK + 1u);
     for (var slice = 0u; slice < HEAD_DIM; slice += CHANNELS) {
         let channel = slice + lane;
         let inside = min(channel, HEAD_DIM - 1u);
         var log: array<f32, ROWS>;
         var sum = 0.0;
         for (var i = 0u; i < ROWS; i += 1u) {
-            let row = row_of(chunk, block * ROWS + i);
+            let row = row_of(work.chunk, block * ROWS + i);
             var x = 0.0;
             if GATE == 1u {
-                x = gate_of(batch, head, row.token);
+                x = gate_of(work.batch, work.head, row.token);
             } else if GATE == 2u {
-                x = channel_gate_of(batch, head, row.token, inside);
+                x = channel_gate_of(work.batch, work.head, row.token, inside);
             }
             log[i] = select(0.0, x, row.gated);
             sum += log[i];

@@ -14,7 +14,7 @@
 // H, from an empty state, and P, whose columns are what comes of the columns of the identity where there are no values.
 // linear_attention/chunk_join then makes the starts of them, from which a second dispatch goes on.
 
-import package::linear_attention::problem::{GATE, PADDED, params, sequence_at, key_row, state_of, decayed};
+import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, STATE_IN, STATE_OUT, GATE, PADDED, params, sequence_at, key_row, state_of, decayed};
 import package::linear_attention::chunk::{CHUNK, Chunk, chunk_of, chunks_of, row_of, pair_of, segment_of};
 import package::linear_attention::chunk_decays::{SUF, row_decays, row_total, channel_decays, channel_totals};
 import package::linear_attention::state::{state4, put_state4};
@@ -28,13 +28,8 @@ import package::shared::grid::{workgroup_of};
 // H and P of every segment that SUMMARY writes, or the state at its start in place of H: [HV, N, segments, Dk, Dv + Dk].
 @group(0) @binding(20) var<storage, read_write> segments: array<vec4f>;
 
-// Widths, rounded up to multiples of four.
-const HEAD_DIM: u32 = 64u;
-const VALUE_DIM: u32 = 64u;
 // Threads along the columns.
 const LANES: u32 = 16u;
-const STATE_IN: bool = false;
-const STATE_OUT: bool = false;
 // Whether sequences are cut, and whether this is the first of the two dispatches.
 const SEGMENTED: bool = false;
 const SUMMARY: bool = false;
@@ -52,7 +47,7 @@ const B_STAGE: u32 = SLICE * ROW_LANES;
 const STAGE: u32 = SLICE * (ROW_LANES + LANES);
 const UNROLL_STAGE: u32 = SLICE * ROW_LANES / THREADS;
 const UNROLL_SLICE: u32 = SLICE;
-const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && SLICE * ROW_LANES % THREADS == 0u && 64u % SLICE == 0u;
+const_assert SLICE * ROW_LANES % THREADS == 0u && 64u % SLICE == 0u;
 const_assert CHUNK == 4u * ROW_LANES;
 
 var<workgroup> stage: array<vec4f, STAGE>;

@@ -10,10 +10,9 @@
 //           they were
 // Source    Yang et al. 2024, Gated Linear Attention, section 4
 
-import package::linear_attention::problem::{LOG2_E, params, gate_of, decay_step_of};
+import package::linear_attention::problem::{LOG2_E, gate_of, decay_step_of};
 import package::shared::math::{is_nan};
-import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
-import package::shared::grid::{workgroup_of};
+import package::linear_attention::chunk::{CHUNK, work_of, row_of};
 
 @group(0) @binding(16) var<storage, read_write> gates_out: array<vec4f>;
 
@@ -26,14 +25,12 @@ fn power(x: f32) -> f32 {
 
 @compute @workgroup_size(CHUNK)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
-    let group = workgroup_of(dispatched);
-    let chunk = chunk_at(params.first_slot + group.x);
-    if chunk.rows == 0u {
+    let work = work_of(dispatched, 1u);
+    if work.chunk.rows == 0u {
         return;
     }
-    let head = params.first_head + group.y;
-    let row = row_of(chunk, thread);
-    logs[thread] = select(0.0, gate_of(chunk.sequence.batch, head, row.token), row.gated);
+    let row = row_of(work.chunk, thread);
+    logs[thread] = select(0.0, gate_of(work.batch, work.head, row.token), row.gated);
     workgroupBarrier();
     var whole = 0.0;
     var rest = 0.0;
@@ -47,7 +44,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         rest -= trunc(rest);
         own = select(own, vec2f(whole, rest), i == thread);
     }
-    let at = pair_of(head, chunk.slot) * (CHUNK + 1u);
+    let at = work.pair * (CHUNK + 1u);
     let pre = power(own.x + own.y);
     let suf = power((whole - own.x) + (rest - own.y));
     // What is NaN is so by pre and suf: differences of whole numbers need numbers.

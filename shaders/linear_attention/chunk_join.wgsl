@@ -8,17 +8,13 @@
 // Numerics  f32
 // Source    Blelloch 1990, sequentially: there are few segments
 
-import package::linear_attention::problem::{params, sequence_at, state_of};
+import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, STATE_IN, params, sequence_at, state_of};
 import package::linear_attention::chunk::{chunks_of, segment_of};
 import package::linear_attention::state::{state4};
 import package::shared::grid::{workgroup_of};
 
 @group(0) @binding(20) var<storage, read_write> segments: array<vec4f>;
 
-// Widths, rounded up to multiples of four.
-const HEAD_DIM: u32 = 64u;
-const VALUE_DIM: u32 = 64u;
-const STATE_IN: bool = false;
 // Threads along the columns, and along the channels.
 const LANES: u32 = 4u;
 const ROW_LANES: u32 = 32u;
@@ -26,7 +22,7 @@ const ROW_LANES: u32 = 32u;
 const THREADS: u32 = LANES * ROW_LANES;
 const COLUMNS: u32 = VALUE_DIM + HEAD_DIM;
 const ROWS: u32 = (HEAD_DIM + ROW_LANES - 1u) / ROW_LANES;
-const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && HEAD_DIM <= 256u;
+const_assert HEAD_DIM <= 256u;
 
 var<workgroup> state: array<vec4f, HEAD_DIM * LANES>;
 

@@ -15,17 +15,16 @@
 //
 // q, k and A are staged transposed: each vec4 holds four rows of the same channel or key.
 
-import package::linear_attention::problem::{GATE, STEPS, params, query_row, key_row, value_row, output_row, state_of, sums_of};
-import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
+import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, DELTA, GATE, STEPS, params, query_row, key_row, value_row, output_row, state_of, sums_of};
+import package::linear_attention::chunk::{CHUNK, work_of, row_of};
 import package::linear_attention::chunk_decays::{PRE, row_decays, between, channel_decays, channel_decays_before};
-import package::linear_attention::chunk_stage::{stage};
-import package::linear_attention::sums::{BONUS, NORMALISE, ADD_PARTIAL, first_o, z_in};
+import package::linear_attention::chunk_stage::{LANES, THREADS, STAGE, stage, summed_updates};
+import package::linear_attention::sums::{BONUS, NORMALISE, ADD_PARTIAL, partial_output, z_at};
 import package::linear_attention::state::{state4};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
-import package::shared::tile::{stage_transposed, load_batch, rank1_update};
+import package::shared::tile::{stage_transposed};
 import package::shared::vector::{UNROLL_COMPONENTS};
-import package::shared::grid::{workgroup_of};
 
 @group(0) @binding(17) var<storage, read> states: array<vec4f>;
 @group(0) @binding(18) var<storage, read> u: array<vec4f>;
@@ -33,11 +32,6 @@ import package::shared::grid::{workgroup_of};
 @group(0) @binding(20) var<storage, read> scores: array<vec4f>;
 @group(0) @binding(21) var<storage, read> sums: array<f32>;
 
-// Widths, rounded up to multiples of four.
-const HEAD_DIM: u32 = 64u;
-const VALUE_DIM: u32 = 64u;
-// Whether keys bring what is left of their values, u, in place of v.
-const DELTA: bool = false;
 // Whether outputs read what came before them and themselves, or all of their sequence.
 const CAUSAL: bool = true;
 // Channels that are staged at a time, rows of A and U that are, and steps whose operands are loaded together.
@@ -46,8 +40,6 @@ const KEY_SLICE: u32 = 32u;
 const CHANNEL_BATCH: u32 = 2u;
 const BATCH: u32 = 4u;
 
-const LANES: u32 = 16u;
-const THREADS: u32 = LANES * LANES;
 const TILES: u32 = (VALUE_DIM + 63u) / 64u;
 // The first threads stage blocks of q, the next ones of k, the others S.
 const BLOCKS: u32 = LANES * SLICE / 4u;
@@ -61,16 +53,14 @@ const Z_STAGE: u32 = 3u * SLICE * LANES;
 // Whether scores are computed here.
 const SCORES: bool = CAUSAL && GATE != 2u;
 const V_STAGE: u32 = KEY_SLICE * LANES;
-const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && SLICE % 4u == 0u && KEY_SLICE % 4u == 0u && 4u % BATCH == 0u;
-const_assert 3u * SLICE * LANES + SLICE / 4u <= 1024u && 2u * KEY_SLICE * LANES <= 1024u && CHUNK == 4u * LANES;
+const_assert SLICE % 4u == 0u && KEY_SLICE % 4u == 0u && 4u % BATCH == 0u;
+const_assert 3u * SLICE * LANES + SLICE / 4u <= STAGE && 2u * KEY_SLICE * LANES <= STAGE;
 
 // Adds the staged channels: of Q S to o, of Q K^T to a, of Q z to the denominators.
 fn multiply_channels(
-    o: ptr<function, array<vec4f, 4>>,
-    a: ptr<function, array<vec4f, 4>>,
+    o: ptr<function, array<vec4f, 4>>, a: ptr<function, array<vec4f, 4>>,
     denominators: ptr<function, vec4f>,
-    row_lane: u32,
-    lane: u32,
+    row_lane: u32, lane: u32,
 ) {
     for (var turn = 0u; turn < UNROLL_CHANNELS; turn += 1u) {
         let d = turn * CHANNEL_BATCH;
@@ -101,12 +91,9 @@ fn multiply_channels(
 
 // Queries decay from the chunk's start, and A from key to query.
 fn decay_rows(
-    o: ptr<function, array<vec4f, 4>>,
-    a: ptr<function, array<vec4f, 4>>,
+    o: ptr<function, array<vec4f, 4>>, a: ptr<function, array<vec4f, 4>>,
     denominators: ptr<function, vec4f>,
-    pair: u32,
-    row_lane: u32,
-    key: u32,
+    pair: u32, row_lane: u32, key: u32,
 ) {
     var whole: vec4f;
     var rest: vec4f;
@@ -129,15 +116,7 @@ fn add_values(o: ptr<function, array<vec4f, 4>>, denominators: ptr<function, vec
     let own = row_lane * 4u;
     let before = clamp(own, part, part + KEY_SLICE) - part;
     for (var j = 0u; j < before; j += BATCH) {
-        var p: array<vec4f, BATCH>;
-        var b: array<vec4f, BATCH>;
-        load_batch(&p, &b, j, row_lane, LANES, V_STAGE, lane, LANES);
-        for (var i = 0u; i < BATCH; i += 1u) {
-            if NORMALISE {
-                *denominators += p[BATCH - 1u - i];
-            }
-            rank1_update(o, &p[BATCH - 1u - i], &b[BATCH - 1u - i]);
-        }
+        summed_updates(o, denominators, j, row_lane, V_STAGE, lane);
     }
     if own / KEY_SLICE == part / KEY_SLICE {
         for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
@@ -155,19 +134,15 @@ fn add_values(o: ptr<function, array<vec4f, 4>>, denominators: ptr<function, vec
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
-    let group = workgroup_of(dispatched);
-    let chunk = chunk_at(params.first_slot + group.x / TILES);
-    if chunk.rows == 0u {
+    let work = work_of(dispatched, TILES);
+    if work.chunk.rows == 0u {
         return;
     }
-    let batch = chunk.sequence.batch;
-    let head = params.first_head + group.y;
-    let pair = pair_of(head, chunk.slot);
     let lane = thread % LANES;
     let row_lane = thread / LANES;
-    let first_column = group.x % TILES * 64u;
+    let first_column = work.tile * 64u;
     let column = first_column + lane * 4u;
-    let states_at = pair * HEAD_DIM * VALUE_DIM;
+    let states_at = work.pair * HEAD_DIM * VALUE_DIM;
 
     var a: array<vec4f, 4>;
     var o: array<vec4f, 4>;
@@ -180,17 +155,17 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             let d = min(slice + channel, HEAD_DIM - 4u);
             var rows: array<vec4f, 4>;
             for (var r = 0u; r < 4u; r += 1u) {
-                let row = row_of(chunk, quad * 4u + r);
+                let row = row_of(work.chunk, quad * 4u + r);
                 if thread < BLOCKS {
-                    rows[r] = q4(query_row(batch, head, row.token), d);
+                    rows[r] = q4(query_row(work.batch, work.head, row.token), d);
                     if BONUS {
-                        rows[r] *= channel_decays_before(pair, quad * 4u + r, d, HEAD_DIM);
+                        rows[r] *= channel_decays_before(work.pair, quad * 4u + r, d, HEAD_DIM);
                     } else if GATE == 2u {
-                        rows[r] *= channel_decays(pair, PRE, quad * 4u + r, d, HEAD_DIM);
+                        rows[r] *= channel_decays(work.pair, PRE, quad * 4u + r, d, HEAD_DIM);
                     }
                     rows[r] = select(vec4f(), rows[r], HEAD_DIM % SLICE == 0u || slice + channel < HEAD_DIM);
                 } else if SCORES {
-                    rows[r] = select(vec4f(), k4(key_row(batch, head, row.row), d), row.kept);
+                    rows[r] = select(vec4f(), k4(key_row(work.batch, work.head, row.row), d), row.kept);
                 }
             }
             let at = select(K_STAGE, 0u, thread < BLOCKS) + channel * LANES + quad;
@@ -204,7 +179,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 if CAUSAL {
                     s = states[(states_at + min(d, HEAD_DIM - 1u) * VALUE_DIM + min(from_column, VALUE_DIM - 4u)) / 4u];
                 } else {
-                    s = state4(state_of(chunk.index, head), min(d, HEAD_DIM - 1u), min(from_column, VALUE_DIM - 4u));
+                    s = state4(state_of(work.chunk.index, work.head), min(d, HEAD_DIM - 1u), min(from_column, VALUE_DIM - 4u));
                 }
                 stage[S_STAGE + at] = select(vec4f(), s, (d < HEAD_DIM) & (from_column < VALUE_DIM));
             }
@@ -213,13 +188,12 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 var z: vec4f;
                 for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
                     let d = slice + i * 4u + c;
-                    let inside = min(d, params.key_dim - 1u);
                     if CAUSAL {
-                        z[c] = sums[pair * HEAD_DIM + inside];
+                        let inside = min(d, params.key_dim - 1u);
+                        z[c] = select(0.0, sums[work.pair * HEAD_DIM + inside], d < params.key_dim);
                     } else {
-                        z[c] = z_in[sums_of(chunk.index, head) + inside];
+                        z[c] = z_at(sums_of(work.chunk.index, work.head), d);
                     }
-                    z[c] = select(0.0, z[c], d < params.key_dim);
                 }
                 stage[Z_STAGE + i] = z;
             }
@@ -230,19 +204,19 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
 
     let key = lane * 4u;
     if GATE == 1u {
-        decay_rows(&o, &a, &denominators, pair, row_lane, key);
+        decay_rows(&o, &a, &denominators, work.pair, row_lane, key);
     }
     for (var r = 0u; r < 4u; r += 1u) {
         a[r] = select(vec4f(), a[r], vec4u(key, key + 1u, key + 2u, key + 3u) <= vec4u(row_lane * 4u + r));
     }
 
     if CAUSAL {
-        for (var part = 0u; part < chunk.rows; part += KEY_SLICE) {
+        for (var part = 0u; part < work.chunk.rows; part += KEY_SLICE) {
             workgroupBarrier();
             if GATE == 2u {
                 for (var turn = 0u; turn < UNROLL_VALUES; turn += 1u) {
                     let at = thread + turn * THREADS;
-                    stage[at] = scores[(pair * CHUNK + part) * LANES + at];
+                    stage[at] = scores[(work.pair * CHUNK + part) * LANES + at];
                 }
             } else if lane / (KEY_SLICE / 4u) == part / KEY_SLICE {
                 stage_transposed((key - part) * LANES + row_lane, LANES, a[0], a[1], a[2], a[3]);
@@ -253,10 +227,11 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 let inside = min(column, VALUE_DIM - 4u);
                 var value: vec4f;
                 if DELTA {
-                    value = u[((pair * CHUNK + j) * VALUE_DIM + inside) / 4u];
+                    // What is left of values.
+                    value = u[((work.pair * CHUNK + j) * VALUE_DIM + inside) / 4u];
                 } else {
-                    let row = row_of(chunk, j);
-                    value = select(vec4f(), v4(value_row(batch, head, row.row), inside), row.kept);
+                    let row = row_of(work.chunk, j);
+                    value = select(vec4f(), v4(value_row(work.batch, work.head, row.row), inside), row.kept);
                 }
                 stage[V_STAGE + at] = select(vec4f(), value, column < VALUE_DIM);
             }
@@ -266,16 +241,16 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     }
 
     for (var r = 0u; r < 4u; r += 1u) {
-        let row = row_of(chunk, row_lane * 4u + r);
+        let row = row_of(work.chunk, row_lane * 4u + r);
         if row.emits & (column < VALUE_DIM) {
             var value = o[r] * params.scale;
             if NORMALISE {
                 value /= denominators[r] * params.scale + params.eps;
             }
             if ADD_PARTIAL {
-                value += first_o[((batch * params.value_heads + head) * params.len + row.token) * (VALUE_DIM / 4u) + column / 4u];
+                value += partial_output(work.batch, work.head, row.token, column);
             }
-            put_o4(output_row(batch, head, row.token), column, value);
+            put_o4(output_row(work.batch, work.head, row.token), column, value);
         }
     }
 }

@@ -8,10 +8,10 @@
 // Numerics  f32; how states decay: `decay_step`
 // Source    Blelloch 1990, with one thread for each element instead of a tree: there are thousands of elements
 
-import package::linear_attention::problem::{GATE, params, sequence_at, state_of, sums_of, decayed};
+import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, STATE_IN, STATE_OUT, GATE, params, sequence_at, state_of, sums_of, decayed};
 import package::linear_attention::chunk::{chunks_of, first_slot_of, pair_of};
 import package::linear_attention::chunk_decays::{row_total, channel_totals};
-import package::linear_attention::sums::{NORMALISE, SUMS_IN, SUMS_OUT, z_in, z_out};
+import package::linear_attention::sums::{NORMALISE, SUMS_IN, SUMS_OUT, z_at, put_z};
 import package::linear_attention::state::{state4, put_state4};
 import package::shared::vector::{UNROLL_COMPONENTS};
 import package::shared::grid::{workgroup_of};
@@ -19,11 +19,7 @@ import package::shared::grid::{workgroup_of};
 @group(0) @binding(17) var<storage, read_write> states: array<vec4f>;
 @group(0) @binding(21) var<storage, read_write> sums: array<vec4f>;
 
-const HEAD_DIM: u32 = 64u;
-const VALUE_DIM: u32 = 64u;
 const THREADS: u32 = 64u;
-const STATE_IN: bool = false;
-const STATE_OUT: bool = false;
 // Chunks whose sums are loaded together: they do not wait for each other, only what is made of them does.
 const BATCH: u32 = 4u;
 
@@ -35,8 +31,7 @@ fn scan_sums(pair_sequence: u32, head: u32, first: u32, chunks: u32, channel: u3
     var z: vec4f;
     if SUMS_IN {
         for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
-            let inside = channel + c < params.key_dim;
-            z[c] = select(0.0, z_in[sums_at + min(channel + c, params.key_dim - 1u)], inside);
+            z[c] = z_at(sums_at, channel + c);
         }
     }
     for (var c = 0u; c < chunks; c += 1u) {
@@ -52,9 +47,7 @@ fn scan_sums(pair_sequence: u32, head: u32, first: u32, chunks: u32, channel: u3
     }
     if SUMS_OUT {
         for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
-            if channel + c < params.key_dim {
-                z_out[sums_at + channel + c] = z[c];
-            }
+            put_z(sums_at, channel + c, z[c]);
         }
     }
 }

@@ -10,33 +10,26 @@
 //           blocks in between; within a block, keys decay row by row. All factors are at most 1; none is a quotient.
 // Source    Yang et al. 2024, Gated Linear Attention, section 4.3 (secondary chunking)
 
-import package::linear_attention::problem::{params, query_row, key_row};
-import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
+import package::linear_attention::problem::{HEAD_DIM, ERASE_KEY, query_row, key_row};
+import package::linear_attention::chunk::{CHUNK, work_of, row_of};
 import package::linear_attention::chunk_decays::{DECAY, channel_decays};
-import package::linear_attention::chunk_stage::{stage};
+import package::linear_attention::chunk_stage::{LANES, THREADS, stage};
 import package::linear_attention::erase::{erase4};
-import package::linear_attention::sums::{BONUS, bonus};
+import package::linear_attention::sums::{BONUS, bonus_of};
 import package::shared::inputs::{q4, k4};
 import package::shared::tile::{stage_transposed, rank1_updates};
 import package::shared::vector::{UNROLL_COMPONENTS};
-import package::shared::grid::{workgroup_of};
 
 @group(0) @binding(20) var<storage, read_write> scores_out: array<vec4f>;
 
-// Width, rounded up to a multiple of four.
-const HEAD_DIM: u32 = 64u;
-// Whether rows are those of erase keys, and these another tensor than k; whether a row's own key is left out; whether rows
-// are read before their own gate.
+// Whether rows are those of erase keys; whether a row's own key is left out; whether rows are read before their own gate.
 const ERASE: bool = false;
-const ERASE_KEY: bool = false;
 const STRICT: bool = false;
 const BEFORE: bool = false;
 // Channels that are staged at a time, and steps whose operands are loaded together.
 const SLICE: u32 = 16u;
 const BATCH: u32 = 2u;
 
-const LANES: u32 = 16u;
-const THREADS: u32 = LANES * LANES;
 // Rows of a block, in vectors; blocks; and how threads share the channels of blocks on the diagonal.
 const ROWS: u32 = 4u;
 const BLOCKS: u32 = LANES / ROWS;
@@ -49,19 +42,15 @@ const DECAY_STAGE: u32 = 2u * SLICE * LANES;
 const FAR_STAGE: u32 = 3u * SLICE * LANES;
 const FAR: u32 = 3u * ROWS;
 const TOTAL_STAGE: u32 = FAR_STAGE + SLICE * FAR;
-const_assert HEAD_DIM % 4u == 0u && CHUNK == 4u * LANES && 3u * QUADS <= THREADS && SLICE % PARTS == 0u;
+const_assert 3u * QUADS <= THREADS && SLICE % PARTS == 0u;
 const_assert TOTAL_STAGE + SLICE <= 1024u && SLICE * BLOCKS * 2u <= THREADS;
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
-    let group = workgroup_of(dispatched);
-    let chunk = chunk_at(params.first_slot + group.x);
-    if chunk.rows == 0u {
+    let work = work_of(dispatched, 1u);
+    if work.chunk.rows == 0u {
         return;
     }
-    let batch = chunk.sequence.batch;
-    let head = params.first_head + group.y;
-    let pair = pair_of(head, chunk.slot);
     let lane = thread % LANES;
     let row_lane = thread / LANES;
     // Where the keys lie that this thread's rows see, and how far the next channel's are.
@@ -82,22 +71,22 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         workgroupBarrier();
         if thread < 3u * QUADS {
             let quad = thread % LANES;
+            let what = thread / QUADS;
             let column = thread % QUADS / LANES * 4u;
             let d = min(slice + column, HEAD_DIM - 4u);
-            let what = thread / QUADS;
             var rows: array<vec4f, 4>;
             for (var r = 0u; r < 4u; r += 1u) {
-                let row = row_of(chunk, quad * 4u + r);
+                let row = row_of(work.chunk, quad * 4u + r);
                 if what == 2u {
-                    rows[r] = channel_decays(pair, DECAY, quad * 4u + r, d, HEAD_DIM);
+                    rows[r] = channel_decays(work.pair, DECAY, quad * 4u + r, d, HEAD_DIM);
                 } else if what == 1u {
-                    rows[r] = select(vec4f(), k4(key_row(batch, head, row.row), d), row.kept);
+                    rows[r] = select(vec4f(), k4(key_row(work.batch, work.head, row.row), d), row.kept);
                 } else if !ERASE {
-                    rows[r] = q4(query_row(batch, head, row.token), d);
+                    rows[r] = q4(query_row(work.batch, work.head, row.token), d);
                 } else if ERASE_KEY {
-                    rows[r] = select(vec4f(), erase4(batch, head, row.row, d), row.kept);
+                    rows[r] = select(vec4f(), erase4(work.batch, work.head, row.row, d), row.kept);
                 } else {
-                    rows[r] = select(vec4f(), k4(key_row(batch, head, row.row), d), row.kept);
+                    rows[r] = select(vec4f(), k4(key_row(work.batch, work.head, row.row), d), row.kept);
                 }
                 rows[r] = select(vec4f(), rows[r], HEAD_DIM % SLICE == 0u || slice + column < HEAD_DIM);
             }
@@ -111,7 +100,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             let k = stage[K_STAGE + d * LANES + own_column / 4u][own_column % 4u];
             var own_bonus = 0.0;
             if BONUS {
-                own_bonus = bonus[head * params.key_dim + min(slice + d, params.key_dim - 1u)] * k;
+                own_bonus = bonus_of(work.head, slice + d) * k;
             }
             var decayed = 0.0;
             for (var r = 0u; r < ROWS; r += 1u) {
@@ -190,7 +179,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     }
 
     // Blocks below the diagonal are done, those above are zero.
-    let to = pair * CHUNK * LANES;
+    let to = work.pair * CHUNK * LANES;
     if row_block != key_block {
         for (var c = 0u; c < 4u; c += 1u) {
             let column = vec4f(a[0][c], a[1][c], a[2][c], a[3][c]);

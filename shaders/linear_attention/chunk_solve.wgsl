@@ -10,37 +10,29 @@
 //
 // M and T are staged transposed, as vectors of four rows of a column. Both are zero above the diagonal.
 
-import package::linear_attention::problem::{GATE, params, key_row, beta_of};
-import package::linear_attention::chunk::{CHUNK, chunk_at, row_of, pair_of};
+import package::linear_attention::problem::{HEAD_DIM, ERASE_KEY, ERASE_FIRST, GATE, key_row, beta_of};
+import package::linear_attention::chunk::{CHUNK, work_of, row_of};
 import package::linear_attention::chunk_decays::{row_decays, row_decays_before, between};
-import package::linear_attention::chunk_stage::{stage};
+import package::linear_attention::chunk_stage::{LANES, THREADS, STAGE, stage};
 import package::linear_attention::erase::{erase4};
 import package::shared::inputs::{k4};
 import package::shared::tile::{stage_transposed, rank1_updates};
 import package::shared::vector::{UNROLL_COMPONENTS};
-import package::shared::grid::{workgroup_of};
 
 // With gates of channels M, but for beta, lies there already: see linear_attention/chunk_scores.
 @group(0) @binding(20) var<storage, read_write> matrices: array<vec4f>;
 
-// Width, rounded up to a multiple of four.
-const HEAD_DIM: u32 = 64u;
-// Whether x is another than k; whether it reads the state before it decays.
-const ERASE_KEY: bool = false;
-const ERASE_FIRST: bool = false;
 // Channels that are staged at a time, and steps whose operands are loaded together.
 const SLICE: u32 = 32u;
 const BATCH: u32 = 2u;
 
-const LANES: u32 = 16u;
-const THREADS: u32 = LANES * LANES;
 const BLOCKS: u32 = LANES * SLICE / 4u;
 const K_STAGE: u32 = SLICE * LANES;
 const UNROLL_SLICE: u32 = SLICE;
 // Vectors of a staged matrix, and how many each thread moves.
 const VECTORS: u32 = CHUNK * LANES;
 const TURNS: u32 = VECTORS / THREADS;
-const_assert HEAD_DIM % 4u == 0u && 2u * BLOCKS == THREADS && 2u * SLICE * LANES <= 1024u && CHUNK == 4u * LANES;
+const_assert 2u * BLOCKS == THREADS && 2u * SLICE * LANES <= STAGE;
 
 // Four rows of a column of a product of two staged blocks: the left one's columns and the right one's rows are `count` from
 // `first` on.
@@ -68,21 +60,17 @@ fn triangle_product(rows: u32, column: u32, first: u32) -> vec4f {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
-    let group = workgroup_of(dispatched);
-    let chunk = chunk_at(params.first_slot + group.x);
-    if chunk.rows == 0u {
+    let work = work_of(dispatched, 1u);
+    if work.chunk.rows == 0u {
         return;
     }
-    let batch = chunk.sequence.batch;
-    let head = params.first_head + group.y;
-    let pair = pair_of(head, chunk.slot);
     let lane = thread % LANES;
     let row_lane = thread / LANES;
 
     var betas: vec4f;
     for (var r = 0u; r < UNROLL_COMPONENTS; r += 1u) {
-        let row = row_of(chunk, row_lane * 4u + r);
-        betas[r] = select(0.0, beta_of(batch, head, row.row), row.kept);
+        let row = row_of(work.chunk, row_lane * 4u + r);
+        betas[r] = select(0.0, beta_of(work.batch, work.head, row.row), row.kept);
     }
 
     var m: array<vec4f, 4>;
@@ -91,18 +79,18 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             workgroupBarrier();
             let quad = thread % LANES;
             let column = thread % BLOCKS / LANES * 4u;
+            let at = select(K_STAGE, 0u, thread < BLOCKS) + column * LANES + quad;
             let d = min(slice + column, HEAD_DIM - 4u);
             var rows: array<vec4f, 4>;
             for (var r = 0u; r < 4u; r += 1u) {
-                let row = row_of(chunk, quad * 4u + r);
+                let row = row_of(work.chunk, quad * 4u + r);
                 if ERASE_KEY && thread < BLOCKS {
-                    rows[r] = erase4(batch, head, row.row, d);
+                    rows[r] = erase4(work.batch, work.head, row.row, d);
                 } else {
-                    rows[r] = k4(key_row(batch, head, row.row), d);
+                    rows[r] = k4(key_row(work.batch, work.head, row.row), d);
                 }
                 rows[r] = select(vec4f(), rows[r], row.kept & (slice + column < HEAD_DIM));
             }
-            let at = select(K_STAGE, 0u, thread < BLOCKS) + column * LANES + quad;
             stage_transposed(at, LANES, rows[0], rows[1], rows[2], rows[3]);
             workgroupBarrier();
             for (var channel = 0u; channel < UNROLL_SLICE; channel += BATCH) {
@@ -113,15 +101,15 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             var whole: vec4f;
             var rest: vec4f;
             for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
-                let decays = row_decays(pair, lane * 4u + c);
+                let decays = row_decays(work.pair, lane * 4u + c);
                 whole[c] = decays.z;
                 rest[c] = decays.w;
             }
             for (var r = 0u; r < 4u; r += 1u) {
                 if ERASE_FIRST {
-                    m[r] *= between(row_decays_before(pair, row_lane * 4u + r), whole, rest);
+                    m[r] *= between(row_decays_before(work.pair, row_lane * 4u + r), whole, rest);
                 } else {
-                    m[r] *= between(row_decays(pair, row_lane * 4u + r), whole, rest);
+                    m[r] *= between(row_decays(work.pair, row_lane * 4u + r), whole, rest);
                 }
             }
         }
@@ -135,7 +123,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     } else {
         for (var c = 0u; c < 4u; c += 1u) {
             let at = (lane * 4u + c) * LANES + row_lane;
-            stage[at] = matrices[pair * VECTORS + at] * betas;
+            stage[at] = matrices[work.pair * VECTORS + at] * betas;
         }
     }
     workgroupBarrier();
@@ -198,6 +186,6 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     stage[whole_column * LANES + whole_rows] = below;
     workgroupBarrier();
     for (var turn = 0u; turn < TURNS; turn += 1u) {
-        matrices[pair * VECTORS + turn * THREADS + thread] = stage[turn * THREADS + thread];
+        matrices[work.pair * VECTORS + turn * THREADS + thread] = stage[turn * THREADS + thread];
     }
 }

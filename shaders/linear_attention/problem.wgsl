@@ -55,6 +55,10 @@ struct Params {
 @group(0) @binding(9) var<storage, read> cu_seqlens: array<i32>; // [N + 1]
 @group(0) @binding(10) var<storage, read> kv_len: array<i32>; // [B]
 
+// Widths, rounded up to multiples of four.
+const HEAD_DIM: u32 = 64u;
+const VALUE_DIM: u32 = 64u;
+const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
 // Rows of k, v and beta a token.
 const STEPS: u32 = 1u;
 // Whether sequences are packed, as cu_seqlens says; whether kv_len says how many of their tokens count.
@@ -65,6 +69,16 @@ const REVERSE: bool = false;
 // Gates: 0 none, 1 a number a token (or a constant), 2 a number for each of a token's key channels.
 const GATE: u32 = 0u;
 const BETA: bool = false;
+// Whether v is corrected by what the state holds for x already; whether x is another than k; whether x reads the state
+// before it decays.
+const DELTA: bool = false;
+const ERASE_KEY: bool = false;
+const ERASE_FIRST: bool = false;
+// Whether a sequence begins with a state that is given, and whether its last is written.
+const STATE_IN: bool = false;
+const STATE_OUT: bool = false;
+// Whether there are outputs beside the last state.
+const WRITE_O: bool = true;
 
 const LOG2_E: f32 = 1.4426950408889634;
 

@@ -8,21 +8,17 @@
 // Numerics  f32
 // Source    Katharopoulos et al. 2020, equation 6
 
-import package::linear_attention::problem::{params, sequence_at, query_row, output_row, state_of, sums_of};
+import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, params, sequence_at, query_row, output_row, state_of, sums_of};
 import package::linear_attention::state::{state4};
-import package::linear_attention::sums::{NORMALISE, z_in};
+import package::linear_attention::sums::{NORMALISE, z_at};
 import package::shared::inputs::{q4};
 import package::shared::output::{put_o4};
 import package::shared::vector::{UNROLL_COMPONENTS};
 import package::shared::grid::{workgroup_of};
 
-// Widths, rounded up to multiples of four.
-const HEAD_DIM: u32 = 64u;
-const VALUE_DIM: u32 = 64u;
 // Threads along the columns and along the tokens.
 const LANES: u32 = 16u;
 const ROWS: u32 = 4u;
-const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
 
 @compute @workgroup_size(LANES * ROWS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -46,8 +42,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             for (var c = 0u; c < UNROLL_COMPONENTS; c += 1u) {
                 o = fma(vec4f(q[c]), state4(state_at, d + c, column), o);
                 if NORMALISE {
-                    let channel = min(d + c, params.key_dim - 1u);
-                    denominator += q[c] * select(0.0, z_in[sums_at + channel], d + c < params.key_dim);
+                    denominator += q[c] * z_at(sums_at, d + c);
                 }
             }
         }

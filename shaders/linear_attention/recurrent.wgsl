@@ -9,31 +9,19 @@
 // Numerics  f32; gates are 0 or less; how states decay: `decay_step`
 // Source    Katharopoulos et al. 2020, equations 18 to 20; Yang et al. 2024, DeltaNet, equation 1
 
-import package::linear_attention::problem::{GATE, PADDED, STEPS, params, sequence_at, place_of, query_row, key_row, value_row, output_row, gate_of, channel_gate_of, decay_step, decayed, beta_of, state_of, sums_of};
+import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, DELTA, ERASE_KEY, ERASE_FIRST, STATE_IN, STATE_OUT, WRITE_O, GATE, PADDED, STEPS, params, sequence_at, place_of, query_row, key_row, value_row, output_row, gate_of, channel_gate_of, decay_step, decayed, beta_of, state_of, sums_of};
 import package::linear_attention::state::{state4, put_state4};
-import package::linear_attention::sums::{NORMALISE, SUMS_IN, SUMS_OUT, BONUS, ADD_PARTIAL, z_in, z_out, bonus, first_o};
+import package::linear_attention::sums::{NORMALISE, SUMS_IN, SUMS_OUT, BONUS, ADD_PARTIAL, z_at, put_z, bonus_of, partial_output};
 import package::linear_attention::erase::{erase4};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
 import package::shared::vector::{UNROLL_COMPONENTS};
 import package::shared::grid::{workgroup_of};
 
-// Widths, rounded up to multiples of four.
-const HEAD_DIM: u32 = 64u;
-const VALUE_DIM: u32 = 64u;
 // Channels a thread owns, threads that share a column, and vectors of columns a workgroup owns.
 const DEPTH: u32 = 16u;
 const PARTS: u32 = 4u;
 const COLUMNS: u32 = 16u;
-// Whether v is corrected by what the state holds for x already; whether x is another than k; whether x reads the state
-// before it decays.
-const DELTA: bool = false;
-const ERASE_KEY: bool = false;
-const ERASE_FIRST: bool = false;
-const STATE_IN: bool = false;
-const STATE_OUT: bool = false;
-// Whether there are outputs beside the last state.
-const WRITE_O: bool = true;
 
 const THREADS: u32 = PARTS * COLUMNS;
 // Unrolled: where loops have a budget, a token must not cost more than a turn.
@@ -46,7 +34,7 @@ const ROW: u32 = select(1u, PARTS * CHANNELS, STAGED);
 const K_ROW: u32 = ROW;
 const X_ROW: u32 = 2u * ROW;
 const LOSS_ROW: u32 = 3u * ROW;
-const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u && DEPTH % 4u == 0u;
+const_assert DEPTH % 4u == 0u;
 const_assert PARTS * DEPTH >= HEAD_DIM;
 
 var<workgroup> rows: array<vec4f, 4u * ROW>;
@@ -92,13 +80,8 @@ alias Channels = array<vec4f, CHANNELS>;
 // What a sequence begins with, and the bonuses.
 fn load_state(
     state: ptr<function, array<vec4f, DEPTH>>,
-    z: ptr<function, array<f32, DEPTH>>,
-    own_bonus: ptr<function, array<f32, DEPTH>>,
-    head: u32,
-    state_at: u32,
-    sums_at: u32,
-    first_channel: u32,
-    column: u32,
+    z: ptr<function, array<f32, DEPTH>>, own_bonus: ptr<function, array<f32, DEPTH>>,
+    head: u32, state_at: u32, sums_at: u32, first_channel: u32, column: u32,
 ) {
     if STATE_IN {
         for (var d = 0u; d < DEPTH; d += 1u) {
@@ -107,32 +90,20 @@ fn load_state(
     }
     if SUMS_IN {
         for (var d = 0u; d < DEPTH; d += 1u) {
-            let channel = first_channel + d;
-            z[d] = select(0.0, z_in[sums_at + min(channel, params.key_dim - 1u)], channel < params.key_dim);
+            z[d] = z_at(sums_at, first_channel + d);
         }
     }
     if BONUS {
         for (var d = 0u; d < DEPTH; d += 1u) {
-            own_bonus[d] = bonus[head * params.key_dim + min(first_channel + d, params.key_dim - 1u)];
+            own_bonus[d] = bonus_of(head, first_channel + d);
         }
     }
 }
 
 // Loads a row: each vector once a workgroup, where threads share them.
 fn load_channels(
-    q: ptr<function, Channels>,
-    k: ptr<function, Channels>,
-    x: ptr<function, Channels>,
-    lost: ptr<function, Channels>,
-    batch: u32,
-    head: u32,
-    token: u32,
-    row: u32,
-    step: u32,
-    kept: bool,
-    first_channel: u32,
-    part: u32,
-    thread: u32,
+    q: ptr<function, Channels>, k: ptr<function, Channels>, x: ptr<function, Channels>, lost: ptr<function, Channels>,
+    batch: u32, head: u32, token: u32, row: u32, step: u32, kept: bool, first_channel: u32, part: u32, thread: u32,
 ) {
     if STAGED {
         workgroupBarrier();
@@ -173,8 +144,7 @@ fn load_channels(
 fn read_with_bonus(
     o: ptr<function, vec4f>,
     state: ptr<function, array<vec4f, DEPTH>>,
-    q: ptr<function, Channels>,
-    k: ptr<function, Channels>,
+    q: ptr<function, Channels>, k: ptr<function, Channels>,
     own_bonus: ptr<function, array<f32, DEPTH>>,
     change: ptr<function, vec4f>,
 ) {
@@ -186,25 +156,32 @@ fn read_with_bonus(
     *o += own * *change;
 }
 
+// A channel of the state, decayed by the token's gate.
+fn decay_channel(
+    state: ptr<function, array<vec4f, DEPTH>>,
+    lost: ptr<function, Channels>,
+    lost_by_all: ptr<function, f32>,
+    d: u32,
+) {
+    if GATE == 2u {
+        state[d] = decayed(state[d], vec4f(lost[d / 4u][d % 4u]));
+    } else if GATE == 1u {
+        state[d] = decayed(state[d], vec4f(*lost_by_all));
+    }
+}
+
 // Takes from a value what the state holds for its key already.
 fn subtract_read(
     change: ptr<function, vec4f>,
     state: ptr<function, array<vec4f, DEPTH>>,
-    k: ptr<function, Channels>,
-    x: ptr<function, Channels>,
-    lost: ptr<function, Channels>,
+    k: ptr<function, Channels>, x: ptr<function, Channels>, lost: ptr<function, Channels>,
     lost_by_all: ptr<function, f32>,
-    lane: u32,
-    thread: u32,
+    lane: u32, thread: u32,
 ) {
     var read: vec4f;
     for (var d = 0u; d < DEPTH; d += 1u) {
         if !ERASE_FIRST {
-            if GATE == 2u {
-                state[d] = decayed(state[d], vec4f(lost[d / 4u][d % 4u]));
-            } else if GATE == 1u {
-                state[d] = decayed(state[d], vec4f(*lost_by_all));
-            }
+            decay_channel(state, lost, lost_by_all, d);
         }
         if ERASE_KEY {
             read += x[d / 4u][d % 4u] * state[d];
@@ -225,19 +202,13 @@ fn update_state(
     z: ptr<function, array<f32, DEPTH>>,
     o: ptr<function, vec4f>,
     denominator: ptr<function, f32>,
-    q: ptr<function, Channels>,
-    k: ptr<function, Channels>,
-    lost: ptr<function, Channels>,
+    q: ptr<function, Channels>, k: ptr<function, Channels>, lost: ptr<function, Channels>,
     lost_by_all: ptr<function, f32>,
     change: ptr<function, vec4f>,
 ) {
     for (var d = 0u; d < DEPTH; d += 1u) {
         if !DELTA || ERASE_FIRST {
-            if GATE == 2u {
-                state[d] = decayed(state[d], vec4f(lost[d / 4u][d % 4u]));
-            } else if GATE == 1u {
-                state[d] = decayed(state[d], vec4f(*lost_by_all));
-            }
+            decay_channel(state, lost, lost_by_all, d);
         }
         state[d] = fma(vec4f(k[d / 4u][d % 4u]), *change, state[d]);
         if NORMALISE {
@@ -262,7 +233,6 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     let group = workgroup_of(dispatched);
     let pair_sequence = params.first_sequence + group.z;
     let sequence = sequence_at(pair_sequence);
-    let batch = sequence.batch;
     let head = params.first_head + group.y;
     let lane = thread % COLUMNS;
     let part = thread / COLUMNS;
@@ -291,12 +261,12 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         var k: Channels;
         var x: Channels;
         var lost: Channels;
-        load_channels(&q, &k, &x, &lost, batch, head, token, row, step, kept, first_channel, part, thread);
+        load_channels(&q, &k, &x, &lost, sequence.batch, head, token, row, step, kept, first_channel, part, thread);
 
-        var change = select(vec4f(), v4(value_row(batch, head, row), column), kept);
+        var change = select(vec4f(), v4(value_row(sequence.batch, head, row), column), kept);
         var lost_by_all = 0.0;
         if GATE == 1u {
-            lost_by_all = select(0.0, decay_step(gate_of(batch, head, token)), step == 0u && kept);
+            lost_by_all = select(0.0, decay_step(gate_of(sequence.batch, head, token)), step == 0u && kept);
         }
         var o: vec4f;
         var denominator = 0.0;
@@ -306,7 +276,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         if DELTA {
             subtract_read(&change, &state, &k, &x, &lost, &lost_by_all, lane, thread);
             // Not a product with 0: a state may hold NaN.
-            change = select(vec4f(), change * beta_of(batch, head, row), kept);
+            change = select(vec4f(), change * beta_of(sequence.batch, head, row), kept);
             workgroupBarrier();
         }
         update_state(&state, &z, &o, &denominator, &q, &k, &lost, &lost_by_all, &change);
@@ -326,9 +296,9 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                     }
                     o /= denominator + params.eps;
                 }
-                let to = output_row(batch, head, token);
+                let to = output_row(sequence.batch, head, token);
                 if ADD_PARTIAL {
-                    o += first_o[((batch * params.value_heads + head) * params.len + token) * (VALUE_DIM / 4u) + column / 4u];
+                    o += partial_output(sequence.batch, head, token, column);
                 }
                 put_o4(to, column, o);
             }
@@ -342,10 +312,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     }
     if SUMS_OUT && group.x == 0u && lane == 0u {
         for (var d = 0u; d < DEPTH; d += 1u) {
-            let channel = first_channel + d;
-            if channel < params.key_dim {
-                z_out[sums_at + channel] = z[d];
-            }
+            put_z(sums_at, first_channel + d, z[d]);
         }
     }
 }

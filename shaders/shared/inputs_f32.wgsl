@@ -1,39 +1,9 @@
 // Storage of q, k and v: f32, rows of any length, anywhere.
-//
-// The same functions as in the other inputs_* modules. Rows are given by the offset of their first element, columns by the
-// first of four. Columns beyond the row's end read as zero. Nothing branches: drivers that run on the CPU compile a text with
-// hundreds of branches for minutes.
 
-import package::shared::widths::{head_dim, value_dim};
-import package::shared::vector::{UNROLL_COMPONENTS};
+import package::shared::rows::{q4, k4, v4};
 
-@group(0) @binding(1) var<storage, read> q: array<f32>;
-@group(0) @binding(2) var<storage, read> k: array<f32>;
-@group(0) @binding(3) var<storage, read> v: array<f32>;
+alias Stored = f32;
 
-fn q4(row: u32, column: u32) -> vec4f {
-    var value: vec4f;
-    for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-        let at = min(column + i, head_dim() - 1u);
-        value[i] = select(0.0, q[row + at], column + i < head_dim());
-    }
-    return value;
-}
-
-fn k4(row: u32, column: u32) -> vec4f {
-    var value: vec4f;
-    for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-        let at = min(column + i, head_dim() - 1u);
-        value[i] = select(0.0, k[row + at], column + i < head_dim());
-    }
-    return value;
-}
-
-fn v4(row: u32, column: u32) -> vec4f {
-    var value: vec4f;
-    for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-        let at = min(column + i, value_dim() - 1u);
-        value[i] = select(0.0, v[row + at], column + i < value_dim());
-    }
-    return value;
+fn element(rows: ptr<storage, array<Stored>>, at: u32) -> f32 {
+    return rows[at];
 }

@@ -1,20 +1,9 @@
 // Storage of q, k and v: f32, every row starting on a multiple of four elements and a multiple of four long.
-//
-// The same functions as in the other inputs_* modules. Rows are given by the offset of their first element, columns by the
-// first of four.
 
-@group(0) @binding(1) var<storage, read> q: array<vec4f>;
-@group(0) @binding(2) var<storage, read> k: array<vec4f>;
-@group(0) @binding(3) var<storage, read> v: array<vec4f>;
+import package::shared::aligned_rows::{q4, k4, v4};
 
-fn q4(row: u32, column: u32) -> vec4f {
-    return q[(row + column) / 4u];
-}
+alias Stored = vec4f;
 
-fn k4(row: u32, column: u32) -> vec4f {
-    return k[(row + column) / 4u];
-}
-
-fn v4(row: u32, column: u32) -> vec4f {
-    return v[(row + column) / 4u];
+fn unpacked(four: Stored) -> vec4f {
+    return four;
 }

@@ -12,6 +12,10 @@ fn is_finite(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
 }
 
+fn not_finite(x: vec4f) -> vec4<bool> {
+    return (bitcast<vec4u>(x) & vec4u(0x7f800000u)) == vec4u(0x7f800000u);
+}
+
 fn is_negative_infinity(x: f32) -> bool {
     return bitcast<u32>(x) == 0xff800000u;
 }
@@ -19,6 +23,15 @@ fn is_negative_infinity(x: f32) -> bool {
 // x, or NaN.
 fn nan_if(x: f32, odd: bool) -> f32 {
     return bitcast<f32>(select(bitcast<u32>(x), 0x7fc00000u, odd));
+}
+
+// Each x, or NaN.
+fn nan_where(x: vec4f, odd: vec4<bool>) -> vec4f {
+    return bitcast<vec4f>(select(bitcast<vec4u>(x), vec4u(0x7fc00000u), odd));
+}
+
+fn finite_or_nan(x: vec4f) -> vec4f {
+    return nan_where(x, not_finite(x));
 }
 
 fn safe_exp(x: f32) -> f32 {

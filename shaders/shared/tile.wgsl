@@ -22,8 +22,7 @@ fn rank1_update(sums: ptr<function, array<vec4f, 4>>, a: ptr<function, vec4f>, b
 
 // The operands of BATCH steps.
 fn load_batch(
-    a: ptr<function, array<vec4f, BATCH>>,
-    b: ptr<function, array<vec4f, BATCH>>,
+    a: ptr<function, array<vec4f, BATCH>>, b: ptr<function, array<vec4f, BATCH>>,
     step: u32, row_lane: u32, row_lanes: u32, columns: u32, lane: u32, lanes: u32,
 ) {
     for (var i = 0u; i < BATCH; i += 1u) {

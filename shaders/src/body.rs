@@ -13,29 +13,13 @@ use wgsl_parse::syntax::{
 
 use crate::context::{Context, at};
 use crate::error::{Error, ErrorKind};
+use crate::flow::{Flow, Place, has_break};
 use crate::scope::{Local, Names, Shape};
-use crate::tree::{Expr, Stmt};
-use crate::unroll;
+use crate::tree::{Expr, Stmt, operation};
 use crate::value::{Known, Num};
 
 /// How many statements (and iterations) unrolling and inlining may make in one specialisation. Drivers take minutes long before.
 const MAX_EXPANDED: usize = 65_536;
-
-/// Where a statement's declarations go.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Into a block of their own, as in the source.
-    Block,
-    /// Into the block around it, because the block they stood in is taken away: their names must be new there.
-    Around,
-}
-
-/// Whether control can pass the end of some statements. What follows an end is dead, and is dropped.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flow {
-    Continues,
-    Ends,
-}
 
 impl Context<'_> {
     /// Specialises a function.
@@ -144,7 +128,7 @@ impl Context<'_> {
             }
             Statement::Assignment(s) => {
                 let (lhs, (rhs, known)) = (self.expr(&s.lhs)?.0, self.expr(&s.rhs)?);
-                let rhs = match unroll::operation(s.operator) {
+                let rhs = match operation(s.operator) {
                     Some(op) => self.defined_right(op, rhs, known, span)?.0,
                     None => rhs,
                 };
@@ -346,7 +330,7 @@ impl Context<'_> {
         }
         if decided
             && let Some(clause) = chosen.or(default)
-            && !unroll::has_break(&clause.body.statements)
+            && !has_break(&clause.body.statements)
         {
             return self.content(&clause.body, out);
         }

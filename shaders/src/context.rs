@@ -4,11 +4,10 @@ use rustc_hash::FxHashMap;
 
 use wgsl_parse::span::{Span, Spanned};
 use wgsl_parse::syntax::{
-    Attribute, Attributes, Declaration, DeclarationKind, GlobalDeclaration, Ident, TypeExpression,
+    Attribute, Attributes, Declaration, DeclarationKind, Function, GlobalDeclaration, Ident, TypeExpression,
 };
 
 use crate::error::{Error, ErrorKind};
-use crate::inline::Inlining;
 use crate::link::Linked;
 use crate::request::Value;
 use crate::scope::{Names, Scope, Shape};
@@ -47,6 +46,13 @@ pub(crate) struct Expansion {
     pub(crate) span: Span,
     /// For the error when it makes too much.
     pub(crate) what: &'static str,
+}
+
+/// An inlined call around the current place.
+pub(crate) struct Inlining<'l> {
+    pub(crate) function: &'l Function,
+    /// The call's place in its file.
+    pub(crate) span: Span,
 }
 
 /// A module-scope constant, on the way to its value or with it.

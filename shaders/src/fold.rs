@@ -12,11 +12,12 @@ use wgsl_parse::syntax::{
     UnaryOperator,
 };
 
+use crate::arithmetic;
 use crate::context::{Context, at};
 use crate::error::Error;
 use crate::scope::{Local, Shape};
 use crate::tree::{Expr, as_ident, each_operand, ident_expr};
-use crate::value::{self, Known, Num};
+use crate::value::{Known, Num};
 
 type Folded = (Expr, Option<Known>);
 
@@ -92,7 +93,7 @@ impl Context<'_> {
         }
         let (operand, known) = self.expr(&u.operand)?;
         let result = match known {
-            Some(known) => value::unary(u.operator, known).map_err(|m| self.constant_error(span, &m))?,
+            Some(known) => arithmetic::unary(u.operator, known).map_err(|m| self.constant_error(span, &m))?,
             None => None,
         };
         if let Some(result) = result
@@ -125,7 +126,7 @@ impl Context<'_> {
         }
         if let (Some(x), Some(y)) = (left_known, right_known)
             && let Some(result) =
-                value::binary(b.operator, x, y).map_err(|m| self.constant_error(span, &m))?
+                arithmetic::binary(b.operator, x, y).map_err(|m| self.constant_error(span, &m))?
         {
             return Ok((result.num.to_expr(span), Some(result)));
         }
@@ -224,7 +225,7 @@ impl Context<'_> {
                 };
                 let result = match result {
                     Some(result) => Some(result),
-                    None => value::builtin(&name, &known).map_err(|m| self.constant_error(span, &m))?,
+                    None => arithmetic::builtin(&name, &known).map_err(|m| self.constant_error(span, &m))?,
                 };
                 if let Some(result) = result {
                     return Ok((result.num.to_expr(span), Some(result)));

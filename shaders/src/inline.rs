@@ -5,6 +5,8 @@
 //! known value stay known, and folding, unrolling and scalarising see the body as if it stood in the caller. WGSL has no
 //! recursion, and its pointer parameters alias nothing that the function writes, so the outcome is that of the call.
 //!
+//! Pointers to storage are inlined for another reason: only an extension of WGSL lets a function take one.
+//!
 //! This is part of the walk in `body`: the callee's statements are specialised where the call stands.
 
 use wgsl_parse::span::Span;
@@ -14,17 +16,23 @@ use wgsl_parse::syntax::{
     ReturnStatement, Statement, TypeExpression, UnaryExpression, UnaryOperator,
 };
 
-use crate::body::{Flow, Place};
-use crate::context::{Context, Expansion, at};
+use crate::context::{Context, Expansion, Inlining, at};
 use crate::error::{Error, ErrorKind};
+use crate::flow::{Flow, Place, first_return, jumps, returns_at_the_end};
 use crate::fold::parenthesized;
 use crate::scope::{Local, Scope, Shape};
-use crate::tree::{self, Expr, Mention, Node, Stmt, as_ident, ident_expr};
-use crate::unroll;
+use crate::tree::{self, Expr, Mention, Stmt, as_ident, ident_expr};
 use crate::value::{Known, Num};
 
 /// How deep inlined functions may call each other.
 const MAX_INLINED_DEPTH: usize = 32;
+
+/// The address space of a pointer that a function may take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Space {
+    Function,
+    Storage,
+}
 
 /// A function whose body replaces a call.
 #[derive(Clone, Copy)]
@@ -34,24 +42,17 @@ pub(crate) struct Inlined<'l> {
     pub(crate) function: &'l Function,
 }
 
-/// An inlined call around the current place.
-pub(crate) struct Inlining<'l> {
-    function: &'l Function,
-    /// The call's place in its file.
-    span: Span,
-}
-
 impl<'l> Context<'l> {
-    /// The function of a call that is to be inlined: it takes a pointer to a function-scope array, or is given an element of
-    /// one and can be inlined.
+    /// The function of a call that is to be inlined: it takes a pointer to a function-scope array or to storage, or is given
+    /// an element of an array and can be inlined.
     pub(crate) fn inlined(&self, c: &FunctionCall) -> Option<Inlined<'l>> {
         let item = self.linked.items.get(c.ty.ident.name().as_str())?;
         let GlobalDeclaration::Function(function) = item.global.node() else { return None };
         let inlined = Some(Inlined { file: item.file, function });
         let mut is_given_element = false;
         for (parameter, argument) in function.parameters.iter().zip(&c.arguments) {
-            let Some(pointee) = self.function_pointee(&parameter.ty) else { continue };
-            if self.shape_of_type(pointee) == Shape::Array {
+            let Some((space, pointee)) = self.pointee(&parameter.ty) else { continue };
+            if space == Space::Storage || self.shape_of_type(pointee) == Shape::Array {
                 return inlined;
             }
             is_given_element |= self.points_to_element(argument);
@@ -59,17 +60,26 @@ impl<'l> Context<'l> {
         inlined.filter(|_| is_given_element && returns_at_the_end(function))
     }
 
-    /// What a `ptr<function, T>` points to.
-    pub(crate) fn function_pointee<'t>(&'t self, ty: &'t TypeExpression) -> Option<&'t TypeExpression> {
+    /// What a `ptr<function, T>` or `ptr<storage, T>` points to.
+    pub(crate) fn pointee<'t>(&'t self, ty: &'t TypeExpression) -> Option<(Space, &'t TypeExpression)> {
         let ty = self.resolve(ty);
         let [space, pointee, ..] = ty.template_args.as_deref()? else { return None };
-        if *ty.ident.name() != "ptr" || !tree::is_ident(&space.expression, "function") {
-            return None;
-        }
+        let space = match as_ident(&space.expression)?.name().as_str() {
+            "function" => Space::Function,
+            "storage" => Space::Storage,
+            _ => return None,
+        };
         match pointee.expression.node() {
-            Expression::TypeOrIdentifier(pointee) => Some(pointee),
+            Expression::TypeOrIdentifier(pointee) if *ty.ident.name() == "ptr" => Some((space, pointee)),
             _ => None,
         }
+    }
+
+    /// Whether a parameter points to an array that may become scalars.
+    pub(crate) fn points_to_array(&self, ty: &TypeExpression) -> bool {
+        self.pointee(ty).is_some_and(|(space, pointee)| {
+            space == Space::Function && self.shape_of_type(pointee) == Shape::Array
+        })
     }
 
     fn points_to_element(&self, argument: &Expr) -> bool {
@@ -119,8 +129,21 @@ impl<'l> Context<'l> {
     }
 
     fn takes_pointer(&self, name: &str) -> bool {
-        let Some(GlobalDeclaration::Function(function)) = self.linked.global(name) else { return false };
-        function.parameters.iter().any(|p| self.function_pointee(&p.ty).is_some())
+        self.pointer_spaces(name).next().is_some()
+    }
+
+    /// Whether an item is a function that takes a pointer to storage: it exists only where it is inlined.
+    pub(crate) fn takes_storage(&self, name: &str) -> bool {
+        self.pointer_spaces(name).any(|space| space == Space::Storage)
+    }
+
+    /// Where the pointers point that a function takes; none of another item.
+    fn pointer_spaces(&self, name: &str) -> impl Iterator<Item = Space> {
+        let parameters = match self.linked.global(name) {
+            Some(GlobalDeclaration::Function(function)) => function.parameters.as_slice(),
+            _ => &[],
+        };
+        parameters.iter().filter_map(|p| self.pointee(&p.ty)).map(|(space, _)| space)
     }
 
     /// Fails if an inlined function uses a name that it does not declare, but its caller does.
@@ -142,7 +165,7 @@ impl<'l> Context<'l> {
         let name = &c.ty.ident;
         let message = format!(
             "the body of `{name}` replaces its call, because it takes a pointer to an array: write `{name}(..);`, \
-             `let x = {name}(..);` or `x = {name}(..);` as a statement of its own"
+             `let x = {name}(..);`, `x = {name}(..);` or `return {name}(..);` as a statement of its own"
         );
         Err(self.error(ErrorKind::Syntax, span, message))
     }
@@ -177,6 +200,10 @@ impl<'l> Context<'l> {
         let value = self.deeper(span, |cx| cx.inline(c, callee, span, out))?;
         let (Some(value), Some(ty)) = (value, ty) else { return Ok(Some(Flow::Continues)) };
         let statement = match statement {
+            Statement::Return(_) => {
+                self.push(Statement::Return(ReturnStatement { expression: Some(value) }), span, out)?;
+                return Ok(Some(Flow::Ends));
+            }
             Statement::Declaration(d) => {
                 let known = literal(&value);
                 let d = Declaration { ty: d.ty.clone().or_else(|| Some(ty.clone())), ..d.clone() };
@@ -246,11 +273,8 @@ impl<'l> Context<'l> {
     ) -> Result<Local, Error> {
         let span = argument.span();
         let (value, known) = self.expr(argument)?;
-        if let Some(pointee) = self.function_pointee(&parameter.ty) {
-            let shape = match self.shape_of_type(pointee) {
-                Shape::Array => Shape::Array,
-                _ => Shape::Other,
-            };
+        if self.pointee(&parameter.ty).is_some() {
+            let shape = if self.points_to_array(&parameter.ty) { Shape::Array } else { Shape::Other };
             let place = match *value {
                 Expression::Unary(ref u) if u.operator == UnaryOperator::AddressOf => u.operand.clone(),
                 _ => {
@@ -321,7 +345,7 @@ impl<'l> Context<'l> {
         let early = first_return(&body);
         let end = function.body.statements.last().map_or_else(Span::default, Stmt::span);
         let lacks_end = last.is_none() && (flow == Flow::Ends || function.return_type.is_some());
-        if lacks_end || early.is_some() || unroll::jumps(&body, true, true) {
+        if lacks_end || early.is_some() || jumps(&body, true, true) {
             let message = format!(
                 "the body of `{}` replaces its call, because it takes a pointer to an array: it may have one `return`, as \
                  its last statement",
@@ -340,6 +364,7 @@ fn call_of(statement: &Statement) -> Option<&FunctionCall> {
         Statement::FunctionCall(s) => return Some(&s.call),
         Statement::Assignment(s) if s.operator == AssignmentOperator::Equal => &s.rhs,
         Statement::Declaration(d) => d.initializer.as_ref()?,
+        Statement::Return(s) => s.expression.as_ref()?,
         _ => return None,
     };
     match value.node() {
@@ -357,24 +382,4 @@ fn let_of(ident: Ident, ty: TypeExpression, value: Expr) -> Declaration {
 fn literal(e: &Expr) -> Option<Known> {
     let Expression::Literal(literal) = e.node() else { return None };
     Num::of_literal(literal).map(|num| Known { num, constant: false })
-}
-
-/// The place of the first `return` in some statements.
-fn first_return(statements: &[Stmt]) -> Option<Span> {
-    let mut first = None;
-    tree::walk(statements, &mut |node| {
-        if let Node::Statement(s) = node
-            && matches!(s.node(), Statement::Return(_))
-        {
-            first.get_or_insert(s.span());
-        }
-    });
-    first
-}
-
-fn returns_at_the_end(function: &Function) -> bool {
-    match function.body.statements.as_slice() {
-        [before @ .., last] if matches!(last.node(), Statement::Return(_)) => first_return(before).is_none(),
-        all => first_return(all).is_none(),
-    }
 }

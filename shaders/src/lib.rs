@@ -33,14 +33,19 @@
 //! The passes, in order: `link` (imports, replacements, hooks), `context` (constants, assertions), then for each item that
 //! the entry point reaches `body`, `fold`, `inline` and `unroll` (one walk) and `scalarise`; then `reflect` and `print`.
 
+mod arithmetic;
+mod arrays;
 mod body;
 mod bounded;
 mod context;
 mod error;
+mod flow;
 mod fold;
 mod inline;
+mod layout;
 mod library;
 mod link;
+mod nesting;
 mod print;
 mod reach;
 mod reflect;

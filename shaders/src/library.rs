@@ -4,11 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, ErrorKind, suggestion};
-use crate::link::{KERNEL, Linked};
-use crate::request::{Request, Tunable};
-use crate::source::{Parsed, Source};
-use crate::specialise::{Specialised, specialise, specialise_items};
-use crate::tunables;
+use crate::source::{KERNEL, Parsed, Source};
 
 /// Shader modules by path, such as `attention/tiled` or `shared/online_softmax`.
 ///
@@ -80,11 +76,11 @@ impl Library {
     ///
     /// An unknown module, or one that does not parse.
     pub fn has_entry(&self, module: &str) -> Result<bool, Error> {
-        Ok(crate::specialise::entry_points(self.get(module)?.parsed()?).next().is_some())
+        Ok(self.get(module)?.parsed()?.entry_points().next().is_some())
     }
 
     /// The paths that a module and its imports import and that no module has, sorted. Such a path is a *role*: a request
-    /// fills it with [`Request::replace`], with one of the modules that [`Self::fillers`] lists.
+    /// fills it with [`Request::replace`](crate::Request::replace), with one of the modules that [`Self::fillers`] lists.
     ///
     /// # Errors
     ///
@@ -114,45 +110,6 @@ impl Library {
     pub fn fillers<'l>(&'l self, path: &'l str) -> impl Iterator<Item = &'l str> {
         self.modules()
             .filter(move |module| module.strip_prefix(path).is_some_and(|rest| rest.starts_with('_')))
-    }
-
-    /// The tunables of a module and of all that it imports, sorted by name.
-    ///
-    /// # Errors
-    ///
-    /// An unknown module, or modules that do not parse or link.
-    pub fn tunables(&self, module: &str) -> Result<Vec<Tunable>, Error> {
-        self.tunables_of(&Request::new(module))
-    }
-
-    /// The tunables that this request could set, sorted by name: those of [`Self::tunables`] after its replacements.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::tunables`], and replacements or hooks that do not fit.
-    pub fn tunables_of(&self, request: &Request) -> Result<Vec<Tunable>, Error> {
-        let hooks = crate::link::hook_sources(request)?;
-        Ok(tunables::list(&Linked::new(self, request, &hooks)?))
-    }
-
-    /// The final text of a kernel, and what it needs from its host.
-    ///
-    /// # Errors
-    ///
-    /// Whatever is wrong with the request or with the modules that it reaches; see [`ErrorKind`]. The text is not
-    /// type-checked: that is the shader compiler's part.
-    pub fn specialise(&self, request: &Request) -> Result<Specialised, Error> {
-        specialise(self, request)
-    }
-
-    /// The final text of everything that a module declares, entry point or not, with what it uses. For checking modules
-    /// that other modules import.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::specialise`].
-    pub fn specialise_items(&self, request: &Request) -> Result<String, Error> {
-        specialise_items(self, request)
     }
 
     /// The module of this path.

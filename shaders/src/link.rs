@@ -7,11 +7,7 @@ use wgsl_parse::syntax::{Function, GlobalDeclaration, GlobalDeclarationNode};
 use crate::error::{Error, ErrorKind, suggestion};
 use crate::library::Library;
 use crate::request::Request;
-use crate::source::{Parsed, Source};
-
-/// The module path that stands for the kernel itself: what a request names. A module of shared steps imports the kernel's
-/// workgroup memory and tile sizes from it.
-pub(crate) const KERNEL: &str = "kernel";
+use crate::source::{KERNEL, Parsed, Source};
 
 /// The modules of one request and their items.
 ///
@@ -79,8 +75,8 @@ impl<'l> Linked<'l> {
                 };
                 let (source, parsed) = library.import(target, importer.name())?;
                 let item = &imported.item;
-                let passes_on =
-                    path == KERNEL && parsed.imports.iter().any(|i| i.item == *item && i.module != KERNEL);
+                // A module passes on what it imports: `check_imports` sees that some module declares it.
+                let passes_on = parsed.imports.iter().any(|i| i.item == *item && i.module != KERNEL);
                 if !passes_on && !parsed.items.contains_key(item) {
                     let instead =
                         if target == path { String::new() } else { format!(" (in place of `{path}`)") };
@@ -190,6 +186,13 @@ impl<'l> Linked<'l> {
                 continue;
             }
             let imported: FxHashSet<&str> = parsed.imports.iter().map(|i| i.item.as_str()).collect();
+            if let Some(i) = parsed.imports.iter().find(|i| !self.items.contains_key(i.item.as_str())) {
+                let message = format!(
+                    "imports `{}` of `{}`, which only passes it on: no module declares it",
+                    i.item, i.module
+                );
+                return Err(Error::new(ErrorKind::Unresolved, source.name(), None, message));
+            }
             let missing = parsed.foreign.iter().filter_map(|(name, span)| {
                 let item = self.items.get(name.as_str())?;
                 (item.file != file && !imported.contains(name.as_str())).then_some((span.start, name, item))

@@ -82,9 +82,8 @@ impl Reach<'_, '_> {
         let names: Vec<_> = parameters
             .zip(&c.arguments)
             .map(|(parameter, argument)| {
-                let pointee = self.cx.function_pointee(&parameter.ty);
-                let computed = pointee.is_none() && self.is_computed(argument);
-                let is_array = pointee.is_some_and(|ty| self.cx.shape_of_type(ty) == Shape::Array);
+                let computed = self.cx.pointee(&parameter.ty).is_none() && self.is_computed(argument);
+                let is_array = self.cx.points_to_array(&parameter.ty);
                 (parameter.ident.to_string(), computed, is_array)
             })
             .collect();

@@ -8,21 +8,20 @@ use logos::Logos as _;
 use wgsl_parse::lexer::Token;
 use wgsl_parse::span::Span;
 use wgsl_parse::syntax::{
-    DeclarationKind, GlobalDeclaration, GlobalDirective, Import, ImportContent, PathOrigin, Statement,
-    TranslationUnit,
+    Attribute, DeclarationKind, Function, GlobalDeclaration, GlobalDirective, Import, ImportContent,
+    PathOrigin, Statement, TranslationUnit,
 };
 
 use crate::error::{Error, ErrorKind};
+use crate::nesting::Depth;
 use crate::tree::{self, Node};
 
-/// How deeply brackets and operator chains may nest, taken together. The passes recurse over the tree; this bounds their
-/// stack, on a thread of a browser too.
-const MAX_DEPTH: usize = 512;
-/// How many `<` may be open at once. The parser looks ahead at each for the end of a template list, and looks again from
-/// the `<` within: the work doubles with every one.
-const MAX_OPEN_ANGLES: usize = 12;
 /// Far above any shader; keeps a mistake (a binary file, a runaway generator) from being parsed at all.
 const MAX_BYTES: usize = 4 << 20;
+
+/// The module path that stands for the kernel itself: what a request names. A module of shared steps imports the kernel's
+/// workgroup memory and tile sizes from it.
+pub(crate) const KERNEL: &str = "kernel";
 
 /// A module's name and text, parsed when first asked for.
 #[derive(Debug)]
@@ -49,6 +48,20 @@ pub(crate) struct Imported {
     /// The module's path, such as `shared/online_softmax`.
     pub(crate) module: String,
     pub(crate) item: String,
+}
+
+impl Parsed {
+    /// The compute entry points that the module declares.
+    pub(crate) fn entry_points(&self) -> impl Iterator<Item = (&Function, Span)> {
+        self.unit.global_declarations.iter().filter_map(|global| match global.node() {
+            GlobalDeclaration::Function(f)
+                if f.attributes.iter().any(|a| matches!(a.node(), Attribute::Compute)) =>
+            {
+                Some((f, global.span()))
+            }
+            _ => None,
+        })
+    }
 }
 
 impl Source {
@@ -175,7 +188,7 @@ impl Source {
             let message = format!("{} bytes of text; the limit is {MAX_BYTES}", self.text.len());
             return Err(Error::new(ErrorKind::Limit, &self.name, None, message));
         }
-        let mut depth = Depth { open: vec![Level::default()], total: 0 };
+        let mut depth = Depth::default();
         let mut short_circuits = 0;
         let mut after_ident = false;
         for (token, range) in Token::lexer(&self.text).spanned() {
@@ -292,101 +305,4 @@ fn expected_list(expected: &[String]) -> String {
         return String::new();
     }
     format!("; expected {}", expected.join(" or "))
-}
-
-/// How deep the tree at the current token is, at most.
-struct Depth {
-    open: Vec<Level>,
-    total: usize,
-}
-
-/// What has been met since a bracket opened.
-#[derive(Default)]
-struct Level {
-    opened_by: Option<Token>,
-    /// Operators since the last separator: a chain of them is a tree as deep as it is long.
-    chain: usize,
-    /// `<` that may begin a template list.
-    angles: usize,
-}
-
-impl Depth {
-    fn step(&mut self, token: &Token, after_ident: bool) -> Result<(), (ErrorKind, String)> {
-        let Some(level) = self.open.last_mut() else {
-            return Err((ErrorKind::Syntax, "unbalanced brackets".into()));
-        };
-        match token {
-            Token::SymSemicolon => {
-                self.total -= level.chain;
-                *level = Level { opened_by: level.opened_by.take(), ..Level::default() };
-            }
-            Token::SymComma => {
-                self.total -= level.chain;
-                level.chain = 0;
-            }
-            Token::SymParenLeft | Token::SymBracketLeft | Token::SymBraceLeft => {
-                level.chain += 1;
-                self.total += 2;
-                self.open.push(Level { opened_by: Some(token.clone()), ..Level::default() });
-            }
-            Token::SymParenRight | Token::SymBracketRight | Token::SymBraceRight => {
-                let opener = match token {
-                    Token::SymParenRight => Token::SymParenLeft,
-                    Token::SymBracketRight => Token::SymBracketLeft,
-                    _ => Token::SymBraceLeft,
-                };
-                if level.opened_by != Some(opener) {
-                    return Err((ErrorKind::Syntax, format!("`{token}` closes nothing")));
-                }
-                self.total -= level.chain + 1;
-                self.open.pop();
-                if *token == Token::SymBraceRight
-                    && let Some(outer) = self.open.last_mut()
-                {
-                    self.total -= outer.chain;
-                    outer.chain = 0;
-                    outer.angles = 0;
-                }
-            }
-            Token::SymAndAnd | Token::SymOrOr => {
-                level.angles = 0;
-                level.chain += 1;
-                self.total += 1;
-            }
-            Token::SymGreaterThan => level.angles = level.angles.saturating_sub(1),
-            Token::SymShiftRight => level.angles = level.angles.saturating_sub(2),
-            Token::SymLessThan
-            | Token::SymPlus
-            | Token::SymMinus
-            | Token::SymMinusMinus
-            | Token::SymStar
-            | Token::SymForwardSlash
-            | Token::SymModulo
-            | Token::SymAnd
-            | Token::SymOr
-            | Token::SymXor
-            | Token::SymTilde
-            | Token::SymBang
-            | Token::SymPeriod
-            | Token::KwElse => {
-                level.angles += usize::from(after_ident && *token == Token::SymLessThan);
-                level.chain += 1;
-                self.total += 1;
-                if level.angles > MAX_OPEN_ANGLES {
-                    return Err((
-                        ErrorKind::Limit,
-                        format!("too many `<` without parentheses (limit {MAX_OPEN_ANGLES})"),
-                    ));
-                }
-            }
-            _ => {}
-        }
-        if self.total > MAX_DEPTH {
-            return Err((
-                ErrorKind::Limit,
-                format!("nested too deeply, or too long a chain of operators (limit {MAX_DEPTH})"),
-            ));
-        }
-        Ok(())
-    }
 }

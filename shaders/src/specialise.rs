@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 
 use wgsl_parse::span::Span;
 use wgsl_parse::syntax::{
-    Attribute, Attributes, BuiltinValue, Function, GlobalDeclaration, GlobalDirective, Ident,
-    LiteralExpression,
+    Attribute, Attributes, BuiltinValue, GlobalDeclaration, GlobalDirective, Ident, LiteralExpression,
 };
 
 use crate::context::Context;
@@ -15,8 +14,7 @@ use crate::library::Library;
 use crate::link::{Linked, hook_sources};
 use crate::print::Printer;
 use crate::reflect::{Interface, is_f16_type, is_subgroup_function};
-use crate::request::{Request, Target};
-use crate::source::Parsed;
+use crate::request::{Request, Target, Tunable};
 use crate::tree::{self, Mention, global_ident};
 use crate::tunables;
 
@@ -34,69 +32,91 @@ pub struct Specialised {
     pub arrays_left: Vec<String>,
 }
 
-/// The compute entry points that a module declares.
-pub(crate) fn entry_points(parsed: &Parsed) -> impl Iterator<Item = (&Function, Span)> {
-    parsed.unit.global_declarations.iter().filter_map(|global| match global.node() {
-        GlobalDeclaration::Function(f)
-            if f.attributes.iter().any(|a| matches!(a.node(), Attribute::Compute)) =>
-        {
-            Some((f, global.span()))
-        }
-        _ => None,
-    })
-}
+impl Library {
+    /// The tunables of a module and of all that it imports, sorted by name.
+    ///
+    /// # Errors
+    ///
+    /// An unknown module, or modules that do not parse or link.
+    pub fn tunables(&self, module: &str) -> Result<Vec<Tunable>, Error> {
+        self.tunables_of(&Request::new(module))
+    }
 
-pub(crate) fn specialise(library: &Library, request: &Request) -> Result<Specialised, Error> {
-    let hooks = hook_sources(request)?;
-    let linked = Linked::new(library, request, &hooks)?;
-    let root = linked.root();
-    let mut entries = entry_points(root.parsed);
-    let (entry, entry_span) = match (entries.next(), entries.next()) {
-        (Some(entry), None) => entry,
-        (None, _) => {
-            return Err(Error::new(
-                ErrorKind::Interface,
-                root.source.name(),
-                None,
-                "the module has no `@compute` entry point",
-            ));
-        }
-        (Some((first, _)), Some((second, span))) => {
-            let message = format!(
-                "a module has one entry point; this one has `{}` and `{}`",
-                first.ident, second.ident
-            );
-            return Err(root.source.error(ErrorKind::Interface, span, message));
-        }
-    };
-    let entry_name = entry.ident.to_string();
-    let mut cx = Context::new(&linked, tunables::settings(&linked, request)?, request.unroll);
-    cx.evaluate_constants()?;
-    let reached = Reached::from(&mut cx, [entry_name.clone()])?;
+    /// The tunables that this request could set, sorted by name: those of [`Self::tunables`] after its replacements.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::tunables`], and replacements or hooks that do not fit.
+    pub fn tunables_of(&self, request: &Request) -> Result<Vec<Tunable>, Error> {
+        let hooks = hook_sources(request)?;
+        Ok(tunables::list(&Linked::new(self, request, &hooks)?))
+    }
 
-    let (bindings, workgroup_bytes) = cx.resources(&reached.globals)?;
-    cx.file = linked.files.len() - 1;
-    let workgroup_size = cx.workgroup_size(&entry.attributes, entry_span)?;
-    let interface = Interface {
-        entry: entry_name,
-        workgroup_size,
-        workgroup_bytes,
-        bindings,
-        uses_subgroups: reached.uses_subgroups,
-        uses_f16: reached.uses_f16,
-    };
-    let text = reached.print(&linked, request)?;
-    Ok(Specialised { text, interface, arrays_left: reached.arrays_left })
-}
+    /// The final text of a kernel, and what it needs from its host.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the request or with the modules that it reaches; see [`ErrorKind`]. The text is not
+    /// type-checked: that is the shader compiler's part.
+    pub fn specialise(&self, request: &Request) -> Result<Specialised, Error> {
+        let hooks = hook_sources(request)?;
+        let linked = Linked::new(self, request, &hooks)?;
+        let root = linked.root();
+        let mut entries = root.parsed.entry_points();
+        let (entry, entry_span) = match (entries.next(), entries.next()) {
+            (Some(entry), None) => entry,
+            (None, _) => {
+                return Err(Error::new(
+                    ErrorKind::Interface,
+                    root.source.name(),
+                    None,
+                    "the module has no `@compute` entry point",
+                ));
+            }
+            (Some((first, _)), Some((second, span))) => {
+                let message = format!(
+                    "a module has one entry point; this one has `{}` and `{}`",
+                    first.ident, second.ident
+                );
+                return Err(root.source.error(ErrorKind::Interface, span, message));
+            }
+        };
+        let entry_name = entry.ident.to_string();
+        let mut cx = Context::new(&linked, tunables::settings(&linked, request)?, request.unroll);
+        cx.evaluate_constants()?;
+        let reached = Reached::from(&mut cx, [entry_name.clone()])?;
 
-pub(crate) fn specialise_items(library: &Library, request: &Request) -> Result<String, Error> {
-    let hooks = hook_sources(request)?;
-    let linked = Linked::new(library, request, &hooks)?;
-    let mut cx = Context::new(&linked, tunables::settings(&linked, request)?, request.unroll);
-    cx.evaluate_constants()?;
-    let mut names: Vec<String> = linked.root().parsed.items.keys().cloned().collect();
-    names.sort_unstable();
-    Reached::from(&mut cx, names)?.print(&linked, request)
+        let (bindings, workgroup_bytes) = cx.resources(&reached.globals)?;
+        cx.file = linked.files.len() - 1;
+        let workgroup_size = cx.workgroup_size(&entry.attributes, entry_span)?;
+        let interface = Interface {
+            entry: entry_name,
+            workgroup_size,
+            workgroup_bytes,
+            bindings,
+            uses_subgroups: reached.uses_subgroups,
+            uses_f16: reached.uses_f16,
+        };
+        let text = reached.print(&linked, request)?;
+        Ok(Specialised { text, interface, arrays_left: reached.arrays_left })
+    }
+
+    /// The final text of everything that a module declares, entry point or not, with what it uses; functions that take
+    /// pointers to storage are only in their callers. For checking modules that other modules import.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::specialise`].
+    pub fn specialise_items(&self, request: &Request) -> Result<String, Error> {
+        let hooks = hook_sources(request)?;
+        let linked = Linked::new(self, request, &hooks)?;
+        let mut cx = Context::new(&linked, tunables::settings(&linked, request)?, request.unroll);
+        cx.evaluate_constants()?;
+        let mut names: Vec<String> = linked.root().parsed.items.keys().cloned().collect();
+        names.retain(|name| !cx.takes_storage(name));
+        names.sort_unstable();
+        Reached::from(&mut cx, names)?.print(&linked, request)
+    }
 }
 
 /// The declarations that some items need, specialised. Everything else is never looked at: the specialiser costs what the

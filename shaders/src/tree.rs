@@ -2,9 +2,9 @@
 
 use wgsl_parse::span::{Span, Spanned};
 use wgsl_parse::syntax::{
-    Attribute, Attributes, BinaryOperator, CaseSelector, CompoundStatement, Declaration, Expression,
-    ExpressionNode, FunctionCall, GlobalDeclaration, Ident, LiteralExpression, Statement, StatementNode,
-    TypeExpression, UnaryOperator,
+    AssignmentOperator, Attribute, Attributes, BinaryOperator, CaseSelector, CompoundStatement, Declaration,
+    Expression, ExpressionNode, FunctionCall, GlobalDeclaration, Ident, LiteralExpression, Statement,
+    StatementNode, TypeExpression, UnaryOperator,
 };
 
 pub(crate) type Expr = ExpressionNode;
@@ -44,6 +44,23 @@ pub(crate) fn as_ident(e: &Expr) -> Option<&Ident> {
 /// Whether the expression is the identifier `name`.
 pub(crate) fn is_ident(e: &Expr, name: &str) -> bool {
     as_ident(e).is_some_and(|ident| *ident.name() == name)
+}
+
+/// The operation of a compound assignment; `None` for `=`.
+pub(crate) fn operation(op: AssignmentOperator) -> Option<BinaryOperator> {
+    Some(match op {
+        AssignmentOperator::Equal => return None,
+        AssignmentOperator::PlusEqual => BinaryOperator::Addition,
+        AssignmentOperator::MinusEqual => BinaryOperator::Subtraction,
+        AssignmentOperator::TimesEqual => BinaryOperator::Multiplication,
+        AssignmentOperator::DivisionEqual => BinaryOperator::Division,
+        AssignmentOperator::ModuloEqual => BinaryOperator::Remainder,
+        AssignmentOperator::AndEqual => BinaryOperator::BitwiseAnd,
+        AssignmentOperator::OrEqual => BinaryOperator::BitwiseOr,
+        AssignmentOperator::XorEqual => BinaryOperator::BitwiseXor,
+        AssignmentOperator::ShiftRightAssign => BinaryOperator::ShiftRight,
+        AssignmentOperator::ShiftLeftAssign => BinaryOperator::ShiftLeft,
+    })
 }
 
 /// Calls `f` for each direct operand of an expression, template arguments included.

@@ -8,17 +8,17 @@
 
 use wgsl_parse::span::Span;
 use wgsl_parse::syntax::{
-    AssignmentOperator, BinaryOperator, CompoundStatement, DeclarationKind, Expression, ForStatement,
-    Statement, UnaryOperator,
+    BinaryOperator, DeclarationKind, Expression, ForStatement, Statement, UnaryOperator,
 };
 
-use crate::body::Flow;
+use crate::arithmetic;
 use crate::context::{Context, Expansion};
 use crate::error::{Error, ErrorKind};
+use crate::flow::{Flow, jumps};
 use crate::reach::reaches_an_index;
 use crate::scope::{Local, Shape};
-use crate::tree::{self, Expr, Node, Stmt, each_operand, is_ident, mentions};
-use crate::value::{self, Known, Num};
+use crate::tree::{self, Expr, Node, Stmt, each_operand, is_ident, mentions, operation};
+use crate::value::{Known, Num};
 
 /// Longest loop that may be unrolled.
 const MAX_ITERATIONS: usize = 65_536;
@@ -153,7 +153,7 @@ impl Context<'_> {
             }
             _ => return Ok(None),
         };
-        let next = value::binary(op, known, by).map_err(|m| self.constant_error(update.span(), &m))?;
+        let next = arithmetic::binary(op, known, by).map_err(|m| self.constant_error(update.span(), &m))?;
         Ok(next.map(|next| next.num))
     }
 
@@ -174,47 +174,6 @@ impl Context<'_> {
         self.demands.insert(key, demanded);
         demanded
     }
-}
-
-/// The operation of a compound assignment; `None` for `=`.
-pub(crate) fn operation(op: AssignmentOperator) -> Option<BinaryOperator> {
-    Some(match op {
-        AssignmentOperator::Equal => return None,
-        AssignmentOperator::PlusEqual => BinaryOperator::Addition,
-        AssignmentOperator::MinusEqual => BinaryOperator::Subtraction,
-        AssignmentOperator::TimesEqual => BinaryOperator::Multiplication,
-        AssignmentOperator::DivisionEqual => BinaryOperator::Division,
-        AssignmentOperator::ModuloEqual => BinaryOperator::Remainder,
-        AssignmentOperator::AndEqual => BinaryOperator::BitwiseAnd,
-        AssignmentOperator::OrEqual => BinaryOperator::BitwiseOr,
-        AssignmentOperator::XorEqual => BinaryOperator::BitwiseXor,
-        AssignmentOperator::ShiftRightAssign => BinaryOperator::ShiftRight,
-        AssignmentOperator::ShiftLeftAssign => BinaryOperator::ShiftLeft,
-    })
-}
-
-/// Whether statements contain a `break` out of the `switch` they are in.
-pub(crate) fn has_break(body: &[Stmt]) -> bool {
-    jumps(body, true, false)
-}
-
-/// Whether statements contain a `break` or `continue` of the loop or switch around them.
-pub(crate) fn jumps(body: &[Stmt], on_break: bool, on_continue: bool) -> bool {
-    let block = |b: &CompoundStatement| jumps(&b.statements, on_break, on_continue);
-    body.iter().any(|statement| match statement.node() {
-        Statement::Break(_) => on_break,
-        Statement::Continue(_) => on_continue,
-        Statement::Compound(b) => block(b),
-        Statement::If(s) => {
-            block(&s.if_clause.body)
-                || s.else_if_clauses.iter().any(|clause| block(&clause.body))
-                || s.else_clause.as_ref().is_some_and(|clause| block(&clause.body))
-        }
-        Statement::Switch(s) => {
-            s.clauses.iter().any(|clause| jumps(&clause.body.statements, false, on_continue))
-        }
-        _ => false,
-    })
 }
 
 /// Whether statements change the variable `name`, or could through a pointer. Names declared anew within them only make

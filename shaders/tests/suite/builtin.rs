@@ -37,9 +37,10 @@ fn requests(library: &Library, module: &str) -> Vec<Request> {
     let mut requests = vec![Request::new(module)];
     for role in library.roles(module).unwrap() {
         let with = |request: &Request, filler: &str| request.clone().replace(role.as_str(), filler);
-        let all = |request: &Request| {
-            library.fillers(&role).map(|filler| with(request, filler)).collect::<Vec<_>>()
-        };
+        // A module that fills the role itself stands beside no other that does.
+        let of_its_own = library.fillers(&role).any(|filler| filler == module);
+        let fillers = || library.fillers(&role).filter(|filler| !of_its_own || *filler == module);
+        let all = |request: &Request| fillers().map(|filler| with(request, filler)).collect::<Vec<_>>();
         requests = requests.iter().flat_map(all).collect();
     }
     requests

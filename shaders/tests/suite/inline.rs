@@ -30,7 +30,7 @@ fn chosen(p: ptr<function, array<f32, 2>>) -> f32 {
 }
 ";
 
-fn text(functions: &str, statements: &str) -> String {
+pub(crate) fn text(functions: &str, statements: &str) -> String {
     format!(
         "const LAST: bool = false;
          @group(0) @binding(0) var<storage, read_write> data: array<f32>;
@@ -65,7 +65,7 @@ fn main_of(kernel: &Specialised) -> String {
     main.trim().strip_suffix('}').unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn error(functions: &str, statements: &str) -> Error {
+pub(crate) fn error(functions: &str, statements: &str) -> Error {
     let text = text(functions, statements);
     let library = Library::empty().with_modules(&[("a", &text)]).unwrap();
     match library.specialise(&Request::new("a")) {

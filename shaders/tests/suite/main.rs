@@ -10,4 +10,5 @@ mod interpreter;
 mod passes;
 mod random;
 mod speed;
+mod storage;
 mod support;
