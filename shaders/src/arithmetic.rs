@@ -203,3 +203,50 @@ pub(crate) fn builtin(name: &str, arguments: &[Known]) -> Result<Option<Known>, 
 fn pick(a: Num, b: Num) -> Num {
     if matches!(a, Num::Int(_)) { b } else { a }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The result at run time, and the one of a constant expression.
+    fn both(op: BinaryOperator, a: Num, b: Num) -> (Option<Num>, Option<Num>) {
+        let of = |constant| {
+            let known = |num| Known { num, constant };
+            binary(op, known(a), known(b)).ok().flatten().map(|known| known.num)
+        };
+        (of(false), of(true))
+    }
+
+    #[test]
+    fn integers_wrap_at_run_time_only() {
+        use BinaryOperator as Op;
+        let (i, u) = (Num::I32, Num::U32);
+        for (op, a, b, wrapped) in [
+            (Op::Addition, i(i32::MAX), i(1), i(i32::MIN)),
+            (Op::Subtraction, u(0), u(1), u(u32::MAX)),
+            (Op::Multiplication, u(u32::MAX), u(u32::MAX), u(1)),
+            (Op::Multiplication, i(i32::MIN), i(i32::MIN), i(0)),
+            (Op::Division, i(i32::MIN), i(-1), i(i32::MIN)),
+            (Op::Remainder, i(i32::MIN), i(-1), i(0)),
+            (Op::Division, u(7), u(0), u(7)),
+            (Op::Remainder, i(-7), i(0), i(0)),
+            (Op::ShiftLeft, i(1), u(31), i(i32::MIN)),
+            (Op::ShiftLeft, u(3), u(33), u(6)),
+        ] {
+            assert_eq!(both(op, a, b), (Some(wrapped), None), "{a:?} {op} {b:?}");
+        }
+        for (op, a, b, exact) in [
+            (Op::Remainder, i(-7), i(3), i(-1)),
+            (Op::Division, i(-7), i(2), i(-3)),
+            (Op::BitwiseXor, i(-1), i(5), i(-6)),
+            (Op::ShiftRight, i(-8), u(1), i(-4)),
+            (Op::ShiftLeft, i(-1), u(31), i(i32::MIN)),
+            (Op::LessThan, u(u32::MAX), u(1), Num::Bool(false)),
+            (Op::Addition, Num::Int(2), u(3), u(5)),
+        ] {
+            assert_eq!(both(op, a, b), (Some(exact), Some(exact)), "{a:?} {op} {b:?}");
+        }
+        // Abstract integers have no run time.
+        assert_eq!(both(Op::Multiplication, Num::Int(i64::MAX), Num::Int(2)), (None, None));
+    }
+}
