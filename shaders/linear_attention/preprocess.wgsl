@@ -43,6 +43,8 @@ const THREADS: u32 = 64u;
 // projection and its negative, 8 what a decay takes: 1 - exp(x) for x <= 0.
 const MAP: u32 = 0u;
 const SOFTMAX: bool = MAP == 6u || MAP == 7u;
+// Whether `out` holds sums already, to which rows are added.
+const ADD: bool = false;
 // Whether rows have factors.
 const BY: bool = false;
 
@@ -139,7 +141,12 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 largest = select(largest, max(largest, value[c]), 4u * i + c < prepare.mapped_width);
             }
         }
-        out[out_at + i] = within(value * factor, 4u * i);
+        let mapped = within(value * factor, 4u * i);
+        if ADD {
+            out[out_at + i] += mapped;
+        } else {
+            out[out_at + i] = mapped;
+        }
     }
     if MAP == 5u {
         let inverse = select(1.0 / max(sqrt(square), 1e-12), square, is_nan(square));

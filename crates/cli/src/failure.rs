@@ -24,7 +24,7 @@ pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
 /// The process's exit code for `error`.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
-        if cause.is::<Usage>() || cause.is::<crate::job::NoJob>() {
+        if cause.is::<Usage>() || cause.is::<NoJob>() {
             return 2;
         }
         if let Some(error) = cause.downcast_ref::<foveal_kernels::Error>() {
@@ -93,6 +93,18 @@ pub(crate) fn unknown(what: &str, got: &str, known: &[&str]) -> anyhow::Error {
     let hint = did_you_mean(got, known.iter().copied());
     usage(format!("unknown {what} `{got}`: expected one of {}{hint}", known.join(", ")))
 }
+
+/// Why a file is no job for this version: not an error where many files are gone through.
+#[derive(Debug)]
+pub(crate) struct NoJob(pub(crate) String);
+
+impl fmt::Display for NoJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoJob {}
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use foveal_kernels::{Access, Dtype, HostTensor, Operator, Problem, did_you_mean, operators};
 use serde_json::{Map, Value};
 
-use crate::failure::{unknown, usage};
+use crate::failure::{NoJob, unknown, usage};
 use crate::io::{Element, Stored, TensorFile};
 
 /// What to compute, on what.
@@ -24,18 +24,6 @@ pub(crate) struct Job {
 /// Tensors of so many bytes are read before it is known whether the problem reads them: lists and lengths, which say what the
 /// problem is, are not larger. So are all integers.
 const SMALL: u64 = 1 << 20;
-
-/// Why a file is no job for this version: not an error where many files are gone through.
-#[derive(Debug)]
-pub(crate) struct NoJob(pub(crate) String);
-
-impl std::fmt::Display for NoJob {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for NoJob {}
 
 impl Job {
     /// The operator by name or by the file's `foveal` entry, with the entry's options overridden by what `given` says.

@@ -7,7 +7,7 @@ use foveal::{Clock, Kernel, Roofline};
 use foveal_kernels::{HostTensor, Problem, Work, testing::Rows};
 
 use crate::device::Device;
-use crate::job::NoJob;
+use crate::failure::NoJob;
 use crate::ui;
 use crate::verify::Checked;
 

@@ -59,6 +59,9 @@ impl Visit<'_> for Mentions {
         }
     }
 
+    /// `pub(super)` uses nothing.
+    fn visit_visibility(&mut self, _: &Visibility) {}
+
     fn visit_item_use(&mut self, item: &ItemUse) {
         self.import(&item.tree, &[], !matches!(item.vis, Visibility::Inherited));
     }

@@ -81,7 +81,6 @@ fn options_that_exclude_each_other_are_errors_that_name_both() -> Result<()> {
         (json!({"dt": "dt", "rule": "delta"}), "dt", &["with the rule delta", "beta", "got `dt`"]),
         (json!({"dt": "dt", "normaliser": "sum"}), "dt", &["normaliser sum", "got `dt`"]),
         (json!({"skip": "d", "causal": false}), "skip", &["not causal", "got `d`"]),
-        (json!({"skip": "d", "direction": "both"}), "skip", &["both directions", "got `d`"]),
         (json!({"key": "decay"}), "key", &["vector gate", "gate none"]),
         (
             json!({"key": "decay", "gate": "vector", "feature_map": "relu"}),

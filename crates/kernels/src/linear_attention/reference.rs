@@ -256,7 +256,8 @@ impl<'a> Inputs<'a> {
                 self.read(&state, &z, q, (&mut o[at.clone()], &mut magnitudes[at]), variances.as_ref());
             }
         }
-        if let Some(skip) = &self.skip {
+        // Once, where two directions are added.
+        if let Some(skip) = self.skip.as_ref().filter(|_| !reverse || spec.direction != Direction::Both) {
             for position in order.clone() {
                 let o = &mut o[position * wide..][..wide];
                 let v = self.v.row(batch, head, start + position);

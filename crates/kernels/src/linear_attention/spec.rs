@@ -368,11 +368,8 @@ impl LinearAttention {
             ),
             (
                 "skip",
-                self.skip.is_some() && (!self.causal || both || self.steps > 1),
-                format!(
-                    "expected none if not causal, in both directions or with steps, got `{}`",
-                    named(&self.skip)
-                ),
+                self.skip.is_some() && (!self.causal || self.steps > 1),
+                format!("expected none if not causal or with steps, got `{}`", named(&self.skip)),
             ),
             (
                 "key",

@@ -60,8 +60,11 @@ impl<'a> Passes<'a> {
             self.partial_at = Some(self.add_scratch("foveal.linear.partial", bytes)?);
         }
         for partition in &partitions {
-            self.prepare(self.preprocessed_at, self.partial_at, partition)?;
+            self.preprocess(partition)?;
             let o = if spec.skip.is_some() { Output::Sum } else { Output::Whole };
+            if spec.direction != Direction::Both {
+                self.add_skip(partition, false)?;
+            }
             let runs: &[(bool, Output)] = match spec.direction {
                 Direction::Forward => &[(false, o)],
                 Direction::Reverse => &[(true, o)],
@@ -69,6 +72,9 @@ impl<'a> Passes<'a> {
             };
             for &(reverse, o) in runs {
                 schedule.make(self, &Run { partition, reverse, o })?;
+                if o == Output::Partial {
+                    self.add_skip(partition, true)?;
+                }
             }
         }
         Ok(())

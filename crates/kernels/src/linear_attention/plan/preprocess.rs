@@ -32,6 +32,8 @@ struct Preprocessing<'n> {
     factor: f32,
     /// A tensor of factors of rows or of heads.
     by: Option<&'n str>,
+    /// Whether rows are added to those that are there.
+    add: bool,
 }
 
 /// What becomes of a row.
@@ -43,24 +45,22 @@ enum Map {
 }
 
 impl<'a> Passes<'a> {
-    /// The passes that fill the buffer at scratch `prepared` for a partition, and what is added to outputs at `partial`.
-    pub(crate) fn prepare(
-        &mut self,
-        preprocessed: Option<usize>,
-        partial: Option<usize>,
-        partition: &Partition,
-    ) -> Result<(), Error> {
-        if self.spec.len == 0 {
-            return Ok(());
-        }
-        if let Some(at) = preprocessed {
+    /// The passes that fill the buffer of preprocessed inputs for a partition.
+    pub(crate) fn preprocess(&mut self, partition: &Partition) -> Result<(), Error> {
+        if let Some(at) = self.preprocessed_at.filter(|_| self.spec.len > 0) {
             for source in self.sources() {
-                self.prepare_one(at, partition, &source)?;
+                self.preprocess_one(at, partition, &source)?;
             }
         }
-        if let (Some(at), Some(skip)) = (partial, &self.spec.skip) {
-            let source = Preprocessing { region: None, by: Some(skip), ..plain("v", Region::V) };
-            self.prepare_one(at, partition, &source)?;
+        Ok(())
+    }
+
+    /// The pass that puts tokens' own values into the partial outputs, or adds them to what is there.
+    pub(crate) fn add_skip(&mut self, partition: &Partition, add: bool) -> Result<(), Error> {
+        let spec = self.spec;
+        if let (Some(at), Some(skip)) = (self.partial_at.filter(|_| spec.len > 0), &spec.skip) {
+            let source = Preprocessing { region: None, by: Some(skip), add, ..plain("v", Region::V) };
+            self.preprocess_one(at, partition, &source)?;
         }
         Ok(())
     }
@@ -97,7 +97,7 @@ impl<'a> Passes<'a> {
         sources
     }
 
-    fn prepare_one(
+    fn preprocess_one(
         &mut self,
         at: usize,
         partition: &Partition,
@@ -112,7 +112,8 @@ impl<'a> Passes<'a> {
                 .replace("shared/inputs", storage_module("inputs", dtype, aligned))
                 .tunable("THREADS", THREADS)
                 .tunable("MAP", map_number(source.map))
-                .tunable("BY", source.by.is_some()),
+                .tunable("BY", source.by.is_some())
+                .tunable("ADD", source.add),
         );
         let (binding, base) = self.bind("q", source.tensor, partition)?;
         let mut bindings = vec![binding, self.plan.scratch("out", at)];
@@ -130,7 +131,7 @@ impl<'a> Passes<'a> {
             Some(region) => spec.region(region, partition).0,
             None => RowLayout { base: 0, strides: spec.partial_strides() },
         };
-        let spread = region != Region::Q && spec.rule == Rule::Dplr;
+        let spread = source.region.is_some_and(|region| region != Region::Q) && spec.rule == Rule::Dplr;
         let mapped = match region {
             Region::V => spec.value_dim,
             Region::G => extent.dim,
@@ -190,7 +191,16 @@ impl<'a> Passes<'a> {
 /// A tensor as it is.
 fn plain(tensor: &str, region: Region) -> Preprocessing<'_> {
     let map = Map::Feature(FeatureMap::Identity);
-    Preprocessing { tensor, region: Some(region), map, weight: None, phase: 0, factor: 1.0, by: None }
+    Preprocessing {
+        tensor,
+        region: Some(region),
+        map,
+        weight: None,
+        phase: 0,
+        factor: 1.0,
+        by: None,
+        add: false,
+    }
 }
 
 /// As `shaders/linear_attention/preprocess.wgsl` counts them.

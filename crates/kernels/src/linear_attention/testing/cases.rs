@@ -87,6 +87,8 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     ("step_sizes_f16", "1x2x70x33:31", r#"{"gate":"vector","dt":"dt","skip":"d","dtype":"f16"}"#),
     ("step_sizes_reverse", "1x2x70x40", r#"{"gate":"scalar","dt":"dt","skip":"d","direction":"reverse"}"#),
+    ("skip_both", "1x2x70x33:31", r#"{"gate":"scalar","skip":"d","direction":"both","dtype":"f16"}"#),
+    ("skip_dplr", "1x2x70x32:24", r#"{"rule":"dplr","gate":"vector","skip":"d"}"#),
     ("skip_delta", "1x2:4x70x64", r#"{"rule":"delta","gate":"scalar","skip":"d","sequences":3}"#),
     ("key_decay", "1x2x130x64", r#"{"gate":"vector","key":"decay","scale":1.0,"state_in":true}"#),
     ("key_decay_f16", "1x2x70x33", r#"{"gate":"vector","key":"decay","fill":"extreme","dtype":"f16"}"#),

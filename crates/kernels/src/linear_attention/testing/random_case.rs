@@ -88,7 +88,7 @@ fn discretise(random: &mut fastrand::Rng, spec: &mut LinearAttention) {
     if spec.normaliser == Normaliser::None && rarely(random, 4) {
         spec.dt = Some("dt".into());
     }
-    if spec.direction != Direction::Both && rarely(random, 4) {
+    if rarely(random, 4) {
         spec.skip = Some("d".into());
     }
     if spec.dt.is_none() && spec.gate == Gate::Vector && spec.heads == spec.value_heads && rarely(random, 2) {
@@ -102,7 +102,7 @@ fn add_only(random: &mut fastrand::Rng, spec: &mut LinearAttention) {
     if rarely(random, 6) {
         spec.bonus = Some("u".into());
         spec.dt = rarely(random, 3).then(|| "dt".into());
-        spec.skip = (spec.direction != Direction::Both && rarely(random, 3)).then(|| "d".into());
+        spec.skip = rarely(random, 3).then(|| "d".into());
         return;
     }
     if rarely(random, 3) {
