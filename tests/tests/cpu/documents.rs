@@ -130,3 +130,32 @@ fn headings_become_anchors() {
     assert_eq!(found, expected.into_iter().map(str::to_owned).collect());
     assert_eq!(links("see [a](x.md#y), `[b](z)` and ![c](p.png)\n"), ["x.md#y", "p.png"]);
 }
+
+/// The table of folders in ARCHITECTURE.md has all of them, and no other.
+#[test]
+fn the_tree_in_architecture_is_the_tree() -> Result<()> {
+    let text = std::fs::read_to_string(root().join("docs/ARCHITECTURE.md"))?;
+    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    let folders =
+        rows.filter_map(|line| line.split('|').nth(1)).flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let stated: BTreeSet<String> = folders.map(str::to_owned).collect();
+    let mut found = BTreeSet::new();
+    for parent in ["crates/kernels/src", "crates/engine/src", "crates/cli/src", "shaders"] {
+        for entry in std::fs::read_dir(root().join(parent))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if entry.path().is_dir() && !["tests", "target"].contains(&name.as_str()) {
+                found.insert(format!("{parent}/{name}/"));
+            }
+        }
+    }
+    let missing: Vec<&String> = found.iter().filter(|folder| !stated.contains(*folder)).collect();
+    ensure!(missing.is_empty(), "ARCHITECTURE.md says nothing of {missing:?}");
+    let parents = ["crates/kernels/src/", "crates/engine/src/", "crates/cli/src/", "shaders/"];
+    let of_parents =
+        |folder: &&String| parents.iter().any(|parent| folder.starts_with(parent) && folder != parent);
+    let gone: Vec<&String> =
+        stated.iter().filter(of_parents).filter(|folder| !found.contains(*folder)).collect();
+    ensure!(gone.is_empty(), "ARCHITECTURE.md has {gone:?}, which are not there");
+    Ok(())
+}
