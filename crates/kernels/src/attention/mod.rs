@@ -22,6 +22,7 @@
 //! ```
 
 mod block_option;
+mod builder;
 mod choices;
 mod device_block_mask;
 mod device_inputs;

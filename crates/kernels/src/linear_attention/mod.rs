@@ -24,6 +24,7 @@
 //! # Ok::<(), foveal_kernels::Error>(())
 //! ```
 
+mod builder;
 mod feature_maps;
 mod kinds;
 mod models;

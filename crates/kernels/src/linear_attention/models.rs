@@ -1,8 +1,6 @@
 //! A constructor a model: what each published linear attention is in this operator's terms.
 
-use super::{
-    Direction, FeatureMap, Gate, Key, Lengths, LinearAttention, LinearShape, Normaliser, Rule, StateLayout,
-};
+use super::{FeatureMap, Gate, Key, LinearAttention, LinearShape, Normaliser, Rule, StateLayout};
 use crate::Layout;
 
 impl LinearAttention {
@@ -114,104 +112,6 @@ impl LinearAttention {
     #[must_use]
     pub fn relu_whole(shape: LinearShape) -> Self {
         Self::new(shape).whole().feature_map(FeatureMap::Relu).normaliser(Normaliser::Sum).scale(1.0)
-    }
-
-    /// Every token reads all of its sequence.
-    #[must_use]
-    pub fn whole(mut self) -> Self {
-        self.causal = false;
-        self
-    }
-
-    /// With this order of tokens.
-    #[must_use]
-    pub fn direction(mut self, direction: Direction) -> Self {
-        self.direction = direction;
-        self
-    }
-
-    /// With this map of q and k.
-    #[must_use]
-    pub fn feature_map(mut self, map: FeatureMap) -> Self {
-        self.feature_map = map;
-        self
-    }
-
-    /// With `features` (F) columns of a learned map's weights.
-    #[must_use]
-    pub fn feature_dim(mut self, features: usize) -> Self {
-        self.feature_dim = features;
-        self
-    }
-
-    /// With outputs divided by this.
-    #[must_use]
-    pub fn normaliser(mut self, normaliser: Normaliser) -> Self {
-        self.normaliser = normaliser;
-        self
-    }
-
-    /// With this added to denominators.
-    #[must_use]
-    pub fn eps(mut self, eps: f64) -> Self {
-        self.eps = eps;
-        self
-    }
-
-    /// With `steps` rows of k, v and beta for each token.
-    #[must_use]
-    pub fn steps(mut self, steps: usize) -> Self {
-        self.steps = steps;
-        self
-    }
-
-    /// With keys that are tensors, or the complements of decays.
-    #[must_use]
-    pub fn key(mut self, key: Key) -> Self {
-        self.key = key;
-        self
-    }
-
-    /// With the tensor `name`, like k, in place of k in what the delta rule erases.
-    #[must_use]
-    pub fn erase_key(mut self, name: impl Into<String>) -> Self {
-        self.erase_key = Some(name.into());
-        self
-    }
-
-    /// With the tensor `name` `[HV, Dk]`, by which a token's own key is multiplied where outputs read the state before it.
-    #[must_use]
-    pub fn bonus(mut self, name: impl Into<String>) -> Self {
-        self.bonus = Some(name.into());
-        self
-    }
-
-    /// With the tensor `name` `[B, HV, T]` of step sizes, 0 or more, by which gates and values are multiplied.
-    #[must_use]
-    pub fn step_sizes(mut self, name: impl Into<String>) -> Self {
-        self.dt = Some(name.into());
-        self
-    }
-
-    /// With the tensor `name` `[HV]`, by which a token's values are multiplied and added to its outputs.
-    #[must_use]
-    pub fn skip(mut self, name: impl Into<String>) -> Self {
-        self.skip = Some(name.into());
-        self
-    }
-
-    /// With as many tokens in each batch entry as the tensor `name` `[B]` of i32 says, read on the device.
-    #[must_use]
-    pub fn lengths(mut self, name: impl Into<String>) -> Self {
-        self.lengths = Lengths::Padded(name.into());
-        self
-    }
-
-    /// With states stored in this order.
-    #[must_use]
-    pub fn state_layout(mut self, layout: StateLayout) -> Self {
-        self.state_layout = layout;
-        self
     }
 }
 

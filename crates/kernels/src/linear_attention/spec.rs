@@ -123,55 +123,6 @@ impl LinearAttention {
         }
     }
 
-    /// With this rule.
-    #[must_use]
-    pub fn rule(mut self, rule: Rule) -> Self {
-        self.rule = rule;
-        self
-    }
-
-    /// With this gate.
-    #[must_use]
-    pub fn gate(mut self, gate: Gate) -> Self {
-        self.gate = gate;
-        self
-    }
-
-    /// With states in and out.
-    #[must_use]
-    pub fn with_states(mut self) -> Self {
-        (self.state_in, self.state_out) = (true, true);
-        self
-    }
-
-    /// Packed from `count` sequences.
-    #[must_use]
-    pub fn sequences(mut self, count: usize) -> Self {
-        self.lengths = Lengths::Packed(count);
-        self
-    }
-
-    /// With this factor of q, after the feature map.
-    #[must_use]
-    pub fn scale(mut self, scale: f64) -> Self {
-        self.scale = Some(scale);
-        self
-    }
-
-    /// Stored as `dtype`.
-    #[must_use]
-    pub fn dtype(mut self, dtype: Dtype) -> Self {
-        self.dtype = dtype;
-        self
-    }
-
-    /// Stored in this order.
-    #[must_use]
-    pub fn layout(mut self, layout: Layout) -> Self {
-        self.layout = layout;
-        self
-    }
-
     /// Width of q and k once they are mapped: the height of states.
     #[must_use]
     pub fn key_dim(&self) -> usize {
