@@ -63,6 +63,8 @@ fn fill(places: &Places, wasm: &Path, folder: &Path) -> Result<()> {
     let web = places.root.join("crates/web");
     for (from, name) in [
         (web.join("js/foveal.js"), "foveal.js"),
+        (web.join("js/errors.js"), "errors.js"),
+        (web.join("js/values.js"), "values.js"),
         (web.join("js/foveal.d.ts"), "foveal.d.ts"),
         (web.join("README.md"), "README.md"),
         (places.root.join("LICENSE-APACHE"), "LICENSE-APACHE"),
@@ -76,8 +78,16 @@ fn fill(places: &Places, wasm: &Path, folder: &Path) -> Result<()> {
 
 /// `package.json`, of the workspace's version.
 fn manifest() -> Result<String> {
-    let names =
-        ["foveal.js", "foveal.d.ts", "foveal_web.js", "foveal_web_bg.wasm", "LICENSE-APACHE", "LICENSE-MIT"];
+    let names = [
+        "foveal.js",
+        "errors.js",
+        "values.js",
+        "foveal.d.ts",
+        "foveal_web.js",
+        "foveal_web_bg.wasm",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
+    ];
     let manifest = json!({
         "name": "foveal",
         "version": env!("CARGO_PKG_VERSION"),
