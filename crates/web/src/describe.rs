@@ -1,10 +1,10 @@
 //! What needs no device: recipes, inputs, references.
 
 use foveal_kernels::{
-    Dtype, HostTensor, Problem, TensorData, TensorSpec, operator, operators, testing::Rows,
+    Access, Dtype, HostTensor, Problem, TensorData, TensorSpec, operator, operators, testing::Rows,
 };
 use js_sys::Array;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
 use crate::failure::Failure;
@@ -120,4 +120,33 @@ pub(crate) fn described(
 /// Whether a tensor's elements, and not only its sizes, tell what the problem is: lists, lengths, indices.
 pub(crate) fn describes(tensor: &HostTensor) -> bool {
     matches!(tensor.data(), TensorData::I32(_) | TensorData::U8(_))
+}
+
+/// A tensor that nothing reads is a name mistyped or an option forgotten, and would give another result than was meant.
+pub(crate) fn check_read(
+    tensor_specs: &[TensorSpec],
+    options: &Map<String, Value>,
+    tensors: &[(String, HostTensor)],
+) -> Result<(), Failure> {
+    fn names(value: &Value, name: &str) -> bool {
+        match value {
+            Value::String(text) => text == name,
+            Value::Array(values) => values.iter().any(|value| names(value, name)),
+            Value::Object(values) => values.values().any(|value| names(value, name)),
+            _ => false,
+        }
+    }
+    let read = |name: &str| {
+        tensor_specs.iter().any(|tensor_spec| tensor_spec.name == *name)
+            || options.values().any(|value| names(value, name))
+    };
+    match tensors.iter().find(|(name, _)| !read(name)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let inputs = tensor_specs.iter().filter(|tensor_spec| tensor_spec.access == Access::Read);
+            let inputs: Vec<&str> = inputs.map(|tensor_spec| &*tensor_spec.name).collect();
+            let message = format!("nothing reads it; this problem takes {}", inputs.join(", "));
+            Err(Failure::usage(format!("tensor `{name}`"), message))
+        }
+    }
 }

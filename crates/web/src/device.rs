@@ -9,15 +9,14 @@ use std::time::Duration;
 
 use foveal::{
     Access, AdapterChoice, Constraints, DeviceTensor, Engine, ErrorKind, Input, Kernel, Options, SelfCheck,
-    TensorSpec,
 };
 use foveal_kernels::{HostTensor, Plan, Problem, operator, operators};
 use js_sys::{Array, Promise};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 use wasm_bindgen_futures::future_to_promise;
 
-use crate::describe::{check_memory, described, describes};
+use crate::describe::{check_memory, check_read, described, describes};
 use crate::failure::Failure;
 use crate::kernels::{Kernels, key};
 use crate::tensors::{TensorArgument, given, held_to_page, options, to_page, zeros};
@@ -390,36 +389,6 @@ impl Inner {
     }
 }
 
-/// A tensor that nothing reads is a name mistyped or an option forgotten, and would give another result than was meant.
-fn check_read(
-    tensor_specs: &[TensorSpec],
-    options: &Map<String, Value>,
-    tensors: &[(String, HostTensor)],
-) -> Result<(), Failure> {
-    fn names(value: &Value, name: &str) -> bool {
-        match value {
-            Value::String(text) => text == name,
-            Value::Array(values) => values.iter().any(|value| names(value, name)),
-            Value::Object(values) => values.values().any(|value| names(value, name)),
-            _ => false,
-        }
-    }
-    let read = |name: &str| {
-        tensor_specs.iter().any(|tensor_spec| tensor_spec.name == *name)
-            || options.values().any(|value| names(value, name))
-    };
-    match tensors.iter().find(|(name, _)| !read(name)) {
-        None => Ok(()),
-        Some((name, _)) => {
-            let inputs = tensor_specs.iter().filter(|tensor_spec| tensor_spec.access == Access::Read);
-            let inputs: Vec<&str> = inputs.map(|tensor_spec| &*tensor_spec.name).collect();
-            let message = format!("nothing reads it; this problem takes {}", inputs.join(", "));
-            Err(Failure::usage(format!("tensor `{name}`"), message))
-        }
-    }
-}
-
-/// Take this variant or fail.
 /// A promise of the page's for a future of ours.
 fn promise(future: impl Future<Output = Result<JsValue, Failure>> + 'static) -> Promise {
     future_to_promise(async move { future.await.map_err(JsValue::from) })

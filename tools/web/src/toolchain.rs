@@ -76,12 +76,14 @@ impl Toolchain {
 }
 
 impl Toolchain {
-    /// What its compiler has to be told, beside what every one is. Where in its source something panicked, and the fields of
-    /// structs, are nothing that a page can use, and cost tens of kilobytes; what went wrong is still said.
+    /// Flags for its compiler alone. Messages of panics, places in the source and fields of structs in debug texts are nothing
+    /// that a page can use, and cost tens of kilobytes: a fault of ours traps, and the page hears of the trap.
     fn rustflags(&self) -> &str {
         match self.source {
             Source::Current { .. } => "",
-            Source::Debian => " -Zlocation-detail=none -Zfmt-debug=shallow",
+            Source::Debian => {
+                " -Zlocation-detail=none -Zfmt-debug=shallow -Zunstable-options -Cpanic=immediate-abort"
+            }
         }
     }
 }
