@@ -1,20 +1,24 @@
 //! `foveal mask`: which keys a mask shows, in blocks; as text and as a picture.
 
+mod answer;
+mod report;
+
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use clap::ArgMatches;
-use foveal_kernels::block_mask::{BlockMask, Counts, ElementTest, Elements};
-use foveal_kernels::expr::{Classifier, Evaluator, Expr, Program, Sizes, Table, Variable, check};
+use foveal_kernels::block_mask::{BlockMask, ElementTest, Elements};
+use foveal_kernels::expr::{Classifier, Evaluator, Expr, Sizes, Table, Variable, check};
 use foveal_kernels::{HostTensor, TensorData, did_you_mean};
-use serde_json::{Value, json};
 
+use self::answer::{Answer, List, Question, mean, plural, total};
+use self::report::report;
 use crate::args;
 use crate::commands::Verdict;
 use crate::failure::usage;
 use crate::io::{self, OutputPath};
-use crate::picture::mask::{MAX_PANELS, Panel, draw, share};
+use crate::picture::mask::{MAX_PANELS, Panel, draw};
 use crate::picture::png;
 use crate::ui::{self, Ui};
 
@@ -26,37 +30,6 @@ const SAMPLES: usize = 1 << 16;
 const COLUMNS: usize = 64;
 /// The most queries and keys whose elements are shown as characters.
 const SMALL: usize = 64;
-
-/// The mask that was asked about.
-struct Question {
-    expression: Expr,
-    program: Program,
-    sizes: Sizes,
-    block: [usize; 2],
-    head: Option<usize>,
-    tables: Vec<(String, HostTensor)>,
-}
-
-/// What is known of it.
-struct Answer {
-    /// The lists, exact if elements were looked at.
-    mask: BlockMask,
-    /// What the classes of blocks alone said.
-    by_classes: Counts,
-    exact: bool,
-    classes_took: Duration,
-    elements_took: Duration,
-    lists: Vec<List>,
-}
-
-/// What is known of the blocks of one list.
-struct List {
-    batch: usize,
-    head: usize,
-    counts: Counts,
-    visited: f64,
-    visible: f64,
-}
 
 pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     let question = question(matches)?;
@@ -232,16 +205,6 @@ fn answer(question: &Question, test: &ElementTest<'_>) -> Result<Answer> {
     Ok(Answer { mask, by_classes, exact, classes_took, elements_took, lists })
 }
 
-fn total(lists: &[List]) -> Counts {
-    let sum = |of: fn(&Counts) -> u64| lists.iter().map(|list| of(&list.counts)).sum();
-    Counts { full: sum(|c| c.full), partial: sum(|c| c.partial), empty: sum(|c| c.empty) }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a number of heads")]
-fn mean(lists: &[List], of: impl Fn(&List) -> f64) -> f64 {
-    lists.iter().map(of).sum::<f64>() / lists.len().max(1) as f64
-}
-
 fn picture(question: &Question, answer: &Answer, test: &ElementTest<'_>) -> image::RgbImage {
     let shown = answer.lists.get(..MAX_PANELS.min(answer.lists.len())).unwrap_or_default();
     let visible: Vec<_> = shown
@@ -273,131 +236,6 @@ fn picture(question: &Question, answer: &Answer, test: &ElementTest<'_>) -> imag
         plural(kv_len, "key", "keys")
     );
     draw(&question.expression.to_string(), &line, &answer.mask, &panels, total(&answer.lists))
-}
-
-fn report(
-    question: &Question,
-    answer: &Answer,
-    map: Option<&(String, Option<String>)>,
-    png: Option<&Path>,
-    ui: Ui,
-) {
-    let Sizes { batch, q_heads, kv_heads, q_len, kv_len } = question.sizes;
-    let [q_block, kv_block] = question.block;
-    let grid = answer.mask.grid();
-    let Counts { full, partial, empty } = total(&answer.lists);
-    let all = full + partial + empty;
-    let (visited, visible) =
-        (mean(&answer.lists, |list| list.visited), mean(&answer.lists, |list| list.visible));
-    let about = if answer.exact { "" } else { "about " };
-
-    ui.line(format!("{}\n", question.expression));
-    if let Some((blocks, elements)) = map {
-        if answer.mask.heads() > 1 {
-            ui.line(format!("head {}", answer.lists.first().map_or(0, |list| list.head)));
-        }
-        ui.line(blocks.trim_end());
-        if let Some(elements) = elements {
-            ui.line(format!("\n{}\na character is a query and a key", elements.trim_end()));
-        }
-    }
-    let whose = |own: bool, count: usize, what: &str| match (own, count) {
-        (_, 1) => String::new(),
-        (true, count) => format!(", {count} {what} with lists of their own"),
-        (false, count) => format!(", {count} {what} that share them"),
-    };
-    let heads = whose(grid.heads > 1, q_heads, "heads") + &whose(grid.batch > 1, batch, "batch entries");
-    ui.line(format!(
-        "\n  sizes     {} x {} in {} x {} blocks of {q_block} x {kv_block}{heads}",
-        plural(q_len, "query", "queries"),
-        plural(kv_len, "key", "keys"),
-        grid.q_blocks(),
-        grid.kv_blocks()
-    ));
-    for (name, count, meaning) in [
-        ("full", full, "taken whole"),
-        ("partial", partial, "tested element by element"),
-        ("empty", empty, "skipped"),
-    ] {
-        ui.line(format!("  {name:<9} {count} of {all} blocks, {}: {meaning}", share(count, all)));
-    }
-    ui.line(format!(
-        "  elements  {about}{} visible, {} in blocks that are visited",
-        ui::percent(visible),
-        ui::percent(visited)
-    ));
-    let open = answer.by_classes.partial.saturating_sub(answer.mask.counts().partial);
-    if answer.exact && open > 0 {
-        ui.line(format!(
-            "  note      {open} blocks took a look at their elements to be known as full or empty"
-        ));
-    } else if !answer.exact {
-        ui.line("  note      partial blocks are too many to look at each element: some may be full or empty");
-    }
-    if grid.batch > 1 {
-        ui.line("  note      shown is batch entry 0");
-    }
-    let elements_took = if answer.exact { "every element" } else { "a sample of elements" };
-    ui.line(format!(
-        "  time      {} for the classes, {} to look at {elements_took} of partial blocks",
-        ui::time(answer.classes_took),
-        ui::time(answer.elements_took)
-    ));
-    if let Some(path) = png {
-        ui.line(format!("  picture   {}", path.display()));
-    }
-    if answer.lists.len() > 1 {
-        ui.line(format!("\n{}", per_head(answer)));
-    }
-    let count =
-        |counts: &Counts| json!({"full": counts.full, "partial": counts.partial, "empty": counts.empty});
-    let lists: Vec<Value> = answer
-        .lists
-        .iter()
-        .map(|list| {
-            json!({
-                "batch": list.batch, "head": list.head, "blocks": count(&list.counts),
-                "visited": list.visited, "visible": list.visible,
-            })
-        })
-        .collect();
-    ui.document(&json!({
-        "mask": question.expression.to_string(),
-        "sizes": {"batch": batch, "heads": q_heads, "kv_heads": kv_heads, "q": q_len, "k": kv_len},
-        "block": [q_block, kv_block],
-        "per_batch": grid.batch > 1,
-        "per_head": grid.heads > 1,
-        "blocks": count(&Counts { full, partial, empty }),
-        "blocks_by_classes": count(&answer.by_classes),
-        "visited": visited,
-        "visible": visible,
-        "exact": answer.exact,
-        "lists": lists,
-        "classes_us": answer.classes_took.as_secs_f64() * 1e6,
-        "elements_us": answer.elements_took.as_secs_f64() * 1e6,
-        "map": map.map(|(blocks, _)| blocks.lines().collect::<Vec<_>>()),
-        "png": png.map(|path| path.display().to_string()),
-    }));
-}
-
-fn plural(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}
-
-fn per_head(answer: &Answer) -> String {
-    let rows: Vec<Vec<String>> = answer
-        .lists
-        .iter()
-        .map(|List { head, counts, visited, visible, .. }| {
-            let mut row: Vec<String> = [*head as u64, counts.full, counts.partial, counts.empty]
-                .iter()
-                .map(u64::to_string)
-                .collect();
-            row.extend([*visited, *visible].map(ui::percent));
-            row
-        })
-        .collect();
-    ui::table(&["head", "full", "partial", "empty", "visited", "visible"], &rows, 0..6)
 }
 
 #[cfg(test)]
