@@ -26,6 +26,7 @@ mod block_option;
 mod block_schedule;
 mod broadcast;
 mod cases;
+mod decode;
 mod device_block_mask;
 mod fill;
 mod hooks;

@@ -232,7 +232,10 @@ impl<'a> Passes<'a> {
             .tunable("TILE", small(taken.schedule.tile_rows))
             .tunable("MASK_MOD", evaluates.mask)
             .tunable("SCORE_MOD", evaluates.score);
-        let request = if self.segments.is_some() { spec.with_split_kv(request) } else { request };
+        let request = match &self.segments {
+            Some(segments) => spec.with_split_kv(request, segments.in_grid),
+            None => request,
+        };
         let request = Arc::new(self.visibility.with_hooks(request, &tables, evaluates));
         let count = spec.storage_bindings(self.visibility, evaluates) + usize::from(self.lists.is_some());
         let max = self.plan.adapter.limits.max_compute_workgroups_per_dimension;
@@ -246,7 +249,9 @@ impl<'a> Passes<'a> {
                 ),
             ));
         }
-        let extent = self.count_workgroups(partitions)?;
+        let splits = self.splits_in_grid();
+        // The device counts tiles, and not what they are split into.
+        let extent = if splits > 1 { None } else { self.count_workgroups(partitions)? };
         for partition in partitions {
             let pack_gqa = spec.pack_gqa();
             let (batches, heads) =
@@ -271,7 +276,7 @@ impl<'a> Passes<'a> {
             for run in lists.runs(
                 partition,
                 taken.schedule.tile_rows,
-                max as usize,
+                (max as usize / splits).max(1),
                 TileScheduler::of(self.plan.adapter.kind),
             ) {
                 let workgroups = [run.count, heads, batches];
@@ -306,7 +311,10 @@ impl<'a> Passes<'a> {
         run: Option<Run>,
         workgroups: [usize; 3],
     ) -> Result<(), Error> {
-        let count = self.segments.map_or(1, |segments| segments.count);
+        let count = match &self.segments {
+            Some(segments) if !segments.in_grid => segments.count,
+            _ => 1,
+        };
         (0..count).try_for_each(|segment| {
             self.main_pass(request, partition, evaluates, firsts, run, segment, workgroups)
         })
@@ -352,8 +360,15 @@ impl<'a> Passes<'a> {
         self.bind_tables(evaluates, &mut bindings, &mut params)?;
         let turns = self.taken.schedule.turns.with_blocks(self.blocks_of_segment());
         let zigzag = self.zigzag() && workgroups[0] > 1;
+        let workgroups = [workgroups[0] * self.splits_in_grid(), workgroups[1], workgroups[2]];
+        self.plan.max_workgroups(workgroups[0])?;
         self.plan.push(self.taken.variant, request, bindings, params, workgroups, turns)?.zigzag = zigzag;
         Ok(())
+    }
+
+    /// Workgroups along x that share a tile.
+    fn splits_in_grid(&self) -> usize {
+        self.segments.filter(|segments| segments.in_grid).map_or(1, |segments| segments.count)
     }
 
     /// Whether the kernel's tiles take long and short in turn.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{DeviceBlockMask, Layout, Mask, QkNorm, Shape, Strides, TableInput, layout::Tensor};
+use super::{
+    DeviceBlockMask, Layout, Mask, QkNorm, Shape, Strides, TableInput, layout::Tensor, split_kv::MAX_SPLITS,
+};
 use crate::{Dtype, Error, block_mask::BlockMask, expr::Expr};
 
 /// An attention problem: shapes in elements, storage, mask and scale.
@@ -55,6 +57,10 @@ pub struct Attention {
     pub kv_lengths: Option<String>,
     /// Blocks to visit whose lists lie on the device, and are read there by every run. As `blocks`, and not beside them.
     pub listed: Option<DeviceBlockMask>,
+    /// Parts that the keys of a tile are divided into, each for a workgroup of its own, and merged: 1 to 256. `None` leaves it to
+    /// the plan, which then depends on the batch size. With a number, and few rows a key/value head, a batch entry's bits are the
+    /// same in any batch.
+    pub splits: Option<usize>,
     /// Storage of q, k, v and o. Arithmetic is f32, and `lse` is stored as f32.
     pub dtype: Dtype,
     /// Whether `lse` is computed too.
@@ -104,6 +110,7 @@ impl Attention {
             q_lengths: None,
             kv_lengths: None,
             listed: None,
+            splits: None,
             dtype: Dtype::F32,
             lse: false,
             q_strides: None,
@@ -169,6 +176,13 @@ impl Attention {
     #[must_use]
     pub fn q_lengths(mut self, name: impl Into<String>) -> Self {
         self.q_lengths = Some(name.into());
+        self
+    }
+
+    /// With keys in so many parts.
+    #[must_use]
+    pub fn splits(mut self, splits: usize) -> Self {
+        self.splits = Some(splits);
         self
     }
 
@@ -266,6 +280,9 @@ impl Attention {
             ));
         }
         crate::read::fits_f32("scale", self.resolved_scale())?;
+        if let Some(splits) = self.splits.filter(|splits| !(1..=MAX_SPLITS).contains(splits)) {
+            return Err(Error::invalid("splits", format!("expected auto or 1 to {MAX_SPLITS}, got {splits}")));
+        }
         for tensor in Tensor::ALL {
             self.span(tensor)
                 .ok_or_else(|| Error::invalid(tensor.name(), "has more elements than can be addressed"))?;

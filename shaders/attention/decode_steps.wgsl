@@ -1,0 +1,430 @@
+// The steps of attention of few rows, on the rows of a workgroup.
+
+import package::kernel::{HEAD_DIM, VALUE_DIM, THREADS, ROWS, LANES, KEYS, SUBGROUPS, IN_MEMORY, ONE_SUBGROUP, SPLITS, WRITE_LSE, SCORE_MOD, MASK_MOD, GROUPS, K_VECTORS, V_VECTORS, FIRST, MARKING};
+import package::attention::problem::{params, Row, row_at, row_count, q_row, o_row, num_visible_keys, lse};
+import package::shared::inputs::{q4, k4, v4};
+import package::shared::output::{put_o4};
+import package::attention::hooks::{Element, hook_score_mod, hook_mask_mod};
+import package::attention::blocks::{ELEMENT_BITS, position_of, bits_of_step, visible_by_bits, Visits};
+import package::attention::softmax::{FIRST_ROW_MAX, weight, is_hidden, not_finite, inverse_of, finite_or_nan, lse_of};
+import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, with_sink};
+
+alias Queries = array<array<vec4f, K_VECTORS>, ROWS>;
+alias Outputs = array<array<vec4f, V_VECTORS>, ROWS>;
+
+struct Splits {
+    // Parts that the keys of a tile are divided into, and elements from one part of o, and of lse, to the next.
+    splits: u32,
+    o_part: u32,
+    lse_part: u32,
+}
+
+@group(0) @binding(14) var<uniform> splits: Splits;
+
+// A workgroup as it would be without splits, which are neighbours along x.
+struct Part {
+    workgroup: vec3u,
+    split: u32,
+    splits: u32,
+}
+
+fn part_of(workgroup: vec3u) -> Part {
+    if SPLITS {
+        return Part(vec3u(workgroup.x / splits.splits, workgroup.yz), workgroup.x % splits.splits, splits.splits);
+    }
+    return Part(workgroup, 0u, 1u);
+}
+
+// A step of the keys: its number, and the first of its keys.
+struct Step {
+    visits: Visits,
+    at: u32,
+    first: u32,
+    batch: u32,
+    last: u32,
+    k_norms: u32,
+}
+
+// A thread's own element of the scores: which of its group's keys.
+const APART: u32 = max(LANES / KEYS, 1u);
+
+// Loops that halve a distance between lanes end with these.
+const UNROLL_NEIGHBOURS: u32 = 1u;
+const UNROLL_KEYS_APART: u32 = APART;
+
+// Workgroup memory: sums over a thread's part of d, as [lane][group][key][row], and scores, as [group][key][row].
+const PAIRS: u32 = GROUPS * KEYS * ROWS;
+var<workgroup> partial_sums: array<f32, LANES * PAIRS>;
+var<workgroup> scores: array<f32, PAIRS>;
+var<workgroup> found: array<u32, THREADS>;
+var<workgroup> found_any: u32;
+
+// Loads the rows of q, a row a turn, while those before it move up: drivers that run on the CPU compile a load for milliseconds.
+fn load_rows(
+    q: ptr<function, Queries>,
+    seen: ptr<function, array<u32, ROWS>>,
+    head: ptr<function, array<u32, ROWS>>,
+    query: ptr<function, array<u32, ROWS>>,
+    group: vec3u,
+    batch: u32,
+    first_row: u32,
+    lane: u32,
+) {
+    for (var turn = 0u; turn < ROWS; turn += 1u) {
+        for (var r = 0u; r + 1u < ROWS; r += 1u) {
+            for (var c = 0u; c < K_VECTORS; c += 1u) {
+                q[r][c] = q[r + 1u][c];
+            }
+            seen[r] = seen[r + 1u];
+            head[r] = head[r + 1u];
+            query[r] = query[r + 1u];
+        }
+        let row = row_at(first_row + turn, group);
+        let from_row = q_row(row);
+        let scale = row_scale(row);
+        for (var c = 0u; c < K_VECTORS; c += 1u) {
+            let at = c * LANES + lane;
+            q[ROWS - 1u][c] = q4(from_row, 4u * min(at, HEAD_DIM / 4u - 1u)) * select(0.0, scale, at < HEAD_DIM / 4u);
+        }
+        seen[ROWS - 1u] = num_visible_keys(batch, row.query);
+        head[ROWS - 1u] = row.head;
+        query[ROWS - 1u] = row.query;
+    }
+}
+
+fn clear_rows(o: ptr<function, Outputs>, row_max: ptr<function, array<f32, ROWS>>, row_sum: ptr<function, array<f32, ROWS>>) {
+    for (var r = 0u; r < ROWS; r += 1u) {
+        for (var c = 0u; c < V_VECTORS; c += 1u) {
+            o[r][c] = vec4f();
+        }
+        row_max[r] = FIRST_ROW_MAX;
+        row_sum[r] = 0.0;
+    }
+}
+
+// A thread's vectors of the group's keys. Beyond the last key it is loaded again, and beyond a row's end there are zeros.
+fn load_keys(k: ptr<function, array<array<vec4f, K_VECTORS>, KEYS>>, k_first: u32, first: u32, last: u32, lane: u32) {
+    for (var j = 0u; j < KEYS; j += 1u) {
+        let from_row = k_first + position_of(min(first + j, last)) * params.k_row;
+        for (var c = 0u; c < K_VECTORS; c += 1u) {
+            let at = c * LANES + lane;
+            if (c + 1u) * LANES * 4u <= HEAD_DIM {
+                k[j][c] = k4(from_row, 4u * at);
+            } else {
+                k[j][c] = select(vec4f(), k4(from_row, 4u * min(at, HEAD_DIM / 4u - 1u)), at < HEAD_DIM / 4u);
+            }
+        }
+    }
+}
+
+fn load_values(v: ptr<function, array<array<vec4f, V_VECTORS>, KEYS>>, v_first: u32, first: u32, last: u32, lane: u32) {
+    for (var j = 0u; j < KEYS; j += 1u) {
+        let from_row = v_first + position_of(min(first + j, last)) * params.v_row;
+        for (var c = 0u; c < V_VECTORS; c += 1u) {
+            let at = c * LANES + lane;
+            if (c + 1u) * LANES * 4u <= VALUE_DIM {
+                v[j][c] = v4(from_row, 4u * at);
+            } else {
+                v[j][c] = select(vec4f(), v4(from_row, 4u * min(at, VALUE_DIM / 4u - 1u)), at < VALUE_DIM / 4u);
+            }
+        }
+    }
+}
+
+// Values that are not finite stay so at first. Marking, they are ones and all others zeros; then they are zeros.
+fn replace_odd(v: ptr<function, array<array<vec4f, V_VECTORS>, KEYS>>, attempt: u32) {
+    let first = vec4<bool>(attempt == FIRST);
+    let kept = select(0xffffffffu, 0u, attempt == MARKING);
+    let in_place_of_odd = select(0u, 0x3f800000u, attempt == MARKING);
+    for (var j = 0u; j < KEYS; j += 1u) {
+        for (var c = 0u; c < V_VECTORS; c += 1u) {
+            let bits = bitcast<vec4u>(v[j][c]);
+            let replaced = select(bits & vec4u(kept), vec4u(in_place_of_odd), not_finite(v[j][c]));
+            v[j][c] = bitcast<vec4f>(select(replaced, bits, first));
+        }
+    }
+}
+
+// The sum of a row's products with a key, over the thread's part of d.
+fn partial_sum(sum: ptr<function, f32>, q: ptr<function, array<vec4f, K_VECTORS>>, k: ptr<function, array<vec4f, K_VECTORS>>) {
+    for (var c = 0u; c < K_VECTORS; c += 1u) {
+        *sum = fma(q[c].w, k[c].w, fma(q[c].z, k[c].z, fma(q[c].y, k[c].y, fma(q[c].x, k[c].x, *sum))));
+    }
+}
+
+// The score of an element from its product: -inf where it is hidden.
+fn score_of(product: f32, step: Step, row_in_tile: u32, head: u32, query: u32, seen: u32, place: u32) -> f32 {
+    let at = Element(step.batch, head, query, position_of(min(place, step.last)));
+    var score = product;
+    if NORMALISE {
+        score *= inverse_norms[step.k_norms + at.key];
+    }
+    if SCORE_MOD {
+        score = hook_score_mod(score, at);
+    }
+    let whole = step.at >= step.visits.partial_steps;
+    var visible = place < seen;
+    if MASK_MOD {
+        visible = visible & (whole | hook_mask_mod(at, vec4u(at.key)).x);
+    }
+    if ELEMENT_BITS {
+        let bits = bits_of_step(step.visits, step.at, GROUPS * KEYS);
+        visible = visible & (whole | visible_by_bits(bits, row_in_tile, vec4u(place)).x);
+    }
+    return select(params.negative_infinity, score, visible);
+}
+
+// The weight of a score; marking, one if it is visible at all.
+fn weight_of(score: f32, new_max: f32, marking: bool) -> f32 {
+    return select(weight(score, new_max), select(1.0, 0.0, is_hidden(score)), marking);
+}
+
+// A row's weights of the group's keys. Every thread is left with the score of one key, and its weight goes to the others.
+fn weigh_by_shuffles(
+    weights: ptr<function, array<f32, KEYS>>,
+    rescale: ptr<function, f32>,
+    q: ptr<function, Queries>,
+    k: ptr<function, array<array<vec4f, K_VECTORS>, KEYS>>,
+    row_max: ptr<function, array<f32, ROWS>>,
+    row_sum: ptr<function, array<f32, ROWS>>,
+    seen: ptr<function, array<u32, ROWS>>,
+    head: ptr<function, array<u32, ROWS>>,
+    query: ptr<function, array<u32, ROWS>>,
+    r: u32,
+    step: Step,
+    thread: u32,
+    marking: bool,
+) {
+    let lane = thread % LANES;
+    var sums: array<f32, KEYS>;
+    for (var j = 0u; j < KEYS; j += 1u) {
+        var sum = 0.0;
+        partial_sum(&sum, &q[r], &k[j]);
+        sums[j] = sum;
+    }
+    // Half of the lanes take half of the keys, and again.
+    for (var half = KEYS / 2u; half > 0u; half /= 2u) {
+        let upper = (lane & (half * APART)) != 0u;
+        for (var j = 0u; j < half; j += 1u) {
+            sums[j] = select(sums[j], sums[j + half], upper) + exchanged(select(sums[j + half], sums[j], upper), half * APART);
+        }
+    }
+    var product = sums[0];
+    for (var apart = APART / 2u; apart >= UNROLL_NEIGHBOURS; apart /= 2u) {
+        product += exchanged(product, apart);
+    }
+    let place = step.first + thread / LANES * KEYS + lane / APART;
+    let score = score_of(product, step, r, head[r], query[r], seen[r], place);
+    var new_max = max(row_max[r], score);
+    for (var apart = LANES / 2u; apart >= UNROLL_KEYS_APART; apart /= 2u) {
+        new_max = max(new_max, exchanged(new_max, apart));
+    }
+    *rescale = select(weight(row_max[r], new_max), 1.0, marking);
+    let mine = weight_of(score, new_max, marking);
+    row_max[r] = new_max;
+    row_sum[r] = fma(row_sum[r], *rescale, mine);
+    if KEYS == 1u {
+        weights[0] = mine;
+    } else if LANES == 4u && KEYS == 4u {
+        let of_quad = vec4f(quadBroadcast(mine, 0u), quadBroadcast(mine, 1u), quadBroadcast(mine, 2u), quadBroadcast(mine, 3u));
+        for (var j = 0u; j < KEYS; j += 1u) {
+            weights[j] = of_quad[j];
+        }
+    } else {
+        let first_lane = first_lane_of(lane);
+        for (var j = 0u; j < KEYS; j += 1u) {
+            weights[j] = subgroupShuffle(mine, first_lane + j * APART);
+        }
+    }
+}
+
+// The value that the lane so far away holds. Within quads drivers that run on the CPU have it almost for nothing.
+fn exchanged(value: f32, apart: u32) -> f32 {
+    if LANES == 4u && KEYS == 4u {
+        if apart == 1u {
+            return quadSwapX(value);
+        }
+        return quadSwapY(value);
+    }
+    return subgroupShuffleXor(value, apart);
+}
+
+// The subgroup's number of the group's first lane.
+fn first_lane_of(lane: u32) -> u32 {
+    if ONE_SUBGROUP && GROUPS == 1u {
+        return 0u;
+    }
+    return subgroupExclusiveAdd(1u) - lane;
+}
+
+// Where a group's keys have their sums and scores.
+fn write_partial_sums(q: ptr<function, Queries>, k: ptr<function, array<array<vec4f, K_VECTORS>, KEYS>>, thread: u32) {
+    let first = thread % LANES * PAIRS + thread / LANES * (KEYS * ROWS);
+    for (var j = 0u; j < KEYS; j += 1u) {
+        for (var r = 0u; r < ROWS; r += 1u) {
+            var sum = 0.0;
+            partial_sum(&sum, &q[r], &k[j]);
+            partial_sums[first + j * ROWS + r] = sum;
+        }
+    }
+}
+
+// A thread a score.
+fn write_scores(step: Step, group: vec3u, first_row: u32, thread: u32) {
+    for (var pair = thread; pair < PAIRS; pair += THREADS) {
+        var product = 0.0;
+        for (var lane = 0u; lane < LANES; lane += 1u) {
+            product += partial_sums[lane * PAIRS + pair];
+        }
+        let row = row_at(first_row + pair % ROWS, group);
+        let seen = num_visible_keys(step.batch, row.query);
+        scores[pair] = score_of(product, step, pair % ROWS, row.head, row.query, seen, step.first + pair / ROWS);
+    }
+}
+
+fn weigh_by_memory(
+    weights: ptr<function, array<f32, KEYS>>,
+    rescale: ptr<function, f32>,
+    row_max: ptr<function, array<f32, ROWS>>,
+    row_sum: ptr<function, array<f32, ROWS>>,
+    r: u32,
+    thread: u32,
+    marking: bool,
+) {
+    let first = thread / LANES * (KEYS * ROWS) + r;
+    var new_max = row_max[r];
+    for (var j = 0u; j < KEYS; j += 1u) {
+        weights[j] = scores[first + j * ROWS];
+        new_max = max(new_max, weights[j]);
+    }
+    *rescale = select(weight(row_max[r], new_max), 1.0, marking);
+    row_max[r] = new_max;
+    row_sum[r] *= *rescale;
+    for (var j = 0u; j < KEYS; j += 1u) {
+        weights[j] = weight_of(weights[j], new_max, marking);
+        row_sum[r] += weights[j];
+    }
+}
+
+fn add_values(
+    o: ptr<function, Outputs>,
+    weights: ptr<function, array<f32, KEYS>>,
+    v: ptr<function, array<array<vec4f, V_VECTORS>, KEYS>>,
+    rescale: f32,
+    r: u32,
+) {
+    for (var c = 0u; c < V_VECTORS; c += 1u) {
+        o[r][c] *= rescale;
+        for (var j = 0u; j < KEYS; j += 1u) {
+            o[r][c] = fma(vec4f(weights[j]), v[j][c], o[r][c]);
+        }
+    }
+}
+
+fn has_odd(o: ptr<function, Outputs>) -> bool {
+    var odd = false;
+    for (var r = 0u; r < ROWS; r += 1u) {
+        for (var c = 0u; c < V_VECTORS; c += 1u) {
+            odd = odd | any(not_finite(o[r][c]));
+        }
+    }
+    return odd;
+}
+
+// Whether some thread says so, of those that wait for each other in every step.
+fn any_thread(says: bool, thread: u32) -> bool {
+    if SUBGROUPS {
+        return subgroupAny(says);
+    }
+    if !IN_MEMORY {
+        return says;
+    }
+    found[thread] = select(0u, 1u, says);
+    workgroupBarrier();
+    if thread == 0u {
+        var any_found = 0u;
+        for (var other = 0u; other < THREADS; other += 1u) {
+            any_found |= found[other];
+        }
+        found_any = any_found;
+    }
+    return workgroupUniformLoad(&found_any) != 0u;
+}
+
+// Rows begin again: with NaN in columns that were marked, which then stays.
+fn clear_marked(
+    o: ptr<function, Outputs>,
+    row_max: ptr<function, array<f32, ROWS>>,
+    row_sum: ptr<function, array<f32, ROWS>>,
+    marking: bool,
+) {
+    for (var r = 0u; r < ROWS; r += 1u) {
+        for (var c = 0u; c < V_VECTORS; c += 1u) {
+            let marked = (o[r][c] > vec4f()) & vec4<bool>(marking);
+            o[r][c] = bitcast<vec4f>(select(vec4u(), vec4u(0x7fc00000u), marked));
+        }
+        row_max[r] = FIRST_ROW_MAX;
+        row_sum[r] = 0.0;
+    }
+}
+
+// A row's factor of o, and its lse.
+fn row_end(row_max: f32, row_sum: f32, row: Row) -> vec2f {
+    if SINKS {
+        let sunk = with_sink(row_max, row.head);
+        let total = row_sum * sunk.y + sunk.z;
+        return vec2f(sunk.y * inverse_of(total), lse_of(sunk.x, total));
+    }
+    return vec2f(inverse_of(row_sum), lse_of(row_max, row_sum));
+}
+
+// Writes four columns of a row.
+fn put_vector(row: Row, split: u32, vector: u32, value: vec4f) {
+    if vector < VALUE_DIM / 4u {
+        var from_row = o_row(row);
+        if SPLITS {
+            from_row += split * splits.o_part;
+        }
+        put_o4(from_row, 4u * vector, finite_or_nan(value));
+    }
+}
+
+fn put_row_lse(row: Row, split: u32, value: f32) {
+    var at = params.lse_base + row.batch * params.lse_batch + row.head * params.lse_head + row.query;
+    if SPLITS {
+        at += split * splits.lse_part;
+    }
+    lse[at] = value;
+}
+
+// Writes the rows of the first group, whose results are those of all. They leave as they came: the first is written, the others
+// move up.
+fn finish_rows(
+    o: ptr<function, Outputs>,
+    row_max: ptr<function, array<f32, ROWS>>,
+    row_sum: ptr<function, array<f32, ROWS>>,
+    group: vec3u,
+    first_row: u32,
+    split: u32,
+    thread: u32,
+) {
+    for (var turn = 0u; turn < ROWS; turn += 1u) {
+        if first_row + turn < row_count() && thread < LANES {
+            let row = row_at(first_row + turn, group);
+            let end = row_end(row_max[0], row_sum[0], row);
+            for (var c = 0u; c < V_VECTORS; c += 1u) {
+                put_vector(row, split, c * LANES + thread, o[0][c] * end.x);
+            }
+            if WRITE_LSE && thread == 0u {
+                put_row_lse(row, split, end.y);
+            }
+        }
+        for (var r = 0u; r + 1u < ROWS; r += 1u) {
+            for (var c = 0u; c < V_VECTORS; c += 1u) {
+                o[r][c] = o[r + 1u][c];
+            }
+            row_max[r] = row_max[r + 1u];
+            row_sum[r] = row_sum[r + 1u];
+        }
+    }
+}
