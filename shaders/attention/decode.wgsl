@@ -20,7 +20,7 @@ import package::attention::problem::{params, kv_head, k_head_offset, v_head_offs
 import package::attention::blocks::{KV_BLOCK, place_of, visits_of, first_key};
 import package::attention::softmax::{HIDES};
 import package::attention::scale::{NORMALISE, key_norms_of};
-import package::attention::decode_steps::{Step, part_of, load_rows, clear_rows, load_keys, load_values, replace_odd, weigh_by_shuffles, write_partial_sums, write_scores, weigh_by_memory, add_values, has_odd, any_thread, clear_marked, finish_rows};
+import package::attention::decode_steps::{Step, part_of, load_rows, clear_rows, load_keys, load_values, multiply_row, weigh_by_shuffles, write_partial_sums, write_scores, weigh_by_memory, add_values, has_odd, any_thread, clear_marked, finish_rows};
 import package::attention::decode_merge::{merge_in_subgroup, merge_in_memory, sum_over_keys};
 import package::shared::grid::{workgroup_of};
 
@@ -103,15 +103,12 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         for (var at = first_step; at < end_step; at += 1u) {
             let first = first_key(visits, at, CHUNK);
             let step = Step(visits, at, first, batch, last, k_norms);
+            let mine = first + thread / LANES * KEYS;
             // All loads come first, so that one wait covers them.
             var k: array<array<vec4f, K_VECTORS>, KEYS>;
             var v: array<array<vec4f, V_VECTORS>, KEYS>;
-            let mine = first + thread / LANES * KEYS;
             load_keys(&k, k_first, mine, last, lane);
-            load_values(&v, v_first, mine, last, lane);
-            if HIDES {
-                replace_odd(&v, attempt);
-            }
+            load_values(&v, v_first, mine, last, lane, attempt);
             if IN_MEMORY {
                 write_partial_sums(&q, &k, thread);
                 workgroupBarrier();
@@ -122,11 +119,13 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 var weights: array<f32, KEYS>;
                 var rescale = 1.0;
                 if IN_MEMORY {
-                    weigh_by_memory(&weights, &rescale, &row_max, &row_sum, r, thread, marking);
+                    weigh_by_memory(&weights, &rescale, &row_max[r], &row_sum[r], r, thread, marking);
                 } else {
-                    weigh_by_shuffles(&weights, &rescale, &q, &k, &row_max, &row_sum, &seen, &head, &query, r, step, thread, marking);
+                    var sums: array<f32, KEYS>;
+                    multiply_row(&sums, &q[r], &k);
+                    weigh_by_shuffles(&weights, &rescale, &sums, &row_max[r], &row_sum[r], seen[r], head[r], query[r], r, step, thread, marking);
                 }
-                add_values(&o, &weights, &v, rescale, r);
+                add_values(&o[r], &weights, &v, rescale);
             }
         }
         if HIDES && attempt + 1u < ATTEMPTS {

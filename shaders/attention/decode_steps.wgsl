@@ -6,11 +6,13 @@ import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
 import package::attention::hooks::{Element, hook_score_mod, hook_mask_mod};
 import package::attention::blocks::{ELEMENT_BITS, position_of, bits_of_step, visible_by_bits, Visits};
-import package::attention::softmax::{FIRST_ROW_MAX, weight, is_hidden, not_finite, inverse_of, finite_or_nan, lse_of};
+import package::attention::softmax::{HIDES, FIRST_ROW_MAX, weight, is_hidden, not_finite, inverse_of, finite_or_nan, lse_of};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, with_sink};
 
 alias Queries = array<array<vec4f, K_VECTORS>, ROWS>;
 alias Outputs = array<array<vec4f, V_VECTORS>, ROWS>;
+alias Keys = array<array<vec4f, K_VECTORS>, KEYS>;
+alias Values = array<array<vec4f, V_VECTORS>, KEYS>;
 
 struct Splits {
     // Parts that the keys of a tile are divided into, and elements from one part of o, and of lse, to the next.
@@ -102,53 +104,72 @@ fn clear_rows(o: ptr<function, Outputs>, row_max: ptr<function, array<f32, ROWS>
     }
 }
 
-// A thread's vectors of the group's keys. Beyond the last key it is loaded again, and beyond a row's end there are zeros.
-fn load_keys(k: ptr<function, array<array<vec4f, K_VECTORS>, KEYS>>, k_first: u32, first: u32, last: u32, lane: u32) {
+// Where a group's j-th key begins. Beyond the last key it is that one again.
+fn k_row(k_first: u32, first: u32, j: u32, last: u32) -> u32 {
+    return k_first + position_of(min(first + j, last)) * params.k_row;
+}
+
+fn v_row(v_first: u32, first: u32, j: u32, last: u32) -> u32 {
+    return v_first + position_of(min(first + j, last)) * params.v_row;
+}
+
+// A thread's c-th vector of a key: zeros beyond the row's end.
+fn load_k(from_row: u32, c: u32, lane: u32) -> vec4f {
+    let at = c * LANES + lane;
+    if K_VECTORS * LANES * 4u == HEAD_DIM {
+        return k4(from_row, 4u * at);
+    }
+    return select(vec4f(), k4(from_row, 4u * min(at, HEAD_DIM / 4u - 1u)), at < HEAD_DIM / 4u);
+}
+
+// The same of a value. Values that are not finite stay so at first. Marking, they are ones and all others zeros; then they are zeros.
+fn load_v(from_row: u32, c: u32, lane: u32, attempt: u32) -> vec4f {
+    let at = c * LANES + lane;
+    var value: vec4f;
+    if V_VECTORS * LANES * 4u == VALUE_DIM {
+        value = v4(from_row, 4u * at);
+    } else {
+        value = select(vec4f(), v4(from_row, 4u * min(at, VALUE_DIM / 4u - 1u)), at < VALUE_DIM / 4u);
+    }
+    if HIDES {
+        let bits = bitcast<vec4u>(value);
+        let kept = bits & vec4u(select(0xffffffffu, 0u, attempt == MARKING));
+        let in_place_of_odd = select(select(0u, 0x3f800000u, attempt == MARKING), 0x7fc00000u, attempt == FIRST);
+        value = bitcast<vec4f>(select(kept, vec4u(in_place_of_odd), not_finite(value)));
+    }
+    return value;
+}
+
+// A thread's vectors of the group's keys.
+fn load_keys(k: ptr<function, Keys>, k_first: u32, first: u32, last: u32, lane: u32) {
     for (var j = 0u; j < KEYS; j += 1u) {
-        let from_row = k_first + position_of(min(first + j, last)) * params.k_row;
+        let from_row = k_row(k_first, first, j, last);
         for (var c = 0u; c < K_VECTORS; c += 1u) {
-            let at = c * LANES + lane;
-            if (c + 1u) * LANES * 4u <= HEAD_DIM {
-                k[j][c] = k4(from_row, 4u * at);
-            } else {
-                k[j][c] = select(vec4f(), k4(from_row, 4u * min(at, HEAD_DIM / 4u - 1u)), at < HEAD_DIM / 4u);
-            }
+            k[j][c] = load_k(from_row, c, lane);
         }
     }
 }
 
-fn load_values(v: ptr<function, array<array<vec4f, V_VECTORS>, KEYS>>, v_first: u32, first: u32, last: u32, lane: u32) {
+fn load_values(v: ptr<function, Values>, v_first: u32, first: u32, last: u32, lane: u32, attempt: u32) {
     for (var j = 0u; j < KEYS; j += 1u) {
-        let from_row = v_first + position_of(min(first + j, last)) * params.v_row;
+        let from_row = v_row(v_first, first, j, last);
         for (var c = 0u; c < V_VECTORS; c += 1u) {
-            let at = c * LANES + lane;
-            if (c + 1u) * LANES * 4u <= VALUE_DIM {
-                v[j][c] = v4(from_row, 4u * at);
-            } else {
-                v[j][c] = select(vec4f(), v4(from_row, 4u * min(at, VALUE_DIM / 4u - 1u)), at < VALUE_DIM / 4u);
-            }
+            v[j][c] = load_v(from_row, c, lane, attempt);
         }
     }
 }
 
-// Values that are not finite stay so at first. Marking, they are ones and all others zeros; then they are zeros.
-fn replace_odd(v: ptr<function, array<array<vec4f, V_VECTORS>, KEYS>>, attempt: u32) {
-    let first = vec4<bool>(attempt == FIRST);
-    let kept = select(0xffffffffu, 0u, attempt == MARKING);
-    let in_place_of_odd = select(0u, 0x3f800000u, attempt == MARKING);
+// A product added to a sum.
+fn dot_added(a: vec4f, b: vec4f, sum: f32) -> f32 {
+    return fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum))));
+}
+
+// A row's products with the group's keys, over the thread's part of d.
+fn multiply_row(sums: ptr<function, array<f32, KEYS>>, q: ptr<function, array<vec4f, K_VECTORS>>, k: ptr<function, Keys>) {
     for (var j = 0u; j < KEYS; j += 1u) {
-        for (var c = 0u; c < V_VECTORS; c += 1u) {
-            let bits = bitcast<vec4u>(v[j][c]);
-            let replaced = select(bits & vec4u(kept), vec4u(in_place_of_odd), not_finite(v[j][c]));
-            v[j][c] = bitcast<vec4f>(select(replaced, bits, first));
+        for (var c = 0u; c < K_VECTORS; c += 1u) {
+            sums[j] = dot_added(q[c], k[j][c], sums[j]);
         }
-    }
-}
-
-// The sum of a row's products with a key, over the thread's part of d.
-fn partial_sum(sum: ptr<function, f32>, q: ptr<function, array<vec4f, K_VECTORS>>, k: ptr<function, array<vec4f, K_VECTORS>>) {
-    for (var c = 0u; c < K_VECTORS; c += 1u) {
-        *sum = fma(q[c].w, k[c].w, fma(q[c].z, k[c].z, fma(q[c].y, k[c].y, fma(q[c].x, k[c].x, *sum))));
     }
 }
 
@@ -183,25 +204,18 @@ fn weight_of(score: f32, new_max: f32, marking: bool) -> f32 {
 fn weigh_by_shuffles(
     weights: ptr<function, array<f32, KEYS>>,
     rescale: ptr<function, f32>,
-    q: ptr<function, Queries>,
-    k: ptr<function, array<array<vec4f, K_VECTORS>, KEYS>>,
-    row_max: ptr<function, array<f32, ROWS>>,
-    row_sum: ptr<function, array<f32, ROWS>>,
-    seen: ptr<function, array<u32, ROWS>>,
-    head: ptr<function, array<u32, ROWS>>,
-    query: ptr<function, array<u32, ROWS>>,
+    sums: ptr<function, array<f32, KEYS>>,
+    row_max: ptr<function, f32>,
+    row_sum: ptr<function, f32>,
+    seen: u32,
+    head: u32,
+    query: u32,
     r: u32,
     step: Step,
     thread: u32,
     marking: bool,
 ) {
     let lane = thread % LANES;
-    var sums: array<f32, KEYS>;
-    for (var j = 0u; j < KEYS; j += 1u) {
-        var sum = 0.0;
-        partial_sum(&sum, &q[r], &k[j]);
-        sums[j] = sum;
-    }
     // Half of the lanes take half of the keys, and again.
     for (var half = KEYS / 2u; half > 0u; half /= 2u) {
         let upper = (lane & (half * APART)) != 0u;
@@ -214,15 +228,15 @@ fn weigh_by_shuffles(
         product += exchanged(product, apart);
     }
     let place = step.first + thread / LANES * KEYS + lane / APART;
-    let score = score_of(product, step, r, head[r], query[r], seen[r], place);
-    var new_max = max(row_max[r], score);
+    let score = score_of(product, step, r, head, query, seen, place);
+    var new_max = max(*row_max, score);
     for (var apart = LANES / 2u; apart >= UNROLL_KEYS_APART; apart /= 2u) {
         new_max = max(new_max, exchanged(new_max, apart));
     }
-    *rescale = select(weight(row_max[r], new_max), 1.0, marking);
+    *rescale = select(weight(*row_max, new_max), 1.0, marking);
     let mine = weight_of(score, new_max, marking);
-    row_max[r] = new_max;
-    row_sum[r] = fma(row_sum[r], *rescale, mine);
+    *row_max = new_max;
+    *row_sum = fma(*row_sum, *rescale, mine);
     if KEYS == 1u {
         weights[0] = mine;
     } else if LANES == 4u && KEYS == 4u {
@@ -258,12 +272,14 @@ fn first_lane_of(lane: u32) -> u32 {
 }
 
 // Where a group's keys have their sums and scores.
-fn write_partial_sums(q: ptr<function, Queries>, k: ptr<function, array<array<vec4f, K_VECTORS>, KEYS>>, thread: u32) {
+fn write_partial_sums(q: ptr<function, Queries>, k: ptr<function, Keys>, thread: u32) {
     let first = thread % LANES * PAIRS + thread / LANES * (KEYS * ROWS);
     for (var j = 0u; j < KEYS; j += 1u) {
         for (var r = 0u; r < ROWS; r += 1u) {
             var sum = 0.0;
-            partial_sum(&sum, &q[r], &k[j]);
+            for (var c = 0u; c < K_VECTORS; c += 1u) {
+                sum = dot_added(q[r][c], k[j][c], sum);
+            }
             partial_sums[first + j * ROWS + r] = sum;
         }
     }
@@ -285,38 +301,33 @@ fn write_scores(step: Step, group: vec3u, first_row: u32, thread: u32) {
 fn weigh_by_memory(
     weights: ptr<function, array<f32, KEYS>>,
     rescale: ptr<function, f32>,
-    row_max: ptr<function, array<f32, ROWS>>,
-    row_sum: ptr<function, array<f32, ROWS>>,
+    row_max: ptr<function, f32>,
+    row_sum: ptr<function, f32>,
     r: u32,
     thread: u32,
     marking: bool,
 ) {
     let first = thread / LANES * (KEYS * ROWS) + r;
-    var new_max = row_max[r];
+    var new_max = *row_max;
     for (var j = 0u; j < KEYS; j += 1u) {
         weights[j] = scores[first + j * ROWS];
         new_max = max(new_max, weights[j]);
     }
-    *rescale = select(weight(row_max[r], new_max), 1.0, marking);
-    row_max[r] = new_max;
-    row_sum[r] *= *rescale;
+    *rescale = select(weight(*row_max, new_max), 1.0, marking);
+    *row_max = new_max;
+    *row_sum *= *rescale;
     for (var j = 0u; j < KEYS; j += 1u) {
         weights[j] = weight_of(weights[j], new_max, marking);
-        row_sum[r] += weights[j];
+        *row_sum += weights[j];
     }
 }
 
-fn add_values(
-    o: ptr<function, Outputs>,
-    weights: ptr<function, array<f32, KEYS>>,
-    v: ptr<function, array<array<vec4f, V_VECTORS>, KEYS>>,
-    rescale: f32,
-    r: u32,
-) {
+// Adds the group's weighted values to a row.
+fn add_values(o: ptr<function, array<vec4f, V_VECTORS>>, weights: ptr<function, array<f32, KEYS>>, v: ptr<function, Values>, rescale: f32) {
     for (var c = 0u; c < V_VECTORS; c += 1u) {
-        o[r][c] *= rescale;
+        o[c] *= rescale;
         for (var j = 0u; j < KEYS; j += 1u) {
-            o[r][c] = fma(vec4f(weights[j]), v[j][c], o[r][c]);
+            o[c] = fma(vec4f(weights[j]), v[j][c], o[c]);
         }
     }
 }
