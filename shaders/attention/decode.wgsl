@@ -20,7 +20,7 @@ import package::attention::problem::{params, kv_head, k_head_offset, v_head_offs
 import package::attention::blocks::{KV_BLOCK, place_of, visits_of, first_key};
 import package::attention::softmax::{HIDES};
 import package::attention::scale::{NORMALISE, key_norms_of};
-import package::attention::decode_steps::{Step, part_of, load_rows, clear_rows, load_keys, load_values, multiply_row, weigh_by_shuffles, write_partial_sums, write_scores, weigh_by_memory, add_values, has_odd, any_thread, clear_marked, finish_rows};
+import package::attention::decode_steps::{Step, part_of, load_rows, clear_rows, load_keys, load_values, multiply_row, sum_of_lanes, weigh, spread_weights, write_partial_sums, write_scores, read_weights, add_values, has_odd, any_thread, clear_marked, finish_rows};
 import package::attention::decode_merge::{merge_in_subgroup, merge_in_memory, sum_over_keys};
 import package::shared::grid::{workgroup_of};
 
@@ -50,6 +50,8 @@ const MASK_MOD: bool = false;
 const GROUPS: u32 = THREADS / LANES;
 // Whether the threads of a group meet in workgroup memory: one alone has nothing to tell.
 const IN_MEMORY: bool = !SUBGROUPS && LANES > 1u;
+// Neighbours that are left with the score of the same key.
+const APART: u32 = max(LANES / KEYS, 1u);
 // Keys of a step.
 const CHUNK: u32 = GROUPS * KEYS;
 // Vectors of a row that a thread has.
@@ -119,11 +121,13 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 var weights: array<f32, KEYS>;
                 var rescale = 1.0;
                 if IN_MEMORY {
-                    weigh_by_memory(&weights, &rescale, &row_max[r], &row_sum[r], r, thread, marking);
+                    read_weights(&weights, &rescale, &row_max[r], &row_sum[r], r, thread, marking);
                 } else {
                     var sums: array<f32, KEYS>;
                     multiply_row(&sums, &q[r], &k);
-                    weigh_by_shuffles(&weights, &rescale, &sums, &row_max[r], &row_sum[r], seen[r], head[r], query[r], r, step, thread, marking);
+                    var own = sum_of_lanes(&sums, lane);
+                    weigh(&own, &rescale, &row_max[r], &row_sum[r], seen[r], head[r], query[r], r, step, thread, marking);
+                    spread_weights(&weights, own, lane);
                 }
                 add_values(&o[r], &weights, &v, rescale);
             }

@@ -1,6 +1,6 @@
 // The steps of attention of few rows, on the rows of a workgroup.
 
-import package::kernel::{HEAD_DIM, VALUE_DIM, THREADS, ROWS, LANES, KEYS, SUBGROUPS, IN_MEMORY, ONE_SUBGROUP, SPLITS, WRITE_LSE, SCORE_MOD, MASK_MOD, GROUPS, K_VECTORS, V_VECTORS, FIRST, MARKING};
+import package::kernel::{HEAD_DIM, VALUE_DIM, THREADS, ROWS, LANES, KEYS, APART, SUBGROUPS, IN_MEMORY, ONE_SUBGROUP, SPLITS, WRITE_LSE, SCORE_MOD, MASK_MOD, GROUPS, K_VECTORS, V_VECTORS, FIRST, MARKING};
 import package::attention::problem::{params, Row, row_at, row_count, q_row, o_row, num_visible_keys, lse};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
@@ -47,10 +47,10 @@ struct Step {
     k_norms: u32,
 }
 
-// A thread's own element of the scores: which of its group's keys.
-const APART: u32 = max(LANES / KEYS, 1u);
+// Whether a group is a quad.
+const IN_QUADS: bool = SUBGROUPS && LANES == 4u;
 
-// Loops that halve a distance between lanes end with these.
+// Loops that halve a distance between lanes end with these: neighbours, and the nearest that have another key's score.
 const UNROLL_NEIGHBOURS: u32 = 1u;
 const UNROLL_KEYS_APART: u32 = APART;
 
@@ -113,62 +113,49 @@ fn v_row(v_first: u32, first: u32, j: u32, last: u32) -> u32 {
     return v_first + position_of(min(first + j, last)) * params.v_row;
 }
 
-// A thread's c-th vector of a key: zeros beyond the row's end.
-fn load_k(from_row: u32, c: u32, lane: u32) -> vec4f {
-    let at = c * LANES + lane;
-    if K_VECTORS * LANES * 4u == HEAD_DIM {
-        return k4(from_row, 4u * at);
-    }
-    return select(vec4f(), k4(from_row, 4u * min(at, HEAD_DIM / 4u - 1u)), at < HEAD_DIM / 4u);
-}
-
-// The same of a value. Values that are not finite stay so at first. Marking, they are ones and all others zeros; then they are zeros.
-fn load_v(from_row: u32, c: u32, lane: u32, attempt: u32) -> vec4f {
-    let at = c * LANES + lane;
-    var value: vec4f;
-    if V_VECTORS * LANES * 4u == VALUE_DIM {
-        value = v4(from_row, 4u * at);
-    } else {
-        value = select(vec4f(), v4(from_row, 4u * min(at, VALUE_DIM / 4u - 1u)), at < VALUE_DIM / 4u);
-    }
-    if HIDES {
-        let bits = bitcast<vec4u>(value);
-        let kept = bits & vec4u(select(0xffffffffu, 0u, attempt == MARKING));
-        let in_place_of_odd = select(select(0u, 0x3f800000u, attempt == MARKING), 0x7fc00000u, attempt == FIRST);
-        value = bitcast<vec4f>(select(kept, vec4u(in_place_of_odd), not_finite(value)));
-    }
-    return value;
-}
-
-// A thread's vectors of the group's keys.
+// A thread's vectors of the group's keys: zeros beyond the row's end.
 fn load_keys(k: ptr<function, Keys>, k_first: u32, first: u32, last: u32, lane: u32) {
     for (var j = 0u; j < KEYS; j += 1u) {
         let from_row = k_row(k_first, first, j, last);
         for (var c = 0u; c < K_VECTORS; c += 1u) {
-            k[j][c] = load_k(from_row, c, lane);
+            let at = c * LANES + lane;
+            if K_VECTORS * LANES * 4u == HEAD_DIM {
+                k[j][c] = k4(from_row, 4u * at);
+            } else {
+                k[j][c] = select(vec4f(), k4(from_row, 4u * min(at, HEAD_DIM / 4u - 1u)), at < HEAD_DIM / 4u);
+            }
         }
     }
 }
 
+// The same of values. Those that are not finite become NaN at first. Marking, they are ones and all others zeros; then they are zeros.
 fn load_values(v: ptr<function, Values>, v_first: u32, first: u32, last: u32, lane: u32, attempt: u32) {
+    let kept = select(0xffffffffu, 0u, attempt == MARKING);
+    let in_place_of_odd = select(select(0u, 0x3f800000u, attempt == MARKING), 0x7fc00000u, attempt == FIRST);
     for (var j = 0u; j < KEYS; j += 1u) {
         let from_row = v_row(v_first, first, j, last);
         for (var c = 0u; c < V_VECTORS; c += 1u) {
-            v[j][c] = load_v(from_row, c, lane, attempt);
+            let at = c * LANES + lane;
+            if V_VECTORS * LANES * 4u == VALUE_DIM {
+                v[j][c] = v4(from_row, 4u * at);
+            } else {
+                v[j][c] = select(vec4f(), v4(from_row, 4u * min(at, VALUE_DIM / 4u - 1u)), at < VALUE_DIM / 4u);
+            }
+            if HIDES {
+                let bits = bitcast<vec4u>(v[j][c]);
+                let odd = (bits & vec4u(0x7f800000u)) == vec4u(0x7f800000u);
+                v[j][c] = bitcast<vec4f>(select(bits & vec4u(kept), vec4u(in_place_of_odd), odd));
+            }
         }
     }
 }
 
-// A product added to a sum.
-fn dot_added(a: vec4f, b: vec4f, sum: f32) -> f32 {
-    return fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum))));
-}
-
-// A row's products with the group's keys, over the thread's part of d.
+// A row's products with the group's keys, over the thread's part of d. No function has the four products: drivers that run on the
+// CPU pay for calls.
 fn multiply_row(sums: ptr<function, array<f32, KEYS>>, q: ptr<function, array<vec4f, K_VECTORS>>, k: ptr<function, Keys>) {
     for (var j = 0u; j < KEYS; j += 1u) {
         for (var c = 0u; c < K_VECTORS; c += 1u) {
-            sums[j] = dot_added(q[c], k[j][c], sums[j]);
+            sums[j] = fma(q[c].w, k[j][c].w, fma(q[c].z, k[j][c].z, fma(q[c].y, k[j][c].y, fma(q[c].x, k[j][c].x, sums[j]))));
         }
     }
 }
@@ -197,14 +184,32 @@ fn score_of(product: f32, step: Step, row_in_tile: u32, head: u32, query: u32, s
 
 // The weight of a score; marking, one if it is visible at all.
 fn weight_of(score: f32, new_max: f32, marking: bool) -> f32 {
-    return select(weight(score, new_max), select(1.0, 0.0, is_hidden(score)), marking);
+    if HIDES {
+        return select(weight(score, new_max), select(1.0, 0.0, is_hidden(score)), marking);
+    }
+    return weight(score, new_max);
 }
 
-// A row's weights of the group's keys. Every thread is left with the score of one key, and its weight goes to the others.
-fn weigh_by_shuffles(
-    weights: ptr<function, array<f32, KEYS>>,
+// Sums over the lanes, of one key each: the key lane / APART.
+fn sum_of_lanes(sums: ptr<function, array<f32, KEYS>>, lane: u32) -> f32 {
+    // Half of the lanes take half of the keys, and again.
+    for (var half = KEYS / 2u; half > 0u; half /= 2u) {
+        let upper = (lane & (half * APART)) != 0u;
+        for (var j = 0u; j < half; j += 1u) {
+            sums[j] = select(sums[j], sums[j + half], upper) + exchanged(select(sums[j + half], sums[j], upper), half * APART);
+        }
+    }
+    var sum = sums[0];
+    for (var apart = APART / 2u; apart >= UNROLL_NEIGHBOURS; apart /= 2u) {
+        sum += exchanged(sum, apart);
+    }
+    return sum;
+}
+
+// Every thread makes a weight of its own key's product with a row.
+fn weigh(
+    own: ptr<function, f32>,
     rescale: ptr<function, f32>,
-    sums: ptr<function, array<f32, KEYS>>,
     row_max: ptr<function, f32>,
     row_sum: ptr<function, f32>,
     seen: u32,
@@ -216,45 +221,38 @@ fn weigh_by_shuffles(
     marking: bool,
 ) {
     let lane = thread % LANES;
-    // Half of the lanes take half of the keys, and again.
-    for (var half = KEYS / 2u; half > 0u; half /= 2u) {
-        let upper = (lane & (half * APART)) != 0u;
-        for (var j = 0u; j < half; j += 1u) {
-            sums[j] = select(sums[j], sums[j + half], upper) + exchanged(select(sums[j + half], sums[j], upper), half * APART);
-        }
-    }
-    var product = sums[0];
-    for (var apart = APART / 2u; apart >= UNROLL_NEIGHBOURS; apart /= 2u) {
-        product += exchanged(product, apart);
-    }
     let place = step.first + thread / LANES * KEYS + lane / APART;
-    let score = score_of(product, step, r, head, query, seen, place);
+    let score = score_of(*own, step, r, head, query, seen, place);
     var new_max = max(*row_max, score);
     for (var apart = LANES / 2u; apart >= UNROLL_KEYS_APART; apart /= 2u) {
         new_max = max(new_max, exchanged(new_max, apart));
     }
     *rescale = select(weight(*row_max, new_max), 1.0, marking);
-    let mine = weight_of(score, new_max, marking);
     *row_max = new_max;
-    *row_sum = fma(*row_sum, *rescale, mine);
+    *own = weight_of(score, new_max, marking);
+    *row_sum = fma(*row_sum, *rescale, *own);
+}
+
+// A row's weights of the group's keys, in all of its threads.
+fn spread_weights(weights: ptr<function, array<f32, KEYS>>, own: f32, lane: u32) {
     if KEYS == 1u {
-        weights[0] = mine;
-    } else if LANES == 4u && KEYS == 4u {
-        let of_quad = vec4f(quadBroadcast(mine, 0u), quadBroadcast(mine, 1u), quadBroadcast(mine, 2u), quadBroadcast(mine, 3u));
+        weights[0] = own;
+    } else if IN_QUADS {
+        let all = vec4f(quadBroadcast(own, 0u), quadBroadcast(own, 1u), quadBroadcast(own, 2u), quadBroadcast(own, 3u));
         for (var j = 0u; j < KEYS; j += 1u) {
-            weights[j] = of_quad[j];
+            weights[j] = all[j * APART];
         }
     } else {
         let first_lane = first_lane_of(lane);
         for (var j = 0u; j < KEYS; j += 1u) {
-            weights[j] = subgroupShuffle(mine, first_lane + j * APART);
+            weights[j] = subgroupShuffle(own, first_lane + j * APART);
         }
     }
 }
 
 // The value that the lane so far away holds. Within quads drivers that run on the CPU have it almost for nothing.
 fn exchanged(value: f32, apart: u32) -> f32 {
-    if LANES == 4u && KEYS == 4u {
+    if IN_QUADS {
         if apart == 1u {
             return quadSwapX(value);
         }
@@ -274,13 +272,11 @@ fn first_lane_of(lane: u32) -> u32 {
 // Where a group's keys have their sums and scores.
 fn write_partial_sums(q: ptr<function, Queries>, k: ptr<function, Keys>, thread: u32) {
     let first = thread % LANES * PAIRS + thread / LANES * (KEYS * ROWS);
-    for (var j = 0u; j < KEYS; j += 1u) {
-        for (var r = 0u; r < ROWS; r += 1u) {
-            var sum = 0.0;
-            for (var c = 0u; c < K_VECTORS; c += 1u) {
-                sum = dot_added(q[r][c], k[j][c], sum);
-            }
-            partial_sums[first + j * ROWS + r] = sum;
+    for (var r = 0u; r < ROWS; r += 1u) {
+        var sums: array<f32, KEYS>;
+        multiply_row(&sums, &q[r], k);
+        for (var j = 0u; j < KEYS; j += 1u) {
+            partial_sums[first + j * ROWS + r] = sums[j];
         }
     }
 }
@@ -298,7 +294,8 @@ fn write_scores(step: Step, group: vec3u, first_row: u32, thread: u32) {
     }
 }
 
-fn weigh_by_memory(
+// A row's weights of the group's keys, from their scores.
+fn read_weights(
     weights: ptr<function, array<f32, KEYS>>,
     rescale: ptr<function, f32>,
     row_max: ptr<function, f32>,

@@ -91,8 +91,11 @@ impl Sizes {
         let lanes = fitting_lanes(dims, subgroup).into_iter().next_back().unwrap_or(1);
         let vectors = vectors(dims, lanes);
         let loads = vectors[0] + vectors[1];
-        let keys = power_below((MAX_LOADS_OF_TEXT / loads).min(MAX_PRODUCTS_OF_TEXT / (loads * rows)).clamp(1, lanes));
-        let threads = if form == Form::OneSubgroup { subgroup } else { 8 };
+        // Best by trial, for eight lanes and for four: a text of more keys no longer fits the instruction cache.
+        let most = if subgroup >= 8 { 2 } else { 4 };
+        let keys = power_below((MAX_LOADS_OF_TEXT / loads).clamp(1, most.min(lanes)));
+        let threads = if form == Form::OneSubgroup { subgroup } else { CPU_THREADS };
+        let form = if lanes == 1 { Form::Memory } else { form };
         Self { form, threads, rows, lanes, keys, vectors, merged: 1 }
     }
 
@@ -176,9 +179,11 @@ impl Sizes {
     }
 }
 
-/// Loads in a step's text, and products of vectors: drivers that run on the CPU compile each for a millisecond or so.
-const MAX_LOADS_OF_TEXT: usize = 96;
-const MAX_PRODUCTS_OF_TEXT: usize = 1024;
+/// Loads of vectors in the text of a step: drivers that run on the CPU compile each for milliseconds.
+const MAX_LOADS_OF_TEXT: usize = 64;
+
+/// Threads of a workgroup on a CPU without subgroups.
+const CPU_THREADS: usize = 8;
 
 pub(super) fn propose(
     spec: &Attention,
