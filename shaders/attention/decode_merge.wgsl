@@ -3,7 +3,7 @@
 import package::kernel::{THREADS, ROWS, LANES, KEYS, GROUPS, MERGED, V_VECTORS, WRITE_LSE};
 import package::attention::problem::{row_at, row_count};
 import package::attention::softmax::{FIRST_ROW_MAX, weight};
-import package::attention::decode_steps::{Outputs, UNROLL_KEYS_APART, exchanged, row_end, put_vector, put_row_lse};
+import package::attention::decode_steps::{Outputs, UNROLL_KEYS_APART, exchanged, row_end, o_row_of, put_vector, put_row_lse};
 
 // Workgroup memory: [vector][component][thread] of o, [group][row] of maxima and sums, and each row's factor of o.
 var<workgroup> merging: array<f32, MERGED * 4u * THREADS>;
@@ -109,7 +109,8 @@ fn merge_in_memory(
             let output = first + out / LANES;
             let r = output / V_VECTORS;
             if first_row + r < row_count() {
-                put_vector(row_at(first_row + r, group), split, output % V_VECTORS * LANES + lane, sum * factors[r]);
+                let from_row = o_row_of(row_at(first_row + r, group), split);
+                put_vector(from_row, output % V_VECTORS * LANES + lane, sum * factors[r]);
             }
         }
         workgroupBarrier();

@@ -386,13 +386,17 @@ fn row_end(row_max: f32, row_sum: f32, row: Row) -> vec2f {
     return vec2f(inverse_of(row_sum), lse_of(row_max, row_sum));
 }
 
-// Writes four columns of a row.
-fn put_vector(row: Row, split: u32, vector: u32, value: vec4f) {
+// Where a row of o, or of a part of it, begins.
+fn o_row_of(row: Row, split: u32) -> u32 {
+    if SPLITS {
+        return o_row(row) + split * splits.o_part;
+    }
+    return o_row(row);
+}
+
+// Writes four columns of a row, if it has them.
+fn put_vector(from_row: u32, vector: u32, value: vec4f) {
     if vector < VALUE_DIM / 4u {
-        var from_row = o_row(row);
-        if SPLITS {
-            from_row += split * splits.o_part;
-        }
         put_o4(from_row, 4u * vector, finite_or_nan(value));
     }
 }
@@ -417,11 +421,17 @@ fn finish_rows(
     thread: u32,
 ) {
     for (var turn = 0u; turn < ROWS; turn += 1u) {
-        if first_row + turn < row_count() && thread < LANES {
+        if (first_row + turn < row_count()) & (thread < LANES) {
             let row = row_at(first_row + turn, group);
             let end = row_end(row_max[0], row_sum[0], row);
+            let from_row = o_row_of(row, split);
+            // Only the last vector may be beyond the row's end. SwiftShader compiles dozens of branches for minutes.
             for (var c = 0u; c < V_VECTORS; c += 1u) {
-                put_vector(row, split, c * LANES + thread, o[0][c] * end.x);
+                if (c + 1u) * LANES * 4u <= VALUE_DIM {
+                    put_o4(from_row, 4u * (c * LANES + thread), finite_or_nan(o[0][c] * end.x));
+                } else {
+                    put_vector(from_row, c * LANES + thread, o[0][c] * end.x);
+                }
             }
             if WRITE_LSE && thread == 0u {
                 put_row_lse(row, split, end.y);

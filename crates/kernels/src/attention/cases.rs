@@ -176,9 +176,17 @@ const FEW_ROWS: &[(&str, &str, &str)] = &[
     ("decode_dim_1", "1x2:1x2:70x1:3", "{}"),
     ("decode_draft", "2x4:1x4:150x64", r#"{"mask":"causal"}"#),
     ("decode_norms", "2x4:2x2:90x64", r#"{"qk_norm":"l2","scale":"scales"}"#),
-    ("decode_table", "2x4:2x2:150x64", r#"{"mask":"same(doc)","tables":{"doc":"i32[2,150]"},"sink_logits":"sinks"}"#),
+    (
+        "decode_table",
+        "2x4:2x2:150x64",
+        r#"{"mask":"same(doc)","tables":{"doc":"i32[2,150]"},"sink_logits":"sinks"}"#,
+    ),
     ("decode_queries", "3x4:2x3:150x64", r#"{"q_len":"queries","kv_len":"keys","mask":"causal"}"#),
-    ("decode_listed", "1x4:2x9:300x64", r#"{"block_mask":{"q_block":16,"kv_block":128,"counts":"n","indices":"i"}}"#),
+    (
+        "decode_listed",
+        "1x4:2x9:300x64",
+        r#"{"block_mask":{"q_block":64,"kv_block":128,"counts":"n","indices":"i"}}"#,
+    ),
     ("splits", "2x4:2x1:700x64", r#"{"splits":5}"#),
     ("splits_1", "1x4:2x1:100x64", r#"{"splits":1}"#),
     ("splits_of_nothing", "1x2x1:200x64", r#"{"mask":"k < 0","splits":3}"#),
@@ -189,7 +197,11 @@ const FEW_ROWS: &[(&str, &str, &str)] = &[
         r#"{"mask":"causal & (window(200, 0) | sinks(4))","sink_logits":"sinks","splits":4}"#,
     ),
     ("splits_lengths", "3x8:2x1:500x40", r#"{"kv_len":"keys","splits":7,"dtype":"bf16"}"#),
-    ("splits_score", "1x4:1x3:300x64", r#"{"score":"alibi","mask":"k % 3 != h % 3","splits":3,"dtype":"f16"}"#),
+    (
+        "splits_score",
+        "1x4:1x3:300x64",
+        r#"{"score":"alibi","mask":"k % 3 != h % 3","splits":3,"dtype":"f16"}"#,
+    ),
     (
         "splits_blocks",
         "2x4:2x9:300x64",

@@ -14,7 +14,7 @@ use crate::{
 /// Rows that share keys, at most: more of them are a tile that others serve better.
 pub(super) const MAX_ROWS: usize = 16;
 
-/// Keys that a split has at least, where the plan decides how many there are: fewer are merged for longer than they save.
+/// Keys that a split has at least on a GPU, where the plan decides how many there are: fewer are merged for longer than they save.
 pub(super) const MIN_KEYS_OF_SPLIT: usize = 256;
 
 /// Threads of a workgroup on a GPU: a few subgroups, which wait for memory in turn.
@@ -23,6 +23,9 @@ const GPU_THREADS: usize = 256;
 /// Registers of a GPU's thread that may hold q and o, and those that keep loads under way; f32s.
 const REGISTERS: usize = 128;
 const LOADS: usize = 64;
+
+/// Products that may be made in excess, in percent.
+const EXCESS: usize = 25;
 
 /// Bytes of workgroup memory that partial sums may take, half of what every adapter has.
 const SUMS_BYTES: usize = 8 << 10;
@@ -65,11 +68,18 @@ fn vectors(dims: (usize, usize), lanes: usize) -> [usize; 2] {
     [dims.0, dims.1].map(|dim| (dim / 4).div_ceil(lanes))
 }
 
-/// Numbers of lanes that waste at most a fifth on vectors beyond a row's end.
-fn fitting_lanes(dims: (usize, usize), max: usize) -> Vec<usize> {
-    let wide = |lanes: usize| vectors(dims, lanes).iter().sum::<usize>() * lanes;
+/// Numbers of lanes up to `max` with which threads make at most `excess` percent more products than there are, because vectors
+/// beyond a row's end are somebody's.
+fn fitting_lanes(dims: (usize, usize), max: usize, excess: usize) -> Vec<usize> {
+    let made = |lanes: usize| vectors(dims, lanes).iter().sum::<usize>() * lanes;
     let exact = dims.0 / 4 + dims.1 / 4;
-    powers(1, max).filter(|&lanes| 5 * wide(lanes) <= 6 * exact).collect()
+    powers(1, max).filter(|&lanes| 100 * made(lanes) <= (100 + excess) * exact).collect()
+}
+
+/// Rows of a tile where at most `max` fit: the others are other workgroups', evenly. The device's lists are for whole tiles.
+fn of_tile(spec: &Attention, rows: usize, max: usize) -> usize {
+    let rows = rows.div_ceil(rows.div_ceil(max));
+    if spec.specialized().listed.is_some() { power_below(rows) } else { rows }
 }
 
 impl Sizes {
@@ -80,7 +90,7 @@ impl Sizes {
             (AdapterKind::Cpu, Some((min, max))) if min == max && (2..=64).contains(&min) => {
                 Self::on_cpu(spec, Form::OneSubgroup, rows, min as usize)
             }
-            (AdapterKind::Cpu, _) => Self::on_cpu(spec, Form::Memory, rows, 1),
+            (AdapterKind::Cpu, _) => Self::on_cpu(spec, Form::Memory, rows, CPU_THREADS),
             (_, subgroups) => Self::on_gpu(spec, rows, subgroups.map_or(1, |(min, _)| min as usize)),
         }
     }
@@ -88,14 +98,14 @@ impl Sizes {
     /// On a CPU, where registers are cache, loads cost most, and compile time grows with the text.
     fn on_cpu(spec: &Attention, form: Form, rows: usize, subgroup: usize) -> Self {
         let dims = spec.padded_dims();
-        let lanes = fitting_lanes(dims, subgroup).into_iter().next_back().unwrap_or(1);
+        let lanes = fitting_lanes(dims, subgroup, EXCESS).into_iter().next_back().unwrap_or(1);
         let vectors = vectors(dims, lanes);
         let loads = vectors[0] + vectors[1];
         // Best by trial, for eight lanes and for four: a text of more keys no longer fits the instruction cache.
         let most = if subgroup >= 8 { 2 } else { 4 };
         let keys = power_below((MAX_LOADS_OF_TEXT / loads).clamp(1, most.min(lanes)));
-        let threads = if form == Form::OneSubgroup { subgroup } else { CPU_THREADS };
-        let form = if lanes == 1 { Form::Memory } else { form };
+        let (form, threads) = if lanes == 1 { (Form::Memory, CPU_THREADS) } else { (form, subgroup) };
+        let rows = of_tile(spec, rows, (MAX_VECTORS_OF_TEXT / loads).max(1));
         Self { form, threads, rows, lanes, keys, vectors, merged: 1 }
     }
 
@@ -103,34 +113,28 @@ impl Sizes {
     /// side by side.
     fn on_gpu(spec: &Attention, rows: usize, subgroup: usize) -> Self {
         let dims = spec.padded_dims();
-        let all = fitting_lanes(dims, 64);
         let registers = |lanes: usize, rows: usize| rows * 4 * vectors(dims, lanes).iter().sum::<usize>();
-        let within = |max: usize, budget: usize| {
-            let few = all.iter().copied().filter(|&lanes| lanes >= 8 && lanes <= max);
-            few.into_iter().find(|&lanes| registers(lanes, rows) <= budget)
+        // Half of the registers, if that will do; all, if rows are then streamed for only once; at worst with idle lanes.
+        let within = |max: usize| {
+            let tries = [(REGISTERS / 2, EXCESS), (REGISTERS, EXCESS), (REGISTERS, 100)];
+            tries.into_iter().find_map(|(budget, excess)| {
+                let mut lanes = fitting_lanes(dims, max, excess).into_iter().filter(|&lanes| lanes >= 8);
+                lanes.find(|&lanes| registers(lanes, rows) <= budget)
+            })
         };
-        let widest = |max: usize| all.iter().copied().filter(|&lanes| lanes <= max).max().unwrap_or(1);
-        let in_subgroup = within(subgroup.min(32), REGISTERS / 2).or(within(subgroup.min(32), REGISTERS));
-        let (form, lanes) = match in_subgroup {
+        let widest = fitting_lanes(dims, 64, EXCESS).into_iter().next_back().unwrap_or(1);
+        let (form, lanes) = match within(subgroup.min(32)) {
             Some(lanes) => (Form::Subgroups, lanes),
-            None if subgroup >= widest(64) => (Form::Subgroups, widest(subgroup)),
-            None => {
-                let lanes = within(64, REGISTERS / 2).or(within(64, REGISTERS)).unwrap_or_else(|| widest(64));
-                (Form::Memory, lanes)
-            }
+            None if subgroup >= widest => (Form::Subgroups, widest),
+            None => (Form::Memory, within(64).unwrap_or(widest)),
         };
         let form = if lanes == 1 { Form::Memory } else { form };
-        // Rows that do not fit are other workgroups', evenly.
-        let tiles = (1..=rows).find(|tiles| registers(lanes, rows.div_ceil(*tiles)) <= REGISTERS).unwrap_or(rows);
-        let rows = match &spec.specialized().listed {
-            None => rows.div_ceil(tiles),
-            Some(_) => power_below(rows.div_ceil(tiles)),
-        };
+        let of_registers = (1..=rows).rev().find(|&rows| registers(lanes, rows) <= REGISTERS).unwrap_or(1);
+        let rows = of_tile(spec, rows, of_registers);
         let vectors = vectors(dims, lanes);
-        let threads = if registers(lanes, rows) > REGISTERS / 2 { GPU_THREADS / 2 } else { GPU_THREADS };
-        let budget = if registers(lanes, rows) > REGISTERS / 2 { LOADS / 2 } else { LOADS };
-        let mut keys = power_below(budget / (4 * (vectors[0] + vectors[1]))).min(8).min(lanes);
-        let mut threads = threads;
+        let halve = if registers(lanes, rows) > REGISTERS / 2 { 2 } else { 1 };
+        let mut threads = GPU_THREADS / halve;
+        let mut keys = power_below(LOADS / halve / (4 * (vectors[0] + vectors[1]))).min(8).min(lanes);
         if form == Form::Memory && lanes > 1 {
             while 4 * threads * keys * rows > SUMS_BYTES && keys > 1 {
                 keys /= 2;
@@ -173,11 +177,15 @@ impl Sizes {
             }
         }
         if self.groups() > 1 && !self.is_one_subgroup() {
-            bytes += 16 * self.merged * self.threads + 2 * aligned(self.groups() * self.rows) + aligned(self.rows);
+            bytes +=
+                16 * self.merged * self.threads + 2 * aligned(self.groups() * self.rows) + aligned(self.rows);
         }
         small(bytes)
     }
 }
+
+/// Vectors of q and o that a thread holds: a driver that runs on the CPU compiles more of them for minutes (272 on SwiftShader).
+const MAX_VECTORS_OF_TEXT: usize = 160;
 
 /// Loads of vectors in the text of a step: drivers that run on the CPU compile each for milliseconds.
 const MAX_LOADS_OF_TEXT: usize = 64;
@@ -196,6 +204,12 @@ pub(super) fn propose(
     }
     let sizes = Sizes::of(spec, adapter);
     let Sizes { threads, rows: tile_rows, lanes, keys, .. } = sizes;
+    let row = sizes.vectors[0] + sizes.vectors[1];
+    if adapter.kind == AdapterKind::Cpu && row > MAX_VECTORS_OF_TEXT {
+        return Err(format!(
+            "a thread would hold {row} vectors of q and o, drivers that run on the CPU compile {MAX_VECTORS_OF_TEXT} at most in time"
+        ));
+    }
     let kv_block = KV_BLOCK.max(sizes.chunk());
     if let Some(listed) = &spec.listed {
         if !listed.kv_block.is_multiple_of(kv_block) || !listed.q_block.is_multiple_of(tile_rows) {
@@ -266,6 +280,8 @@ impl Attention {
     /// As many parts of so many visited keys as fill the adapter, if there are so many workgroups without.
     pub(super) fn splits_for(&self, adapter: &AdapterProfile, groups: usize, keys: usize) -> usize {
         let wanted = adapter.workgroup_slots().div_ceil(groups.max(1));
-        wanted.min(keys.div_ceil(MIN_KEYS_OF_SPLIT)).clamp(1, super::split_kv::MAX_SPLITS)
+        let min_keys =
+            if adapter.kind == AdapterKind::Cpu { 4 * MIN_KEYS_OF_SPLIT } else { MIN_KEYS_OF_SPLIT };
+        wanted.min(keys.div_ceil(min_keys)).clamp(1, super::split_kv::MAX_SPLITS)
     }
 }

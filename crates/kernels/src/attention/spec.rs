@@ -281,7 +281,10 @@ impl Attention {
         }
         crate::read::fits_f32("scale", self.resolved_scale())?;
         if let Some(splits) = self.splits.filter(|splits| !(1..=MAX_SPLITS).contains(splits)) {
-            return Err(Error::invalid("splits", format!("expected auto or 1 to {MAX_SPLITS}, got {splits}")));
+            return Err(Error::invalid(
+                "splits",
+                format!("expected auto or 1 to {MAX_SPLITS}, got {splits}"),
+            ));
         }
         for tensor in Tensor::ALL {
             self.span(tensor)

@@ -78,11 +78,7 @@ impl SplitKv {
             }
         }
         if self.in_grid {
-            let parts = [
-                ("splits", self.count),
-                ("o_part", self.rows * self.width),
-                ("lse_part", self.rows),
-            ];
+            let parts = [("splits", self.count), ("o_part", self.rows * self.width), ("lse_part", self.rows)];
             params.extend(u32_params(parts)?);
             return Ok(());
         }
@@ -161,8 +157,9 @@ impl Passes<'_> {
         if !taken.schedule.splits_in_grid {
             return Ok(by_time);
         }
-        let groups = specialized.rows().div_ceil(taken.schedule.tile_rows) * specialized.batch * specialized.q_heads
-            / specialized.pack_gqa();
+        let groups =
+            specialized.rows().div_ceil(taken.schedule.tile_rows) * specialized.batch * specialized.q_heads
+                / specialized.pack_gqa();
         let keys = self.blocks_of_sized(0)?.saturating_mul(taken.schedule.kv_block).min(specialized.kv_len);
         Ok(by_time.max(specialized.splits_for(&self.plan.adapter, groups, keys)))
     }
@@ -241,7 +238,8 @@ impl Passes<'_> {
             .tunable("VALUE_DIM", small(segments.width))
             .tunable("WRITE_LSE", spec.lse)
             .tunable("SINKS", spec.sink_logits.is_some());
-        let lanes = if segments.in_grid { (segments.width / 4).clamp(1, 64).next_power_of_two().min(64) } else { 1 };
+        let lanes =
+            if segments.in_grid { (segments.width / 4).clamp(1, 64).next_power_of_two().min(64) } else { 1 };
         let request = if lanes > 1 { request.tunable("LANES", small(lanes)) } else { request };
         let mut bindings =
             vec![self.plan.scratch("v", segments.parts), self.plan.scratch("lse_parts", segments.lse)];
