@@ -141,7 +141,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         }
     }
 
-    if !IN_MEMORY {
+    if !IN_MEMORY && LANES > 1u {
         sum_over_keys(&row_sum);
     }
     if GROUPS == 1u || ONE_SUBGROUP {

@@ -192,6 +192,9 @@ fn weight_of(score: f32, new_max: f32, marking: bool) -> f32 {
 
 // Sums over the lanes, of one key each: the key lane / APART.
 fn sum_of_lanes(sums: ptr<function, array<f32, KEYS>>, lane: u32) -> f32 {
+    if LANES == 1u {
+        return sums[0];
+    }
     // Half of the lanes take half of the keys, and again.
     for (var half = KEYS / 2u; half > 0u; half /= 2u) {
         let upper = (lane & (half * APART)) != 0u;
@@ -224,8 +227,10 @@ fn weigh(
     let place = step.first + thread / LANES * KEYS + lane / APART;
     let score = score_of(*own, step, r, head, query, seen, place);
     var new_max = max(*row_max, score);
-    for (var apart = LANES / 2u; apart >= UNROLL_KEYS_APART; apart /= 2u) {
-        new_max = max(new_max, exchanged(new_max, apart));
+    if LANES > 1u {
+        for (var apart = LANES / 2u; apart >= UNROLL_KEYS_APART; apart /= 2u) {
+            new_max = max(new_max, exchanged(new_max, apart));
+        }
     }
     *rescale = select(weight(*row_max, new_max), 1.0, marking);
     *row_max = new_max;

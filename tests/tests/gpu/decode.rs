@@ -53,13 +53,6 @@ fn every_form_is_right() -> Result<()> {
             let prepared = Prepared::new(case)?;
             for profile in profiles(&shared) {
                 let Some(plan) = planned(&*prepared.case.problem, &profile) else { continue };
-                    "{} {:?} {:?} {:?}",
-                    prepared.case.name,
-                    profile.kind,
-                    plan.tiles,
-                    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis()
-                        % 1_000_000
-                );
                 let kernel = block_on(engine.prepare_exact(&plan))?;
                 let named = || {
                     format!("{} as {:?}, {:?}", prepared.case.name, profile.kind, profile.features.subgroups)
