@@ -15,15 +15,16 @@ alias Keys = array<array<vec4f, K_VECTORS>, KEYS>;
 alias Values = array<array<vec4f, V_VECTORS>, KEYS>;
 
 struct Splits {
-    // Parts that the keys of a tile are divided into, and elements from one part of o, and of lse, to the next.
+    // Parts that the keys of a tile are divided into, tiles along x, and elements from one part of o, and of lse, to the next.
     splits: u32,
+    tiles: u32,
     o_part: u32,
     lse_part: u32,
 }
 
 @group(0) @binding(14) var<uniform> splits: Splits;
 
-// A workgroup as it would be without splits, which are neighbours along x.
+// A workgroup as it would be without splits. Tiles are neighbours along x, since those of a head share its keys in caches.
 struct Part {
     workgroup: vec3u,
     split: u32,
@@ -32,7 +33,7 @@ struct Part {
 
 fn part_of(workgroup: vec3u) -> Part {
     if SPLITS {
-        return Part(vec3u(workgroup.x / splits.splits, workgroup.yz), workgroup.x % splits.splits, splits.splits);
+        return Part(vec3u(workgroup.x % splits.tiles, workgroup.yz), workgroup.x / splits.tiles, splits.splits);
     }
     return Part(workgroup, 0u, 1u);
 }

@@ -20,9 +20,10 @@ pub(super) const MIN_KEYS_OF_SPLIT: usize = 256;
 /// Threads of a workgroup on a GPU: a few subgroups, which wait for memory in turn.
 const GPU_THREADS: usize = 256;
 
-/// Registers of a GPU's thread that may hold q and o, and those that keep loads under way; f32s.
-const REGISTERS: usize = 128;
-const LOADS: usize = 64;
+/// Registers of a GPU's thread that may hold q and o, and those that loads are under way to; f32s. What else there is takes as
+/// many again, and compilers have 128 for all of it where several subgroups are to wait for memory in turn.
+const REGISTERS: usize = 64;
+const LOADS: usize = 32;
 
 /// Products that may be made in excess, in percent.
 const EXCESS: usize = 25;
@@ -114,12 +115,11 @@ impl Sizes {
     fn on_gpu(spec: &Attention, rows: usize, subgroup: usize) -> Self {
         let dims = spec.padded_dims();
         let registers = |lanes: usize, rows: usize| rows * 4 * vectors(dims, lanes).iter().sum::<usize>();
-        // Half of the registers, if that will do; all, if rows are then streamed for only once; at worst with idle lanes.
+        // Rows are streamed for once, if registers allow; at worst with idle lanes.
         let within = |max: usize| {
-            let tries = [(REGISTERS / 2, EXCESS), (REGISTERS, EXCESS), (REGISTERS, 100)];
-            tries.into_iter().find_map(|(budget, excess)| {
+            [EXCESS, 100].into_iter().find_map(|excess| {
                 let mut lanes = fitting_lanes(dims, max, excess).into_iter().filter(|&lanes| lanes >= 8);
-                lanes.find(|&lanes| registers(lanes, rows) <= budget)
+                lanes.find(|&lanes| registers(lanes, rows) <= REGISTERS)
             })
         };
         let widest = fitting_lanes(dims, 64, EXCESS).into_iter().next_back().unwrap_or(1);
@@ -132,9 +132,10 @@ impl Sizes {
         let of_registers = (1..=rows).rev().find(|&rows| registers(lanes, rows) <= REGISTERS).unwrap_or(1);
         let rows = of_tile(spec, rows, of_registers);
         let vectors = vectors(dims, lanes);
-        let halve = if registers(lanes, rows) > REGISTERS / 2 { 2 } else { 1 };
-        let mut threads = GPU_THREADS / halve;
-        let mut keys = power_below(LOADS / halve / (4 * (vectors[0] + vectors[1]))).min(8).min(lanes);
+        let mut threads = GPU_THREADS;
+        // Many rows have maxima, sums and scores of their own.
+        let loads = if rows > 4 { LOADS / 2 } else { LOADS };
+        let mut keys = power_below(loads / (4 * (vectors[0] + vectors[1]))).min(8).min(lanes);
         if form == Form::Memory && lanes > 1 {
             while 4 * threads * keys * rows > SUMS_BYTES && keys > 1 {
                 keys /= 2;

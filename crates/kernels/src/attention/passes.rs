@@ -18,7 +18,7 @@ use crate::{
     Error, Limits, PassBinding, Source,
     block_mask::Test,
     cost::small,
-    plan_builder::{Params, PlanBuilder, set},
+    plan_builder::{Params, PlanBuilder, set, u32_params},
 };
 
 /// Where scratch lies, as passes refer to it.
@@ -360,7 +360,11 @@ impl<'a> Passes<'a> {
         self.bind_tables(evaluates, &mut bindings, &mut params)?;
         let turns = self.taken.schedule.turns.with_blocks(self.blocks_of_segment());
         let zigzag = self.zigzag() && workgroups[0] > 1;
-        let workgroups = [workgroups[0] * self.splits_in_grid(), workgroups[1], workgroups[2]];
+        let splits = self.splits_in_grid();
+        if splits > 1 {
+            params.extend(u32_params([("tiles", workgroups[0])])?);
+        }
+        let workgroups = [workgroups[0] * splits, workgroups[1], workgroups[2]];
         self.plan.max_workgroups(workgroups[0])?;
         self.plan.push(self.taken.variant, request, bindings, params, workgroups, turns)?.zigzag = zigzag;
         Ok(())
