@@ -223,6 +223,19 @@ impl AdapterProfile {
         }
     }
 
+    /// Workgroups that the adapter runs at once, for kernels that wait for memory: at least two for each core of all but the largest
+    /// of its kind (256 cores of a discrete GPU, 64 of an integrated one). Where nothing is known of it, as in a browser, it may be
+    /// either.
+    #[must_use]
+    pub fn workgroup_slots(&self) -> usize {
+        match self.kind {
+            AdapterKind::Cpu => 2,
+            AdapterKind::Discrete => 512,
+            AdapterKind::Integrated => 128,
+            AdapterKind::Virtual | AdapterKind::Other => 256,
+        }
+    }
+
     /// A key that changes when results or timings might: adapter, driver and API.
     #[must_use]
     pub fn key(&self) -> String {

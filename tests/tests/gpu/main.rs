@@ -6,6 +6,7 @@
 mod adversarial;
 mod cases;
 mod conditioning;
+mod decode;
 mod deterministic;
 mod expressions;
 mod golden;

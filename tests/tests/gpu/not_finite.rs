@@ -48,6 +48,9 @@ fn causal_like() -> Result<Vec<Attention>> {
         spec(600).mask(Expr::parse_mask("causal & same(doc)")?).table(doc),
         spec(260).block_mask(bits),
         Attention::new(Shape::bhtd(1, 8, 5, 40).kv(2, 90)).with_lse().causal(),
+        // Three queries of a chunk see up to three keys more or less.
+        Attention::new(Shape::bhtd(1, 8, 4, 40).kv(2, 7)).with_lse().causal(),
+        Attention::new(Shape::bhtd(1, 8, 4, 80).kv(2, 7)).with_lse().causal().splits(2),
         Attention::new(Shape::bhtd(1, 2, 260, 33)).with_lse().causal().dtype(Dtype::Bf16),
     ])
 }

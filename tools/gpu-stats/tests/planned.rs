@@ -132,6 +132,21 @@ fn planned_kernels_are_as_good_as_they_were() {
     );
 }
 
+#[test]
+fn decode_does_not_spill() {
+    let Some(now) = figures() else { return };
+    let decode: Vec<&Figure> = now.all.iter().filter(|figure| figure.variant.starts_with("decode")).collect();
+    assert!(decode.len() >= 40, "only {} kernels", decode.len());
+    for figure in decode {
+        assert!(
+            figure.spills == 0 && figure.scratch_bytes == 0,
+            "{} spills {}",
+            figure.name(),
+            figure.spills
+        );
+    }
+}
+
 /// Least figures of the chunked kernels: multiply-add share of the loops that multiply matrices, and waves per SIMD.
 const CHUNK_BARS: (f64, f64) = (0.70, 4.0);
 

@@ -57,6 +57,13 @@ impl Attention {
         self
     }
 
+    /// With keys in so many parts, 1 to 256, that are merged.
+    #[must_use]
+    pub fn splits(mut self, splits: usize) -> Self {
+        self.splits = Some(splits);
+        self
+    }
+
     /// With [`Mask::Causal`].
     #[must_use]
     pub fn causal(self) -> Self {

@@ -93,6 +93,15 @@ impl Options for Attention {
             "keys counted on the device"
         ),
         row(
+            "splits",
+            "auto|N",
+            "parts of the keys, each for a workgroup of its own: with a number (1 to 256) a batch entry's bits do not depend on the \
+             batch (default: auto, as many as fill the adapter)",
+            parse_splits,
+            |spec| spec.splits.map(|splits| json!(splits)),
+            |spec| spec.splits.map(|splits| format!("{splits} splits")),
+        ),
+        row(
             "tables",
             "JSON",
             "types and sizes of tables where no tensors are given: {\"doc\":\"i32[1,4096]\"}",
@@ -120,6 +129,20 @@ impl Options for Attention {
         self.tables = block_option::tables(self, given)?;
         Ok(())
     }
+}
+
+/// A number, the text of one, or `auto`. Whether the number makes sense is a matter of validation.
+fn parse_splits(spec: &mut Attention, input: &Input<'_>) -> Result<(), Error> {
+    let number = match input.value {
+        Value::String(text) if text == "auto" => {
+            spec.splits = None;
+            return Ok(());
+        }
+        Value::String(text) => text.parse().ok(),
+        value => value.as_u64().and_then(|splits| usize::try_from(splits).ok()),
+    };
+    spec.splits = Some(number.ok_or_else(|| input.expected("`auto` or a number from 1 to 256"))?);
+    Ok(())
 }
 
 /// A number, the text of one, or the name of a tensor.

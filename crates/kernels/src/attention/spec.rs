@@ -56,6 +56,10 @@ pub struct Attention {
     /// whatever lies there. `Tk` in [`Mask::Causal`] and `nk` in expressions are then this. May be the tensor of `q_lengths`,
     /// and a table too.
     pub kv_lengths: Option<String>,
+    /// Parts that the keys of a tile are divided into, each for a workgroup of its own, and merged: 1 to 256. `None` leaves it to
+    /// the plan, which then depends on the batch size. With a number, and few rows a key/value head, a batch entry's bits are the
+    /// same in any batch.
+    pub splits: Option<usize>,
     /// Storage of q, k, v and o. Arithmetic is f32, and `lse` is stored as f32.
     pub dtype: Dtype,
     /// Whether `lse` is computed too.
@@ -75,6 +79,9 @@ pub struct Attention {
     /// Tiles are chosen as for this problem: how a small problem gets the shaders of a large one.
     pub(crate) specialized_for: Option<Arc<Self>>,
 }
+
+/// More parts of keys than this cost more to merge than they save.
+pub(crate) const MAX_SPLITS: usize = 256;
 
 /// The widest head that is served.
 pub(crate) const MAX_DIM: usize = 576;
@@ -103,6 +110,7 @@ impl Attention {
             blocks_option: None,
             q_lengths: None,
             kv_lengths: None,
+            splits: None,
             dtype: Dtype::F32,
             lse: false,
             q_strides: None,
@@ -198,6 +206,12 @@ impl Attention {
             ));
         }
         crate::spec::read::fits_f32("scale", self.resolved_scale())?;
+        if let Some(splits) = self.splits.filter(|splits| !(1..=MAX_SPLITS).contains(splits)) {
+            return Err(Error::invalid(
+                "splits",
+                format!("expected auto or 1 to {MAX_SPLITS}, got {splits}"),
+            ));
+        }
         for tensor in Tensor::ALL {
             self.span(tensor)
                 .ok_or_else(|| Error::invalid(tensor.name(), "has more elements than can be addressed"))?;

@@ -125,6 +125,7 @@ fn of_rows(
                 of_block: attempts * (1 + of_loop(KV_BLOCK / keys, 0)),
                 other: 1 + attempts * (2 + 2 * of_loop(rows_a_lane, 0)),
             },
+            splits_in_grid: false,
         },
     }
 }

@@ -3,6 +3,7 @@
 pub(super) mod bindings;
 pub(super) mod block_schedule;
 pub(super) mod broadcast;
+pub(super) mod decode;
 pub(super) mod hooks;
 pub(super) mod indirect;
 pub(super) mod mask_program;

@@ -18,7 +18,7 @@ use crate::{
     attention::Attention,
     block_mask::Test,
     plan::{
-        builder::{Params, PlanBuilder, set},
+        builder::{Params, PlanBuilder, set, u32_params},
         cost::small,
     },
 };
@@ -234,7 +234,10 @@ impl<'a> Passes<'a> {
             .tunable("TILE", small(taken.schedule.tile_rows))
             .tunable("MASK_MOD", evaluates.mask)
             .tunable("SCORE_MOD", evaluates.score);
-        let request = if self.segments.is_some() { spec.with_split_kv(request) } else { request };
+        let request = match &self.segments {
+            Some(segments) => spec.with_split_kv(request, segments.in_grid),
+            None => request,
+        };
         let request = Arc::new(self.visibility.with_hooks(request, &tables, evaluates));
         let count = spec.storage_bindings(self.visibility, evaluates) + usize::from(self.lists.is_some());
         let max = self.plan.adapter.limits.max_compute_workgroups_per_dimension;
@@ -248,7 +251,9 @@ impl<'a> Passes<'a> {
                 ),
             ));
         }
-        let extent = self.count_workgroups(partitions)?;
+        let splits = self.splits_in_grid();
+        // The device counts tiles, and not what they are split into.
+        let extent = if splits > 1 { None } else { self.count_workgroups(partitions)? };
         for partition in partitions {
             let pack_gqa = spec.pack_gqa();
             let (batches, heads) =
@@ -273,7 +278,7 @@ impl<'a> Passes<'a> {
             for run in lists.runs(
                 partition,
                 taken.schedule.tile_rows,
-                max as usize,
+                (max as usize / splits).max(1),
                 TileScheduler::of(self.plan.adapter.kind),
             ) {
                 let workgroups = [run.count, heads, batches];
@@ -308,7 +313,10 @@ impl<'a> Passes<'a> {
         run: Option<Run>,
         workgroups: [usize; 3],
     ) -> Result<(), Error> {
-        let count = self.segments.map_or(1, |segments| segments.count);
+        let count = match &self.segments {
+            Some(segments) if !segments.in_grid => segments.count,
+            _ => 1,
+        };
         (0..count).try_for_each(|segment| {
             self.main_pass(request, partition, evaluates, firsts, run, segment, workgroups)
         })
@@ -354,8 +362,19 @@ impl<'a> Passes<'a> {
         self.bind_tables(evaluates, &mut bindings, &mut params)?;
         let turns = self.taken.schedule.turns.with_blocks(self.blocks_of_segment());
         let zigzag = self.zigzag() && workgroups[0] > 1;
+        let splits = self.splits_in_grid();
+        if splits > 1 {
+            params.extend(u32_params([("tiles", workgroups[0])])?);
+        }
+        let workgroups = [workgroups[0] * splits, workgroups[1], workgroups[2]];
+        self.plan.max_workgroups(workgroups[0])?;
         self.plan.push(self.taken.variant, request, bindings, params, workgroups, turns)?.zigzag = zigzag;
         Ok(())
+    }
+
+    /// Workgroups along x that share a tile.
+    fn splits_in_grid(&self) -> usize {
+        self.segments.filter(|segments| segments.in_grid).map_or(1, |segments| segments.count)
     }
 
     /// Whether the kernel's tiles take long and short in turn.

@@ -6,7 +6,7 @@ use super::params::{row_field, stride_fields};
 use crate::{
     Error, PassBinding, Strides,
     attention::Attention,
-    plan::builder::{Params, PlanBuilder, set},
+    plan::builder::{Params, PlanBuilder, set, u32_params},
 };
 
 /// Segments of the keys, and where their results go: `[segment, B, H, Tq]` rows of o, padded to multiples of four, and lse.
@@ -23,15 +23,17 @@ pub(crate) struct SplitKv {
     /// The scratch buffers.
     pub(crate) parts: usize,
     pub(crate) lse: usize,
+    /// Whether one dispatch visits all of them.
+    pub(crate) in_grid: bool,
 }
 
 impl Attention {
     /// What the kernel's request becomes: it writes o and lse in f32, and leaves sinks to merging.
-    pub(crate) fn with_split_kv(&self, request: Request) -> Request {
+    pub(crate) fn with_split_kv(&self, request: Request, in_grid: bool) -> Request {
         request
             .without(&["shared/output", "WRITE_LSE", "SINKS"])
             .replace("shared/output", "shared/output_f32x4")
-            .tunable("SPLIT_KV", true)
+            .tunable(if in_grid { "SPLITS" } else { "SPLIT_KV" }, true)
             .tunable("WRITE_LSE", true)
             .tunable("SINKS", false)
     }
@@ -60,6 +62,11 @@ impl SplitKv {
             if let Some(field) = row_field(tensor) {
                 set(params, field, strides.position)?;
             }
+        }
+        if self.in_grid {
+            let parts = [("splits", self.count), ("o_part", self.rows * self.width), ("lse_part", self.rows)];
+            params.extend(u32_params(parts)?);
+            return Ok(());
         }
         let end = if segment + 1 == self.count { 1 << 30 } else { (segment + 1) * self.keys };
         set(params, "visit_from", segment * self.keys)?;

@@ -7,6 +7,7 @@ use foveal_shaders::Request;
 use super::{block_schedule::BlockSchedule, partition::Partition, passes::Passes, split_kv::SplitKv};
 use crate::{
     Error, PassBinding, Strides,
+    attention::spec::MAX_SPLITS,
     combine::Merge,
     plan::{
         builder::Params,
@@ -15,9 +16,6 @@ use crate::{
     },
     spec::storage::storage_module,
 };
-
-/// More segments than this cost more to merge than they save.
-const MAX_SPLITS: usize = 256;
 
 impl Passes<'_> {
     /// Blocks of keys that a tile visits at most, in all segments together.
@@ -70,19 +68,39 @@ impl Passes<'_> {
         wanted
     }
 
+    /// As many segments as the caller asked for, or else as their time and the adapter's workgroups ask for.
+    fn wanted_splits(&self, by_time: usize) -> Result<usize, Error> {
+        let (specialized, taken) = (self.spec.specialized(), self.taken);
+        if let Some(splits) = specialized.splits {
+            return Ok(splits);
+        }
+        if !taken.schedule.splits_in_grid {
+            return Ok(by_time);
+        }
+        let groups =
+            specialized.rows().div_ceil(taken.schedule.tile_rows) * specialized.batch * specialized.q_heads
+                / specialized.pack_gqa();
+        let keys = self.blocks_of_sized(0)?.saturating_mul(taken.schedule.kv_block).min(specialized.kv_len);
+        Ok(by_time.max(specialized.splits_for(&self.plan.adapter, groups, keys)))
+    }
+
     /// As many segments as keep a workgroup's time below what the caller asked for, by the estimate, and its loops below what the
     /// driver lets them take.
     pub(crate) fn choose_split_kv(&mut self) -> Result<Option<SplitKv>, Error> {
         let (spec, taken) = (self.spec, self.taken);
         // Whether there are segments is part of the shaders, and so a matter of the problem that tiles are chosen for.
         let specialized = spec.specialized();
+        let in_grid = taken.schedule.splits_in_grid;
         let by_time = self.segments_by_time();
+        let wanted = self.wanted_splits(by_time)?;
+        // The first of splits in the grid have a part of a block more.
         let max_blocks = self.max_blocks()?;
+        let max_blocks = if in_grid { (max_blocks - 1).max(1) } else { max_blocks };
         let by_turns = match self.plan.adapter.loop_turns {
             None => 1,
             Some(_) => self.blocks_of_sized(max_blocks)?.div_ceil(max_blocks),
         };
-        if by_time <= 1 && by_turns <= 1 {
+        if wanted <= 1 && by_turns <= 1 {
             return Ok(None);
         }
         // As many as there is room for the results of, in the problem that tiles are chosen for.
@@ -98,14 +116,21 @@ impl Passes<'_> {
             );
             return Err(Error::limit(turns::ARGUMENT, message));
         }
+        if let Some(splits) = specialized.splits.filter(|&splits| splits > room) {
+            let message = format!("a binding holds the results of {room} splits, {splits} are asked for");
+            return Err(Error::limit("splits", message));
+        }
         if room < 2 {
             return Ok(None);
         }
         let blocks = self.blocks();
-        let wanted = by_time.min(MAX_SPLITS).max(by_turns).min(room);
+        let wanted = wanted.min(MAX_SPLITS).max(by_turns).min(room);
         // One that stands in for a large problem has segments too.
         let blocks_of_each = blocks.div_ceil(wanted).clamp(1, max_blocks);
-        let count = blocks.div_ceil(blocks_of_each).max(1);
+        let (count, blocks_of_each) = match in_grid {
+            true => (wanted, blocks.div_ceil(wanted) + 1),
+            false => (blocks.div_ceil(blocks_of_each).max(1), blocks_of_each),
+        };
         let width = spec.padded_dims().1;
         let rows_of_batch = spec.q_heads * spec.q_len;
         let rows = spec.batch * rows_of_batch;
@@ -119,6 +144,7 @@ impl Passes<'_> {
             width,
             parts: self.plan.add_scratch("foveal.attention.parts", bytes(width))?,
             lse: self.plan.add_scratch("foveal.attention.part_lse", bytes(1))?,
+            in_grid,
         }))
     }
 
@@ -132,6 +158,9 @@ impl Passes<'_> {
             .tunable("VALUE_DIM", small(segments.width))
             .tunable("WRITE_LSE", spec.lse)
             .tunable("SINKS", spec.sink_logits.is_some());
+        let lanes =
+            if segments.in_grid { (segments.width / 4).clamp(1, 64).next_power_of_two().min(64) } else { 1 };
+        let request = if lanes > 1 { request.tunable("LANES", small(lanes)) } else { request };
         let mut bindings =
             vec![self.plan.scratch("v", segments.parts), self.plan.scratch("lse_parts", segments.lse)];
         bindings.extend(self.bind_outputs(partition)?);
@@ -145,7 +174,7 @@ impl Passes<'_> {
             parts: segments.count,
             len: spec.q_len,
             width: segments.width,
-            lanes: 1,
+            lanes,
             bindings,
             o_parts: [segments.rows * segments.width, o.batch, o.head, o.position],
             lse_parts: [segments.rows, lse.batch, lse.head],

@@ -25,6 +25,8 @@ pub(crate) struct Tiles {
     /// Keys of the blocks that lists are made of.
     pub(crate) kv_block: usize,
     pub(crate) turns: Turns,
+    /// Whether the keys are split in the grid, rather than over dispatches.
+    pub(crate) splits_in_grid: bool,
 }
 
 /// Turns that an invocation's loops take at most (see [`crate::turns`]).
@@ -61,6 +63,12 @@ pub(crate) fn variants() -> Vec<Variant<Attention>> {
             "a lane owns rows, each key is loaded once a subgroup and spread; for drivers that run on the CPU, with \
              subgroups of any width from 4",
             |of, adapter| super::broadcast::propose(of.spec, of.analysis, adapter),
+        ),
+        Variant::new(
+            "decode",
+            "for up to 16 rows a key/value head: keys and values are streamed once for all of them, in parts that fill a GPU; with \
+             subgroups or without",
+            |of, adapter| super::decode::propose(of.spec, of.analysis, adapter),
         ),
         Variant::new(
             "naive",
@@ -203,6 +211,7 @@ fn naive(
             tile_rows: threads,
             kv_block: KV_BLOCK,
             turns: Turns { of_block: KV_BLOCK as u64 * (1 + of_loop(head_dim / 4, 0)), other: 1 },
+            splits_in_grid: false,
         },
     })
 }
@@ -291,6 +300,7 @@ fn tiled(
                     + of_odd_values,
                 other: 1 + of_loop(lanes, 0),
             },
+            splits_in_grid: false,
         },
     })
 }

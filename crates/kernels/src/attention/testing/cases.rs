@@ -167,6 +167,52 @@ const EXPRESSIONS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Few rows a key/value head, and keys in parts: name, shape and options.
+const FEW_ROWS: &[(&str, &str, &str)] = &[
+    ("decode", "1x8:2x1:300x128", "{}"),
+    ("decode_f16_bthd", "2x8:2x1:257x64", r#"{"dtype":"f16","layout":"bthd"}"#),
+    ("decode_bf16_dim_33", "1x6:2x2:130x33:66", r#"{"dtype":"bf16"}"#),
+    ("decode_f16_dim_7", "1x3:1x3:90x7", r#"{"dtype":"f16","mask":"causal"}"#),
+    ("decode_16_rows", "1x16:1x1:200x80", r#"{"layout":"bthd"}"#),
+    ("decode_17_rows", "1x17:1x1:100x16", "{}"),
+    ("decode_wide", "1x4:1x1:100x576:512", "{}"),
+    ("decode_dim_1", "1x2:1x2:70x1:3", "{}"),
+    ("decode_draft", "2x4:1x4:150x64", r#"{"mask":"causal"}"#),
+    ("decode_norms", "2x4:2x2:90x64", r#"{"qk_norm":"l2","scale":"scales"}"#),
+    (
+        "decode_table",
+        "2x4:2x2:150x64",
+        r#"{"mask":"same(doc)","tables":{"doc":"i32[2,150]"},"sink_logits":"sinks"}"#,
+    ),
+    ("decode_queries", "3x4:2x3:150x64", r#"{"q_len":"queries","kv_len":"keys","mask":"causal"}"#),
+    (
+        "decode_listed",
+        "1x4:2x9:300x64",
+        r#"{"block_mask":{"q_block":64,"kv_block":128,"counts":"n","indices":"i"}}"#,
+    ),
+    ("splits", "2x4:2x1:700x64", r#"{"splits":5}"#),
+    ("splits_1", "1x4:2x1:100x64", r#"{"splits":1}"#),
+    ("splits_of_nothing", "1x2x1:200x64", r#"{"mask":"k < 0","splits":3}"#),
+    ("splits_more_than_keys", "1x2x1:3x64", r#"{"splits":32}"#),
+    (
+        "splits_window_sinks",
+        "1x8:2x2:600x64",
+        r#"{"mask":"causal & (window(200, 0) | sinks(4))","sink_logits":"sinks","splits":4}"#,
+    ),
+    ("splits_lengths", "3x8:2x1:500x40", r#"{"kv_len":"keys","splits":7,"dtype":"bf16"}"#),
+    (
+        "splits_score",
+        "1x4:1x3:300x64",
+        r#"{"score":"alibi","mask":"k % 3 != h % 3","splits":3,"dtype":"f16"}"#,
+    ),
+    (
+        "splits_blocks",
+        "2x4:2x9:300x64",
+        r#"{"block_mask":{"q_block":32,"kv_block":32,"random":0.4,"seed":12},"kv_len":"keys","splits":2}"#,
+    ),
+    ("splits_of_many_rows", "1x2x70:300x64", r#"{"mask":"causal","splits":3}"#),
+];
+
 pub(crate) fn cases() -> Vec<(String, Attention)> {
     let spec = |q: [usize; 4], [_, heads, len, _]: [usize; 4]| {
         Attention::new(Shape::bhtd(q[0], q[1], q[2], q[3]).kv(heads, len)).with_lse()
@@ -216,7 +262,7 @@ pub(crate) fn cases() -> Vec<(String, Attention)> {
     cases.push(("no_lse".into(), Attention::new(Shape::bhtd(1, 2, 65, 64))));
     cases.push(("len_1000".into(), self_attention(1000, 64).causal()));
     cases.push(("empty".into(), spec([1, 2, 0, 64], [1, 2, 7, 64])));
-    let described = described_cases::<Attention>(EXPRESSIONS).into_iter();
+    let described = described_cases::<Attention>(EXPRESSIONS).into_iter().chain(described_cases(FEW_ROWS));
     cases.extend(described.map(|(name, spec)| (name, spec.with_lse())));
     cases
 }
@@ -228,7 +274,7 @@ mod tests {
 
     #[test]
     fn every_described_case_parses() {
-        for (name, shape, options) in EXPRESSIONS {
+        for (name, shape, options) in EXPRESSIONS.iter().chain(FEW_ROWS) {
             let options = serde_json::from_str(options).unwrap_or_else(|error| panic!("{name}: {error}"));
             described::<Attention>(shape, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
         }

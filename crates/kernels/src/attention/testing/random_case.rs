@@ -10,6 +10,8 @@ use crate::{
 use std::sync::Arc;
 
 const LENGTHS: [usize; 18] = [1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 129, 200, 257, 300, 520, 600];
+const FEW: [usize; 6] = [1, 1, 1, 2, 4, 7];
+const SPLITS: [usize; 6] = [1, 2, 3, 8, 17, 256];
 const DIMS: [usize; 18] = [1, 3, 8, 16, 17, 32, 40, 60, 64, 64, 64, 80, 96, 100, 128, 128, 192, 256];
 const HEADS: [(usize, usize); 7] = [(1, 1), (2, 2), (4, 2), (8, 1), (6, 3), (3, 3), (12, 2)];
 const BLOCKS: [usize; 7] = [16, 16, 24, 32, 64, 64, 128];
@@ -23,6 +25,9 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> Attention {
     let batch = one(random, &[1, 1, 1, 2, 3]);
     let q_len = one(random, &LENGTHS);
     let kv_len = if random.bool() { q_len } else { one(random, &LENGTHS) };
+    // Few rows have a variant of their own.
+    let few_rows = random.u8(..3) == 0;
+    let q_len = if few_rows { one(random, &FEW) } else { q_len };
     let dim = one(random, &DIMS);
     let mut spec = Attention::new(Shape::bhtd(batch, heads, q_len, dim).kv(kv_heads, kv_len));
     if random.u8(..4) == 0 {
@@ -76,6 +81,9 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> Attention {
         spec.mask.expression().into_iter().chain(&spec.score).flat_map(Expr::table_names).collect();
     spec.tables = tables.iter().filter(|input| names.contains(&input.table.name.as_str())).cloned().collect();
     spec.odd_values = random.u8(..3) == 0;
+    if random.u8(..if few_rows { 2 } else { 12 }) == 0 {
+        spec.splits = Some(one(random, &SPLITS));
+    }
     spec
 }
 
