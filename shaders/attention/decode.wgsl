@@ -16,7 +16,7 @@
 // A weight of zero does not hide a value that is NaN. All is done as if values were finite, and done again if a sum is not: once
 // to mark columns that see such a value, once with zeros in place of such values and NaN in marked columns.
 
-import package::attention::problem::{params, kv_head, k_head_offset, v_head_offset, batch_of, last_key, keys_of_tile};
+import package::attention::problem::{HEAD_DIM, VALUE_DIM, params, kv_head, k_head_offset, v_head_offset, batch_of, last_key, keys_of_tile};
 import package::attention::blocks::{KV_BLOCK, place_of, visits_of, first_key};
 import package::attention::softmax::{HIDES};
 import package::attention::scale::{NORMALISE, key_norms_of};
@@ -27,9 +27,6 @@ import package::shared::grid::{workgroup_of};
 // Subgroups, whose threads agree without a barrier, are narrower than what the compiler can see.
 diagnostic(off, subgroup_uniformity);
 
-// Widths, rounded up to multiples of four.
-const HEAD_DIM: u32 = 64u;
-const VALUE_DIM: u32 = 64u;
 const THREADS: u32 = 64u;
 const ROWS: u32 = 4u;
 // Threads that share a key, and keys that they take at a time.
@@ -43,9 +40,6 @@ const ONE_SUBGROUP: bool = false;
 const MERGED: u32 = 1u;
 // Whether results are parts, to be merged.
 const SPLITS: bool = false;
-const WRITE_LSE: bool = true;
-const SCORE_MOD: bool = false;
-const MASK_MOD: bool = false;
 
 const GROUPS: u32 = THREADS / LANES;
 // Whether the threads of a group meet in workgroup memory: one alone has nothing to tell.
@@ -57,7 +51,6 @@ const CHUNK: u32 = GROUPS * KEYS;
 // Vectors of a row that a thread has.
 const K_VECTORS: u32 = (HEAD_DIM / 4u + LANES - 1u) / LANES;
 const V_VECTORS: u32 = (VALUE_DIM / 4u + LANES - 1u) / LANES;
-const_assert HEAD_DIM % 4u == 0u && VALUE_DIM % 4u == 0u;
 const_assert THREADS % LANES == 0u && KV_BLOCK % CHUNK == 0u;
 const_assert IN_MEMORY || LANES % KEYS == 0u;
 const_assert SUBGROUPS || !ONE_SUBGROUP;

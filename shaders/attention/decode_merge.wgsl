@@ -1,7 +1,7 @@
 // Merging the groups of a workgroup, each of which has seen keys of its own.
 
-import package::kernel::{THREADS, ROWS, LANES, KEYS, GROUPS, MERGED, V_VECTORS, WRITE_LSE};
-import package::attention::problem::{row_at, row_count};
+import package::kernel::{THREADS, ROWS, LANES, KEYS, GROUPS, MERGED, V_VECTORS};
+import package::attention::problem::{WRITE_LSE, row_at, row_count};
 import package::attention::softmax::{FIRST_ROW_MAX, weight};
 import package::attention::decode_steps::{Outputs, UNROLL_KEYS_APART, exchanged, row_end, o_row_of, put_vector, put_row_lse};
 

@@ -1,12 +1,13 @@
 // The steps of attention of few rows, on the rows of a workgroup.
 
-import package::kernel::{HEAD_DIM, VALUE_DIM, THREADS, ROWS, LANES, KEYS, APART, SUBGROUPS, IN_MEMORY, ONE_SUBGROUP, SPLITS, WRITE_LSE, SCORE_MOD, MASK_MOD, GROUPS, K_VECTORS, V_VECTORS, FIRST, MARKING};
-import package::attention::problem::{params, Row, row_at, row_count, q_row, o_row, num_visible_keys, lse};
+import package::kernel::{THREADS, ROWS, LANES, KEYS, APART, SUBGROUPS, IN_MEMORY, ONE_SUBGROUP, SPLITS, GROUPS, K_VECTORS, V_VECTORS, FIRST, MARKING};
+import package::attention::problem::{HEAD_DIM, VALUE_DIM, WRITE_LSE, params, Row, row_at, row_count, q_row, o_row, num_visible_keys, lse};
 import package::shared::inputs::{q4, k4, v4};
 import package::shared::output::{put_o4};
-import package::attention::hooks::{Element, hook_score_mod, hook_mask_mod};
+import package::attention::hooks::{SCORE_MOD, MASK_MOD, Element, hook_score_mod, hook_mask_mod};
 import package::attention::blocks::{ELEMENT_BITS, position_of, bits_of_step, visible_by_bits, Visits};
-import package::attention::softmax::{HIDES, FIRST_ROW_MAX, weight, is_hidden, not_finite, inverse_of, finite_or_nan, lse_of};
+import package::attention::softmax::{HIDES, FIRST_ROW_MAX, weight, is_hidden, inverse_of, lse_of};
+import package::shared::math::{not_finite, finite_or_nan};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, with_sink};
 
 alias Queries = array<array<vec4f, K_VECTORS>, ROWS>;
