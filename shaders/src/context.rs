@@ -1,4 +1,4 @@
-//! What all passes over one request share: the linked items, constants and their values, the current place.
+//! The context that all passes over one request share: the linked items, constants and their values, the current place.
 
 use rustc_hash::FxHashMap;
 
@@ -29,7 +29,7 @@ pub(crate) struct Context<'l> {
     pub(crate) names: Names,
     /// Iterations around the current place, as the end of a name: `_0_3`.
     pub(crate) suffix: String,
-    /// What is being unrolled or inlined around the current place, outermost first.
+    /// Loops and calls that are being expanded around the current place, outermost first.
     pub(crate) expansions: Vec<Expansion>,
     /// Statements and iterations that unrolling and inlining have made so far.
     pub(crate) expanded: usize,

@@ -106,7 +106,7 @@ impl Context<'_> {
 
     fn binary(&mut self, b: &BinaryExpression, span: Span) -> Result<Folded, Error> {
         let (left, left_known) = self.expr(&b.left)?;
-        // What a known left side of `&&` or `||` decides is not even evaluated: `N > 0u && 8u % N == 0u`.
+        // A known left side of `&&` or `||` may decide alone; the right one is then not evaluated: `N > 0u && 8u % N == 0u`.
         let short = match b.operator {
             BinaryOperator::ShortCircuitAnd => Some(true),
             BinaryOperator::ShortCircuitOr => Some(false),

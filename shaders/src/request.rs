@@ -1,4 +1,4 @@
-//! What a caller asks for.
+//! Requests of callers.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

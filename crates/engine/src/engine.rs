@@ -31,7 +31,7 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// What all clones of an engine and all of its kernels have in common.
+/// State that all clones of an engine and all of its kernels share.
 pub(crate) struct Shared {
     pub(crate) gpu: Gpu,
     /// Whether the engine opened the device.
@@ -189,7 +189,7 @@ impl Engine {
         Self { shared, profile: Arc::new(profile), complete: OnceLock::new() }
     }
 
-    /// What the device can do, which is what plans are made for. What has to be measured of it is part of this once it is known:
+    /// The device's profile, for which plans are made. Measured values are part of it once they are known:
     /// on the host's device from the first [`Engine::prepare`] on, or from the beginning where it was measured before.
     #[must_use]
     pub fn profile(&self) -> &AdapterProfile {
@@ -271,7 +271,7 @@ impl Engine {
     }
 }
 
-/// What every kernel's pipeline layout takes, which no plan can do anything about.
+/// Checks the limits that every kernel's pipeline layout needs, whatever the plan.
 fn check_layouts(limits: &wgpu::Limits) -> Result<(), Error> {
     let needed = [
         ("max_bind_groups", limits.max_bind_groups, 2),

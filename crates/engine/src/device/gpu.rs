@@ -111,7 +111,7 @@ impl Gpu {
         self.check()
     }
 
-    /// What went wrong, if the device's loss is what is behind `error`.
+    /// The device's loss, if it is behind `error`; else `error`.
     pub(crate) async fn explain(&self, error: Error) -> Error {
         self.probe().await.err().filter(|cause| cause.kind() == ErrorKind::DeviceLost).unwrap_or(error)
     }

@@ -76,7 +76,7 @@ impl Slices {
         &self.bound
     }
 
-    /// What a slice is meant to take.
+    /// The time that a slice is meant to take.
     #[must_use]
     pub fn budget(&self) -> Duration {
         self.budget
@@ -175,7 +175,7 @@ pub struct Job {
     count: u32,
     /// Seconds that the last slice was meant to take.
     expected: f64,
-    /// What a second of the prediction took, lately.
+    /// Measured over predicted time, lately.
     factors: [f64; REMEMBERED],
 }
 
@@ -189,7 +189,7 @@ pub struct Progress {
     pub slices: u32,
     /// Whether that is all.
     pub finished: bool,
-    /// What the last slice should take on the device.
+    /// The predicted time of the last slice on the device.
     pub expected: Duration,
 }
 
@@ -237,7 +237,7 @@ impl Job {
         }
     }
 
-    /// What a second of the prediction takes.
+    /// Measured over predicted time.
     fn factor(&self) -> f64 {
         let mut sorted = self.factors;
         sorted.sort_unstable_by(f64::total_cmp);

@@ -9,7 +9,7 @@ use std::fmt;
 
 /// Which keys a query sees.
 ///
-/// What is hidden does not matter: a hidden key, its value and its score may be NaN or infinite. What a query does see
+/// A hidden key, its value and its score may be NaN or infinite, and do not matter. A visible one
 /// matters: a score that is NaN makes its row NaN, and a value that is NaN or infinite makes its column of the row NaN.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -10,7 +10,7 @@ use crate::expr::{Evaluator, Scratch, StepErrors, UNIT};
 /// Below this mean error of a row's weights, tolerances are for what f32 does to it, and nothing is added to them.
 const ORDINARY: f64 = 1e-5;
 
-/// What rows' bounds need of k: the norm of each key, 1 where they are normalised. Row-major `[B, G, Tk]`.
+/// Norms of the keys, for the rows' bounds: 1 where they are normalised. Row-major `[B, G, Tk]`.
 pub(super) fn key_norms<'a>(spec: &Attention, row: impl Fn(usize, usize, usize) -> &'a [f64]) -> Vec<f64> {
     let pairs = (0..spec.batch).flat_map(|batch| (0..spec.kv_heads).map(move |head| (batch, head)));
     pairs
@@ -135,13 +135,13 @@ impl RowErrors {
         self.allowance = Some((of_lse, bounds));
     }
 
-    /// What the last row may be off by, in lse and in each element of o; none where it is an ordinary one.
+    /// The allowance of the last row, for lse and for each element of o; none where the row is an ordinary one.
     pub(super) fn take(&mut self) -> Option<(f64, Vec<f64>)> {
         self.allowance.take()
     }
 }
 
-/// What a key's weight, `exp(score - lse)`, can gain and lose by the error of its score.
+/// Gain and loss of a key's weight, `exp(score - lse)`, by the error of its score.
 struct Weight {
     gain: f64,
     loss: f64,

@@ -1,4 +1,4 @@
-//! What an attention problem is.
+//! Attention problems.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -35,7 +35,7 @@ pub struct Attention {
     pub layout: Layout,
     /// Which keys a query sees.
     pub mask: Mask,
-    /// What becomes of the scaled scores before the softmax; natural units. A score of -inf hides its key, as the mask does;
+    /// An expression of the scaled scores, before the softmax; natural units. A score of -inf hides its key, as the mask does;
     /// finite scores do not, however low: a row whose scores are all -3.4e38 gets the mean of its values. Scores are f32:
     /// beyond its range they are infinite. A score that is NaN or inf makes its row NaN.
     pub score: Option<Expr>,

@@ -14,7 +14,7 @@ use crate::expr::syntax::{
     tree::{Form, Node},
 };
 
-/// What an expression is for.
+/// The use of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ExprKind {
     /// Which pairs of a query and a key are seen: a bool, without `s`.
@@ -102,7 +102,7 @@ impl Expr {
     ///
     /// # Errors
     ///
-    /// What is wrong, and its column: grammar, an unknown name, types, arguments that make no sense, a division by a
+    /// The error and its column: grammar, an unknown name, types, arguments that make no sense, a division by a
     /// constant zero; a text (as it is, or canonical) of more than 64 KiB, more than 10,000 names, numbers and operators,
     /// or more than 200 brackets and unary operators within one another.
     pub fn parse(text: &str) -> Result<Self, ExprError> {

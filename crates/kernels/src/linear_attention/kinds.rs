@@ -48,7 +48,7 @@ words! {
 }
 
 words! {
-    /// What the state is multiplied with before each token, `D = diag(exp(g))`; g is a natural logarithm, 0 or less.
+    /// The decay of the state before each token, `D = diag(exp(g))`; g is a natural logarithm, 0 or less.
     Gate as "gate" {
         /// Nothing: `g = 0`.
         #[default]
@@ -76,7 +76,7 @@ words! {
 }
 
 words! {
-    /// What becomes of the rows of q and k before anything else.
+    /// The map of rows of q and k, before anything else.
     FeatureMap as "feature_map" {
         /// Nothing.
         #[default]
@@ -100,7 +100,7 @@ words! {
 }
 
 words! {
-    /// What outputs are divided by.
+    /// The denominator of outputs.
     Normaliser as "normaliser" {
         /// Nothing.
         #[default]

@@ -1,4 +1,4 @@
-//! What a linear attention problem is.
+//! Linear attention problems.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub struct LinearAttention {
     pub dtype: Dtype,
     /// How a token changes the state.
     pub rule: Rule,
-    /// What the state is multiplied with before each token.
+    /// The decay of the state before each token.
     pub gate: Gate,
     /// Delta steps a token: k, v, beta and `erase_key` have `T * steps` rows, row `t * steps + j` being step j of token t. The
     /// gate acts before the first, the output is read after the last (Siems et al. 2025, DeltaProduct).
@@ -36,13 +36,13 @@ pub struct LinearAttention {
     pub causal: bool,
     /// The order of tokens.
     pub direction: Direction,
-    /// What becomes of q and k first.
+    /// The map of rows of q and k.
     pub feature_map: FeatureMap,
     /// The width F of `q_weight` and `k_weight`, if the feature map is learned.
     pub feature_dim: usize,
-    /// What outputs are divided by.
+    /// The denominator of outputs.
     pub normaliser: Normaliser,
-    /// What is added to the denominators of [`Normaliser::Sum`]; 0 or more.
+    /// Added to the denominators of [`Normaliser::Sum`]; 0 or more.
     pub eps: f64,
     /// Factor of q, after the feature map; `None` means `1 / sqrt(Dk)`.
     pub scale: Option<f64>,
@@ -71,7 +71,7 @@ pub struct LinearAttention {
     pub z_out: bool,
     /// Order of the dimensions of states.
     pub state_layout: StateLayout,
-    /// What random inputs are like.
+    /// The distribution of random inputs.
     pub fill: InputDistribution,
     /// Passes are chosen as for this problem: how a small problem gets the shaders of a large one.
     pub(crate) specialized_for: Option<Arc<Self>>,

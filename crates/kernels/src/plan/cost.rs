@@ -1,4 +1,4 @@
-//! What estimates have in common.
+//! Parts of estimates.
 
 use crate::{AdapterKind, AdapterProfile, Cost};
 

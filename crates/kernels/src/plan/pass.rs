@@ -9,11 +9,11 @@ use crate::Name;
 /// A buffer of the engine's, for the passes' own use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scratch {
-    /// What it holds.
+    /// Its name, for people.
     pub name: &'static str,
     /// Its size; a multiple of four.
     pub bytes: u64,
-    /// What it is filled with when the plan is prepared, from its start on. Passes may not write to such a buffer, as
+    /// Initial contents, from its start on, written when the plan is prepared. Passes may not write to such a buffer, as
     /// later runs read it again.
     pub contents: Option<Arc<[u32]>>,
 }
@@ -25,7 +25,7 @@ pub struct Pass {
     pub label: String,
     /// Which shader, specialised how. Equal requests share a pipeline.
     pub request: Arc<Request>,
-    /// What each storage binding of the shader is bound to, by the variable's name in WGSL.
+    /// A range for each storage binding of the shader, by the variable's name in WGSL.
     pub bindings: Vec<PassBinding>,
     /// Fields of the shader's uniform variables, by name; a name means one field among all of them.
     pub params: Vec<(Name, ParamValue)>,
@@ -41,7 +41,7 @@ pub struct Pass {
     pub zigzag: bool,
 }
 
-/// What a storage binding is bound to: a byte range of a caller's tensor or of scratch.
+/// A storage binding: a byte range of a caller's tensor or of scratch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassBinding {
     /// The variable's name in WGSL.
@@ -84,7 +84,7 @@ impl ParamValue {
     }
 }
 
-/// What the cost model says of a variant. Operations are f32 operations of one lane, over the whole problem.
+/// The cost of a variant, by the cost model. Operations are f32 operations of one lane, over the whole problem.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Cost {
     /// Fused multiply-adds, masked and padded elements included.

@@ -9,7 +9,7 @@ use crate::{AdapterProfile, Error, Pass};
 /// The argument of errors that say a plan takes too many.
 pub(crate) const ARGUMENT: &str = "loop_turns";
 
-/// What a loop of so many turns takes, if what is inside it takes `inside` in each.
+/// Turns that a loop takes, whose body takes `inside` in each of its `turns`.
 pub(crate) fn of_loop(turns: usize, inside: u64) -> u64 {
     (turns as u64).saturating_mul(inside.saturating_add(1)).saturating_add(1)
 }

@@ -93,7 +93,7 @@ mod tests {
         for not in ["device", "pipe", "to_pipe", "none", "."] {
             assert_eq!(read(&path(not), 10), None, "{not}");
         }
-        // What is written takes the pipe's place.
+        // A written file takes the pipe's place.
         write(&path("pipe"), &[b"new"]);
         assert_eq!(read(&path("pipe"), 10).as_deref(), Some(&b"new"[..]));
     }

@@ -1,4 +1,4 @@
-//! What the bindings of a pass are bound to.
+//! Bindings of a pass.
 
 use super::{
     hooks::Evaluates,

@@ -1,4 +1,4 @@
-//! What `broadcast` proposes.
+//! Proposals of `broadcast`.
 
 use super::{
     mask_program::MaskProgram,

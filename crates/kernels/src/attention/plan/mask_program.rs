@@ -110,7 +110,7 @@ impl<'a> MaskProgram<'a> {
         let spec = self.spec;
         if let Some(blocks) = spec.host_blocks() {
             let blocks = match &self.mask {
-                // What the expression says beforehand may settle blocks as a whole.
+                // The expression may settle whole blocks beforehand.
                 Some(mask) if !self.mask_waits() => {
                     &blocks.settle(spec.expr_sizes(), &ByIntervals::new(mask, spec, 1))?
                 }
@@ -155,7 +155,7 @@ impl<'a> MaskProgram<'a> {
         let spec = self.spec;
         let mask = self.mask.as_ref().filter(|_| spec.kv_len > 0)?;
         if let Some(other) = &spec.specialized_for {
-            // What stands in for another takes positions as that one does.
+            // A problem that stands in for another takes positions as that one does.
             let other = MaskProgram::new(other).ok()?;
             let width = other.token_order()?.width;
             return Some(TokenOrder::of_raster(width, spec.q_len));

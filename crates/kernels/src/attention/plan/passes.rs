@@ -30,7 +30,7 @@ pub(crate) struct ScratchAt {
     pub(crate) norms: Option<usize>,
 }
 
-/// What all passes of a plan have in common.
+/// The context that all passes of a plan share.
 pub(crate) struct Passes<'a> {
     pub(crate) spec: &'a Attention,
     pub(crate) visibility: &'a MaskProgram<'a>,
@@ -42,7 +42,7 @@ pub(crate) struct Passes<'a> {
     pub(crate) at: ScratchAt,
     /// The keys are split, and each part's results merged.
     pub(crate) segments: Option<SplitKv>,
-    /// What a workgroup should take at most.
+    /// The longest time that a workgroup should take.
     pub(crate) workgroup_time: Option<Duration>,
 }
 
@@ -179,7 +179,7 @@ impl Attention {
 }
 
 impl<'a> Passes<'a> {
-    /// What there is to do without keys: rows that see nothing are filled in.
+    /// The passes without keys: rows that see nothing are filled in.
     fn without_keys(mut self) -> Result<PlanBuilder, Error> {
         self.plan.runs_kernel = false;
         if self.spec.q_len > 0 {
@@ -351,7 +351,7 @@ impl<'a> Passes<'a> {
         if let Some(segments) = &self.segments {
             segments.bind(segment, &self.plan, &mut bindings, &mut params)?;
         }
-        // What enters the denominators once is left to merging.
+        // Sinks enter the denominators once: merging adds them.
         let sinks = spec.sink_logits.as_ref().filter(|_| self.segments.is_none());
         for (variable, tensor) in [("head_scale", spec.head_scale()), ("sink_logits", sinks)] {
             if let Some(tensor) = tensor {

@@ -28,7 +28,7 @@ pub(crate) struct SplitKv {
 }
 
 impl Attention {
-    /// What the kernel's request becomes: it writes o and lse in f32, and leaves sinks to merging.
+    /// The kernel's request for split keys: it writes o and lse in f32, and leaves sinks to merging.
     pub(crate) fn with_split_kv(&self, request: Request, in_grid: bool) -> Request {
         request
             .without(&["shared/output", "WRITE_LSE", "SINKS"])

@@ -16,7 +16,7 @@ use crate::{
 
 pub(crate) type Candidate = operator::Candidate<Attention>;
 
-/// What a variant makes its passes of.
+/// The tiles that a variant makes its passes of.
 #[derive(Clone, Debug)]
 pub(crate) struct Tiles {
     pub(crate) request: Request,
@@ -111,7 +111,7 @@ impl Attention {
         (self.head_dim.next_multiple_of(4), self.value_dim.next_multiple_of(4))
     }
 
-    /// What all variants' requests have in common.
+    /// The part that all variants' requests share.
     pub(crate) fn request(&self, module: &str) -> Request {
         let (head_dim, value_dim) = self.padded_dims();
         Request::new(module)
@@ -137,7 +137,7 @@ impl Attention {
         self.mask != Mask::None || self.score.is_some() || lengths || blocks
     }
 
-    /// What the pass that computes norms runs.
+    /// The request of the pass that computes norms.
     pub(crate) fn norms_request(&self, of_keys: bool) -> Request {
         Request::new("attention/norms")
             .replace("shared/inputs", storage_module("inputs", self.dtype, self.aligned()))

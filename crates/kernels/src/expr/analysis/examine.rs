@@ -1,4 +1,4 @@
-//! What has to be known of an expression once its tables are at hand: that the device's ints hold what they make of the
+//! Checks of expressions once their tables are at hand: that the device's ints hold all that is computed from the
 //! tables' values, and that computed indices lie within their tables.
 
 use super::{
@@ -49,7 +49,7 @@ pub(crate) struct Index {
     step: StepId,
 }
 
-/// What an index changes with.
+/// The axes that an index depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Axes {
     pub(crate) batch: bool,
@@ -95,13 +95,13 @@ pub(crate) fn far_from_zero(tensor: &HostTensor) -> Option<(usize, i64)> {
     Some((far, i64::from(values[far])))
 }
 
-/// What plans take for granted of tables of ints whose values are not at hand, in words.
+/// The assumption of plans about tables of ints whose values are not at hand, in words.
 pub(crate) fn assumption() -> String {
     format!("where values are not at hand, -{ASSUMED} to {ASSUMED} are taken for granted")
 }
 
 impl Index {
-    /// What it changes with; lengths of batch entries change with the entry.
+    /// The axes it depends on; lengths of batch entries depend on the entry.
     pub(crate) fn axes(&self, program: &Program, own: OwnLengths) -> Axes {
         let mut axes = Axes { batch: false, head: false, query: false, key: false };
         let needed = needed_steps(program, self.step);

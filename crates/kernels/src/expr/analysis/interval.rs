@@ -24,7 +24,7 @@ pub(crate) struct Floats {
     pub(crate) hi: f64,
 }
 
-/// What is known of a value. A float of which nothing is known may also be NaN.
+/// Bounds of a value. A float without bounds may also be NaN.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Value {
     Int(Ints),
@@ -196,14 +196,14 @@ impl Floats {
             };
             return Self::rounded(self.lo - whole.hi, self.hi - whole.lo, SLACK);
         }
-        // What rounding can make of a remainder is in proportion to the value it was taken of.
+        // The rounding of a remainder is in proportion to the value it was taken of.
         let magnitude = self.abs().hi.max(by.abs().hi);
         let stray = magnitude * 4.0 * SLACK;
         Self::rounded(by.lo.min(0.0) - stray, by.hi.max(0.0) + stray, SLACK)
     }
 }
 
-/// What a table of this element type can hold.
+/// Bounds of a table of this element type.
 fn element_range(element: Dtype, known: Option<ValueRange>) -> Value {
     let known =
         known.filter(|range| range.min <= range.max && range.min.is_finite() && range.max.is_finite());
@@ -224,13 +224,13 @@ fn element_range(element: Dtype, known: Option<ValueRange>) -> Value {
     }
 }
 
-/// What every table of a program can hold, given what is known of some.
+/// Bounds of every table of a program, given those of some.
 pub(crate) fn table_values(program: &Program, ranges: &[Option<ValueRange>]) -> Vec<Value> {
     let known = ranges.iter().copied().chain(std::iter::repeat(None));
     program.tables.iter().zip(known).map(|(table, known)| element_range(table.element, known)).collect()
 }
 
-/// What an operation on ints or floats can give. `value` tells its operands; `tables` what a table holds, `heads` is the
+/// Bounds of an operation on ints or floats. `value` gives its operands', `tables` those of a table, `heads` is the
 /// number of query heads. Variables and truth values are the caller's; of those nothing is said.
 ///
 /// Ints are not wrapped: where a bound is beyond i64, both are. Whether a value fits the device's ints is the caller's.

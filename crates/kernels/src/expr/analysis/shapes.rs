@@ -1,4 +1,4 @@
-//! What the named masks show of a block, exactly, whatever the block.
+//! Classes of any block under the named masks, exact.
 
 use super::{
     class::Class,

@@ -1,4 +1,4 @@
-//! What `recurrent` proposes, and its passes.
+//! The variant `recurrent`: its proposal and passes.
 
 use std::sync::Arc;
 
