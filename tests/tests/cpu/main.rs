@@ -3,6 +3,7 @@
 mod chunks;
 mod combine;
 mod conditioning;
+mod decode;
 mod documents;
 mod golden;
 mod kernels;
