@@ -89,6 +89,8 @@ export interface AttentionOptions {
   qkNorm?: "l2";
   /** The name of a tensor `[H]` of logits that enter the denominator only. */
   sinkLogits?: string;
+  /** Parts of the keys, each for a workgroup of its own: 1 to 256. With a number a batch entry's bits do not depend on the batch. */
+  splits?: "auto" | number;
   blockMask?: BlockMask | DeviceBlockMask;
   /** The names of `i32` tensors `[B]` that say how many of the queries, and of the keys, each batch entry has; read on the GPU. */
   qLen?: string;

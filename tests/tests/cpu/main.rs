@@ -4,6 +4,7 @@ mod chunks;
 mod circles;
 mod combine;
 mod conditioning;
+mod decode;
 mod documents;
 mod golden;
 mod kernels;

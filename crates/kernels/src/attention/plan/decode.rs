@@ -231,7 +231,7 @@ pub(crate) fn propose(
     let exchanges = float(2 * keys - 1) + float(lanes).log2();
     let in_memory = sizes.meets_in_memory();
     let groups = spec.rows().div_ceil(tile_rows) * spec.batch * spec.q_heads / spec.pack_gqa();
-    let splits = spec.splits.unwrap_or_else(|| spec.splits_for(adapter, groups, spec.kv_len));
+    let splits = spec.splits_of(adapter, spec.kv_len, tile_rows);
     let cost = Cost {
         fma: of_lanes * float(4 * (sizes.vectors[0] + sizes.vectors[1])),
         storage_loads: pairs / float(tile_rows) * width + rows * width,
@@ -280,9 +280,14 @@ pub(crate) fn propose(
 }
 
 impl Attention {
-    /// As many parts of so many visited keys as fill the adapter, if there are so many workgroups without.
-    pub(crate) fn splits_for(&self, adapter: &AdapterProfile, groups: usize, keys: usize) -> usize {
+    /// Parts of so many visited keys: as many as are asked for, or as fill the adapter beside tiles, heads and batch entries.
+    pub(crate) fn splits_of(&self, adapter: &AdapterProfile, keys: usize, tile_rows: usize) -> usize {
+        if let Some(splits) = self.splits {
+            return splits;
+        }
+        let groups = self.rows().div_ceil(tile_rows) * self.batch * self.q_heads / self.pack_gqa();
         let wanted = adapter.workgroup_slots().div_ceil(groups.max(1));
+        // A pass more is longer on a CPU.
         let min_keys =
             if adapter.kind == AdapterKind::Cpu { 4 * MIN_KEYS_OF_SPLIT } else { MIN_KEYS_OF_SPLIT };
         wanted.min(keys.div_ceil(min_keys)).clamp(1, crate::attention::spec::MAX_SPLITS)

@@ -60,8 +60,15 @@ impl Passes<'_> {
             specialized.rows().div_ceil(taken.schedule.tile_rows) * specialized.batch * specialized.q_heads
                 / specialized.pack_gqa(),
         );
-        let of_one =
-            taken.cost.time.as_secs_f64() * cost::parallel(groups, &self.plan.adapter) / groups.max(1.0);
+        // The estimate is one with splits, where they lie in the grid.
+        let splits = if taken.schedule.splits_in_grid {
+            specialized.splits_of(&self.plan.adapter, specialized.kv_len, taken.schedule.tile_rows)
+        } else {
+            1
+        };
+        let of_one = taken.cost.time.as_secs_f64()
+            * cost::parallel(groups * float(splits), &self.plan.adapter)
+            / groups.max(1.0);
         let wanted = (of_one / longest.as_secs_f64().max(1e-9)).ceil();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and bounded")]
         let wanted = wanted.clamp(1.0, MAX_SPLITS as f64) as usize;
@@ -71,17 +78,12 @@ impl Passes<'_> {
     /// As many segments as the caller asked for, or else as their time and the adapter's workgroups ask for.
     fn wanted_splits(&self, by_time: usize) -> Result<usize, Error> {
         let (specialized, taken) = (self.spec.specialized(), self.taken);
-        if let Some(splits) = specialized.splits {
-            return Ok(splits);
-        }
-        if !taken.schedule.splits_in_grid {
+        if specialized.splits.is_none() && !taken.schedule.splits_in_grid {
             return Ok(by_time);
         }
-        let groups =
-            specialized.rows().div_ceil(taken.schedule.tile_rows) * specialized.batch * specialized.q_heads
-                / specialized.pack_gqa();
         let keys = self.blocks_of_sized(0)?.saturating_mul(taken.schedule.kv_block).min(specialized.kv_len);
-        Ok(by_time.max(specialized.splits_for(&self.plan.adapter, groups, keys)))
+        let splits = specialized.splits_of(&self.plan.adapter, keys, taken.schedule.tile_rows);
+        Ok(if specialized.splits.is_some() { splits } else { splits.max(by_time) })
     }
 
     /// As many segments as keep a workgroup's time below what the caller asked for, by the estimate, and its loops below what the
