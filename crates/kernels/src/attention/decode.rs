@@ -1,7 +1,7 @@
 //! What `decode` proposes.
 
 use super::{
-    Attention,
+    Attention, DeviceBlockMask,
     mask_program::MaskProgram,
     variants::{Candidate, KV_BLOCK, Tiles, Turns},
 };
@@ -212,13 +212,14 @@ pub(super) fn propose(
         ));
     }
     let kv_block = KV_BLOCK.max(sizes.chunk());
-    if let Some(listed) = &spec.listed {
-        if !listed.kv_block.is_multiple_of(kv_block) || !listed.q_block.is_multiple_of(tile_rows) {
-            return Err(format!(
-                "takes blocks of {tile_rows} rows and {kv_block} keys, the lists have blocks of {} and {}",
-                listed.q_block, listed.kv_block
-            ));
-        }
+    let whole = |listed: &DeviceBlockMask| {
+        listed.kv_block.is_multiple_of(kv_block) && listed.q_block.is_multiple_of(tile_rows)
+    };
+    if let Some(listed) = spec.listed.as_ref().filter(|listed| !whole(listed)) {
+        return Err(format!(
+            "takes blocks of {tile_rows} rows and {kv_block} keys, the lists have blocks of {} and {}",
+            listed.q_block, listed.kv_block
+        ));
     }
     let workgroup_bytes = sizes.workgroup_bytes(spec);
     check_workgroup(adapter, threads, workgroup_bytes)?;

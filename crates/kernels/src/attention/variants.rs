@@ -53,13 +53,13 @@ pub(super) fn variants() -> Vec<Variant<Attention>> {
         Variant::new(
             "tiled",
             "register tiles fed through workgroup memory; default WebGPU limits, no optional feature",
-            |of, adapter| unless_split(of, adapter, tiled),
+            |of, adapter| unless_split(of.spec, of.analysis, adapter, tiled),
         ),
         Variant::new(
             "broadcast",
             "a lane owns rows, each key is loaded once a subgroup and spread; for drivers that run on the CPU, with \
              subgroups of any width from 4",
-            |of, adapter| unless_split(of, adapter, super::broadcast::propose),
+            |of, adapter| unless_split(of.spec, of.analysis, adapter, super::broadcast::propose),
         ),
         Variant::new(
             "decode",
@@ -70,7 +70,7 @@ pub(super) fn variants() -> Vec<Variant<Attention>> {
         Variant::new(
             "naive",
             "one thread a row, no tiles: the shortest text, to read and to compare with",
-            |of, adapter| unless_split(of, adapter, naive),
+            |of, adapter| unless_split(of.spec, of.analysis, adapter, naive),
         ),
     ]
 }
@@ -80,15 +80,16 @@ type Propose = fn(&Attention, &MaskProgram<'_>, &AdapterProfile) -> Result<Candi
 /// The proposal of another variant than `decode`, which alone serves few rows with a fixed number of splits: a choice by cost would
 /// depend on the batch, and so would a request's bits.
 fn unless_split(
-    of: choose::Subject<'_, '_, Attention>,
+    spec: &Attention,
+    visibility: &MaskProgram<'_>,
     adapter: &AdapterProfile,
     propose: Propose,
 ) -> Result<Candidate, String> {
-    let split = of.spec.splits.is_some() && super::decode::propose(of.spec, of.analysis, adapter).is_ok();
+    let split = spec.splits.is_some() && super::decode::propose(spec, visibility, adapter).is_ok();
     if split {
         Err("`splits` of few rows are left to decode, whatever the batch".into())
     } else {
-        propose(of.spec, of.analysis, adapter)
+        propose(spec, visibility, adapter)
     }
 }
 
