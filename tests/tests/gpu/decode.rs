@@ -158,11 +158,11 @@ fn splits_do_not_change_the_result() -> Result<()> {
     Ok(())
 }
 
-/// All variants take a number of splits, and a plan that takes too many for its scratch says so.
+/// All variants take a number of splits of many rows, and a plan that takes too many for its scratch says so.
 #[test]
 fn every_variant_splits() -> Result<()> {
     let engine = engine_or_skip!();
-    let spec = Attention::new(Shape::bhtd(1, 2, 5, 64).kv(2, 520)).with_lse().splits(4);
+    let spec = Attention::new(Shape::bhtd(1, 2, 20, 64).kv(2, 520)).with_lse().splits(4);
     let prepared = Prepared::new(Case { name: "splits".into(), problem: Arc::new(spec.clone()), seed: 1 })?;
     for variant in operator("attention")?.variants() {
         let Ok(plan) = engine.plan_with(&spec, &Constraints::variant(variant.name)) else { continue };

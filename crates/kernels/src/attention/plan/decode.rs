@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     AdapterKind, AdapterProfile, Cost,
-    attention::Attention,
+    attention::{Attention, DeviceBlockMask},
     plan::{
         cost::{check_workgroup, float, small, tile, timed},
         turns::of_loop,
@@ -214,13 +214,14 @@ pub(crate) fn propose(
         ));
     }
     let kv_block = KV_BLOCK.max(sizes.chunk());
-    if let Some(listed) = spec.device_blocks() {
-        if !listed.kv_block.is_multiple_of(kv_block) || !listed.q_block.is_multiple_of(tile_rows) {
-            return Err(format!(
-                "takes blocks of {tile_rows} rows and {kv_block} keys, the lists have blocks of {} and {}",
-                listed.q_block, listed.kv_block
-            ));
-        }
+    let whole = |listed: &DeviceBlockMask| {
+        listed.kv_block.is_multiple_of(kv_block) && listed.q_block.is_multiple_of(tile_rows)
+    };
+    if let Some(listed) = spec.device_blocks().filter(|listed| !whole(listed)) {
+        return Err(format!(
+            "takes blocks of {tile_rows} rows and {kv_block} keys, the lists have blocks of {} and {}",
+            listed.q_block, listed.kv_block
+        ));
     }
     let workgroup_bytes = sizes.workgroup_bytes(spec);
     check_workgroup(adapter, threads, workgroup_bytes)?;
