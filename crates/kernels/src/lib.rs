@@ -1,8 +1,8 @@
-//! What Foveal computes: operator descriptions, references in f64, and plans.
+//! The problems that Foveal computes: operator descriptions, references in f64, and plans.
 //!
 //! Nothing here touches a GPU, a clock or a file. An operator is described by plain data that implements [`Problem`];
 //! [`Problem::plan`] turns the description and an [`AdapterProfile`] into a [`Plan`]: which shaders, specialised how,
-//! dispatched over what, and why. [`Problem::reference`] computes what the answer has to be, from the definition.
+//! dispatched over what, and why. [`testing::Reference::reference`] computes what the answer has to be, from the definition.
 //!
 //! ```
 //! use foveal_kernels::{AdapterProfile, Constraints, Problem, attention::{Attention, Shape}};

@@ -35,7 +35,7 @@ impl Attention {
         self
     }
 
-    /// Visiting these blocks only: a [`BlockMask`], or a [`DeviceBlockMask`] of lists on the device.
+    /// Visiting these blocks only: a [`BlockMask`](crate::block_mask::BlockMask), or a [`DeviceBlockMask`](crate::attention::DeviceBlockMask) of lists on the device.
     #[must_use]
     pub fn block_mask(mut self, blocks: impl Into<BlockSparsity>) -> Self {
         self.sparsity = blocks.into();

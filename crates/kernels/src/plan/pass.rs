@@ -57,9 +57,9 @@ pub struct PassBinding {
 /// The buffer behind a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BoundTo {
-    /// [`Plan::tensors`] at this index.
+    /// [`Plan::tensors`](crate::Plan::tensors) at this index.
     Tensor(usize),
-    /// [`Plan::scratch`] at this index.
+    /// [`Plan::scratch`](crate::Plan::scratch) at this index.
     Scratch(usize),
 }
 
