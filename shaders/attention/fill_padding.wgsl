@@ -1,4 +1,4 @@
-// What rows get that no workgroup computes, because only the device knows how many queries there are, or because there are no
+// Fills rows that no workgroup computes, because only the device knows how many queries there are, or because there are no
 // keys: what a row gets that sees no key.
 //
 // Shapes    extent [3]   o [B, H, Tq, Dv]   lse [B, H, Tq]

@@ -1,4 +1,4 @@
-// What scores are multiplied by, and what enters a row's denominator besides its keys.
+// Factors of scores, and the sink in a row's denominator.
 
 import package::attention::problem::{params, Row};
 import package::attention::softmax::{weight};

@@ -39,7 +39,7 @@ fn are_hidden(scores: vec4f) -> vec4<bool> {
     return bitcast<vec4u>(scores) == vec4u(0xff800000u);
 }
 
-// What the sum of the weighted values is multiplied by.
+// The factor of the sum of the weighted values.
 fn inverse_of(total: f32) -> f32 {
     // A row that sees no key has no weight: zero over one, not over zero.
     return nan_if(1.0 / select(total, 1.0, total == 0.0), !is_finite(total));

@@ -54,7 +54,7 @@ var<workgroup> stage: array<vec4f, STAGE>;
 
 alias State = array<array<vec4f, 4>, KEY_VECTORS>;
 
-// What a sequence or a segment begins with; the identity for P.
+// The first state of a sequence or a segment; the identity for P.
 fn load_state(state: ptr<function, State>, state_at: u32, segment_at: u32, row_lane: u32, column: u32) {
     if SUMMARY {
         for (var v = 0u; v < KEY_VECTORS; v += 1u) {
@@ -94,7 +94,7 @@ fn decay_state(state: ptr<function, State>, v: u32, pair: u32, row_lane: u32) {
     }
 }
 
-// What is left of values decays to the chunk's end.
+// Values after erasing decay to the chunk's end.
 fn decay_values(left: ptr<function, array<vec4f, 4>>, chunk: Chunk, pair: u32, row_lane: u32) {
     if GATE == 1u {
         for (var r = 0u; r < 4u; r += 1u) {

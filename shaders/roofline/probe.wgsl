@@ -1,4 +1,4 @@
-// What all measurements of an adapter's rates share: how long to go on, and a result that keeps the work alive.
+// The part that all measurements of an adapter's rates share: how long to go on, and a result that keeps the work alive.
 
 struct Params {
     // Turns of the measured loop.

@@ -34,7 +34,7 @@ enum ComputeOn {
 }
 
 impl Choice {
-    /// What the command line asks for.
+    /// The command line's request.
     pub(crate) fn of(matches: &ArgMatches) -> Self {
         let wanted = args::string(matches, "adapter");
         let adapter = match wanted {
@@ -114,7 +114,7 @@ impl Device {
         self.profile().name.clone()
     }
 
-    /// What plans are made for.
+    /// The profile that plans are made for.
     pub(crate) fn profile(&self) -> &AdapterProfile {
         self.engine.profile()
     }
@@ -205,6 +205,6 @@ pub(crate) fn adapters() -> Vec<AdapterInfo> {
     pollster::block_on(foveal::adapters())
 }
 
-/// What to install where there is no driver.
+/// Packages to install where there is no driver.
 pub(crate) const HOW_TO_GET_ONE: &str = "a software adapter comes with the package mesa-vulkan-drivers (Debian, Ubuntu, \
                                          Fedora) or vulkan-swrast (Arch)";

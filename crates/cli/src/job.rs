@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::failure::{NoJob, unknown, usage};
 use crate::io::{Element, Stored, TensorFile};
 
-/// What to compute, on what.
+/// A computation and its device.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) operator: &'static dyn Operator,
@@ -60,7 +60,7 @@ impl Job {
         Self::of(operator, options, file, dtype)
     }
 
-    /// What the problem reads is found out with stand-ins for what is large, so that a file may hold any number of other
+    /// The problem's tensors are found with stand-ins for large ones, so that a file may hold any number of other
     /// tensors, of any type: they are neither read nor converted.
     fn of(
         operator: &'static dyn Operator,
@@ -107,7 +107,7 @@ impl Job {
                 return Err(error);
             }
             if let Some(stored) = file.tensors.get(name.as_str()) {
-                // What the problem stores as f32 whatever its type, such as gates and states, stays as it is.
+                // Tensors that are always f32, such as gates and states, stay as they are.
                 let dtype = dtype.filter(|&dtype| tensor_spec.dtype == dtype);
                 // The stand-in goes first: there may be room for one of both only.
                 *tensor = stored.shrunk()?;
@@ -171,7 +171,7 @@ impl Job {
             .transpose()
     }
 
-    /// What to say of tensors that nothing reads: a mask that was forgotten gives another result than was meant.
+    /// The note on tensors that nothing reads: a mask that was forgotten gives another result than was meant.
     pub(crate) fn unread(&self) -> Vec<String> {
         /// More than this are a file of something else.
         const NAMED: usize = 4;

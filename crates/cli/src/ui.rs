@@ -1,4 +1,4 @@
-//! What goes where: results on stdout, as text or as one JSON document; the rest on stderr.
+//! Output: results on stdout, as text or as one JSON document; the rest on stderr.
 
 use std::io::{IsTerminal, Write};
 use std::ops::Range;

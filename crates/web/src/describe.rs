@@ -1,4 +1,4 @@
-//! What needs no device: recipes, inputs, references.
+//! Calls that need no device: recipes, inputs, references.
 
 use foveal_kernels::{
     Access, Dtype, HostTensor, Problem, TensorData, TensorSpec, operator, operators, testing::Rows,

@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
 use crate::objects::set;
 
-/// What went wrong, with the name of its kind in `foveal.d.ts`.
+/// An error, with the name of its kind in `foveal.d.ts`.
 #[derive(Debug)]
 pub(crate) struct Failure {
     kind: &'static str,
@@ -44,7 +44,7 @@ impl From<Error> for Failure {
             ErrorKind::OutOfMemory => "out-of-memory",
             ErrorKind::DeviceLost => "device-lost",
             ErrorKind::Timeout => "timeout",
-            // What a browser's validation rejects has passed the engine's own checks: neither the page's fault.
+            // A kernel that a browser's validation rejects has passed the engine's own checks: not the page's fault.
             ErrorKind::Validation | ErrorKind::Driver => "driver",
             _ => "internal",
         };

@@ -43,7 +43,7 @@ impl Kernels {
     }
 }
 
-/// What calls with the same kernel have in common: words, and of each tensor its name, shape and storage type, with its
+/// The key of calls that share a kernel: words, and of each tensor its name, shape and storage type, with its
 /// elements if those describe the problem.
 pub(crate) fn key<'a>(
     words: [&str; 3],

@@ -12,7 +12,7 @@ use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
 use crate::failure::Failure;
 
-/// What a reference may cost here, where it runs on one thread: beyond that, some rows are compared.
+/// The cost of a reference here, on one thread, at most: beyond that, some rows are compared.
 const AFFORDABLE_FLOPS: f64 = 2e8;
 const SAMPLED_ROWS: usize = 64;
 
@@ -133,7 +133,7 @@ impl Trial {
     }
 }
 
-/// What came of a variant, as JSON.
+/// A variant's result, as JSON.
 pub(crate) fn tried(tried: &VariantCheck) -> String {
     let checked = tried.checked.as_ref();
     let rel_rmse = checked.map(|checked| {

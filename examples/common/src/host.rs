@@ -17,7 +17,7 @@ pub struct Host {
     pub device: wgpu::Device,
     /// Its queue.
     pub queue: wgpu::Queue,
-    /// What the adapter says of itself.
+    /// The adapter's own words about itself.
     pub info: wgpu::AdapterInfo,
     /// The first error that no error scope caught.
     error: Arc<Mutex<Option<String>>>,

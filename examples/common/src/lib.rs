@@ -1,4 +1,4 @@
-//! What the larger examples have in common and is no matter of Foveal's: opening a device, exit codes, what is printed, reading
+//! Code that the larger examples share and that is no matter of Foveal's: opening a device, exit codes, printing, reading
 //! and writing a picture.
 
 mod failure;

@@ -1,4 +1,4 @@
-//! What is printed.
+//! The text that is printed.
 
 use std::fmt;
 use std::io::{self, Write as _};

@@ -16,13 +16,13 @@ const ROWS: usize = 128;
 /// Agents whose neighbours are looked for among all.
 const SAMPLED: usize = 400;
 
-/// What was found right.
+/// Variants that were found right.
 pub(crate) struct Checked {
     pub(crate) comparison: Comparison,
     pub(crate) lists: Lists,
 }
 
-/// What the lists of a step are like.
+/// Statistics of the lists of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Lists {
     /// Blocks of a list, by head, on average.

@@ -112,7 +112,7 @@ impl View {
         let mut pass = draw_to(encoder, "picture", &self.sheet_view);
         let (x, y) = (column * width, row * height);
         pass.set_viewport(x as f32, y as f32, width as f32, height as f32, 0.0, 1.0);
-        // What covers the picture is a triangle that is larger.
+        // One larger triangle covers the picture.
         pass.set_scissor_rect(x, y, width, height);
         pass.set_pipeline(&self.develop);
         pass.set_bind_group(0, &self.develop_group, &[]);

@@ -70,7 +70,7 @@ pub(crate) fn buffer(device: &wgpu::Device, name: &str, size: u64) -> wgpu::Buff
     })
 }
 
-/// What the host draws on.
+/// The host's canvas.
 pub(crate) struct Screen {
     texture: wgpu::Texture,
     view: wgpu::TextureView,

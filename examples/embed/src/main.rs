@@ -72,7 +72,7 @@ async fn frame(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<(), Box<dyn
     screen.draw_over(&mut encoder, &after);
     queue.submit([encoder.finish()]);
 
-    // What an example owes its reader: the picture, and whether o agrees with the definition in f64.
+    // The picture, and whether o agrees with the definition in f64.
     let got = engine.read_back(&o, &[1, 1, SIDE * SIDE, COLOURS], Dtype::F32).await?;
     screen.save(&engine, "embed.png", [(&before, photo.colours()), (&after, &got)]).await?;
     let inputs = photo.tensors();

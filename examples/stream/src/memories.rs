@@ -49,7 +49,7 @@ pub(crate) fn ring(window: usize) -> Attention {
     Attention::new(Shape::bhtd(1, HEADS, 1, WIDTH).kv(HEADS, window)).scale(SHARPNESS).kv_lengths("keys")
 }
 
-/// What the ring comes to: attention over the whole sequence that sees the last `window` tokens only.
+/// The ring's equivalent: attention over the whole sequence that sees the last `window` tokens only.
 pub(crate) fn windowed(tokens: usize, window: usize) -> Result<Attention, Failure> {
     let shape = Shape::bhtd(1, HEADS, tokens, WIDTH);
     let mask = Mask::parse(&format!("causal & window({}, 0)", window - 1))?;

@@ -32,7 +32,7 @@ const DECADES: f64 = 2.0;
 /// Steps between them: nobody tells more apart, and fewer colours make smaller files.
 const TONES: f64 = 100.0;
 
-/// What is drawn.
+/// The drawing.
 pub(crate) struct Content<'a> {
     pub(crate) notes: &'a [Note],
     pub(crate) window: usize,

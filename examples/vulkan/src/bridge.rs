@@ -19,7 +19,7 @@ pub(crate) struct InstanceHandles {
     pub(crate) get_instance_proc_addr: vk::PFN_vkGetInstanceProcAddr,
     pub(crate) instance: vk::Instance,
     pub(crate) physical: vk::PhysicalDevice,
-    /// What `VkApplicationInfo` asked for.
+    /// The version that `VkApplicationInfo` asked for.
     pub(crate) api_version: u32,
 }
 
@@ -96,7 +96,7 @@ impl Adapter {
         let Some(exposed) = instance.expose_adapter(physical) else {
             return Err(Failure::NoDevice("wgpu cannot use this physical device".to_owned()));
         };
-        // What the engine makes use of; the host may have more on its device.
+        // Features and limits that the engine uses; the host may have more on its device.
         let features = exposed.features & (wgpu::Features::SUBGROUP | wgpu::Features::SUBGROUP_BARRIER);
         let extensions = exposed.adapter.required_device_extensions(features);
         // SAFETY: the instance was made above; wgpu owns its wrapper, not the `VkInstance`.

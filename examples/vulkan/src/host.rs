@@ -271,7 +271,7 @@ impl Drop for Device<'_> {
     }
 }
 
-/// What `vkCreateDevice` came to.
+/// The result of `vkCreateDevice`.
 pub(crate) type Created = Result<ash::Device, vk::Result>;
 
 /// A `VkBuffer` with memory of its own.

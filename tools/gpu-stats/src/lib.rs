@@ -36,7 +36,7 @@ pub use worker::{Compiler, ICD_VARIABLE, LIMIT, serve_if_asked, survey};
 pub enum Error {
     /// RADV is not installed, or has no null device of this family. Tests report SKIPPED.
     NoDriver {
-        /// What was looked for.
+        /// The request.
         message: String,
     },
     /// The shader does not get through naga or the driver.

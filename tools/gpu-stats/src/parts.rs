@@ -137,9 +137,9 @@ pub struct Part {
     pub innermost: bool,
     /// First and last block label.
     pub labels: (String, String),
-    /// What is in it, both sides of every `if`/`else` included.
+    /// Its instructions, both sides of every `if`/`else` included.
     pub counts: Counts,
-    /// What a wave runs whose lanes agree: of every `if`/`else` the longer side only. The model's input.
+    /// Instructions of a wave whose lanes agree: of every `if`/`else` the longer side only. The model's input.
     pub taken: Counts,
 }
 

@@ -11,7 +11,7 @@ const PROFILE: &str = "browser";
 /// The specialiser and the parser of expressions recurse; the default of 1 MiB is what native threads have at worst.
 const STACK_BYTES: u32 = 4 << 20;
 
-/// What builds for the browser.
+/// The toolchain for browsers.
 struct Toolchain {
     source: Source,
     /// The linker, where rustc does not find its own.
@@ -66,7 +66,7 @@ impl Toolchain {
         command
     }
 
-    /// What its commands have to be told.
+    /// Flags for its commands.
     fn flags(&self) -> &[&str] {
         match self.source {
             Source::Current { .. } => &[],

@@ -163,7 +163,7 @@ fn element(dtype: &DType) -> (Kind, bool) {
         (TypeChar::Int, 8) => Element::I64,
         (TypeChar::Uint, 1) => Element::U8,
         (TypeChar::Bool, 1) => Element::Bool,
-        // What ml_dtypes' bfloat16 becomes, and whatever else has two bytes and no name.
+        // The form of ml_dtypes' bfloat16, and of other elements of two bytes without a name.
         (TypeChar::RawData, 2) => {
             return refuse(
                 "; if they are bf16, for which NumPy has no name: save them as f4 (x.astype(numpy.float32), which is exact) \

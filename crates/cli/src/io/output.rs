@@ -306,7 +306,7 @@ mod tests {
         fs::create_dir(path.join("more")).unwrap();
         assert!(prepare(&path).unwrap_err().to_string().contains("`more`"));
         fs::remove_dir(path.join("more")).unwrap();
-        // What is added between the look and the writing is kept, and the error says where.
+        // Files added between the look and the writing are kept, and the error says where.
         let output = prepare(&path).unwrap();
         fs::write(path.join("late.txt"), "late").unwrap();
         let error = output.write(&[("o", &tensor(2.0))], "{}").unwrap_err();

@@ -52,7 +52,7 @@ impl Element {
     }
 }
 
-/// What the elements of a tensor are: a type that can be read, or why it cannot.
+/// The element type of a tensor, or why it cannot be read.
 pub(crate) type Kind = std::result::Result<Element, String>;
 
 /// A tensor of a file. Nothing but its header was read.
@@ -184,7 +184,7 @@ impl Stored {
         HostTensor::new(self.shape.clone(), data).map_err(|error| usage(error.to_string()))
     }
 
-    /// What says that a tensor of so many dimensions is there, and no more.
+    /// A tensor of so many dimensions without elements.
     pub(crate) fn shrunk(&self) -> Result<HostTensor> {
         let shape = vec![1; self.shape.len()];
         Self { shape, ..self.clone() }.stand_in(None)
@@ -199,7 +199,7 @@ fn zeros<T: Zero>(count: usize) -> Result<Vec<T>> {
     Ok(T::zeros(count))
 }
 
-/// What a tensor may hold.
+/// Element types of a tensor.
 trait Zero: Sized {
     fn zeros(count: usize) -> Vec<Self>;
 }

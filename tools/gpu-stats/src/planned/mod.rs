@@ -1,4 +1,4 @@
-//! What the planner would run on GPUs that are not here: every variant with the tunables it plans, compiled and judged.
+//! Kernels that the planner would run on GPUs that are not here: every variant with the tunables it plans, compiled and judged.
 
 mod figures;
 mod turns;

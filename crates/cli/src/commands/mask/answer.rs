@@ -16,11 +16,11 @@ pub(super) struct Question {
     pub(super) tables: Vec<(String, HostTensor)>,
 }
 
-/// What is known of it.
+/// The answer.
 pub(super) struct Answer {
     /// The lists, exact if elements were looked at.
     pub(super) mask: BlockMask,
-    /// What the classes of blocks alone said.
+    /// Counts by the classes of blocks alone.
     pub(super) by_classes: Counts,
     pub(super) exact: bool,
     pub(super) classes_took: Duration,
@@ -28,7 +28,7 @@ pub(super) struct Answer {
     pub(super) lists: Vec<List>,
 }
 
-/// What is known of the blocks of one list.
+/// Counts of the blocks of one list.
 pub(super) struct List {
     pub(super) batch: usize,
     pub(super) head: usize,

@@ -33,9 +33,9 @@ struct Element<'a> {
     sizes: Sizes,
     at: [usize; 4],
     s: f64,
-    /// What arithmetic makes of an exact float.
+    /// The result of arithmetic on an exact float.
     round: &'a dyn Fn(f64) -> f64,
-    /// What becomes of a constant.
+    /// The value of a constant.
     constant: fn(f64) -> f64,
 }
 
@@ -337,7 +337,7 @@ fn bounds_are_checked() {
         },
         "index 1 of `rel` is 255, its size is 255",
     );
-    // What a table holds is the device's to clamp.
+    // Contents of tables are clamped by the device.
     refused(
         |b| {
             let k = b.k();

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::HostTensor;
 
-/// What a block shows, element by element.
+/// The class of a block, element by element.
 fn brute(evaluator: &Evaluator<'_>, region: &Region) -> Class {
     let mut scratch = evaluator.scratch();
     let (mut some, mut all) = (false, true);
