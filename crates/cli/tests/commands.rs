@@ -231,6 +231,9 @@ fn golden_files_pass_fail_or_are_skipped_with_a_reason() {
     place.file("e_wrong.safetensors", all, Some(r#"{"op":"attention"}"#));
     std::fs::write(place.path("f_damaged.safetensors"), [1, 2, 3]).unwrap();
     std::fs::copy(sample(), place.path("g_right.safetensors")).unwrap();
+    // Of a later version.
+    place.file("h_unknown_option.safetensors", all, Some(r#"{"op":"attention","tomorrow":"x"}"#));
+    place.file("i_unknown_word.safetensors", all, Some(r#"{"op":"attention","layout":"dhtb"}"#));
     let directory = place.path("");
     let ran = foveal(&words(&[&"check", &"--device", &"cpu", &"--json", &"--golden", &directory]));
     assert_eq!(ran.code, 1, "{ran:?}");
@@ -239,8 +242,12 @@ fn golden_files_pass_fail_or_are_skipped_with_a_reason() {
         let cases = document["cases"].as_array().unwrap();
         cases.iter().map(|case| case[key].as_str().unwrap_or_default().to_owned()).collect()
     };
-    assert_eq!(of("status"), ["skipped", "skipped", "failed", "skipped", "failed", "failed", "passed"]);
+    assert_eq!(
+        of("status"),
+        ["skipped", "skipped", "failed", "skipped", "failed", "failed", "passed", "skipped", "skipped"]
+    );
     let reasons = of("reason");
+    assert!(reasons[7].contains("tomorrow") && reasons[8].contains("dhtb"), "{reasons:?}");
     assert!(
         reasons[0].contains("no `foveal` header entry") && reasons[1].contains("nonesuch"),
         "{reasons:?}"

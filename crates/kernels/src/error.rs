@@ -10,6 +10,7 @@ pub struct Error {
     argument: String,
     message: String,
     place: Option<TextSpan>,
+    unknown: bool,
 }
 
 /// Where in an expression's text something is wrong.
@@ -36,30 +37,39 @@ pub enum ErrorKind {
 }
 
 impl Error {
+    fn of(kind: ErrorKind, argument: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { kind, argument: argument.into(), message: message.into(), place: None, unknown: false }
+    }
+
     /// The input `argument` makes no sense: `message` says what was expected and what came.
     pub fn invalid(argument: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Invalid, argument: argument.into(), message: message.into(), place: None }
+        Self::of(ErrorKind::Invalid, argument, message)
     }
 
     /// The input `argument` asks for something this version does not do.
     pub fn unsupported(argument: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Unsupported, argument: argument.into(), message: message.into(), place: None }
+        Self::of(ErrorKind::Unsupported, argument, message)
     }
 
     /// The adapter limit `limit` is in the way.
     pub fn limit(limit: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Limit, argument: limit.into(), message: message.into(), place: None }
+        Self::of(ErrorKind::Limit, limit, message)
     }
 
     /// A fault of ours, in the part named `part`.
     pub fn internal(part: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Internal, argument: part.into(), message: message.into(), place: None }
+        Self::of(ErrorKind::Internal, part, message)
     }
 
     /// The option `argument` is `got`, which is none of `words`; the message names the one that was probably meant.
     pub(crate) fn no_word(argument: impl Into<String>, words: &[&str], got: &str) -> Self {
         let meant = crate::suggest::did_you_mean(got, words.iter().copied());
-        Self::invalid(argument, format!("expected one of {}, got `{got}`{meant}", words.join(", ")))
+        Self::unknown(argument, format!("expected one of {}, got `{got}`{meant}", words.join(", ")))
+    }
+
+    /// The name or word at `argument` is none that this version knows.
+    pub(crate) fn unknown(argument: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { unknown: true, ..Self::invalid(argument, message) }
     }
 
     /// With the place of an expression's text that is at fault.
@@ -72,6 +82,13 @@ impl Error {
     #[must_use]
     pub fn place(&self) -> Option<TextSpan> {
         self.place
+    }
+
+    /// Whether the fault is the name of an option, or a word of one, that this version does not know: a mistake where people
+    /// write it, a later version's where files carry it.
+    #[must_use]
+    pub fn is_unknown_word(&self) -> bool {
+        self.unknown
     }
 
     /// The kind of error.

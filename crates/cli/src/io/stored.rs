@@ -7,7 +7,7 @@ use foveal_kernels::{Dtype, HostTensor, TensorData};
 use half::{bf16, f16, vec::HalfBitsVecExt};
 
 use super::source::{FileBytes, does_not_fit};
-use crate::failure::usage;
+use crate::failure::{NoJob, usage};
 
 /// Bytes that are read at a time: whole elements of every type.
 const CHUNK: usize = 1 << 20;
@@ -91,7 +91,7 @@ impl Stored {
 
     /// The type, if it can be read: an error says what can.
     pub(crate) fn readable(&self) -> Result<Element> {
-        self.kind.clone().map_err(usage)
+        self.kind.clone().map_err(|reason| NoJob(reason).into())
     }
 
     /// Reads it: floating-point elements as `dtype` if there is one, each rounded once.

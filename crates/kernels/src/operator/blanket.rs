@@ -157,6 +157,8 @@ impl<S: OperatorSpec> Operator for OperatorOf<S> {
         tensors: &[(String, HostTensor)],
     ) -> Result<Arc<dyn Problem>, Error> {
         let given = Arguments { options, tensors: Some(tensors) };
+        // Options say how tensors are to be read: an unknown one first.
+        options::check_names::<S>(options)?;
         let spec = S::of_tensors(&given)?;
         let dtype = spec.stored_as();
         let mut spec = options::read(spec, given)?;

@@ -49,7 +49,7 @@ impl FromStr for Layout {
         match text {
             "bhtd" => Ok(Self::Bhtd),
             "bthd" => Ok(Self::Bthd),
-            _ => Err(Error::invalid("layout", format!("expected bhtd or bthd, got `{text}`"))),
+            other => Err(Error::no_word("layout", &["bhtd", "bthd"], other)),
         }
     }
 }

@@ -221,20 +221,29 @@ pub(crate) fn word<T: Default + PartialEq + ToString>(value: &T) -> Option<Value
     (*value != T::default()).then(|| json!(value.to_string()))
 }
 
-/// The spec with these options.
+/// That all names are those of options of the spec.
 ///
 /// # Errors
-/// [`crate::ErrorKind::Invalid`] for options that are not the spec's, and values that are not the option's.
-pub(crate) fn read<S: Options>(mut spec: S, given: Arguments<'_>) -> Result<S, Error> {
+/// [`crate::ErrorKind::Invalid`] naming the first other one, and the option that was probably meant.
+pub(crate) fn check_names<S: Options>(options: &Map<String, Value>) -> Result<(), Error> {
     let known: Vec<&str> = S::OPTIONS.iter().map(|row| row.option.name).collect();
-    let unknown = given.options.iter().find(|(name, value)| {
+    let unknown = options.iter().find(|(name, value)| {
         !(value.is_null() || known.contains(&name.as_str()) || ["op", "dtype"].contains(&name.as_str()))
     });
     if let Some((unknown, _)) = unknown {
         let meant = did_you_mean(unknown, known.iter().copied());
         let message = format!("not an option of {}: {}{meant}", S::OPERATOR, known.join(", "));
-        return Err(Error::invalid(unknown, message));
+        return Err(Error::unknown(unknown, message));
     }
+    Ok(())
+}
+
+/// The spec with these options.
+///
+/// # Errors
+/// [`crate::ErrorKind::Invalid`] for options that are not the spec's, and values that are not the option's.
+pub(crate) fn read<S: Options>(mut spec: S, given: Arguments<'_>) -> Result<S, Error> {
+    check_names::<S>(given.options)?;
     for row in S::OPTIONS {
         if let Some(input) = given.input(row.option.name) {
             (row.parse)(&mut spec, &input)?;

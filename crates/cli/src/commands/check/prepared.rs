@@ -90,7 +90,9 @@ pub(super) fn skip_reason(error: &anyhow::Error) -> Option<String> {
         if let Some(NoJob(reason)) = cause.downcast_ref() {
             return Some(reason.clone());
         }
-        let unsupported = |error: &&foveal_kernels::Error| error.kind() == ErrorKind::Unsupported;
+        let unsupported = |error: &&foveal_kernels::Error| {
+            error.kind() == ErrorKind::Unsupported || error.is_unknown_word()
+        };
         if let Some(error) = cause.downcast_ref::<foveal_kernels::Error>().filter(unsupported) {
             return Some(error.to_string());
         }
