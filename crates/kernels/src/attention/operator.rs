@@ -5,8 +5,9 @@ use crate::{
     Constraints, Dtype, Error, HostTensor, Name, Recipe, TensorSpec, Work,
     attention::{
         plan::{
+            list::variants,
             mask_program::MaskProgram,
-            variants::{Candidate, Tiles, variants},
+            variants::{Candidate, Tiles},
         },
         testing::{cases, fill, random_case, recipes},
     },

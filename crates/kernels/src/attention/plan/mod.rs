@@ -6,6 +6,7 @@ pub(super) mod broadcast;
 pub(super) mod decode;
 pub(super) mod hooks;
 pub(super) mod indirect;
+pub(super) mod list;
 pub(super) mod mask_program;
 pub(super) mod params;
 pub(super) mod partition;

@@ -1,4 +1,4 @@
-//! The variants: which tiles each would use, and what that would cost.
+//! Tiles of variants, and their cost; `tiled` and `naive`.
 
 use foveal_shaders::Request;
 
@@ -6,7 +6,7 @@ use super::mask_program::MaskProgram;
 use crate::{
     AdapterKind, AdapterProfile, Cost,
     attention::{Attention, Mask, Strides, layout::Tensor},
-    operator::{self, Variant},
+    operator,
     plan::{
         cost::{check_workgroup, float, small, tile, timed},
         turns::of_loop,
@@ -48,51 +48,6 @@ impl Turns {
     pub(crate) fn blocks_within(self, max: u64) -> usize {
         let blocks = max.saturating_sub(self.other) / self.of_block.max(1);
         usize::try_from(blocks).unwrap_or(usize::MAX)
-    }
-}
-
-pub(crate) fn variants() -> Vec<Variant<Attention>> {
-    vec![
-        Variant::new(
-            "tiled",
-            "register tiles fed through workgroup memory; default WebGPU limits, no optional feature",
-            |of, adapter| unless_split(of.spec, of.analysis, adapter, tiled),
-        ),
-        Variant::new(
-            "broadcast",
-            "a lane owns rows, each key is loaded once a subgroup and spread; for drivers that run on the CPU, with \
-             subgroups of any width from 4",
-            |of, adapter| unless_split(of.spec, of.analysis, adapter, super::broadcast::propose),
-        ),
-        Variant::new(
-            "decode",
-            "for up to 16 rows a key/value head: keys and values are streamed once for all of them, in parts that fill a GPU; with \
-             subgroups or without",
-            |of, adapter| super::decode::propose(of.spec, of.analysis, adapter),
-        ),
-        Variant::new(
-            "naive",
-            "one thread a row, no tiles: the shortest text, to read and to compare with",
-            |of, adapter| unless_split(of.spec, of.analysis, adapter, naive),
-        ),
-    ]
-}
-
-type Propose = fn(&Attention, &MaskProgram<'_>, &AdapterProfile) -> Result<Candidate, String>;
-
-/// The proposal of another variant than `decode`, which alone serves few rows with a fixed number of splits: a choice by cost would
-/// depend on the batch, and so would a request's bits.
-fn unless_split(
-    spec: &Attention,
-    visibility: &MaskProgram<'_>,
-    adapter: &AdapterProfile,
-    propose: Propose,
-) -> Result<Candidate, String> {
-    let split = spec.splits.is_some() && super::decode::propose(spec, visibility, adapter).is_ok();
-    if split {
-        Err("`splits` of few rows are left to decode, whatever the batch".into())
-    } else {
-        propose(spec, visibility, adapter)
     }
 }
 
@@ -201,7 +156,7 @@ pub(crate) fn occupancy(spec: &Attention, adapter: &AdapterProfile, tile_rows: u
 /// Keys of a block where the kernel's own steps are shorter.
 pub(crate) const KV_BLOCK: usize = 64;
 
-fn naive(
+pub(crate) fn naive(
     spec: &Attention,
     visibility: &MaskProgram<'_>,
     adapter: &AdapterProfile,
@@ -237,7 +192,7 @@ fn naive(
 /// Bytes of workgroup memory `tiled` keeps to: the floor's limit, and what lets four waves live on a SIMD of 64 KiB.
 const STAGE_VECTORS: usize = (16 << 10) / 16;
 
-fn tiled(
+pub(crate) fn tiled(
     spec: &Attention,
     visibility: &MaskProgram<'_>,
     adapter: &AdapterProfile,
