@@ -1,10 +1,10 @@
-//! What a plan needs to know about an adapter, as plain data.
+//! An adapter as plans see it, as plain data.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// What an adapter can do, and how fast.
+/// An adapter's limits, features and rates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdapterProfile {
     /// The adapter's name, e.g. `llvmpipe (LLVM 15.0.6, 256 bits)`.
@@ -13,7 +13,7 @@ pub struct AdapterProfile {
     pub driver: String,
     /// The API it is reached through: `vulkan`, `metal`, `dx12`, `gl`, `webgpu`.
     pub backend: String,
-    /// What sort of device it is.
+    /// The sort of device.
     pub kind: AdapterKind,
     /// Limits of the device, as it was opened.
     pub limits: Limits,
@@ -26,13 +26,13 @@ pub struct AdapterProfile {
     /// where nothing was measured.
     #[serde(default)]
     pub loop_turns: Option<u64>,
-    /// What f32 functions give at the ends of their ranges; `None` where nothing was measured.
+    /// Results of f32 functions at the ends of their ranges; `None` where nothing was measured.
     #[serde(default)]
     pub maths: Option<Maths>,
 }
 
-/// What an adapter's f32 functions give at the ends of their ranges, where WGSL lets an implementation choose. A field is true
-/// if it is what IEEE 754 has. Kernels do not rely on any of it.
+/// Results of an adapter's f32 functions at the ends of their ranges, where WGSL lets an implementation choose. A field
+/// is true if the result is that of IEEE 754. Kernels do not rely on any of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Maths {
     /// `exp` and `exp2` underflow to 0 (from -inf and from -200) and overflow to inf.
@@ -88,7 +88,7 @@ impl Maths {
     }
 }
 
-/// What sort of device an adapter is.
+/// The sort of an adapter's device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names are WebGPU's")]

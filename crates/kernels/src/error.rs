@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What went wrong, said so that the caller can act on it: the argument, what was expected and what came.
+/// An error that its caller can act on: the argument, what was expected and what came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Error {
@@ -21,7 +21,7 @@ pub struct TextSpan {
     pub length: usize,
 }
 
-/// What sort of thing went wrong.
+/// Kinds of errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -74,13 +74,13 @@ impl Error {
         self.place
     }
 
-    /// What sort of error this is.
+    /// The kind of this error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What was expected and what came, without the argument.
+    /// The message without the argument: what was expected and what came.
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

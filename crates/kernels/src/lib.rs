@@ -1,4 +1,4 @@
-//! What Foveal computes: operator descriptions, references in f64, and plans.
+//! Operator descriptions, references in f64, and plans.
 //!
 //! Nothing here touches a GPU, a clock or a file. An operator is described by plain data that implements [`Problem`];
 //! [`Problem::plan`] turns the description and an [`AdapterProfile`] into a [`Plan`]: which shaders, specialised how,

@@ -8,13 +8,13 @@ pub(crate) use each::{map, thread, threads, try_map_with};
 mod each {
     use rayon::prelude::*;
 
-    /// What `f` makes of each index below `count`.
+    /// Applies `f` to each index below `count`.
     pub(crate) fn map<T: Send>(count: usize, f: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
         (0..count).into_par_iter().map(f).collect()
     }
 
-    /// What `f` makes of each index below `count`, with values of its own to work in, which `room` makes and which are used
-    /// for one index after the other; or an error of those met.
+    /// Applies `f` to each index below `count`, with values of its own to work in, which `room` makes and which are
+    /// used for one index after the other; or an error of those met.
     pub(crate) fn try_map_with<W, T: Send, E: Send>(
         count: usize,
         room: impl Fn() -> W + Sync + Send,

@@ -48,7 +48,7 @@ impl DeviceBlockMask {
     }
 }
 
-/// What the tensors hold.
+/// Contents of the tensors.
 #[derive(Debug)]
 pub(super) struct Values {
     pub(super) q_blocks: usize,

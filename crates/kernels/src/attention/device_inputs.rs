@@ -83,7 +83,7 @@ impl Attention {
         tensor.to_f64().into_iter().enumerate().map(whole).collect::<Result<_, _>>().map(Some)
     }
 
-    /// What the lists hold.
+    /// Contents of the lists.
     pub(super) fn listed_values(&self, inputs: &[(&str, &HostTensor)]) -> Result<Option<Values>, Error> {
         let Some(listed) = self.device_blocks() else { return Ok(None) };
         let q_blocks = self.q_len.div_ceil(listed.q_block);

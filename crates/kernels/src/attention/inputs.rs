@@ -1,4 +1,4 @@
-//! What only the values of inputs can tell: whether expressions hold for what tables and lengths say.
+//! Checks that need the values of inputs: whether expressions hold for the contents of tables and lengths.
 
 use std::borrow::Cow;
 
@@ -192,7 +192,7 @@ impl Elements<'_> {
         parallel::try_map_with(rows.unwrap_or(0), room, row).map(|_| ())
     }
 
-    /// What users of lengths are likely to have meant.
+    /// Adds a hint to an error, for lengths of keys without lengths of queries.
     fn with_way_out(&self, error: Error) -> Error {
         if self.lengths.keys.is_none() || self.lengths.queries.is_some() {
             return error;

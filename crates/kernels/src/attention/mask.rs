@@ -9,8 +9,8 @@ use std::fmt;
 
 /// Which keys a query sees.
 ///
-/// What is hidden does not matter: a hidden key, its value and its score may be NaN or infinite. What a query does see
-/// matters: a score that is NaN makes its row NaN, and a value that is NaN or infinite makes its column of the row NaN.
+/// Hidden elements do not matter: a hidden key, its value and its score may be NaN or infinite. Visible ones do: a
+/// score that is NaN makes its row NaN, and a value that is NaN or infinite makes its column of the row NaN.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mask {
@@ -80,7 +80,7 @@ pub enum QkNorm {
     L2,
 }
 
-/// A table that the mask or the score reads, and what stands in for it where nobody gives values.
+/// A table that the mask or the score reads, and how to fill it where no values are given.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableInput {
     /// Name, storage and sizes.

@@ -67,7 +67,7 @@ fn table_values<'t>(
     spec.tables.iter().map(value).collect()
 }
 
-/// What f32 makes of a score: beyond its range, infinity. The device scales it by `base` first.
+/// A score as f32 holds it: infinite beyond its range. The device scales it by `base` first.
 #[expect(clippy::cast_possible_truncation, reason = "that is the question")]
 fn as_device_has_it(score: f64, base: f64) -> f64 {
     let held = (score * base) as f32;
@@ -92,7 +92,7 @@ struct Definition<'a> {
     score: Option<Evaluator<'a>>,
 }
 
-/// What a query of a head comes to.
+/// The result of a query of a head.
 struct RowResult {
     lse: f64,
     o: Vec<f64>,
@@ -209,7 +209,7 @@ impl Definition<'_> {
         for &(key, score) in &scores {
             let weight = (score - maximum).exp() / total;
             for (sum, &value) in output.iter_mut().zip(self.v.row(batch, kv_head, key)) {
-                // What is not finite makes NaN of its column, however small its weight.
+                // A value that is not finite makes NaN of its column, however small its weight.
                 *sum += if value.is_finite() { weight * value } else { f64::NAN };
             }
         }

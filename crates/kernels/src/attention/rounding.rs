@@ -10,7 +10,7 @@ use crate::expr::{Evaluator, Scratch, StepErrors, UNIT};
 /// Below this mean error of a row's weights, tolerances are for what f32 does to it, and nothing is added to them.
 const ORDINARY: f64 = 1e-5;
 
-/// What rows' bounds need of k: the norm of each key, 1 where they are normalised. Row-major `[B, G, Tk]`.
+/// Norms of the keys, for the bounds of rows; 1 where keys are normalised. Row-major `[B, G, Tk]`.
 pub(super) fn key_norms<'a>(spec: &Attention, row: impl Fn(usize, usize, usize) -> &'a [f64]) -> Vec<f64> {
     let pairs = (0..spec.batch).flat_map(|batch| (0..spec.kv_heads).map(move |head| (batch, head)));
     pairs
@@ -23,7 +23,7 @@ fn norm(row: &[f64]) -> f64 {
     row.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
-/// The errors of a row's scores, as they are found, and what comes of them.
+/// The errors of a row's scores, and the allowance that follows from them.
 #[derive(Debug, Default)]
 pub(super) struct RowErrors {
     steps: Option<StepErrors>,
@@ -135,13 +135,13 @@ impl RowErrors {
         self.allowance = Some((of_lse, bounds));
     }
 
-    /// What the last row may be off by, in lse and in each element of o; none where it is an ordinary one.
+    /// The last row's allowance, in lse and in each element of o; none where the row is an ordinary one.
     pub(super) fn take(&mut self) -> Option<(f64, Vec<f64>)> {
         self.allowance.take()
     }
 }
 
-/// What a key's weight, `exp(score - lse)`, can gain and lose by the error of its score.
+/// The most that a key's weight, `exp(score - lse)`, gains and loses by the error of its score.
 struct Weight {
     gain: f64,
     loss: f64,

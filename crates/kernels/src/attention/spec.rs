@@ -1,4 +1,4 @@
-//! What an attention problem is.
+//! The description of an attention problem.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -35,9 +35,9 @@ pub struct Attention {
     pub layout: Layout,
     /// Which keys a query sees.
     pub mask: Mask,
-    /// What becomes of the scaled scores before the softmax; natural units. A score of -inf hides its key, as the mask does;
-    /// finite scores do not, however low: a row whose scores are all -3.4e38 gets the mean of its values. Scores are f32:
-    /// beyond its range they are infinite. A score that is NaN or inf makes its row NaN.
+    /// Scores after the expression, from the scaled ones, before the softmax; natural units. A score of -inf hides its
+    /// key, as the mask does; finite scores do not, however low: a row whose scores are all -3.4e38 gets the mean of
+    /// its values. Scores are f32: beyond its range they are infinite. A score that is NaN or inf makes its row NaN.
     pub score: Option<Expr>,
     /// Factor of the scores.
     pub scale: Scale,
@@ -53,8 +53,8 @@ pub struct Attention {
     /// every run; queries beyond see no key. `Tq` in [`Mask::Causal`] and `nq` in expressions are then this.
     pub q_lengths: Option<String>,
     /// The name of a tensor `[B]` of i32 that says how many of the `kv_len` keys each batch entry has. Keys beyond are hidden,
-    /// whatever lies there. `Tk` in [`Mask::Causal`] and `nk` in expressions are then this. May be the tensor of `q_lengths`,
-    /// and a table too.
+    /// with any content. `Tk` in [`Mask::Causal`] and `nk` in expressions are then this. May be the tensor of
+    /// `q_lengths`, and a table too.
     pub kv_lengths: Option<String>,
     /// Storage of q, k, v and o. Arithmetic is f32, and `lse` is stored as f32.
     pub dtype: Dtype,
@@ -70,7 +70,7 @@ pub struct Attention {
     pub o_strides: Option<Strides>,
     /// The option that the lists of `sparsity` were read from.
     pub(crate) blocks_option: Option<serde_json::Value>,
-    /// Whether random inputs have values that are NaN, above all where nobody sees them.
+    /// Whether random inputs have values that are NaN, mostly in hidden places.
     pub(crate) odd_values: bool,
     /// Tiles are chosen as for this problem: how a small problem gets the shaders of a large one.
     pub(crate) specialized_for: Option<Arc<Self>>,

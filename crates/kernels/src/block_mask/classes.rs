@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{Error, expr::Sizes, parallel};
 
-/// What is known of a rectangle of elements.
+/// Visibility of a rectangle of elements, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BlockClass {
     /// No element is visible.

@@ -35,7 +35,7 @@ pub struct Elements<'a> {
     fault: Mutex<Option<Error>>,
 }
 
-/// What a thread has computed last: elements of one row come one after the other, and share work.
+/// A thread's last results: elements of one row come one after the other, and share work.
 #[derive(Debug)]
 struct CurrentRow {
     scratch: Scratch,

@@ -54,7 +54,7 @@ pub struct BlockMask {
     test: Test,
 }
 
-/// What decides whether an element of a partial block is visible.
+/// The test that decides whether an element of a partial block is visible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Test {
     /// The element test (the mask's expression); there are no bits.
@@ -159,7 +159,7 @@ impl BlockMask {
         self.bits.as_deref()
     }
 
-    /// What decides about the elements of partial blocks.
+    /// The test of the elements of partial blocks.
     #[must_use]
     pub fn test(&self) -> Test {
         self.test

@@ -94,7 +94,7 @@ impl Checked {
         self.ill_conditioned().map(|bound| format!("ill-conditioned: f32 can be off by {bound:.1e} here"))
     }
 
-    /// What is wrong, in a few words; nothing if nothing is.
+    /// The failure in a few words; `None` if the check passed.
     #[must_use]
     pub fn complaint(&self) -> Option<String> {
         let output = self.furthest().filter(|output| !output.passed)?;

@@ -96,7 +96,7 @@ pub struct Comparison {
     pub nan: usize,
     /// How many elements were compared.
     pub compared: usize,
-    /// What was allowed.
+    /// The tolerance it was held to.
     pub tolerance: Tolerance,
     /// The largest allowance, if the output is right with the allowances only.
     pub ill_conditioned: Option<f64>,
@@ -109,9 +109,9 @@ pub struct Comparison {
 pub struct Worst {
     /// Its index in each dimension.
     pub index: Vec<usize>,
-    /// What the device computed.
+    /// The device's value.
     pub got: f64,
-    /// What the reference says.
+    /// The reference's value.
     pub expected: f64,
 }
 

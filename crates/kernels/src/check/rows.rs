@@ -11,7 +11,7 @@ pub enum Rows {
     Sample {
         /// How many.
         count: usize,
-        /// What they are drawn from.
+        /// Seed of the drawn rows.
         seed: u64,
     },
 }

@@ -400,7 +400,7 @@ builtins! {
     slope(h) Slope;
 }
 
-/// What an expression can ask about the element at hand and the problem.
+/// Variables of expressions: the element at hand and the problem's sizes.
 pub mod var {
     use super::{Build, Form};
     use crate::expr::Variable;

@@ -1,4 +1,4 @@
-//! What an expression is worth at one element, in f64 and i64: the reference that everything else is held to.
+//! The value of an expression at one element, in f64 and i64: the reference that everything else is held to.
 
 mod code;
 mod rounding;

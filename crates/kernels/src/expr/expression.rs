@@ -14,7 +14,7 @@ use crate::expr::syntax::{
     tree::{Form, Node},
 };
 
-/// What an expression is for.
+/// The use of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ExprKind {
     /// Which pairs of a query and a key are seen: a bool, without `s`.
@@ -69,8 +69,8 @@ pub enum Structural {
 /// | `alibi(x)`, `alibi` | `x - slope(h) * abs(qp - k)`; of `s` (scores only) |
 /// | `slope(h)` | `ALiBi`'s slope of a head |
 ///
-/// Cheap to clone. Two are equal if they are the same tree, whatever their spaces and parentheses; constant parts are
-/// computed (`window(2 * 8 - 1, 0)` equals `window(15, 0)`).
+/// Cheap to clone. Two are equal if they are the same tree, up to spaces and parentheses; constant parts are computed
+/// (`window(2 * 8 - 1, 0)` equals `window(15, 0)`).
 ///
 /// Its [`Display`](fmt::Display) is canonical, and parses to an equal expression.
 ///
@@ -102,9 +102,9 @@ impl Expr {
     ///
     /// # Errors
     ///
-    /// What is wrong, and its column: grammar, an unknown name, types, arguments that make no sense, a division by a
-    /// constant zero; a text (as it is, or canonical) of more than 64 KiB, more than 10,000 names, numbers and operators,
-    /// or more than 200 brackets and unary operators within one another.
+    /// Names the fault and its column: grammar, an unknown name, types, arguments that make no sense, a division by a
+    /// constant zero; a text (as it is, or canonical) of more than 64 KiB, more than 10,000 names, numbers and
+    /// operators, or more than 200 brackets and unary operators within one another.
     pub fn parse(text: &str) -> Result<Self, ExprError> {
         let expression = || {
             let tree = parse(text)?;

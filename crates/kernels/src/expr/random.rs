@@ -6,9 +6,9 @@ use super::{
 };
 use crate::Dtype;
 
-/// What ints stay below, far from 2^31 so that a coarser analysis agrees.
+/// Bound of ints, far from 2^31 so that a coarser analysis agrees.
 const LARGEST: i64 = 1 << 20;
-/// What float terms stay below.
+/// Bound of float terms.
 const LOUDEST: f64 = 32.0;
 
 impl Expr {

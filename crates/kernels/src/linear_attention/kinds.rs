@@ -48,7 +48,7 @@ words! {
 }
 
 words! {
-    /// What the state is multiplied with before each token, `D = diag(exp(g))`; g is a natural logarithm, 0 or less.
+    /// Factor of the state before each token, `D = diag(exp(g))`; g is a natural logarithm, 0 or less.
     Gate as "gate" {
         /// Nothing: `g = 0`.
         #[default]
@@ -76,7 +76,7 @@ words! {
 }
 
 words! {
-    /// What becomes of the rows of q and k before anything else.
+    /// Function of the rows of q and k, before anything else.
     FeatureMap as "feature_map" {
         /// Nothing.
         #[default]
@@ -100,12 +100,12 @@ words! {
 }
 
 words! {
-    /// What outputs are divided by.
+    /// Denominator of the outputs.
     Normaliser as "normaliser" {
         /// Nothing.
         #[default]
         "none" => None,
-        /// `q^T z + eps`, where z is the sum of the keys, decayed as the state is.
+        /// `scale * q^T z + eps`, where z is the sum of the keys, decayed as the state is.
         "sum" => Sum,
     }
 }

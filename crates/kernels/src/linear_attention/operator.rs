@@ -170,10 +170,10 @@ impl OperatorSpec for LinearAttention {
 }
 
 impl LinearAttention {
-    /// What is rounded off states that only grow, relative to them, if every token is added by itself. Each sum is rounded by at
-    /// most `2^-24` of itself, evenly distributed: `2^-24 / sqrt(3)` in the mean square. Rounding errors add up like the steps
-    /// of a random walk, `sqrt(T / 2)` times that of the last sum where sums grow like one too, as those of values of
-    /// either sign do, and less where they grow evenly. 5e-6 is passed after 42,000 tokens.
+    /// The relative rounding error of states that only grow, if tokens are added one by one. Each sum is rounded by at
+    /// most `2^-24` of itself, evenly distributed: `2^-24 / sqrt(3)` in the mean square. Rounding errors add up like
+    /// the steps of a random walk, `sqrt(T / 2)` times that of the last sum where sums grow like one too, as those of
+    /// values of either sign do, and less where they grow evenly. 5e-6 is passed after 42,000 tokens.
     #[expect(clippy::cast_precision_loss, reason = "lengths are below 2^53")]
     fn rounding(&self) -> f64 {
         match self.rule {

@@ -32,13 +32,13 @@ struct Inputs<'a> {
     z_in: Option<Vec<f64>>,
 }
 
-/// What a sequence's head comes to.
+/// The result of a sequence's head.
 struct Outcome {
     sequence: usize,
     head: usize,
     /// By position: o, `[len, Dv]`.
     o: Vec<f64>,
-    /// What each element of o may be off by in f32; nothing unless the head is ill-conditioned.
+    /// Allowance of each element of o in f32; empty unless the head is ill-conditioned.
     allowance: Vec<f64>,
     /// `[Dk, Dv]`.
     state: Vec<f64>,
@@ -292,7 +292,7 @@ impl<'a> Inputs<'a> {
         (state, z)
     }
 
-    /// What a token does to the state.
+    /// Applies a token to the state.
     fn step(
         &self,
         state: &mut [f64],
@@ -336,7 +336,7 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// What a row of the state is multiplied with before a token.
+    /// Factor of a row of the state before a token.
     fn decay(&self, (batch, token): (usize, usize), head: usize, d: usize) -> f64 {
         let dt = self.dt.as_ref().map_or(1.0, |dt| dt.row(batch, head, token)[0]);
         self.g.as_ref().map_or(1.0, |g| {
@@ -377,7 +377,7 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// What the elements of an output may be off by, in the order of their places; none if that is nothing to speak of.
+    /// Allowances of an output's elements, in the order of their places; `None` if they are negligible.
     fn allowance(&self, name: &str, outcomes: &[Outcome]) -> Option<Vec<f64>> {
         if name != "o" || outcomes.iter().all(|outcome| outcome.allowance.is_empty()) {
             return None;

@@ -54,7 +54,7 @@ impl Variances {
         }
     }
 
-    /// What `q^T S` may be off by for each of `magnitudes`, which become that. `factor` is what it is multiplied with.
+    /// Replaces `magnitudes` by the allowances of `q^T S`. `factor` is what the product is multiplied with.
     pub(super) fn allow(&self, q: &[f64], factor: f64, magnitudes: &mut [f64]) {
         let mut squares = vec![0.0; magnitudes.len()];
         for (row, q) in self.state.chunks_exact(magnitudes.len()).zip(q) {

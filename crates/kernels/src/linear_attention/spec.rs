@@ -1,4 +1,4 @@
-//! What a linear attention problem is.
+//! The description of a linear attention problem.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub struct LinearAttention {
     pub dtype: Dtype,
     /// How a token changes the state.
     pub rule: Rule,
-    /// What the state is multiplied with before each token.
+    /// Factor of the state before each token.
     pub gate: Gate,
     /// Delta steps a token: k, v, beta and `erase_key` have `T * steps` rows, row `t * steps + j` being step j of token t. The
     /// gate acts before the first, the output is read after the last (Siems et al. 2025, DeltaProduct).
@@ -36,21 +36,23 @@ pub struct LinearAttention {
     pub causal: bool,
     /// The order of tokens.
     pub direction: Direction,
-    /// What becomes of q and k first.
+    /// Function of the rows of q and k.
     pub feature_map: FeatureMap,
     /// The width F of `q_weight` and `k_weight`, if the feature map is learned.
     pub feature_dim: usize,
-    /// What outputs are divided by.
+    /// Denominator of the outputs.
     pub normaliser: Normaliser,
-    /// What is added to the denominators of [`Normaliser::Sum`]; 0 or more.
+    /// Term added to the denominators of [`Normaliser::Sum`]; 0 or more.
     pub eps: f64,
-    /// Factor of q, after the feature map; `None` means `1 / sqrt(Dk)`.
+    /// Factor of q, after the feature map; `None` means `1 / sqrt(head_dim)`, from the width before a learned feature
+    /// map. The denominators of [`Normaliser::Sum`] have it too.
     pub scale: Option<f64>,
     /// The name of a tensor like k, but with HV or H heads as k has, that takes k's place in what [`Rule::Delta`] reads and
     /// erases (Hu et al. 2025, Comba).
     pub erase_key: Option<String>,
-    /// The name of a tensor `[HV, Dk]` by which a token's own key is multiplied when its output reads it. Outputs then read
-    /// the state before the gate and the write: `o = (S_(t-1) + diag(u) k v^T)^T q` (Peng et al. 2024, RWKV-6).
+    /// The name of a tensor `[HV, Dk]`, with Dk after the feature map (see [`LinearAttention::key_dim`]), by which a
+    /// token's own key is multiplied when its output reads it. Outputs then read the state before the gate and the
+    /// write: `o = (S_(t-1) + diag(u) k v^T)^T q` (Peng et al. 2024, RWKV-6).
     pub bonus: Option<String>,
     /// The name of a tensor of step sizes, `[B, T, HV]` or `[B, HV, T]` as the layout is, 0 or more: a token's gates and value
     /// are multiplied by its own (Dao and Gu 2024, Mamba-2: g is A, and dt is what its softplus gives).
@@ -71,7 +73,7 @@ pub struct LinearAttention {
     pub z_out: bool,
     /// Order of the dimensions of states.
     pub state_layout: StateLayout,
-    /// What random inputs are like.
+    /// Distribution of random inputs.
     pub fill: InputDistribution,
     /// Passes are chosen as for this problem: how a small problem gets the shaders of a large one.
     pub(crate) specialized_for: Option<Arc<Self>>,

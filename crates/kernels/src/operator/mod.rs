@@ -1,4 +1,4 @@
-//! What every operator offers, so that the engine, the CLI and the tests know none by name.
+//! Interface of all operators, so that the engine, the CLI and the tests know none by name.
 
 mod blanket;
 mod spec;
@@ -70,9 +70,9 @@ pub trait Operator: Sync + fmt::Debug {
 pub struct Case {
     /// Unique within the operator.
     pub name: String,
-    /// What is computed.
+    /// The problem.
     pub problem: Arc<dyn Problem>,
-    /// What the inputs are drawn from.
+    /// Seed of the inputs.
     pub seed: u64,
 }
 

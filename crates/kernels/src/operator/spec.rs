@@ -1,4 +1,4 @@
-//! What an operator is made of: implement this for a spec, and the rest of the crate treats it as an operator.
+//! The trait behind an operator: implement it for a spec, and the rest of the crate treats it as an operator.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ pub(crate) trait OperatorSpec: Options + Clone + fmt::Debug + Send + Sync {
     /// Threads and bytes of workgroup memory of the passes beside a variant's own kernel, by shader module.
     const OTHER_PASSES: &'static [(&'static str, u32, u32)] = &[];
 
-    /// What planning finds out about a spec once, for all variants.
+    /// Results of planning that all variants share, found once for a spec.
     type Analysis<'a>;
 
     /// How a variant goes about a problem: what it needs to make its passes.
@@ -72,7 +72,7 @@ pub(crate) trait OperatorSpec: Options + Clone + fmt::Debug + Send + Sync {
     /// The variants.
     fn variants() -> Vec<Variant<Self>>;
 
-    /// What all variants' proposals have to know.
+    /// Analyses the spec for all variants' proposals.
     ///
     /// # Errors
     /// If an expression does not fit the tables.
@@ -124,7 +124,7 @@ pub(crate) trait OperatorSpec: Options + Clone + fmt::Debug + Send + Sync {
     /// The work that the problem asks for.
     fn work(&self) -> Work;
 
-    /// What is well-formed and probably not meant.
+    /// Notes on parts that are well-formed and probably not meant.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
@@ -162,7 +162,7 @@ pub(crate) struct Variant<S: OperatorSpec> {
 
 type Propose<S> = fn(Subject<'_, '_, S>, &AdapterProfile) -> Result<Candidate<S>, String>;
 
-/// What a variant proposes for.
+/// A spec with its analysis, for which a variant makes its proposal.
 pub(crate) struct Subject<'a, 'b, S: OperatorSpec> {
     pub(crate) spec: &'a S,
     pub(crate) analysis: &'a S::Analysis<'b>,
@@ -183,7 +183,7 @@ pub(crate) struct Candidate<S: OperatorSpec> {
     pub(crate) tiles: Vec<(String, String)>,
     pub(crate) threads: u32,
     pub(crate) workgroup_bytes: u32,
-    /// What it is estimated to cost.
+    /// The estimated cost.
     pub(crate) cost: Cost,
     pub(crate) schedule: S::Schedule,
 }
@@ -200,8 +200,8 @@ pub(crate) fn tensors_of<S: OperatorSpec>(spec: &S, access: Access) -> impl Iter
     spec.tensors().into_iter().filter(move |tensor_spec| tensor_spec.access == access)
 }
 
-/// The cases of a table of names, shapes and options as JSON. Tables are ours, and a test holds that every entry parses: one
-/// that does not is left out here rather than made to panic in somebody's program.
+/// The cases of a table of names, shapes and options as JSON. Tables are ours, and a test holds that every entry
+/// parses: one that does not is left out here rather than made to panic in a host's program.
 pub(crate) fn described_cases<S: OperatorSpec>(table: &[(&str, &str, &str)]) -> Vec<(String, S)> {
     let parsed = |shape: &str, options: &str| described(shape, &serde_json::from_str(options).ok()?).ok();
     let cases = table.iter().map(|&(name, shape, options)| Some((name.to_owned(), parsed(shape, options)?)));

@@ -1,4 +1,4 @@
-//! What plans are made with, whatever the operator: tensors, scratch, passes.
+//! Builder of plans for all operators: tensors, scratch, passes.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(crate) type Params = Vec<(Name, ParamValue)>;
 /// A plan in the making.
 #[derive(Clone, Debug)]
 pub(crate) struct PlanBuilder {
-    /// What labels begin with: `foveal.OPERATOR`.
+    /// Prefix of labels: `foveal.OPERATOR`.
     operator: &'static str,
     pub(crate) adapter: Arc<AdapterProfile>,
     pub(crate) tensors: Vec<TensorSpec>,

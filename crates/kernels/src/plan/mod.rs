@@ -36,7 +36,7 @@ pub trait Problem: Described + Reference + fmt::Debug + Send + Sync {
     /// before it trusts the variant on an adapter.
     fn self_check_problem(&self) -> Arc<dyn Problem>;
 
-    /// What is well-formed and probably not meant, to be shown beside results.
+    /// Notes on parts that are well-formed and probably not meant, shown beside results.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
@@ -61,20 +61,21 @@ pub trait Problem: Described + Reference + fmt::Debug + Send + Sync {
         None
     }
 
-    /// The work that the problem asks for, whoever does it.
+    /// The work that the problem asks for, by any variant.
     fn work(&self) -> Work;
 }
 
-/// What a caller asks of a plan beyond the problem.
+/// A caller's requirements of a plan beyond the problem.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Constraints {
     /// Take this variant or fail.
     pub variant: Option<String>,
     /// Variants that failed their self-check on this adapter: never taken.
     pub refused: BTreeSet<String>,
-    /// What a single workgroup should take at most, by the estimate: attention then splits the keys of a tile among several
-    /// workgroups, whose results are merged exactly. It costs memory for their results, and is no promise where nothing can
-    /// be split or there is no room for more. An engine asks for its `Options::longest_submission` unless told otherwise.
+    /// Longest time of a single workgroup, by the estimate: attention then splits the keys of a tile among several
+    /// workgroups, whose results are merged exactly. It costs memory for their results, and is no promise where nothing
+    /// can be split or there is no room for more. An engine asks for its `Options::longest_submission` unless told
+    /// otherwise.
     pub workgroup_time: Option<Duration>,
 }
 
@@ -91,9 +92,9 @@ impl Constraints {
 /// A plan holds no GPU object. `Display` explains it; [`Plan::problem`] leads back to what is computed.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What is computed.
+    /// The problem.
     pub problem: Arc<dyn Problem>,
-    /// What was asked for beyond the problem.
+    /// Requirements beyond the problem.
     pub constraints: Constraints,
     /// The operator's name.
     pub operator: &'static str,
@@ -113,7 +114,7 @@ pub struct Plan {
     pub threads: u32,
     /// Bytes of workgroup memory of the hungriest pass.
     pub workgroup_bytes: u32,
-    /// What the variant is estimated to cost.
+    /// The variant's estimated cost.
     pub cost: Cost,
     /// The other variants, each with the reason it was not taken.
     pub rejected_variants: Vec<RejectedVariant>,

@@ -9,12 +9,12 @@ use crate::Name;
 /// A buffer of the engine's, for the passes' own use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scratch {
-    /// What it holds.
+    /// Name of the content.
     pub name: &'static str,
     /// Its size; a multiple of four.
     pub bytes: u64,
-    /// What it is filled with when the plan is prepared, from its start on. Passes may not write to such a buffer, as
-    /// later runs read it again.
+    /// Content when the plan is prepared, from its start on. Passes may not write to such a buffer, as later runs read
+    /// it again.
     pub contents: Option<Arc<[u32]>>,
 }
 
@@ -25,12 +25,12 @@ pub struct Pass {
     pub label: String,
     /// Which shader, specialised how. Equal requests share a pipeline.
     pub request: Arc<Request>,
-    /// What each storage binding of the shader is bound to, by the variable's name in WGSL.
+    /// The buffer of each storage binding of the shader, by the variable's name in WGSL.
     pub bindings: Vec<PassBinding>,
     /// Fields of the shader's uniform variables, by name; a name means one field among all of them.
     pub params: Vec<(Name, ParamValue)>,
-    /// The scratch buffer that holds the workgroups in each dimension, at its beginning and no more than `workgroups`: what an
-    /// earlier pass found that there is to do.
+    /// The scratch buffer that holds the workgroups in each dimension, at its beginning and no more than `workgroups`:
+    /// the count that an earlier pass found.
     pub indirect: Option<usize>,
     /// Workgroups in each dimension.
     pub workgroups: [u32; 3],
@@ -41,7 +41,7 @@ pub struct Pass {
     pub zigzag: bool,
 }
 
-/// What a storage binding is bound to: a byte range of a caller's tensor or of scratch.
+/// The buffer of a storage binding: a byte range of a caller's tensor or of scratch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassBinding {
     /// The variable's name in WGSL.
@@ -84,7 +84,7 @@ impl ParamValue {
     }
 }
 
-/// What the cost model says of a variant. Operations are f32 operations of one lane, over the whole problem.
+/// A variant's cost by the model. Operations are f32 operations of one lane, over the whole problem.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Cost {
     /// Fused multiply-adds, masked and padded elements included.

@@ -9,7 +9,7 @@ use crate::{AdapterProfile, Error, Pass};
 /// The argument of errors that say a plan takes too many.
 pub(crate) const ARGUMENT: &str = "loop_turns";
 
-/// What a loop of so many turns takes, if what is inside it takes `inside` in each.
+/// Turns of a loop of so many, if its body takes `inside` in each.
 pub(crate) fn of_loop(turns: usize, inside: u64) -> u64 {
     (turns as u64).saturating_mul(inside.saturating_add(1)).saturating_add(1)
 }
@@ -44,7 +44,7 @@ impl Unfit {
     /// The passes if they may be dispatched; `None` if the variant is unfit, so that another has to be chosen.
     ///
     /// # Errors
-    /// Whatever else went wrong.
+    /// Any other error of `made`.
     pub(crate) fn judge<T>(
         &mut self,
         variant: &'static str,

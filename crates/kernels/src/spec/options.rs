@@ -11,7 +11,7 @@ use crate::{Access, Dtype, Error, HostTensor, TensorSpec, suggest::did_you_mean}
 pub struct OptionSpec {
     /// Its name in files; on the command line `--name`, with dashes for underscores.
     pub name: &'static str,
-    /// What its value looks like, e.g. `bhtd|bthd`; empty for a flag.
+    /// The form of its value, e.g. `bhtd|bthd`; empty for a flag.
     pub value: &'static str,
     /// One line.
     pub help: &'static str,
@@ -211,7 +211,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// The words of an option that goes without saying.
+/// No words: for an option that problems' descriptions leave out.
 pub(crate) fn untold<S>(_: &S) -> Option<String> {
     None
 }

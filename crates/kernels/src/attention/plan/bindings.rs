@@ -1,4 +1,4 @@
-//! What the bindings of a pass are bound to.
+//! Buffers behind the bindings of a pass.
 
 use super::{
     hooks::Evaluates,

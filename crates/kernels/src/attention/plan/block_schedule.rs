@@ -212,7 +212,7 @@ impl BlockSchedule {
         self
     }
 
-    /// What there is to say about them.
+    /// The lists in words, for plans.
     pub(crate) fn describe(&self) -> String {
         let Layout { tiles, heads, batch, kv_blocks, block_words, .. } = self.layout;
         let bits = if block_words > 0 { ", with element bits" } else { "" };

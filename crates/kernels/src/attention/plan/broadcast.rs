@@ -1,4 +1,4 @@
-//! What `broadcast` proposes.
+//! The proposal of `broadcast`.
 
 use super::{
     mask_program::MaskProgram,

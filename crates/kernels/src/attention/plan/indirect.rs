@@ -21,7 +21,7 @@ impl Passes<'_> {
     pub(crate) fn count_workgroups(&mut self, partitions: &[Partition]) -> Result<Option<usize>, Error> {
         let spec = self.spec;
         let (Some(lengths), None, [_]) = (&spec.q_lengths, &self.lists, partitions) else { return Ok(None) };
-        // What fills in the other rows is one dispatch.
+        // The pass that fills the other rows is one dispatch.
         let max = self.plan.adapter.limits.max_compute_workgroups_per_dimension as usize;
         if [spec.q_len.div_ceil(THREADS), spec.q_heads, spec.batch].into_iter().any(|groups| groups > max) {
             return Ok(None);

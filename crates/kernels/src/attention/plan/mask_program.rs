@@ -110,7 +110,7 @@ impl<'a> MaskProgram<'a> {
         let spec = self.spec;
         if let Some(blocks) = spec.host_blocks() {
             let blocks = match &self.mask {
-                // What the expression says beforehand may settle blocks as a whole.
+                // The expression's classes may settle whole blocks.
                 Some(mask) if !self.mask_waits() => {
                     &blocks.settle(spec.expr_sizes(), &ByIntervals::new(mask, spec, 1))?
                 }
@@ -155,7 +155,7 @@ impl<'a> MaskProgram<'a> {
         let spec = self.spec;
         let mask = self.mask.as_ref().filter(|_| spec.kv_len > 0)?;
         if let Some(other) = &spec.specialized_for {
-            // What stands in for another takes positions as that one does.
+            // A problem that stands in for another takes positions in the same order.
             let other = MaskProgram::new(other).ok()?;
             let width = other.token_order()?.width;
             return Some(TokenOrder::of_raster(width, spec.q_len));
@@ -187,7 +187,7 @@ impl<'a> MaskProgram<'a> {
             return blocks.visited_by(tile_rows, kv_block);
         }
         if let Some(listed) = spec.device_blocks() {
-            // Nobody knows how full the lists will be.
+            // The lists' lengths are known on the device only.
             let max = crate::plan::cost::float(listed.max_blocks * listed.kv_block)
                 / crate::plan::cost::float(spec.kv_len);
             return max.min(1.0);

@@ -70,7 +70,7 @@ impl Attention {
         Ok(params)
     }
 
-    /// What `shaders/shared/widths.wgsl` declares: only formats of uneven rows ask for it.
+    /// Uniforms that `shaders/shared/widths.wgsl` declares: only formats of uneven rows ask for it.
     pub(crate) fn width_params(&self) -> Result<Params, Error> {
         if self.aligned() {
             return Ok(Vec::new());

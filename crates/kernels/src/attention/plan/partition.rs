@@ -15,7 +15,8 @@ pub(crate) struct Partition {
     pub(crate) rows: (usize, usize),
 }
 
-/// What a range is taken of: strides, width and bytes of an element, and whether it follows query heads and rows.
+/// A tensor of which ranges are taken: strides, width and bytes of an element, and whether it follows query heads and
+/// rows.
 #[derive(Clone, Copy)]
 pub(crate) struct TensorExtent {
     pub(crate) name: &'static str,

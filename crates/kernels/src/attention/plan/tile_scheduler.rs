@@ -62,7 +62,7 @@ mod tests {
             for (first, len) in (0..count).flat_map(|first| (1..=count - first).map(move |len| (first, len)))
             {
                 let work: usize = order[first..first + len].iter().sum();
-                // What sticks out is one list at either end.
+                // The difference is one list at either end.
                 let off = (work as f64 - mean * len as f64).abs();
                 assert!(off <= count as f64, "{first}, {len} of {order:?}: {off}");
             }

@@ -7,7 +7,7 @@ use crate::{
     expr::{Op, Program},
 };
 
-/// What tables are drawn as where indices are computed from them: less and less, until they fit.
+/// Distributions of tables from which indices are computed: ever smaller values, until the indices fit.
 const SMALLER: [TableDistribution; 8] = [
     TableDistribution::Below(64),
     TableDistribution::Below(16),
@@ -142,7 +142,7 @@ fn table_values(
     let shape = &input.table.shape;
     let count: usize = shape.iter().product();
     let mut random = fastrand::Rng::with_seed(seed);
-    // What other tables are indexed with has to stay within them.
+    // Tables that index others have to stay within them.
     let fill = match (small, index_limit(spec, input)) {
         (Some(small), _) => small,
         (None, Some(limit)) => TableDistribution::Below(limit),

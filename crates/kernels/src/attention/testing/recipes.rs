@@ -9,7 +9,7 @@ pub(crate) fn fill(recipe: &str, tables: &mut [TableInput]) {
     }
 }
 
-/// What the tables of some recipes hold: recipe, table, values.
+/// Contents of some recipes' tables: recipe, table, values.
 const FILLS: &[(&str, &str, TableDistribution)] = &[
     ("key-padding", "kv_len", TableDistribution::Between(1, 200)),
     ("forgetting", "gate_sum", TableDistribution::Uniform(-8.0, 0.0)),

@@ -6,7 +6,7 @@ use crate::{
 };
 use std::fmt::Display;
 
-/// What is known of the blocks in a list that does not tell full ones from partial ones.
+/// Meaning of the blocks in a list that does not tell full ones from partial ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Listed {
     /// Every element of a listed block is visible.

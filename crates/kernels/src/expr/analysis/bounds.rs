@@ -1,5 +1,5 @@
-//! What has to be known of an expression before it is planned: that the device's ints hold every value, that nothing
-//! is divided by zero, and that tables are read where they have elements.
+//! Checks of an expression before it is planned: that the device's ints hold every value, that nothing is divided by
+//! zero, and that tables are read where they have elements.
 
 use super::{
     interval::{Ints, Value, ValueRange, apply, table_values},
@@ -16,12 +16,12 @@ use crate::{
     },
 };
 
-/// What is wrong with an expression, and where.
+/// A fault of an expression, and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
     /// Column of the text, counted from 1; 0 if there was no text.
     pub column: usize,
-    /// What was found and what to do about it.
+    /// The fault and the way to repair it.
     pub message: String,
 }
 
@@ -121,7 +121,7 @@ fn check_within(
     Ok(())
 }
 
-/// What is known of every step over a whole problem.
+/// Bounds of every step over a whole problem.
 pub(crate) struct Steps {
     pub(crate) values: Vec<Value>,
     /// Whether it depends on what tables hold, on lengths of batch entries or on the score.

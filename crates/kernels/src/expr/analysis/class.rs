@@ -1,6 +1,6 @@
 //! Classes of blocks.
 
-/// What a block shows of a mask.
+/// Visibility of a block under a mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// No query of the block sees any of its keys.

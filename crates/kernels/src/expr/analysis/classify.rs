@@ -1,4 +1,4 @@
-//! What a block of queries and keys shows of a mask, without looking at its elements: nothing, everything, or both.
+//! Classes of blocks of queries and keys under a mask, without a look at the elements: none visible, all, or mixed.
 
 use std::ops::Range;
 

@@ -1,5 +1,5 @@
-//! What has to be known of an expression once its tables are at hand: that the device's ints hold what they make of the
-//! tables' values, and that computed indices lie within their tables.
+//! Checks of an expression once its tables are at hand: that the device's ints hold all values computed from the
+//! tables, and that computed indices lie within their tables.
 
 use super::{
     bounds::{ASSUMED, Complaint, Steps, check_lengths},
@@ -49,7 +49,7 @@ pub(crate) struct Index {
     step: StepId,
 }
 
-/// What an index changes with.
+/// The axes along which an index changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Axes {
     pub(crate) batch: bool,
@@ -95,13 +95,13 @@ pub(crate) fn far_from_zero(tensor: &HostTensor) -> Option<(usize, i64)> {
     Some((far, i64::from(values[far])))
 }
 
-/// What plans take for granted of tables of ints whose values are not at hand, in words.
+/// The range that plans assume of tables of ints whose values are not at hand, in words.
 pub(crate) fn assumption() -> String {
     format!("where values are not at hand, -{ASSUMED} to {ASSUMED} are taken for granted")
 }
 
 impl Index {
-    /// What it changes with; lengths of batch entries change with the entry.
+    /// The axes along which it changes; lengths of batch entries change with the entry.
     pub(crate) fn axes(&self, program: &Program, own: OwnLengths) -> Axes {
         let mut axes = Axes { batch: false, head: false, query: false, key: false };
         let needed = needed_steps(program, self.step);

@@ -1,6 +1,6 @@
 //! Arithmetic on what a value can be at most: the bounds that hold over a whole block.
 //!
-//! Bounds are sound for the device as well as for the reference: whatever f32 arithmetic makes of a value lies within them.
+//! Bounds are sound for the device as well as for the reference: the results of f32 arithmetic lie within them.
 
 use crate::{
     Dtype,
@@ -24,7 +24,7 @@ pub(crate) struct Floats {
     pub(crate) hi: f64,
 }
 
-/// What is known of a value. A float of which nothing is known may also be NaN.
+/// Bounds of a value. A float without bounds may also be NaN.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Value {
     Int(Ints),
@@ -196,14 +196,14 @@ impl Floats {
             };
             return Self::rounded(self.lo - whole.hi, self.hi - whole.lo, SLACK);
         }
-        // What rounding can make of a remainder is in proportion to the value it was taken of.
+        // The rounding error of a remainder is in proportion to the dividend.
         let magnitude = self.abs().hi.max(by.abs().hi);
         let stray = magnitude * 4.0 * SLACK;
         Self::rounded(by.lo.min(0.0) - stray, by.hi.max(0.0) + stray, SLACK)
     }
 }
 
-/// What a table of this element type can hold.
+/// Range of a table of this element type.
 fn element_range(element: Dtype, known: Option<ValueRange>) -> Value {
     let known =
         known.filter(|range| range.min <= range.max && range.min.is_finite() && range.max.is_finite());
@@ -224,14 +224,14 @@ fn element_range(element: Dtype, known: Option<ValueRange>) -> Value {
     }
 }
 
-/// What every table of a program can hold, given what is known of some.
+/// Ranges of all tables of a program, given those of some.
 pub(crate) fn table_values(program: &Program, ranges: &[Option<ValueRange>]) -> Vec<Value> {
     let known = ranges.iter().copied().chain(std::iter::repeat(None));
     program.tables.iter().zip(known).map(|(table, known)| element_range(table.element, known)).collect()
 }
 
-/// What an operation on ints or floats can give. `value` tells its operands; `tables` what a table holds, `heads` is the
-/// number of query heads. Variables and truth values are the caller's; of those nothing is said.
+/// Range of an operation on ints or floats. `value` gives the ranges of its operands, `tables` those of tables, `heads`
+/// is the number of query heads. Variables and truth values are the caller's: for those it is unknown.
 ///
 /// Ints are not wrapped: where a bound is beyond i64, both are. Whether a value fits the device's ints is the caller's.
 pub(crate) fn apply(

@@ -1,4 +1,4 @@
-//! What is found for every block, in order: the program of interval evaluation.
+//! Values that are found for every block, in order: the program of interval evaluation.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ pub(crate) fn remap(op: &Op, to: impl Fn(StepId) -> usize) -> Op {
         Op::Remainder(a, b) => Op::Remainder(to(a), to(b)),
         Op::Min(a, b) => Op::Min(to(a), to(b)),
         Op::Max(a, b) => Op::Max(to(a), to(b)),
-        // What a table holds does not depend on where it is read.
+        // A table's range does not depend on the place that is read.
         Op::Lookup { table, .. } => Op::Lookup { table, indices: Vec::new() },
         Op::Bool(_)
         | Op::Int(_)

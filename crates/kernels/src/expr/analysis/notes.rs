@@ -1,4 +1,4 @@
-//! What is well-formed and probably not meant.
+//! Expressions that are well-formed and probably not meant.
 
 use crate::expr::{
     Expr, ExprError, Variable,
@@ -9,7 +9,7 @@ use crate::expr::{
 };
 
 impl Expr {
-    /// What is probably not meant, each with its column: sums in which both sides are the score and more
+    /// Parts that are probably not meant, each with its column: sums in which both sides are the score and more
     /// (`softcap(30.0) + alibi` adds `s` twice).
     #[must_use]
     pub fn notes(&self) -> Vec<ExprError> {

@@ -1,5 +1,5 @@
-//! What can be worked out about a mask before any block is classified: which conditions lie along one axis and are sets of
-//! positions there, which are linear, and what is left to interval arithmetic.
+//! Analysis of a mask before any block is classified: which conditions lie along one axis and are sets of positions
+//! there, which are linear, and what is left to interval arithmetic.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the named masks show of a block, exactly, whatever the block.
+//! Exact classes of blocks of any size under the named masks.
 
 use super::{
     class::Class,

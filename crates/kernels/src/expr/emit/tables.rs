@@ -18,7 +18,7 @@ pub struct TableUses {
 }
 
 impl TableUses {
-    /// What `programs`, which were bound to the same tables, read.
+    /// The tables that `programs`, bound to the same tables, read.
     #[must_use]
     pub fn of(programs: &[&Program], own: OwnLengths) -> Self {
         let mut uses = Vec::new();

@@ -3,14 +3,14 @@
 use super::super::{Comparison, Op, OwnLengths, Program, StepId, Type, Variable};
 use crate::expr::ir::arithmetic::{floor_divide, floor_remainder, maximum, minimum};
 
-/// What to do, and where the value goes.
+/// An operation, and the slot of its value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Instruction {
     pub(super) slot: u32,
     pub(super) code: Code,
 }
 
-/// What to do.
+/// An operation.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Code {
     Int(i64),

@@ -122,7 +122,7 @@ fn as_float(value: i64) -> f64 {
     value as f64
 }
 
-/// What storing a value as f32 costs.
+/// The error of storing a value as f32.
 #[expect(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
 fn nearest_error(value: f64) -> f64 {
     if value.is_finite() { (f64::from(value as f32) - value).abs() } else { 0.0 }
@@ -149,7 +149,7 @@ fn on_floats(op: Binary, a: Bounded, b: Bounded, result: f64) -> f64 {
             nearest_error(result)
         }
         Binary::Add | Binary::Subtract => ex + ey + rounding(result),
-        // What one infinite operand makes is exact, whatever the error of the other.
+        // A product with an infinite factor is exact, for any error of the other.
         Binary::Multiply if result.is_infinite() => 0.0,
         Binary::Multiply => x.abs() * ey + y.abs() * ex + ex * ey + rounding(result),
         Binary::Divide => quotient_error(a, b, result) + 5.0 * rounding(result),

@@ -1,4 +1,4 @@
-//! What each builtin means, in primitive steps: the one place that says it.
+//! Builtins in primitive steps: the one place that defines them.
 
 use super::steps::Steps;
 use crate::expr::{Op, Shape, StepId, Type, Variable, syntax::names::Builtin};
@@ -136,7 +136,7 @@ fn offsets(steps: &mut Steps, q: StepId, k: StepId, w: StepId) -> (StepId, StepI
     (steps.subtract(qx, kx), steps.subtract(qy, ky))
 }
 
-/// What is known of a mask of constant arguments.
+/// The shape of a mask of constant arguments, if it has one.
 fn shape(builtin: Builtin, arguments: &[i64]) -> Option<Shape> {
     // The checks refuse these where they are written; an argument may also become constant later.
     let sensible = builtin

@@ -1,4 +1,4 @@
-//! What an expression means: a typed list of primitive steps that evaluation, intervals and WGSL emission all follow.
+//! Expressions as typed lists of primitive steps, which evaluation, intervals and WGSL emission all follow.
 
 use crate::Dtype;
 
@@ -13,7 +13,7 @@ pub enum Type {
     Float,
 }
 
-/// What an expression can ask about the element at hand and the problem.
+/// Variables of the element at hand and the problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Variable {
     /// `b`: batch entry.

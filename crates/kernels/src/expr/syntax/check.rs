@@ -1,4 +1,4 @@
-//! What types a node's operands must have, and the type it has itself.
+//! Types of nodes, and of the operands that they take.
 
 use super::{
     names::Builtin,
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{expr::Comparison, expr::ExprError, expr::Variable};
 
-/// What is known of a value's type before tables are.
+/// The type of a value, as far as it is known before tables are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Bool,

@@ -1,17 +1,17 @@
-//! What is wrong with an expression, and where.
+//! Errors of expressions, with their place.
 
 use std::fmt;
 
 /// Characters of the text that an excerpt shows.
 const EXCERPT: usize = 76;
 
-/// What is wrong with an expression, and where in its text.
+/// The fault of an expression, and its place in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExprError {
     /// Where, counted from 1 in characters; 0 if no place of the text is at fault (a table declared twice).
     pub column: usize,
-    /// What was expected and what came.
+    /// The message: what was expected and what came.
     pub message: String,
     excerpt: String,
     /// Characters of the word, number or sign at the column.

@@ -1,4 +1,4 @@
-//! What is known without sizes: constants are computed, and bools that cannot matter vanish.
+//! Folding without sizes: constants are computed, and bools that cannot matter are dropped.
 //!
 //! Ints are exact. Floats are left alone, since the device would round where the reference does not; only signs are taken.
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{expr::Comparison, expr::ExprError};
 
-/// What a node becomes.
+/// The result of folding a node.
 pub(crate) enum Folded {
     /// The node as it is.
     Kept,
@@ -18,7 +18,7 @@ pub(crate) enum Folded {
     Constant(Form),
 }
 
-/// What the well-typed `form` at `column` becomes.
+/// Folds the well-typed `form` at `column`.
 ///
 /// # Errors
 ///

@@ -32,7 +32,7 @@ pub(crate) enum Builtin {
     Tanh,
 }
 
-/// What a name of the language stands for.
+/// Meaning of a name of the language.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Name {
     Bool(bool),
@@ -178,7 +178,7 @@ impl Builtin {
     }
 }
 
-/// What `name` stands for, if it is a name of the language.
+/// Meaning of `name`, if it is a name of the language.
 pub(crate) fn find(name: &str) -> Option<Name> {
     let other = OTHERS.iter().find(|(other, _)| *other == name).map(|(_, meaning)| *meaning);
     other.or_else(|| {
@@ -193,7 +193,7 @@ pub(crate) fn variable_name(variable: Variable) -> &'static str {
     found.map_or("", |(name, _)| name)
 }
 
-/// What to write instead of a word of another language.
+/// The replacement for a word of another language.
 pub(crate) fn word_hint(name: &str) -> Option<&'static str> {
     WORDS.iter().find(|(word, _)| *word == name).map(|(_, hint)| *hint)
 }

@@ -43,7 +43,7 @@ pub(crate) fn parse(text: &str) -> Result<Tree, ExprError> {
     Ok(Tree { nodes, kinds })
 }
 
-/// What is begun and waits for its operand. A stack of our own: the machine's may be small (a browser's, a worker's).
+/// Syntax that waits for its operand. A stack of our own: the machine's may be small (a browser's, a worker's).
 enum Pending {
     Prefix(Unary, usize),
     /// An operator, its column and its left operand.
@@ -316,7 +316,7 @@ impl<'a> Parser<'a> {
         ExprError::new(self.column, message)
     }
 
-    /// What begins with a name, already taken, at `column`.
+    /// Parses from a name, already taken, at `column`.
     fn name(&mut self, name: &'a str, column: usize) -> Result<Option<NodeId>, ExprError> {
         let error = |message: String| Err(ExprError::new(column, message));
         let called = self.token == Token::Symbol("(");

@@ -16,7 +16,7 @@ enum Piece {
 pub(crate) fn print(nodes: &[Node], root: NodeId) -> String {
     use Piece::{Operator, Text};
     let mut text = String::new();
-    // What is still to be written, the next last: a stack of our own, since trees may be thousands deep.
+    // Pieces still to be written, the next last: a stack of our own, since trees may be thousands deep.
     let mut rest = vec![Piece::Node(root, 0)];
     while let Some(piece) = rest.pop() {
         let (id, level) = match piece {

@@ -20,7 +20,7 @@ pub(crate) struct Node {
     pub(crate) start: usize,
 }
 
-/// What a node is.
+/// Content of a node.
 #[derive(Clone, Debug)]
 pub(crate) enum Form {
     Bool(bool),

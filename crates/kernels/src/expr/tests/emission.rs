@@ -15,7 +15,7 @@ use crate::Dtype;
 /// No batch entry has lengths of its own.
 const OWN: OwnLengths = OwnLengths { queries: false, keys: false };
 
-/// What expressions call.
+/// Functions that expressions call.
 const MATH: &str = include_str!("../../../../../shaders/shared/math.wgsl");
 
 /// A shader around the functions of a mask and a score.
@@ -207,7 +207,7 @@ fn lengths_of_batch_entries_are_asked_for() {
     assert!(keys.contains("floor_remainder(k, nk)") && !keys.contains("table_0_at("), "{keys}");
 }
 
-/// What may be NaN is looked at; what cannot be is not.
+/// Only values that may be NaN are tested.
 #[test]
 fn only_what_may_be_nan_is_looked_at() {
     let of = |text: &str| {

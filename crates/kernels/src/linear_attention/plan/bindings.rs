@@ -13,7 +13,7 @@ pub(crate) struct Partition {
     pub(crate) heads: (usize, usize),
 }
 
-/// What a kernel binds beside its inputs and o.
+/// Tensors that a kernel binds beside its inputs and o.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Uses {
     pub(crate) q: bool,

@@ -1,4 +1,4 @@
-//! What `broadcast` proposes, and its passes.
+//! The proposal of `broadcast`, and its passes.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ const MAX_ELEMENTS: usize = 512;
 const FEW_ELEMENTS: usize = 256;
 const FEW_MULTIPLY_ADDS: f64 = 1e8;
 
-/// What a software driver takes to compile an FMA of the text.
+/// Time in which a software driver compiles an FMA of the text.
 const COMPILED_FMA: std::time::Duration = std::time::Duration::from_micros(300);
 
 pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Result<Candidate, String> {

@@ -27,7 +27,7 @@ pub(crate) struct ChunkedTiles {
     pub(crate) segments: Option<usize>,
 }
 
-/// What is not served, if anything is asked for that is not.
+/// The first thing asked for that is not served, if there is one.
 fn refusal(spec: &LinearAttention) -> Option<&'static str> {
     if spec.len == 0 {
         return Some("there are no tokens");
@@ -151,7 +151,7 @@ impl ChunkedTiles {
             squares
         } else {
             let erased = if spec.by_channels() { 3.0 * key_tiles } else { key_tiles };
-            // What goes from chunk to chunk; segments do it for values and channels first.
+            // Work from chunk to chunk; segments do it for values and channels first.
             let carried =
                 2.0 * squares * if self.segments.is_some() { 2.0 + key_tiles / value_tiles } else { 1.0 };
             erased + 1.0 + key_tiles + value_tiles + carried

@@ -20,7 +20,7 @@ const SCAN_THREADS: usize = 64;
 /// Vectors of columns of `chunk_join`.
 const JOIN_LANES: usize = 4;
 
-/// What kernels bind beside scratch.
+/// Bindings of kernels beside scratch.
 const LENGTHS: Uses =
     Uses { q: false, k: false, v: false, o: false, gates: false, beta: false, bonus: false, lengths: true };
 
@@ -29,7 +29,7 @@ struct Chunks {
     bytes: Buffers,
     states: usize,
     gates: Option<usize>,
-    /// What is left of values, and the inverses' products with erase keys.
+    /// Values less what was erased, and the inverses' products with erase keys.
     delta: Option<[usize; 3]>,
     /// Sums of keys.
     sums: Option<usize>,
@@ -117,7 +117,7 @@ impl Passes<'_> {
             .tunable("BETA", spec.rule == Rule::Delta)
     }
 
-    /// What a kernel binds: tensors, decays if it asks for them, and scratch by the kernel's names for it.
+    /// Bindings of a kernel: tensors, decays if it asks for them, and scratch by the kernel's names for it.
     fn chunk_bound(
         &self,
         run: &Run<'_>,
@@ -146,7 +146,7 @@ impl Passes<'_> {
         self.push_chunks(name, request, run, bound, 1)
     }
 
-    /// What each chunk adds.
+    /// Additions of the chunks.
     fn chunk_state(&mut self, run: &Run<'_>, chunks: &Chunks) -> Result<(), Error> {
         let (key_tiles, value_tiles) = self.spec.tiles();
         let value_dim = small(self.spec.padded().1);

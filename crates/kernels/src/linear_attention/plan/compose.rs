@@ -34,7 +34,7 @@ impl<'a> Passes<'a> {
         Ok(passes.plan)
     }
 
-    /// What is worth saying about the passes.
+    /// Notes about the passes.
     fn notes(&self, schedule: &dyn Schedule) -> Vec<(String, String)> {
         let mut notes = schedule.notes(self.spec, &self.partitions);
         if self.preprocessed_at.is_some() {

@@ -21,16 +21,16 @@ use crate::{
     spec::storage::storage_module,
 };
 
-/// What makes a plan's passes.
+/// Builder of a plan's passes.
 pub(crate) struct Passes<'a> {
     pub(crate) spec: &'a LinearAttention,
     pub(crate) plan: PlanBuilder,
     pub(crate) partitions: Vec<Partition>,
     /// The buffer of prepared inputs, if there is one.
     pub(crate) preprocessed_at: Option<usize>,
-    /// What is added to outputs: those of the other direction, or the tokens' own values.
+    /// Scratch that is added to outputs: the other direction's, or the tokens' own values.
     pub(crate) partial_at: Option<usize>,
-    /// What is bound in place of tensors without elements, read and written.
+    /// Buffers in place of tensors without elements, read and written.
     pub(crate) nothing: Option<[usize; 2]>,
 }
 
@@ -58,7 +58,7 @@ pub(crate) trait Schedule: fmt::Debug + Send + Sync {
 /// A variant's proposal.
 pub(crate) type Candidate = operator::Candidate<LinearAttention>;
 
-/// What one direction of one partition is made of.
+/// One direction of one partition.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run<'p> {
     pub(crate) partition: &'p Partition,

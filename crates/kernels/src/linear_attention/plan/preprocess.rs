@@ -36,7 +36,7 @@ struct Preprocessing<'n> {
     add: bool,
 }
 
-/// What becomes of a row.
+/// Function of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Map {
     Feature(FeatureMap),
@@ -65,7 +65,7 @@ impl<'a> Passes<'a> {
         Ok(())
     }
 
-    /// What goes into the buffer.
+    /// Contents of the buffer.
     fn sources(&self) -> Vec<Preprocessing<'a>> {
         let spec = self.spec;
         let map = Map::Feature(spec.feature_map);

@@ -1,4 +1,4 @@
-//! What `recurrent` proposes, and its passes.
+//! The proposal of `recurrent`, and its passes.
 
 use std::sync::Arc;
 

@@ -109,7 +109,7 @@ impl LinearAttention {
     }
 }
 
-/// What `shaders/shared/widths.wgsl` declares: only formats of uneven rows ask for it.
+/// Uniforms that `shaders/shared/widths.wgsl` declares: only formats of uneven rows ask for it.
 pub(crate) fn width_params(head_dim: usize, value_dim: usize) -> Result<Params, Error> {
     u32_params([("head_dim", head_dim), ("value_dim", value_dim)])
 }

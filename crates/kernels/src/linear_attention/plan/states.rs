@@ -56,7 +56,7 @@ impl Passes<'_> {
         Ok((bound, last))
     }
 
-    /// What the last states and sums of keys are written to: the outputs, or scratch if later passes need them all the same.
+    /// Targets of the last states and sums of keys: the outputs, or scratch if later passes need them all the same.
     pub(crate) fn last_states(
         &mut self,
         partition: &Partition,

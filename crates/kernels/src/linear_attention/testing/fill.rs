@@ -160,7 +160,7 @@ fn gate(spec: &LinearAttention, random: &mut fastrand::Rng) -> f32 {
 }
 
 impl LinearAttention {
-    /// What only the values of inputs can tell.
+    /// Checks that need the values of inputs.
     pub(crate) fn check_values(&self, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
         for (name, tensor) in inputs {
             match *name {

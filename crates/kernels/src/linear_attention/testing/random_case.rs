@@ -97,7 +97,7 @@ fn discretise(random: &mut fastrand::Rng, spec: &mut LinearAttention) {
     }
 }
 
-/// What only the rule add has.
+/// Options of the rule add only.
 fn add_only(random: &mut fastrand::Rng, spec: &mut LinearAttention) {
     if rarely(random, 6) {
         spec.bonus = Some("u".into());
