@@ -31,7 +31,7 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// What all clones of an engine and all of its kernels have in common.
+/// Parts that all clones of an engine and all of its kernels share.
 pub(crate) struct Shared {
     pub(crate) gpu: Gpu,
     /// Whether the engine opened the device.
@@ -66,8 +66,9 @@ impl Engine {
     ///
     /// The engine keeps to the features and limits that the device was opened with: what is missing costs speed, or sizes
     /// that are refused, never correctness. [`Engine::desired_features`] and [`Engine::desired_limits`] tell what to ask for.
-    /// No handler is installed on the device. [`Engine::prepare`], [`Engine::run`] and whatever else is `async` here submit to
-    /// `queue` and poll the device, which may run the host's callbacks; [`BoundKernel::encode`](crate::BoundKernel::encode) does neither.
+    /// No handler is installed on the device. [`Engine::prepare`], [`Engine::run`] and the other `async` functions here
+    /// submit to `queue` and poll the device, which may run the host's callbacks;
+    /// [`BoundKernel::encode`](crate::BoundKernel::encode) does neither.
     ///
     /// # Errors
     /// [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost) if the device is lost already;
@@ -189,8 +190,8 @@ impl Engine {
         Self { shared, profile: Arc::new(profile), complete: OnceLock::new() }
     }
 
-    /// What the device can do, which is what plans are made for. What has to be measured of it is part of this once it is known:
-    /// on the host's device from the first [`Engine::prepare`] on, or from the beginning where it was measured before.
+    /// The adapter that plans are made for. Measured properties are part of it once they are known: on the host's
+    /// device from the first [`Engine::prepare`] on, or from the beginning where it was measured before.
     #[must_use]
     pub fn profile(&self) -> &AdapterProfile {
         match self.shared.facts.get() {
@@ -271,7 +272,7 @@ impl Engine {
     }
 }
 
-/// What every kernel's pipeline layout takes, which no plan can do anything about.
+/// Checks the limits that every kernel's pipeline layout needs, which no plan can change.
 fn check_layouts(limits: &wgpu::Limits) -> Result<(), Error> {
     let needed = [
         ("max_bind_groups", limits.max_bind_groups, 2),

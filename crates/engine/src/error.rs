@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foveal_kernels::TextSpan;
 
-/// What went wrong, as a value: nothing in this crate panics on a caller's mistake, a full card or a lost device.
+/// An error as a value: nothing in this crate panics on a caller's mistake, a full card or a lost device.
 ///
 /// The message names the argument at fault, what was expected and what came. Programs tell causes apart by
 /// [`Error::kind`]. [`source`](std::error::Error::source) is wgpu's error or the planner's where one of those is the cause;

@@ -61,8 +61,8 @@ impl Gpu {
         lost_error(&self.lost.wait().await)
     }
 
-    /// An error if the device is lost, whoever opened it. wgpu raises nothing when objects are created on a lost
-    /// device, but does not map them: a request that is turned down tells.
+    /// An error if the device, the engine's or the host's, is lost. wgpu raises nothing when objects are created on a
+    /// lost device, but does not map them: a request that is turned down tells.
     pub(crate) async fn probe(&self) -> Result<(), Error> {
         if cfg!(not(target_family = "wasm")) {
             return self.probe_now();
@@ -111,7 +111,7 @@ impl Gpu {
         self.check()
     }
 
-    /// What went wrong, if the device's loss is what is behind `error`.
+    /// The device's loss, if that is what is behind `error`; else `error`.
     pub(crate) async fn explain(&self, error: Error) -> Error {
         self.probe().await.err().filter(|cause| cause.kind() == ErrorKind::DeviceLost).unwrap_or(error)
     }
@@ -264,7 +264,7 @@ struct Lost {
 
 impl Lost {
     fn set(&self, reason: String) {
-        // The first reason is the cause; nobody needs the second.
+        // The first reason is the cause; later ones are dropped.
         let _ = self.reason.set(reason);
         for waker in std::mem::take(&mut *lock(&self.waiting)) {
             waker.wake();

@@ -11,7 +11,7 @@ type Popped = Pin<Box<dyn Future<Output = Option<wgpu::Error>> + Send>>;
 #[cfg(target_family = "wasm")]
 type Popped = Pin<Box<dyn Future<Output = Option<wgpu::Error>>>>;
 
-/// What the scopes around a call caught. Known at once on native backends; a browser tells later.
+/// Errors that the scopes around a call caught. Known at once on native backends; a browser tells later.
 #[must_use = "errors that nobody looks at are lost"]
 pub(crate) struct Caught {
     // Boxed: this is an error variant, and wgpu's errors are large.

@@ -1,4 +1,4 @@
-//! What tells a dispatch which of its pass's workgroups it has: `shaders/shared/grid.wgsl`.
+//! Uniforms that tell a dispatch which of its pass's workgroups it has: `shaders/shared/grid.wgsl`.
 
 use foveal_shaders::{Binding, BindingKind, Interface, UniformLayout};
 
@@ -88,7 +88,7 @@ impl DispatchOffsets {
         self.passes.get(pass).map_or(GridPartition::whole([0; 3]), |(cut, _)| *cut)
     }
 
-    /// What to bind for dispatches that begin with this unit of a pass: group number, group and offset.
+    /// Bindings of dispatches that begin with this unit of a pass: group number, group and offset.
     pub(crate) fn at(&self, pass: usize, unit: u32) -> Option<(u32, &wgpu::BindGroup, u32)> {
         let (cut, first) = self.passes.get(pass)?;
         let first = (*first)?;

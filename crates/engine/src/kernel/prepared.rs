@@ -78,7 +78,7 @@ impl Scratch {
 pub enum SelfCheckReport {
     /// It ran a small case and was right.
     Passed {
-        /// What that cost beyond compiling: inputs, reference, transfers, comparing.
+        /// Its time beyond compiling: inputs, reference, transfers, comparing.
         duration: Duration,
         /// From submitting the case until it was done. Drivers that compile at the first dispatch do so here.
         first_dispatch: Duration,

@@ -110,7 +110,7 @@ impl Pipelines {
     }
 }
 
-/// What all pipelines of an engine are compiled with.
+/// The settings that all pipelines of an engine are compiled with.
 #[derive(Debug)]
 pub(crate) struct Compiler<'a> {
     pub(crate) profile: &'a AdapterProfile,
@@ -164,7 +164,7 @@ impl Compiler<'_> {
         Ok((Arc::new(Pipeline { pipeline, layouts, interface, text_hash }), caught))
     }
 
-    /// What wgpu does not check, or says less well.
+    /// Checks that wgpu does not make, or reports less well.
     fn check_interface(&self, interface: &Interface, label: &str) -> Result<(), Error> {
         let AdapterProfile { limits, features, .. } = self.profile;
         let over = |limit: &str, needed: u64, allowed: u64| {

@@ -240,7 +240,7 @@ fn is_dense(tensor_spec: &TensorSpec) -> bool {
     tensor_spec.span == tensor_spec.shape.iter().product::<usize>()
 }
 
-/// What is read back is dense; an output with gaps can only be bound.
+/// Tensors that are read back are dense; an output with gaps can only be bound.
 pub(crate) fn check_dense(tensor_spec: &TensorSpec) -> Result<(), Error> {
     if is_dense(tensor_spec) {
         return Ok(());

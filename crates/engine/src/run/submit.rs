@@ -12,7 +12,7 @@ use crate::{Engine, Error, Kernel};
 
 /// Estimates may be wrong by this factor.
 const DOUBT: u32 = 8;
-/// What a submission may grow by beyond the last.
+/// The most that a submission may grow by beyond the last.
 const GROWTH: f64 = 4.0;
 
 impl Engine {
@@ -36,7 +36,7 @@ impl Engine {
         let total = timeline.total().as_secs_f64();
         let (mut at, end) = (Cursor::default(), timeline.end());
         let (mut took, mut predicted) = (0.0, 0.0);
-        // What a second of the prediction takes, once that is known.
+        // Measured seconds for a second of the prediction, once that is known.
         let mut factor = if timeline.measured { 1.0 } else { f64::from(DOUBT) };
         let mut last = longest / f64::from(DOUBT);
         loop {

@@ -33,11 +33,11 @@ impl Default for Timing {
 pub struct Timings {
     /// One entry a repeat, in order.
     pub samples: Vec<Duration>,
-    /// What was measured.
+    /// The clock of the measurement.
     pub clock: Clock,
 }
 
-/// What a duration was measured by.
+/// Clocks of measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Clock {
@@ -139,7 +139,7 @@ impl Engine {
         for _ in 0..timing.warm_up.max(1) {
             last = self.host_time(bound, 1).await?;
         }
-        // What has to be cut is more than one submission.
+        // Work that has to be cut is more than one submission.
         let queries = if self.long(bound.kernel()).await?.is_some() { None } else { self.queries().await? };
         let mut runs = runs_within(SHORTEST_SUBMISSION, last);
         if cfg!(target_family = "wasm") {

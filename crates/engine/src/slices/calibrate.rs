@@ -15,7 +15,7 @@ const ROUNDS: usize = 2;
 const REPEATS: usize = 3;
 const ENOUGH: Duration = Duration::from_secs(2);
 
-/// What was measured of a part. Its shortest time counts: what else the machine does only adds to it.
+/// The measurement of a part. Its shortest time counts: other work of the machine only adds to it.
 struct Part {
     range: Range<Cursor>,
     /// Without what submitting takes.

@@ -76,7 +76,7 @@ impl Slices {
         &self.bound
     }
 
-    /// What a slice is meant to take.
+    /// The target time of a slice.
     #[must_use]
     pub fn budget(&self) -> Duration {
         self.budget
@@ -131,8 +131,8 @@ impl Slices {
                 scratch.push(match own {
                     // Never written to.
                     Scratch::Own(buffer) => buffer.clone(),
-                    // Not from the pool: what a job leaves here has to last until its next slice, whoever records what in
-                    // between.
+                    // Not from the pool: a job's intermediate results have to last until its next slice, beyond other
+                    // recordings in between.
                     Scratch::Pooled(pooled) => {
                         let size = pooled.buffer().size();
                         gpu.buffer("foveal.job", size, SCRATCH, &profile.limits).await?
@@ -175,7 +175,7 @@ pub struct Job {
     count: u32,
     /// Seconds that the last slice was meant to take.
     expected: f64,
-    /// What a second of the prediction took, lately.
+    /// Measured seconds for a second of the prediction, lately.
     factors: [f64; REMEMBERED],
 }
 
@@ -189,7 +189,7 @@ pub struct Progress {
     pub slices: u32,
     /// Whether that is all.
     pub finished: bool,
-    /// What the last slice should take on the device.
+    /// The predicted time of the last slice on the device.
     pub expected: Duration,
 }
 
@@ -237,7 +237,7 @@ impl Job {
         }
     }
 
-    /// What a second of the prediction takes.
+    /// Measured seconds for a second of the prediction.
     fn factor(&self) -> f64 {
         let mut sorted = self.factors;
         sorted.sort_unstable_by(f64::total_cmp);

@@ -16,7 +16,7 @@ use crate::prepare::assemble::STORAGE;
 use crate::prepare::pipeline::Pipeline;
 use crate::{Engine, Error, ErrorKind, Kernel, SelfCheck};
 
-/// What the inputs are drawn from: the same everywhere, so that a failure can be repeated.
+/// Seed of the inputs: the same everywhere, so that a failure can be repeated.
 const SEED: u64 = 0x00f0_7ea1;
 
 /// NaN in f32, f16 and bf16: what an output holds until it is written.
@@ -162,7 +162,7 @@ impl Engine {
     }
 }
 
-/// What came of a run between guard words.
+/// Results of a run between guard words.
 pub(crate) struct GuardedRun {
     pub(crate) outputs: Vec<(Name, HostTensor)>,
     /// From submitting until it was done.
@@ -210,7 +210,7 @@ fn share(plan: &Plan, canonical: &Plan, pipelines: &[Arc<Pipeline>]) -> Option<V
     canonical.passes.iter().map(|pass| find(Arc::clone(&pass.request)).map(|(_, p)| Arc::clone(p))).collect()
 }
 
-/// What a passed check is remembered by: the final text of every shader, not how it was asked for.
+/// The key of a passed check: the final text of every shader, not how it was asked for.
 fn key(plan: &Plan, pipelines: &[Arc<Pipeline>], runtime_checks: bool) -> u128 {
     let mut hash = Xxh3::new();
     for part in [plan.operator, &plan.variant] {

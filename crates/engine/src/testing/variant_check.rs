@@ -8,7 +8,7 @@ use foveal_kernels::{
 use crate::kernel::prepared::SelfCheckReport;
 use crate::{Engine, Error};
 
-/// What came of trying something.
+/// Outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// It is right.
@@ -41,7 +41,7 @@ impl Status {
     }
 }
 
-/// What came of trying a variant.
+/// Check of a variant.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct VariantCheck {
@@ -51,9 +51,9 @@ pub struct VariantCheck {
     pub status: Status,
     /// How its outputs compare, if it ran.
     pub checked: Option<Checked>,
-    /// What is wrong, or why it was not run.
+    /// The failure, or the reason that it was not run.
     pub reason: Option<String>,
-    /// What kept it from being run, if that was more than its plan.
+    /// The error that kept it from being run, if that was more than its plan.
     pub error: Option<Error>,
 }
 

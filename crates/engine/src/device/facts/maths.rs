@@ -67,7 +67,7 @@ enum Function {
     Pack,
 }
 
-/// What the results say; `None` if not even simple things are right, as where nothing is computed.
+/// Reads the results; `None` if not even simple things are right, as where nothing is computed.
 pub(super) fn of(results: &[u32]) -> Option<Maths> {
     use Function::{
         Equal, Exp, Exp2, LessItself, Log, Log2, MaxLeft, MaxRight, MinLeft, MinRight, Pack, Sqrt, Tanh,

@@ -1,4 +1,4 @@
-//! What only running something tells of an adapter: measured once, and remembered with its driver.
+//! Properties of an adapter that only running something tells: measured once, and remembered with its driver.
 
 pub(crate) mod known;
 mod maths;

@@ -7,7 +7,7 @@ use crate::prepare::assemble::STORAGE;
 use crate::{Engine, Error};
 
 impl Engine {
-    /// What the probe of that name, one workgroup of one thread, makes of these words: as many `results`.
+    /// Runs the probe of that name, one workgroup of one thread, on these words; returns as many `results`.
     pub(super) async fn probe(&self, name: &str, words: &[u32], results: usize) -> Result<Vec<u32>, Error> {
         let shared = &self.shared;
         let (gpu, limits) = (&shared.gpu, &shared.profile.limits);

@@ -64,7 +64,7 @@ impl PassedChecks {
         }
     }
 
-    /// What the file says, or nothing if it is damaged or another's.
+    /// The file's content, or nothing if it is damaged or another's.
     fn load(&self) -> BTreeSet<u128> {
         let read = || {
             let bytes = files::read(self.path.as_deref()?, LIMIT_BYTES)?;

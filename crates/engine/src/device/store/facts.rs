@@ -1,4 +1,4 @@
-//! What was measured of an adapter and driver.
+//! Measured properties of an adapter and driver.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ const LIMIT_BYTES: u64 = 1 << 16;
 /// Facts by adapter and driver, for engines that this process opens later.
 static MEASURED: Mutex<BTreeMap<String, Facts>> = Mutex::new(BTreeMap::new());
 
-/// What is known of an engine's adapter, once it is.
+/// Measured properties of an engine's adapter, once they are known.
 #[derive(Debug)]
 pub(crate) struct KnownFacts {
     path: Option<PathBuf>,
@@ -33,7 +33,7 @@ struct Content {
 }
 
 impl KnownFacts {
-    /// What this process or, by the file in `dir`, another one measured; nothing, if it is to be measured `again`.
+    /// The measurements of this process or, by the file in `dir`, of another one; none if they are to be made `again`.
     pub(crate) fn new(dir: Option<&Path>, profile: &AdapterProfile, again: bool) -> Self {
         let path = dir.map(|dir| dir.join(format!("adapter-{:032x}.json", key(profile, ""))));
         let known = Self { path, adapter: profile.key(), facts: OnceLock::new() };
@@ -62,7 +62,7 @@ impl KnownFacts {
         }
     }
 
-    /// What the file says, or nothing if it is damaged or another's.
+    /// The file's content, or nothing if it is damaged or another's.
     fn load(&self) -> Option<Facts> {
         let bytes = files::read(self.path.as_deref()?, LIMIT_BYTES)?;
         let content: Content = serde_json::from_slice(&bytes)

@@ -48,7 +48,7 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Replaces the file in one step: whoever reads it sees the old content or the new. What goes wrong is logged.
+/// Replaces the file in one step: readers see the old content or the new. Errors are logged.
 pub(crate) fn write(path: &Path, parts: &[&[u8]]) {
     if let Err(error) = try_write(path, parts) {
         log::debug!("{} cannot be written: {error}", path.display());
@@ -93,7 +93,7 @@ mod tests {
         for not in ["device", "pipe", "to_pipe", "none", "."] {
             assert_eq!(read(&path(not), 10), None, "{not}");
         }
-        // What is written takes the pipe's place.
+        // The new file takes the pipe's place.
         write(&path("pipe"), &[b"new"]);
         assert_eq!(read(&path("pipe"), 10).as_deref(), Some(&b"new"[..]));
     }

@@ -1,4 +1,4 @@
-//! What an adapter can do at best, measured.
+//! An adapter's highest rates, measured.
 
 mod probe;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Engine, Error};
 use probe::{Data, Probe};
 
-/// What an adapter does at best, measured with small kernels that do nothing else.
+/// An adapter's highest rates, measured with small kernels that do nothing else.
 ///
 /// Rates are operations of one lane a nanosecond over the whole device, which is 10^9 a second.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,7 +159,7 @@ impl Engine {
     }
 }
 
-/// What lanes 0 to 3 end at in the broadcast kernel, times the number of chains.
+/// Final values of lanes 0 to 3 in the broadcast kernel, times the number of chains.
 fn broadcast_results(chains: u32) -> Vec<f64> {
     let mut x = [0.0; 4];
     for step in 0..64 {
