@@ -253,7 +253,7 @@ pub(crate) fn all<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: 
     matches.get_many::<T>(name).map(|values| values.cloned().collect()).unwrap_or_default()
 }
 
-/// What clap says about a wrong command line, on one line.
+/// Clap's message about a wrong command line, on one line.
 pub(crate) fn one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let useful = text.lines().map(str::trim).filter(|line| !line.is_empty());

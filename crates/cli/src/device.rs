@@ -34,7 +34,7 @@ enum ComputeOn {
 }
 
 impl Choice {
-    /// What the command line asks for.
+    /// The choice of the command line.
     pub(crate) fn of(matches: &ArgMatches) -> Self {
         let wanted = args::string(matches, "adapter");
         let adapter = match wanted {
@@ -46,7 +46,7 @@ impl Choice {
         let place = match args::string(matches, "device") {
             Some("gpu") => ComputeOn::Gpu,
             Some("cpu") => ComputeOn::Cpu,
-            // Whoever names an adapter does not want the CPU instead.
+            // A named adapter rules out the CPU.
             _ if wanted.is_some()
                 || std::env::var_os("FOVEAL_ADAPTER").is_some_and(|name| !name.is_empty()) =>
             {
@@ -114,7 +114,7 @@ impl Device {
         self.profile().name.clone()
     }
 
-    /// What plans are made for.
+    /// The adapter that plans are made for.
     pub(crate) fn profile(&self) -> &AdapterProfile {
         self.engine.profile()
     }
@@ -205,6 +205,6 @@ pub(crate) fn adapters() -> Vec<AdapterInfo> {
     pollster::block_on(foveal::adapters())
 }
 
-/// What to install where there is no driver.
+/// Advice where there is no driver.
 pub(crate) const HOW_TO_GET_ONE: &str = "a software adapter comes with the package mesa-vulkan-drivers (Debian, Ubuntu, \
                                          Fedora) or vulkan-swrast (Arch)";

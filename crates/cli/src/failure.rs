@@ -44,7 +44,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     1
 }
 
-/// The error and its causes on one line, whatever line breaks a driver or a file put into its message.
+/// The error and its causes on one line, without the line breaks that a driver or a file put into its message.
 pub(crate) fn one_line(error: &anyhow::Error) -> String {
     let text = with_causes(error);
     single_line(split_excerpt(&text).map_or(&text, |(message, _)| message))

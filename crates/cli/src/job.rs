@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::failure::{NoJob, unknown, usage};
 use crate::io::{Element, Stored, TensorFile};
 
-/// What to compute, on what.
+/// A problem with its inputs.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) operator: &'static dyn Operator,
@@ -60,8 +60,8 @@ impl Job {
         Self::of(operator, options, file, dtype)
     }
 
-    /// What the problem reads is found out with stand-ins for what is large, so that a file may hold any number of other
-    /// tensors, of any type: they are neither read nor converted.
+    /// Stand-ins for large tensors show first which ones the problem reads, so that a file may hold any number of
+    /// others, of any type: these are neither read nor converted.
     fn of(
         operator: &'static dyn Operator,
         options: Map<String, Value>,
@@ -70,7 +70,7 @@ impl Job {
     ) -> Result<Self> {
         let named = |name: &str, error: anyhow::Error| error.context(format!("tensor `{name}`"));
         let mut tensors = Vec::with_capacity(file.tensors.len());
-        // Those that memory has no room for: nobody minds unless the problem reads them.
+        // Those that memory has no room for: no fault unless the problem reads them.
         let mut too_large = BTreeMap::new();
         for (name, stored) in &file.tensors {
             let look = match stored.element() {
@@ -92,7 +92,7 @@ impl Job {
         };
         let looked = match problem(&tensors) {
             Ok(looked) => looked,
-            // Their sizes were made up, so whatever is wrong may be due to that.
+            // Their sizes were made up, so any error may be due to that.
             Err(error) => return Err(too_large.pop_first().map_or(error, |(_, too_large)| too_large)),
         };
         let tensor_specs = looked.tensors();
@@ -107,7 +107,8 @@ impl Job {
                 return Err(error);
             }
             if let Some(stored) = file.tensors.get(name.as_str()) {
-                // What the problem stores as f32 whatever its type, such as gates and states, stays as it is.
+                // Tensors that the problem stores as f32 with any storage type, such as gates and states, stay as they
+                // are.
                 let dtype = dtype.filter(|&dtype| tensor_spec.dtype == dtype);
                 // The stand-in goes first: there may be room for one of both only.
                 *tensor = stored.shrunk()?;
@@ -171,7 +172,7 @@ impl Job {
             .transpose()
     }
 
-    /// What to say of tensors that nothing reads: a mask that was forgotten gives another result than was meant.
+    /// Warnings about tensors that are not read: a mask that was forgotten gives another result than was meant.
     pub(crate) fn unread(&self) -> Vec<String> {
         /// More than this are a file of something else.
         const NAMED: usize = 4;
@@ -215,7 +216,7 @@ impl Job {
             4 => &["b", "h", "q", "k"],
             _ => return None,
         };
-        // What has one entry is shared.
+        // Axes with one entry are shared.
         let index: Vec<&str> =
             axes.iter().zip(shape).map(|(axis, &size)| if size == 1 { "0" } else { axis }).collect();
         let element = format!("{name}[{}]", index.join(", "));

@@ -24,7 +24,7 @@ impl Log for Stderr {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let ours = record.target().starts_with("foveal");
-            // What a driver calls an error is none of ours as long as the command succeeds.
+            // A driver's errors are only notes as long as the command succeeds.
             let level = if ours && record.level() <= Level::Warn { "warning" } else { "note" };
             let origin = if ours { String::new() } else { format!("{}: ", record.target()) };
             let text = crate::failure::single_line(&record.args().to_string());

@@ -14,7 +14,7 @@ use crate::verify::Checked;
 /// Measurements that a median is taken of.
 pub(crate) const REPEATS: usize = 30;
 
-/// What inputs are drawn from. The values do not change the time; a fixed seed makes the check repeatable.
+/// Seed of inputs. The values do not change the time; a fixed seed makes the check repeatable.
 const SEED: u64 = 7;
 
 /// A measured kernel.

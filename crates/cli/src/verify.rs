@@ -10,7 +10,7 @@ pub(crate) fn compared(checked: &Checked) -> usize {
     checked.outputs.iter().map(|output| output.compared).sum()
 }
 
-/// What a comparison is worth: one of nothing says nothing.
+/// The status of a comparison: one of no elements is skipped.
 pub(crate) fn status(checked: &Checked) -> Status {
     match checked.passed() {
         true if compared(checked) == 0 => Status::Skipped,
@@ -19,12 +19,12 @@ pub(crate) fn status(checked: &Checked) -> Status {
     }
 }
 
-/// What to say of queries that see no key, if there are any.
+/// A note on queries that see no key, if there are any.
 pub(crate) fn blindness([blind, all]: [usize; 2]) -> Option<String> {
     (blind > 0).then(|| format!("{blind} of {all} queries see no key: their outputs are zeros"))
 }
 
-/// What a file says the outputs of `ports` are: `NAME_f64` where it is there, else `NAME`.
+/// The outputs that a file expects of `ports`: `NAME_f64` where it is there, else `NAME`.
 pub(crate) fn stored(
     tensor_specs: &[TensorSpec],
     tensor: impl Fn(&str) -> Result<Option<HostTensor>>,
@@ -101,7 +101,7 @@ pub(crate) fn non_finite(tensor: &HostTensor) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// What to say of an output whose type ends before its values do.
+/// A note on an output whose values go beyond its type's range.
 pub(crate) fn overflow(name: &str, tensor: &HostTensor) -> Option<String> {
     let (count, what) = match tensor.data() {
         TensorData::F16(values) => (values.iter().filter(|x| x.is_infinite()).count(), "f16 ends at 65504"),

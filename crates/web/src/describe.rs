@@ -1,4 +1,4 @@
-//! What needs no device: recipes, inputs, references.
+//! Recipes, inputs and references: functions that need no device.
 
 use foveal_kernels::{
     Dtype, HostTensor, Problem, TensorData, TensorSpec, operator, operators, testing::Rows,

@@ -23,7 +23,7 @@ use crate::kernels::{Kernels, key};
 use crate::tensors::{TensorArgument, given, held_to_page, options, to_page, zeros};
 use crate::variant_check::Trial;
 
-/// What timed inputs are drawn from. The values do not change the time.
+/// Seed of timed inputs. The values do not change the time.
 const INPUTS_SEED: u64 = 7;
 /// How many samples a time is made of.
 const SAMPLES: RangeInclusive<usize> = 5..=60;
@@ -77,7 +77,7 @@ impl Device {
         })
     }
 
-    /// What the device is, as JSON.
+    /// Properties of the device, as JSON.
     #[must_use]
     pub fn info(&self) -> String {
         let profile = self.inner.engine.profile();
@@ -180,7 +180,7 @@ impl Device {
                 trial.inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
             let problem = &*trial.case.problem;
             let tried = inner.engine.try_variant(problem, &inputs, &trial.expected, &variant).await;
-            // What the whole device suffers from is no result of the variant's.
+            // Loss of the device is no result of the variant's.
             match tried.error {
                 Some(error) if error.kind() == ErrorKind::DeviceLost => Err(error.into()),
                 _ => Ok(crate::variant_check::tried(&tried).into()),
@@ -256,7 +256,7 @@ impl Device {
     }
 }
 
-/// What a call computes, but for its tensors.
+/// A call without its tensors.
 struct Call {
     operator: String,
     options: String,

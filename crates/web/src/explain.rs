@@ -37,7 +37,7 @@ pub(crate) fn timings(plan: &Plan, timings: &Timings) -> String {
     .to_string()
 }
 
-/// What a device does at best, as JSON.
+/// A device's highest rates, as JSON.
 pub(crate) fn roofline(roofline: &Roofline) -> String {
     let mut rows = vec![
         json!({"name": "f32 FMA", "value": roofline.peak_gflops(), "unit": "GFLOP/s"}),

@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
 use crate::objects::set;
 
-/// What went wrong, with the name of its kind in `foveal.d.ts`.
+/// An error with the name of its kind in `foveal.d.ts`.
 #[derive(Debug)]
 pub(crate) struct Failure {
     kind: &'static str,
@@ -44,7 +44,8 @@ impl From<Error> for Failure {
             ErrorKind::OutOfMemory => "out-of-memory",
             ErrorKind::DeviceLost => "device-lost",
             ErrorKind::Timeout => "timeout",
-            // What a browser's validation rejects has passed the engine's own checks: neither the page's fault.
+            // Kernels that a browser's validation rejects have passed the engine's own checks: neither is the page's
+            // fault.
             ErrorKind::Validation | ErrorKind::Driver => "driver",
             _ => "internal",
         };
@@ -93,7 +94,7 @@ pub fn on_panic(handler: Function) {
     std::panic::set_hook(Box::new(|info| {
         ON_PANIC.with_borrow(|handler| {
             if let Some(handler) = handler {
-                // Nobody is left to be told that telling failed.
+                // An error of the handler cannot be reported.
                 let _ = handler.call1(&JsValue::NULL, &JsValue::from(info.to_string()));
             }
         });

@@ -43,8 +43,8 @@ impl Kernels {
     }
 }
 
-/// What calls with the same kernel have in common: words, and of each tensor its name, shape and storage type, with its
-/// elements if those describe the problem.
+/// Properties that calls with the same kernel share: words, and of each tensor its name, shape and storage type, with
+/// its elements if those describe the problem.
 pub(crate) fn key<'a>(
     words: [&str; 3],
     tensors: impl Iterator<Item = (&'a str, &'a [usize], Dtype, Option<&'a HostTensor>)>,

@@ -12,7 +12,7 @@ use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
 use crate::failure::Failure;
 
-/// What a reference may cost here, where it runs on one thread: beyond that, some rows are compared.
+/// The most work of a reference here, where it runs on one thread: beyond that, some rows are compared.
 const AFFORDABLE_FLOPS: f64 = 2e8;
 const SAMPLED_ROWS: usize = 64;
 
@@ -133,7 +133,7 @@ impl Trial {
     }
 }
 
-/// What came of a variant, as JSON.
+/// The result of a variant, as JSON.
 pub(crate) fn tried(tried: &VariantCheck) -> String {
     let checked = tried.checked.as_ref();
     let rel_rmse = checked.map(|checked| {

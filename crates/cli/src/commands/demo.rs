@@ -21,7 +21,7 @@ use crate::picture::{self, Weights, png, terminal};
 use crate::ui::{self, Ui};
 use crate::verify::{self, Checked};
 
-/// What attention of a real model saw and gave; `data/README.md` says where it comes from.
+/// Inputs and outputs of a real model's attention; `data/README.md` says where they come from.
 const SAMPLE: &[u8] = include_bytes!("../../data/sample.safetensors");
 
 /// A variant is measured about this long, and the large shape.
@@ -42,7 +42,7 @@ struct Sample {
     stored: Vec<Expected>,
 }
 
-/// What came of one variant on the sample.
+/// Results of one variant on the sample.
 struct Shown {
     variant: String,
     against_stored: Checked,

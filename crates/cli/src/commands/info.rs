@@ -74,7 +74,7 @@ fn describe(ui: Ui, profile: &AdapterProfile) {
     ));
 }
 
-/// What the probes measured on the chosen adapter.
+/// Measurements of the probes on the chosen adapter.
 fn measured(ui: Ui, profile: &AdapterProfile) {
     ui.line(match profile.loop_turns {
         None => "   loops of 70,000 turns come to their end".to_owned(),

@@ -37,11 +37,11 @@ struct Question {
     tables: Vec<(String, HostTensor)>,
 }
 
-/// What is known of it.
+/// Block lists of a mask and their statistics.
 struct Answer {
     /// The lists, exact if elements were looked at.
     mask: BlockMask,
-    /// What the classes of blocks alone said.
+    /// Counts by the classes of blocks alone.
     by_classes: Counts,
     exact: bool,
     classes_took: Duration,
@@ -49,7 +49,7 @@ struct Answer {
     lists: Vec<List>,
 }
 
-/// What is known of the blocks of one list.
+/// Statistics of the blocks of one list.
 struct List {
     batch: usize,
     head: usize,

@@ -18,7 +18,7 @@ use crate::options;
 use crate::ui::{self, Ui};
 use crate::verify::{self, Checked};
 
-/// What was computed, on what, and how long the computation itself took.
+/// The outputs of a run, its adapter, and how long the computation itself took.
 struct Done {
     adapter: String,
     variant: String,

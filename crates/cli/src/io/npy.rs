@@ -89,7 +89,7 @@ pub(super) fn parse(source: &Arc<FileBytes>) -> Result<Stored> {
         .map(|&size| usize::try_from(size).map_err(|_| usage(format!("a dimension of {size} is too large"))))
         .collect::<Result<_>>()?;
     let (kind, big_endian) = element(&header.dtype());
-    // Whatever cannot be read has a byte an element at least, as everything in this format.
+    // Elements of an unknown type take a byte at least, as all of this format do.
     let size = kind.as_ref().map_or(1, |element| element.size_bytes());
     let need = shape.iter().try_fold(size as u64, |n, &size| n.checked_mul(size as u64));
     let need = need.ok_or_else(|| usage(format!("shape {shape:?} overflows")))?;
@@ -163,7 +163,7 @@ fn element(dtype: &DType) -> (Kind, bool) {
         (TypeChar::Int, 8) => Element::I64,
         (TypeChar::Uint, 1) => Element::U8,
         (TypeChar::Bool, 1) => Element::Bool,
-        // What ml_dtypes' bfloat16 becomes, and whatever else has two bytes and no name.
+        // bfloat16 of ml_dtypes is stored like this, as are other types of two bytes without a name.
         (TypeChar::RawData, 2) => {
             return refuse(
                 "; if they are bf16, for which NumPy has no name: save them as f4 (x.astype(numpy.float32), which is exact) \

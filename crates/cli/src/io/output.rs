@@ -101,8 +101,8 @@ impl Directory {
             let _ = new.keep();
             return Ok(());
         }
-        // Now the earlier directory is there, and goes with its handle. What somebody put there meanwhile does not, whatever
-        // signal comes.
+        // Now the earlier directory is there, and goes with its handle. Files that others added to it meanwhile are
+        // kept, even if a signal comes.
         drop(pending);
         if foreign(new.path()).is_some() {
             let kept = new.keep();
@@ -306,13 +306,13 @@ mod tests {
         fs::create_dir(path.join("more")).unwrap();
         assert!(prepare(&path).unwrap_err().to_string().contains("`more`"));
         fs::remove_dir(path.join("more")).unwrap();
-        // What is added between the look and the writing is kept, and the error says where.
+        // Files that are added between the look and the writing are kept, and the error says where.
         let output = prepare(&path).unwrap();
         fs::write(path.join("late.txt"), "late").unwrap();
         let error = output.write(&[("o", &tensor(2.0))], "{}").unwrap_err();
         let kept = crate::failure::one_line(&error).rsplit_once(" in ").unwrap().1.to_owned();
         assert_eq!(fs::read_to_string(Path::new(&kept).join("late.txt")).unwrap(), "late");
-        // Options that somebody wrote for a run to read are no sign of one.
+        // Options that were written by hand for a run to read are no sign of one.
         let by_hand = place.path().join("by_hand");
         fs::create_dir(&by_hand).unwrap();
         fs::write(by_hand.join(OPTIONS_FILE), "{}").unwrap();

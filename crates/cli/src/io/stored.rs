@@ -52,7 +52,7 @@ impl Element {
     }
 }
 
-/// What the elements of a tensor are: a type that can be read, or why it cannot.
+/// The type of a tensor's elements, or the reason that it cannot be read.
 pub(crate) type Kind = std::result::Result<Element, String>;
 
 /// A tensor of a file. Nothing but its header was read.
@@ -167,8 +167,8 @@ impl Stored {
         Ok(elements)
     }
 
-    /// A tensor of the same sizes and type, or of `dtype` if its elements are floating-point numbers, that holds zeros. It
-    /// takes no memory to speak of until it is written to, which nobody does.
+    /// A tensor of the same sizes and type, or of `dtype` if its elements are floating-point numbers, that holds zeros.
+    /// It takes no memory to speak of as long as it is not written to.
     pub(crate) fn stand_in(&self, dtype: Option<Dtype>) -> Result<HostTensor> {
         let count = self.count();
         let element = self.element().unwrap_or(Element::U8);
@@ -184,14 +184,14 @@ impl Stored {
         HostTensor::new(self.shape.clone(), data).map_err(|error| usage(error.to_string()))
     }
 
-    /// What says that a tensor of so many dimensions is there, and no more.
+    /// A tensor of as many dimensions, each of size 1: enough to say that it is there.
     pub(crate) fn shrunk(&self) -> Result<HostTensor> {
         let shape = vec![1; self.shape.len()];
         Self { shape, ..self.clone() }.stand_in(None)
     }
 }
 
-/// `count` zeros, if there is memory for them: the allocator's own zeros, which nobody had to write.
+/// `count` zeros, if there is memory for them: the allocator's own zeros, which take no writing.
 fn zeros<T: Zero>(count: usize) -> Result<Vec<T>> {
     // Making them would end the process where there is no memory.
     let room = Vec::<T>::new().try_reserve_exact(count);
@@ -199,7 +199,7 @@ fn zeros<T: Zero>(count: usize) -> Result<Vec<T>> {
     Ok(T::zeros(count))
 }
 
-/// What a tensor may hold.
+/// Types of a tensor's elements.
 trait Zero: Sized {
     fn zeros(count: usize) -> Vec<Self>;
 }

@@ -41,7 +41,7 @@ pub(crate) type Visible<'a> = &'a dyn Fn(usize, usize) -> bool;
 
 /// One list of blocks.
 pub(crate) struct Panel<'a> {
-    /// What stands above it; with a single panel nothing needs to.
+    /// The heading above it; a single panel needs none.
     pub(crate) label: String,
     pub(crate) batch: usize,
     pub(crate) head: usize,
@@ -293,7 +293,7 @@ impl Axis {
     }
 }
 
-/// What the colours mean, with the share of blocks of each.
+/// The legend of the colours, with the share of blocks of each.
 fn legend(canvas: &mut Canvas, fonts: &Fonts, y: u32, counts: Counts) {
     let Counts { full, partial, empty } = counts;
     let mut x = MARGIN;

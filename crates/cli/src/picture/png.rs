@@ -29,7 +29,7 @@ const AXIS: u32 = 56;
 const SCALE: u32 = 16;
 const SCALE_ROOM: u32 = 96;
 
-/// What stands around the panels.
+/// Text around the panels.
 pub(crate) struct Caption<'a> {
     pub(crate) title: &'a str,
     pub(crate) lines: &'a [String],

@@ -18,7 +18,7 @@ pub(crate) enum Shades {
 }
 
 impl Shades {
-    /// What stdout can show.
+    /// The style that stdout can show.
     pub(crate) fn of_stdout() -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let able = std::env::var("COLORTERM").is_ok_and(|value| value == "truecolor" || value == "24bit");

@@ -9,7 +9,7 @@ use foveal_kernels::testing::Case;
 pub(super) struct Item {
     pub(super) operator: &'static str,
     pub(super) name: String,
-    /// What to type to see this case alone.
+    /// The command that repeats this case alone.
     pub(super) repro: String,
     pub(super) what: What,
 }
