@@ -62,7 +62,7 @@ fn place_of(workgroup: vec3u) -> Place {
     return Place(workgroup, 0u);
 }
 
-// What a tile visits: the entries of its list from `entry` on, in steps from `first_step` to before `steps`. Those before
+// Steps of a tile: the entries of its list from `entry` on, in steps from `first_step` to before `steps`. Those before
 // `partial_steps` may have hidden elements. `bits` is where the bits of the first entry lie.
 struct Visits {
     entry: u32,

@@ -45,7 +45,7 @@ const_assert ROWS % TILE_ROWS == 0u && ROWS % VALUE_ROWS == 0u;
 
 // A bit for each column of a value.
 const COLUMN_WORDS: u32 = (VALUE_DIM + 31u) / 32u;
-// What is done in turn where a row ends with NaN.
+// Attempts at a tile, in turn, where a row ends with NaN.
 const ATTEMPTS: u32 = select(1u, 3u, HIDES);
 const FIRST: u32 = 0u;
 const MARKING: u32 = 1u;

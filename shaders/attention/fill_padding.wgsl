@@ -1,5 +1,5 @@
-// What rows get that no workgroup computes, because only the device knows how many queries there are, or because there are no
-// keys: what a row gets that sees no key.
+// Fills rows that no workgroup computes, beyond the query count that only the device knows or for want of keys, as rows
+// that see no key.
 //
 // Shapes    extent [3]   o [B, H, Tq, Dv]   lse [B, H, Tq]
 // Dispatch  x = rows / THREADS, y = heads, z = B; a thread takes a row

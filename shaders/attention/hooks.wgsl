@@ -1,7 +1,7 @@
 // Where masks and scores given as expressions are inserted. As they stand they change nothing; a kernel calls them only
 // where its tunables SCORE_MOD and MASK_MOD say so.
 
-// What expressions call.
+// Functions that expressions call.
 import package::shared::math::{is_nan};
 
 const SCORE_MOD: bool = false;

@@ -59,7 +59,7 @@ const KV_LENGTHS: bool = false;
 // Whether heads are folded together. Without it rows are queries, and no row needs a division.
 const PACK_GQA: bool = false;
 
-// What a row is: its batch entry, its head and its query within the bound tensors.
+// A row: its batch entry, its head and its query within the bound tensors.
 struct Row {
     batch: u32,
     head: u32,

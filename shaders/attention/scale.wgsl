@@ -1,4 +1,4 @@
-// What scores are multiplied by, and what enters a row's denominator besides its keys.
+// Scales of scores, and the sink logits that enter a row's denominator besides its keys.
 
 import package::attention::problem::{params, Row};
 import package::attention::softmax::{weight};

@@ -2,7 +2,7 @@
 //
 // A hidden element has the score -inf, and nothing else has: finite scores count, however low. A row's maximum begins with the
 // lowest finite number, so that differences from it are never those of two infinities. Rows that see a score which is NaN or inf
-// have a sum of weights that is neither finite nor zero, whatever a driver's max and exp2 make of NaN, and become NaN.
+// have a sum of weights that is neither finite nor zero, even if a driver's max and exp2 lose NaN, and become NaN.
 //
 // A value that is NaN or infinite makes NaN of its column in all rows that see its key.
 
@@ -39,7 +39,7 @@ fn are_hidden(scores: vec4f) -> vec4<bool> {
     return bitcast<vec4u>(scores) == vec4u(0xff800000u);
 }
 
-// What the sum of the weighted values is multiplied by.
+// Factor of the sum of the weighted values.
 fn inverse_of(total: f32) -> f32 {
     // A row that sees no key has no weight: zero over one, not over zero.
     return nan_if(1.0 / select(total, 1.0, total == 0.0), !is_finite(total));

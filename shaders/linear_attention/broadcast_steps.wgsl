@@ -210,7 +210,7 @@ fn decay_rows(
     }
 }
 
-// What outputs are divided by, but for what the chunk's own rows add: lane r holds that of row r.
+// Denominators of outputs, without the additions of the chunk's own rows: lane r holds that of row r.
 fn divisor_of_row(q: ptr<function, Channels>, z: ptr<function, array<vec4f, CHANNELS>>, lane: u32) -> f32 {
     var of_rows: array<f32, LANES>;
     for (var r = 0u; r < LANES; r += 1u) {
@@ -225,7 +225,7 @@ fn divisor_of_row(q: ptr<function, Channels>, z: ptr<function, array<vec4f, CHAN
     return of_rows[0] + params.eps;
 }
 
-// What the rows from `r_0` on read of the state, by q and by x.
+// Reads the state for the rows from `r_0` on, by q and by x.
 fn read_state(
     o: ptr<function, Outputs>, read: ptr<function, Outputs>,
     q: ptr<function, Channels>, x: ptr<function, Channels>,

@@ -96,7 +96,7 @@ fn pair_of(head: u32, slot: u32) -> u32 {
     return (head - params.piece_head) * params.slots + slot;
 }
 
-// What a workgroup does of a pass over all chunks.
+// A workgroup's part of a pass over all chunks.
 struct Work {
     chunk: Chunk,
     batch: u32, head: u32,

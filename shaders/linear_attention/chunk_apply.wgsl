@@ -1,4 +1,4 @@
-// What the delta rule's inverses make of erase keys and values, all chunks at once.
+// Products of the delta rule's inverses with erase keys and values, all chunks at once.
 //
 //   W = T X^          x^_r = beta_r x_r exp(G_r)          U = T Y          y_r = beta_r v_r
 //

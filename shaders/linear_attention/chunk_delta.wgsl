@@ -11,7 +11,7 @@
 // Source    Yang et al. 2024, Parallelizing DeltaNet, equations 8 and 9; Gated Delta Networks, section 3.3
 //
 // A sequence may be cut into segments that run at once. S at the end of one is P S + H of that at its start: a first dispatch finds
-// H, from an empty state, and P, whose columns are what comes of the columns of the identity where there are no values.
+// H, from an empty state, and P, whose columns are those of the identity after the segment's steps without values.
 // linear_attention/chunk_join then makes the starts of them, from which a second dispatch goes on.
 
 import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, STATE_IN, STATE_OUT, GATE, PADDED, params, sequence_at, key_row, state_of, decayed};
@@ -54,7 +54,7 @@ var<workgroup> stage: array<vec4f, STAGE>;
 
 alias State = array<array<vec4f, 4>, KEY_VECTORS>;
 
-// What a sequence or a segment begins with; the identity for P.
+// Loads the state at the start of a sequence or a segment; the identity for P.
 fn load_state(state: ptr<function, State>, state_at: u32, segment_at: u32, row_lane: u32, column: u32) {
     if SUMMARY {
         for (var v = 0u; v < KEY_VECTORS; v += 1u) {
@@ -94,7 +94,7 @@ fn decay_state(state: ptr<function, State>, v: u32, pair: u32, row_lane: u32) {
     }
 }
 
-// What is left of values decays to the chunk's end.
+// Values less what was erased decay to the chunk's end.
 fn decay_values(left: ptr<function, array<vec4f, 4>>, chunk: Chunk, pair: u32, row_lane: u32) {
     if GATE == 1u {
         for (var r = 0u; r < 4u; r += 1u) {

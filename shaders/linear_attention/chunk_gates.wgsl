@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     let at = work.pair * (CHUNK + 1u);
     let pre = power(own.x + own.y);
     let suf = power((whole - own.x) + (rest - own.y));
-    // What is NaN is so by pre and suf: differences of whole numbers need numbers.
+    // NaN reaches rows by pre and suf: differences of whole numbers need numbers.
     gates_out[at + thread] = vec4f(pre, suf, select(own, vec2f(), is_nan(own.x + own.y)));
     if thread == 0u {
         gates_out[at + CHUNK] = vec4f(decay_step_of(sum, power(whole + rest)));

@@ -227,7 +227,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 let inside = min(column, VALUE_DIM - 4u);
                 var value: vec4f;
                 if DELTA {
-                    // What is left of values.
+                    // Values less what was erased.
                     value = u[((work.pair * CHUNK + j) * VALUE_DIM + inside) / 4u];
                 } else {
                     let row = row_of(work.chunk, j);

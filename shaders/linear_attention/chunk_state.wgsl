@@ -1,4 +1,4 @@
-// What each chunk adds to the state, all chunks at once.
+// The addition of each chunk to the state, all chunks at once.
 //
 //   H[d,c] = sum_j exp(G_last - G_j)[d] k_j[d] v_j[c]          over the chunk's rows j; their sum without v, too
 //

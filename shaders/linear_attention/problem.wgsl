@@ -160,9 +160,10 @@ fn decay(x: f32) -> f32 {
     return select(exp2(x * LOG2_E), x, is_nan(x));
 }
 
-// What a decay exp(x), x <= 0, does to a state, in a number that tells by its sign how `decayed` applies it: exp(x) - 1 to what it
-// is added to, because decays near one, multiplied thousands of times, would carry their rounding into S; exp(x) itself where
-// it is small, because S + S (exp(x) - 1) would leave the rounding of S behind; and -1 where nothing is left.
+// Effect of a decay exp(x), x <= 0, on a state, as a number whose sign tells how `decayed` applies it: exp(x) - 1 to be
+// added times the state, because decays near one, multiplied thousands of times, would carry their rounding into S;
+// exp(x) itself where it is small, because S + S (exp(x) - 1) would leave the rounding of S behind; and -1 where
+// nothing is left.
 fn decay_step(x: f32) -> f32 {
     return decay_step_of(x, exp2(x * LOG2_E));
 }

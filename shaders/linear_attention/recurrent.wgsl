@@ -77,7 +77,7 @@ fn load_row(row: Row, channel: u32) -> array<vec4f, 4> {
 // The thread's channels of a row.
 alias Channels = array<vec4f, CHANNELS>;
 
-// What a sequence begins with, and the bonuses.
+// Loads the state at the start of a sequence, and the bonuses.
 fn load_state(
     state: ptr<function, array<vec4f, DEPTH>>,
     z: ptr<function, array<f32, DEPTH>>, own_bonus: ptr<function, array<f32, DEPTH>>,
@@ -140,7 +140,7 @@ fn load_channels(
     }
 }
 
-// What a token reads of the state before it, and of itself.
+// A token's reads of the state before it, and of its own key and value.
 fn read_with_bonus(
     o: ptr<function, vec4f>,
     state: ptr<function, array<vec4f, DEPTH>>,

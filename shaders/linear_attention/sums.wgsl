@@ -1,4 +1,4 @@
-// What outputs are divided by, and what is added to them.
+// Denominators of outputs, and partial outputs that are added to them.
 //
 //   z_t = D_t z_(t-1) + k_t          o_t / (scale * q_t^T z_t + eps)
 

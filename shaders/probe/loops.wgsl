@@ -11,7 +11,7 @@ fn main() {
     let outer = nest[0];
     let inner = nest[1];
     let after = nest[2];
-    // What a turn adds depends on those before it, so that no compiler finds the sum without making them.
+    // The addition of a turn depends on those before it, so that no compiler finds the sum without making them.
     var turns = 0u;
     for (var i = 0u; i < outer; i += 1u) {
         turns += 1u;

@@ -1,4 +1,4 @@
-// What the adapter's functions give at the ends of their ranges, where WGSL lets implementations choose.
+// Results of the adapter's functions at the ends of their ranges, where WGSL lets implementations choose.
 //
 // Shapes    operands [OPERANDS], of which the first is one   results [OPERANDS, FUNCTIONS]   bits of f32, as text may name neither
 //           inf nor NaN

@@ -1,4 +1,5 @@
-// What all measurements of an adapter's rates share: how long to go on, and a result that keeps the work alive.
+// Parts that all measurements of an adapter's rates share: the length of the loop, and a result that keeps the work
+// alive.
 
 struct Params {
     // Turns of the measured loop.

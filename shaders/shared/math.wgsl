@@ -42,7 +42,7 @@ fn safe_exp2(x: f32) -> f32 {
     return nan_if(exp2(x), is_nan(x));
 }
 
-// What a logarithm is, where x is no positive number: -inf at either zero, inf at inf, NaN below zero.
+// Logarithm at x that is no positive number: -inf at either zero, inf at inf, NaN below zero; else `inside`.
 fn logarithm_at_ends(x: f32, inside: f32) -> f32 {
     let bits = bitcast<u32>(x);
     let at_inf = select(bitcast<u32>(inside), bits, bits >= 0x7f800000u);

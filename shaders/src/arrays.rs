@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind};
 use crate::tree::{Expr, Node, Stmt, as_ident, each_operand, mentions, walk};
 
-/// More scalars than this help nobody, and the text grows with every one.
+/// More scalars than this do not help, and the text grows with every one.
 const MAX_SCALARS: usize = 16_384;
 
 /// The arrays of a function.

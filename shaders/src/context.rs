@@ -1,4 +1,4 @@
-//! What all passes over one request share: the linked items, constants and their values, the current place.
+//! State that all passes over one request share: the linked items, constants and their values, the current place.
 
 use rustc_hash::FxHashMap;
 
@@ -29,7 +29,7 @@ pub(crate) struct Context<'l> {
     pub(crate) names: Names,
     /// Iterations around the current place, as the end of a name: `_0_3`.
     pub(crate) suffix: String,
-    /// What is being unrolled or inlined around the current place, outermost first.
+    /// Loops being unrolled and calls being inlined around the current place, outermost first.
     pub(crate) expansions: Vec<Expansion>,
     /// Statements and iterations that unrolling and inlining have made so far.
     pub(crate) expanded: usize,
@@ -132,7 +132,7 @@ impl<'l> Context<'l> {
                             self.at_module_scope(file, |cx| cx.expr(expression).map(|(_, known)| known))?;
                         self.at_module_scope(file, |cx| match known {
                             Some(_) => cx.check_assert(expression, known),
-                            // It would go with the text, but keep alive whatever it names.
+                            // It would go with the text, but keep alive all that it names.
                             None => Err(cx.constant_error(
                                 expression.span(),
                                 "the assertion cannot be decided: it may use integers, truth values and comparisons of \

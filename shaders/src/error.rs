@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What went wrong while a shader was linked or specialised.
+/// An error of linking or specialising a shader.
 ///
 /// The message names the module and line where there is one, what was expected and what came. It is written for people;
 /// programs that need to tell causes apart use [`Error::kind`].

@@ -106,7 +106,7 @@ impl Context<'_> {
 
     fn binary(&mut self, b: &BinaryExpression, span: Span) -> Result<Folded, Error> {
         let (left, left_known) = self.expr(&b.left)?;
-        // What a known left side of `&&` or `||` decides is not even evaluated: `N > 0u && 8u % N == 0u`.
+        // An operand is not even evaluated where a known left side of `&&` or `||` decides: `N > 0u && 8u % N == 0u`.
         let short = match b.operator {
             BinaryOperator::ShortCircuitAnd => Some(true),
             BinaryOperator::ShortCircuitOr => Some(false),
@@ -143,9 +143,9 @@ impl Context<'_> {
 
     /// The right side of a division or shift whose left side is not known.
     ///
-    /// WGSL rejects a divisor that is a constant zero, and shifting by a constant of 32 or more, whatever the left side. A
-    /// loop variable is no constant, so there the run-time rules hold: `x / 0` is `x` and `x % 0` is 0, as if dividing by
-    /// 1, and only the low bits of a shift count.
+    /// WGSL rejects a divisor that is a constant zero, and shifting by a constant of 32 or more, for any left side. A
+    /// loop variable is no constant, so there the run-time rules hold: `x / 0` is `x` and `x % 0` is 0, as if dividing
+    /// by 1, and only the low bits of a shift count.
     pub(crate) fn defined_right(
         &self,
         op: BinaryOperator,

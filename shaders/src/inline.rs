@@ -60,7 +60,7 @@ impl<'l> Context<'l> {
         inlined.filter(|_| is_given_element && returns_at_the_end(function))
     }
 
-    /// What a `ptr<function, T>` or `ptr<storage, T>` points to.
+    /// Space and pointee of a `ptr<function, T>` or `ptr<storage, T>`.
     pub(crate) fn pointee<'t>(&'t self, ty: &'t TypeExpression) -> Option<(Space, &'t TypeExpression)> {
         let ty = self.resolve(ty);
         let [space, pointee, ..] = ty.template_args.as_deref()? else { return None };
@@ -263,7 +263,7 @@ impl<'l> Context<'l> {
         result
     }
 
-    /// What a parameter stands for in the inlined body. Writes what has to be computed first.
+    /// The local that a parameter stands for in the inlined body. Writes what has to be computed first.
     fn argument(
         &mut self,
         parameter: &FormalParameter,

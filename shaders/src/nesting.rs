@@ -17,7 +17,7 @@ pub(crate) struct Depth {
     total: usize,
 }
 
-/// What has been met since a bracket opened.
+/// Tokens met since a bracket opened.
 #[derive(Default)]
 struct Level {
     opened_by: Option<Token>,

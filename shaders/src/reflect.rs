@@ -1,4 +1,4 @@
-//! What a specialised kernel needs from its host, read from its final tree.
+//! A specialised kernel's needs of its host, read from its final tree.
 
 use wgsl_parse::span::Span;
 use wgsl_parse::syntax::{
@@ -14,7 +14,7 @@ use crate::request::ValueType;
 /// The most fields that a uniform may have once arrays and structures in it are spelled out.
 const MAX_FIELDS: usize = 4096;
 
-/// What a kernel needs from its host.
+/// A kernel's needs of its host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Interface {

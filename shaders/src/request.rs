@@ -1,4 +1,4 @@
-//! What a caller asks for.
+//! Requests: the caller's part in a kernel's text.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

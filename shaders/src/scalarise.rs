@@ -185,7 +185,7 @@ impl Rewrite<'_> {
         }
     }
 
-    /// What stands for an indexed array.
+    /// The scalar, or part of one, in place of an indexed array.
     fn scalar(&self, e: &Expr) -> Option<Expression> {
         if !matches!(e.node(), Expression::Indexing(_)) {
             return None;

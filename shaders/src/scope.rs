@@ -7,7 +7,7 @@ use wgsl_parse::syntax::{Function, Ident};
 use crate::tree::{self, Expr, Node};
 use crate::value::Known;
 
-/// What is known of a name's type: as much as the passes ask for.
+/// The type of a name, as far as the passes need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// `u32` or `i32`.
@@ -41,7 +41,7 @@ impl Local {
 #[derive(Default)]
 pub(crate) struct Scope {
     names: FxHashMap<String, Local>,
-    /// What declarations have hidden, so that leaving a block costs what the block declared.
+    /// Names that declarations have hidden, so that leaving a block costs what the block declared.
     hidden: Vec<(String, Option<Local>)>,
 }
 

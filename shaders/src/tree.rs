@@ -110,7 +110,7 @@ pub(crate) fn each_name_in_type(ty: &TypeExpression, f: &mut dyn FnMut(&Ident)) 
     ty.template_args.iter().flatten().for_each(|arg| each_name(&arg.expression, f));
 }
 
-/// What a walk over statements meets, in source order.
+/// Nodes that a walk over statements meets, in source order.
 pub(crate) enum Node<'a> {
     Expr(&'a Expr),
     Type(&'a TypeExpression),
@@ -253,7 +253,7 @@ pub(crate) fn walk_global<'a>(global: &'a GlobalDeclaration, f: &mut dyn FnMut(N
     }
 }
 
-/// What a declaration is made of.
+/// Parts of a declaration.
 pub(crate) enum Mention<'a> {
     /// A name, and whether it is that of a type or of a function that is called.
     Name(&'a Ident, bool),

@@ -1,4 +1,4 @@
-//! What goes wrong is said: where, what was expected, what came. Nothing panics.
+//! Errors say where, what was expected and what came. Nothing panics.
 
 use crate::support::library;
 use foveal_shaders::{Error, ErrorKind, Library, Request, Value};

@@ -286,7 +286,7 @@ fn calls_stand_alone() {
     ] {
         check(ErrorKind::Syntax, statements, "as a statement of its own");
     }
-    // What is never reached may be anything.
+    // Code that is never reached may be anything.
     assert_eq!(body("var a: array<f32, 2>; if (LAST) { data[x] = 1.0 + total(&a); }"), "");
 }
 

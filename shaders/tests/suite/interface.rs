@@ -1,4 +1,4 @@
-//! What is reported beside the text: tunables, target lines, layouts, fingerprints.
+//! Reports beside the text: tunables, target lines, layouts, fingerprints.
 
 use foveal_shaders::{BindingKind, Library, Request, Target, Value, ValueType};
 
