@@ -10,7 +10,7 @@ use foveal_kernels::linear_attention::{Gate, LinearAttention, LinearShape, Rule}
 
 use crate::{Figure, dense};
 
-/// What a slice should take.
+/// Target time of a slice.
 const BUDGET: Duration = Duration::from_millis(4);
 /// Turns of the sliced job and of the whole kernel, side by side.
 const TURNS: usize = 7;
@@ -153,7 +153,7 @@ struct Sliced {
     ratio: f64,
 }
 
-/// What records something, and says whether there is more to come.
+/// Records a part, and says whether there is more to come.
 type Record<'r> = dyn FnMut(&mut wgpu::CommandEncoder) -> bool + 'r;
 
 async fn slices(engine: &Engine, kernel: &Kernel) -> Result<Sliced> {

@@ -23,7 +23,7 @@ pub struct Block {
     pub instructions: Vec<Instruction>,
 }
 
-/// What the model and the tables distinguish.
+/// Classes of instructions in the model and the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// Multiply-adds; the number says how many a lane does in this one instruction.
@@ -54,7 +54,7 @@ pub enum Class {
     Barrier,
     /// Waits, no-ops, clause and prefetch hints: an issue slot, but no unit's time.
     Wait,
-    /// What the disassembler or this parser does not know.
+    /// Instructions that the disassembler or this parser does not know.
     Unknown,
 }
 

@@ -61,7 +61,7 @@ impl Family {
         }
     }
 
-    /// What the model assumes; the README says where the figures come from.
+    /// Assumptions of the model; the README says where the figures come from.
     pub fn unit(self) -> Unit {
         let rdna = Unit {
             simds: 2.0,

@@ -23,7 +23,7 @@ pub struct Counts {
     pub fma_instructions: u32,
     /// Multiply-adds a lane does: packed and dual-issue instructions do two.
     pub fmas: u32,
-    /// Instructions of two operations (VOPD), whatever they do.
+    /// Instructions of two operations (VOPD), of any kind.
     pub dual: u32,
     /// Exponentials, reciprocals, roots: a quarter of the rate.
     pub transcendental: u32,
@@ -53,7 +53,7 @@ pub struct Counts {
     pub barriers: u32,
     /// Waits, no-ops and hints.
     pub waits: u32,
-    /// Instructions nobody knew.
+    /// Instructions of unknown classes.
     pub unknown: u32,
 }
 
@@ -137,9 +137,9 @@ pub struct Part {
     pub innermost: bool,
     /// First and last block label.
     pub labels: (String, String),
-    /// What is in it, both sides of every `if`/`else` included.
+    /// Its instructions, both sides of every `if`/`else` included.
     pub counts: Counts,
-    /// What a wave runs whose lanes agree: of every `if`/`else` the longer side only. The model's input.
+    /// Instructions of a wave whose lanes agree: of every `if`/`else` the longer side only. The model's input.
     pub taken: Counts,
 }
 

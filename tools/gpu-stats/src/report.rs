@@ -61,7 +61,7 @@ impl Statistics {
 pub struct Report {
     /// The job's label.
     pub label: String,
-    /// What it was compiled for.
+    /// The family it was compiled for.
     pub family: Family,
     /// The driver's name for the device.
     pub device: String,
@@ -109,7 +109,7 @@ impl Report {
         self.parts.iter().filter(|part| part.hot())
     }
 
-    /// What the model needs to know besides the code.
+    /// Input of the model besides the code.
     pub fn setting(&self) -> Setting {
         let small = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         Setting::new(

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// What to compile and how; the input of everything in this crate.
+/// A shader to compile, and how; the input of everything in this crate.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// Name of the variant, for tables and messages.
@@ -50,7 +50,7 @@ pub struct Binding {
     pub group: u32,
     /// `@binding` inside the group.
     pub binding: u32,
-    /// What is bound.
+    /// The kind of buffer.
     pub kind: BindingKind,
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Statistic {
     pub(crate) value: u64,
 }
 
-/// What the driver gives away about one compiled pipeline.
+/// The driver's information about one compiled pipeline.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Raw {
     /// `VkPhysicalDeviceProperties::deviceName`.

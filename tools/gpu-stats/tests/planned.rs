@@ -33,7 +33,7 @@ fn reached(figure: &Figure) -> [f64; 4] {
     [share(0), value, figure.waves, figure.whole.unwrap_or(0.0)]
 }
 
-/// What the planner's kernels are like now; `None` without RADV.
+/// Present figures of the planner's kernels; `None` without RADV.
 #[expect(clippy::panic, reason = "only tests call this: a panic is the report")]
 fn figures() -> Option<&'static Figures> {
     static FIGURES: OnceLock<Result<Figures, Error>> = OnceLock::new();

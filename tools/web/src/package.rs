@@ -12,7 +12,7 @@ use wasm_bindgen_cli_support::Bindgen;
 
 use crate::{Places, files, toolchain};
 
-/// What a page can be expected to load: gzipped, as servers send it.
+/// Sizes that a page can be expected to load: gzipped, as servers send it.
 const MOST_WASM_BYTES: usize = 700_000;
 const MOST_PACKAGE_BYTES: usize = 1 << 20;
 

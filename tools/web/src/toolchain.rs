@@ -11,7 +11,7 @@ const PROFILE: &str = "browser";
 /// The specialiser and the parser of expressions recurse; the default of 1 MiB is what native threads have at worst.
 const STACK_BYTES: u32 = 4 << 20;
 
-/// What builds for the browser.
+/// A toolchain that builds for the browser.
 struct Toolchain {
     source: Source,
     /// The linker, where rustc does not find its own.
@@ -66,7 +66,7 @@ impl Toolchain {
         command
     }
 
-    /// What its commands have to be told.
+    /// Options of its commands.
     fn flags(&self) -> &[&str] {
         match self.source {
             Source::Current { .. } => &[],
@@ -76,7 +76,7 @@ impl Toolchain {
 }
 
 impl Toolchain {
-    /// What its compiler has to be told, beside what every one is. Where in its source something panicked, and the fields of
+    /// Options of its compiler, beside the usual ones. Where in its source something panicked, and the fields of
     /// structs, are nothing that a page can use, and cost tens of kilobytes; what went wrong is still said.
     fn rustflags(&self) -> &str {
         match self.source {

@@ -4,13 +4,13 @@ use anyhow::{Result, ensure};
 
 use crate::shape::Shape;
 
-/// What inputs are drawn from. The values do not change the time; a fixed seed makes the check repeatable.
+/// Seed of inputs. The values do not change the time; a fixed seed makes the check repeatable.
 const SEED: u64 = 7;
 
 /// Rows of the output that are compared.
 const ROWS: usize = 32;
 
-/// What Foveal allows f32 attention, in units of the reference's root mean square: of the differences' own root mean
+/// Foveal's tolerance of f32 attention, in units of the reference's root mean square: of the differences' own root mean
 /// square, and of the largest difference.
 const REL_RMSE: f64 = 1e-5;
 const WORST: f64 = 2e-4;

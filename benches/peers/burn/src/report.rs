@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-/// What was measured on an adapter.
+/// Measurements on an adapter.
 #[derive(Serialize, Deserialize)]
 pub struct Document {
     pub adapter: String,

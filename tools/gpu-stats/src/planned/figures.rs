@@ -23,7 +23,7 @@ pub struct HotPart {
     pub model: f64,
 }
 
-/// What one shader came out as.
+/// Figures of one shader.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
     /// Compiled for.
@@ -117,7 +117,7 @@ impl Figures {
 pub struct Gone {
     /// Family, problem and variant.
     pub name: String,
-    /// What fell, from what to what.
+    /// The figure that got worse, from what to what.
     pub what: String,
 }
 

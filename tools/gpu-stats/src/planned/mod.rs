@@ -1,4 +1,5 @@
-//! What the planner would run on GPUs that are not here: every variant with the tunables it plans, compiled and judged.
+//! Kernels that the planner would run on GPUs that are not here: every variant with the tunables it plans, compiled and
+//! judged.
 
 mod figures;
 mod turns;
@@ -124,7 +125,7 @@ struct Planned {
     text: String,
 }
 
-/// What every family was measured at.
+/// Measurements of all families.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
     /// One for each family, problem, variant and shader, in the order of the tables.

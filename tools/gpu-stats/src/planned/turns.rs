@@ -13,7 +13,7 @@ pub struct Section {
     pub outer: f64,
 }
 
-/// What a turn of the key loop consists of, from the source and the tunables.
+/// Work of a turn of the key loop, from the source and the tunables.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Work {
     /// In the order of the source.
@@ -114,7 +114,7 @@ pub fn turns(parts: &[Part], work: &Work) -> Result<Vec<(usize, f64)>, String> {
         }
     }
 
-    // What is left reduces over threads.
+    // The remaining loops reduce over threads.
     for part in inside {
         let Some(&own) = part.path.get(1) else { continue };
         if units.iter().any(|(nest, _)| *nest == Some(own)) || turns.iter().any(|(l, _)| *l == own) {
