@@ -76,7 +76,7 @@ impl<'p> Placed<'p> {
 /// Runs a kernel. `inputs` are the storage of the plan's inputs by name; what a body lacks to the port's size is NaN.
 ///
 /// # Errors
-/// Whatever the engine returns; a guard word that changed, an input that changed.
+/// Any error of the engine; a guard word that changed, an input that changed.
 pub fn run(engine: &Engine, kernel: &Kernel, inputs: &[(&str, Vec<u8>)]) -> Result<Vec<Output>> {
     run_by(engine, kernel, inputs, |tensors| {
         let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());

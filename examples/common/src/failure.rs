@@ -1,4 +1,4 @@
-//! What can go wrong, and the exit code that says so.
+//! Failures, with their exit codes.
 
 use std::fmt;
 use std::io::{self, Write as _};

@@ -17,7 +17,7 @@ pub struct Host {
     pub device: wgpu::Device,
     /// Its queue.
     pub queue: wgpu::Queue,
-    /// What the adapter says of itself.
+    /// The adapter's description of itself.
     pub info: wgpu::AdapterInfo,
     /// The first error that no error scope caught.
     error: Arc<Mutex<Option<String>>>,
@@ -41,7 +41,7 @@ impl Host {
         };
         let opened = adapter.request_device(&descriptor).await;
         let (device, queue) = opened.map_err(|error| Failure::usage(&info.name, error))?;
-        // wgpu panics on errors that nobody handles. Foveal handles its own; the host's are kept here.
+        // wgpu panics on errors without a handler. Foveal handles its own; the host's are kept here.
         let error = Arc::new(Mutex::new(None));
         let first = Arc::clone(&error);
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {

@@ -1,4 +1,4 @@
-//! What the larger examples have in common and is no matter of Foveal's: opening a device, exit codes, what is printed, reading
+//! Parts of the larger examples that have nothing to do with Foveal: opening a device, exit codes, printing, reading
 //! and writing a picture.
 
 mod failure;

@@ -16,13 +16,13 @@ const ROWS: usize = 128;
 /// Agents whose neighbours are looked for among all.
 const SAMPLED: usize = 400;
 
-/// What was found right.
+/// Results of a check that passed.
 pub(crate) struct Checked {
     pub(crate) comparison: Comparison,
     pub(crate) lists: Lists,
 }
 
-/// What the lists of a step are like.
+/// Statistics of a step's lists.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Lists {
     /// Blocks of a list, by head, on average.
@@ -109,7 +109,7 @@ struct Given<'a> {
 }
 
 impl Given<'_> {
-    /// Checks that lists are lists, and that they have what they promise: whoever is within reach, found by looking at all.
+    /// Checks that the lists are well-formed and hold all agents within reach, found by looking at all.
     fn check(&self) -> Result<Lists, Failure> {
         let wrong = |message: String| Err(Failure::failed("the lists are WRONG", message));
         let mut lists = Lists { mean: [0.0; HEADS], longest: 0, shortened: 0, pairs: 0 };

@@ -15,7 +15,7 @@ pub(crate) enum Sight {
     Everybody,
 }
 
-/// What the crowd begins with.
+/// Seed of the crowd.
 const SEED: u64 = 7;
 /// Threads of a workgroup, by file.
 const SORT_THREADS: usize = 256;

@@ -43,7 +43,7 @@ pub(crate) fn play(host: &Host, crowd: &mut Crowd, view: &View, frames: usize) -
     Ok(times)
 }
 
-/// What parts of a frame take, each measured by itself.
+/// Times of a frame's parts, each measured by itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
     pub(crate) attention: Duration,
@@ -162,9 +162,9 @@ pub(crate) struct Dense {
     pub(crate) agents: usize,
     pub(crate) step: Duration,
     pub(crate) attention: Duration,
-    /// What the step would take with all agents: attention by their square, the rest by their number.
+    /// The estimate for a step with all agents: attention by their square, the rest by their number.
     pub(crate) scaled: Duration,
-    /// What it takes with all of them and with lists.
+    /// The time with all of them and with lists.
     pub(crate) listed: Duration,
 }
 

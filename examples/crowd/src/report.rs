@@ -1,4 +1,4 @@
-//! What is printed: lines as they become known, or JSON in the end.
+//! Printing: lines as they become known, or JSON in the end.
 
 use std::fmt;
 use std::path::Path;

@@ -25,7 +25,7 @@ struct Font(FontWeight, RasterHeight);
 const TITLE: Font = Font(FontWeight::Bold, RasterHeight::Size24);
 const BODY: Font = Font(FontWeight::Regular, RasterHeight::Size16);
 
-/// What is written on the sheet.
+/// Texts of the sheet.
 pub(crate) struct Captions {
     pub(crate) title: String,
     pub(crate) note: String,

@@ -11,7 +11,7 @@ use crate::world::{ASPECT, World};
 pub(crate) const COLUMNS: u32 = 3;
 pub(crate) const ROWS: u32 = 2;
 
-/// What remains of the light from one frame to the next.
+/// Share of the light that remains from one frame to the next.
 const REMAINS: f64 = 0.84;
 /// Light is linear, and what remains of it goes on to fade below what eight bits can tell.
 const LIGHT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba16Float;
@@ -112,7 +112,7 @@ impl View {
         let mut pass = draw_to(encoder, "picture", &self.sheet_view);
         let (x, y) = (column * width, row * height);
         pass.set_viewport(x as f32, y as f32, width as f32, height as f32, 0.0, 1.0);
-        // What covers the picture is a triangle that is larger.
+        // The picture is covered by a triangle that is larger.
         pass.set_scissor_rect(x, y, width, height);
         pass.set_pipeline(&self.develop);
         pass.set_bind_group(0, &self.develop_group, &[]);

@@ -19,7 +19,7 @@ const CELL: f32 = 1.4;
 const OBSTACLES: [[f32; 3]; 5] =
     [[-0.86, 0.22, 0.17], [-0.12, -0.34, 0.22], [0.62, 0.36, 0.15], [1.06, -0.38, 0.12], [0.02, 0.56, 0.08]];
 
-/// What all passes know, as `world.wgsl` lays it out.
+/// Data that all passes know, as `world.wgsl` lays it out.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
 pub(crate) struct World {

@@ -21,7 +21,7 @@ const HEIGHT: u32 = 2 * MARGIN + PANEL;
 const TEXEL: u32 = 4;
 const FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8Unorm;
 
-/// Prints a line. Nobody reading it is no reason to stop.
+/// Prints a line. A closed stdout is no reason to stop.
 pub(crate) fn say(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stdout(), "{line}");
 }
@@ -70,7 +70,7 @@ pub(crate) fn buffer(device: &wgpu::Device, name: &str, size: u64) -> wgpu::Buff
     })
 }
 
-/// What the host draws on.
+/// The host's target, and the pipeline that draws on it.
 pub(crate) struct Screen {
     texture: wgpu::Texture,
     view: wgpu::TextureView,

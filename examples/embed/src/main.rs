@@ -42,7 +42,7 @@ async fn open() -> Result<(wgpu::Device, wgpu::Queue), Box<dyn Error>> {
         ..wgpu::DeviceDescriptor::default()
     };
     let (device, queue) = adapter.request_device(&descriptor).await?;
-    // wgpu panics on errors that nobody handles. Foveal handles its own, and leaves this to the host.
+    // wgpu panics on errors without a handler. Foveal handles its own, and leaves this to the host.
     device.on_uncaptured_error(Arc::new(|error: wgpu::Error| host::complain(&error)));
     Ok((device, queue))
 }
@@ -72,7 +72,7 @@ async fn frame(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<(), Box<dyn
     screen.draw_over(&mut encoder, &after);
     queue.submit([encoder.finish()]);
 
-    // What an example owes its reader: the picture, and whether o agrees with the definition in f64.
+    // The example's results: the picture, and whether o agrees with the definition in f64.
     let got = engine.read_back(&o, &[1, 1, SIDE * SIDE, COLOURS], Dtype::F32).await?;
     screen.save(&engine, "embed.png", [(&before, photo.colours()), (&after, &got)]).await?;
     let inputs = photo.tensors();

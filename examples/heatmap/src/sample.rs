@@ -13,7 +13,7 @@ const TENSORS: &[u8] = include_bytes!("../../../crates/cli/data/sample.safetenso
 /// `crates/web/demo/README.md` says how these were found.
 const TOKENS: &str = include_str!("../../../crates/web/demo/sample-tokens.json");
 
-/// What a model's attention saw.
+/// Inputs of a model's attention.
 pub(crate) struct Sample {
     /// `[1, H, T, D]`.
     pub(crate) q: HostTensor,

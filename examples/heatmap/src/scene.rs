@@ -37,7 +37,7 @@ const NOTES: [&str; 5] = [
     "square is what is enlarged.",
 ];
 
-/// What the picture shows.
+/// Content of the picture.
 pub(crate) struct Content<'a> {
     pub(crate) title: &'a str,
     pub(crate) subtitle: &'a [String],

@@ -15,7 +15,7 @@ pub(crate) enum Face {
     Bold,
 }
 
-/// What text looks like.
+/// Style of text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
     pub(crate) face: Face,

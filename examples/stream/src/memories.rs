@@ -49,7 +49,7 @@ pub(crate) fn ring(window: usize) -> Attention {
     Attention::new(Shape::bhtd(1, HEADS, 1, WIDTH).kv(HEADS, window)).scale(SHARPNESS).kv_lengths("keys")
 }
 
-/// What the ring comes to: attention over the whole sequence that sees the last `window` tokens only.
+/// The equivalent of the ring: attention over the whole sequence that sees the last `window` tokens only.
 pub(crate) fn windowed(tokens: usize, window: usize) -> Result<Attention, Failure> {
     let shape = Shape::bhtd(1, HEADS, tokens, WIDTH);
     let mask = Mask::parse(&format!("causal & window({}, 0)", window - 1))?;
@@ -164,7 +164,7 @@ impl Memories {
         self.append.encode(encoder, 1);
     }
 
-    /// What both gave out for every token, `[1, T, H, D]`: windowed, then linear.
+    /// Outputs of both for every token, `[1, T, H, D]`: windowed, then linear.
     pub(crate) async fn read_back(&self, engine: &Engine) -> Result<[HostTensor; 2], Failure> {
         let shape = [1, self.tokens, HEADS, WIDTH];
         Ok([

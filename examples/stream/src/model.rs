@@ -1,5 +1,5 @@
-//! What makes queries, keys and values of tokens: fixed random matrices. The device multiplies with them in
-//! `token.wgsl`; here the same is done in f64, for the references.
+//! Queries, keys and values of tokens by fixed random matrices. The device multiplies with them in `token.wgsl`; here
+//! the same is done in f64, for the references.
 
 use foveal::kernels::Error;
 use foveal::{HostTensor, TensorData};
@@ -58,7 +58,7 @@ impl Model {
             rows.extend(with_bell_channel(keys, only(BELL, 2.0)));
             let values = (0..WIDTH).map(|_| music(&mut random, 0.5)).collect();
             rows.extend(with_bell_channel(values, only(BELL, 1.0)));
-            // What is forgotten goes by time, not by notes.
+            // Forgetting goes by time, not by notes.
             #[expect(clippy::cast_possible_truncation, reason = "f32 is what the device computes with")]
             rows.push(only(BEATS, (-std::f64::consts::LN_2 / half_life(head)) as f32));
             rows.push(only(LOUDNESS, 1.0));
@@ -71,7 +71,7 @@ impl Model {
         self.rows.concat()
     }
 
-    /// What `token.wgsl` makes of all notes, from the definition.
+    /// Results of `token.wgsl` for all notes, from the definition.
     pub(crate) fn project(&self, notes: &[Note]) -> Result<Projected, Error> {
         let [mut q, mut k, mut v, mut g, mut beta] = [const { Vec::new() }; 5];
         for note in notes {

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
     use crate::melody::compose;
 
-    /// What the definitions give for so many notes.
+    /// Outputs of the definitions for so many notes.
     fn defined(notes: &[Note], window: usize) -> [HostTensor; 2] {
         let Projected { q, k, v, g, beta } = Model::new().project(notes).unwrap();
         let o = |problem: &dyn Problem, inputs: &[(&str, &HostTensor)]| {

@@ -1,4 +1,4 @@
-//! What a host's own small Rust library holds: Vulkan handles in, a wgpu device and wgpu buffers out.
+//! A host's own small Rust library: Vulkan handles in, a wgpu device and wgpu buffers out.
 //!
 //! Everything that comes in could have come through C: handles, numbers and one function pointer.
 #![expect(unsafe_code, reason = "nobody but the host can vouch for its handles")]
@@ -19,7 +19,7 @@ pub(crate) struct InstanceHandles {
     pub(crate) get_instance_proc_addr: vk::PFN_vkGetInstanceProcAddr,
     pub(crate) instance: vk::Instance,
     pub(crate) physical: vk::PhysicalDevice,
-    /// What `VkApplicationInfo` asked for.
+    /// The version in `VkApplicationInfo`.
     pub(crate) api_version: u32,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct DeviceHandles {
     pub(crate) queue: u32,
 }
 
-/// Counts what wgpu holds of the host's: whatever is handed over keeps a clone until wgpu is done with it.
+/// Counts what wgpu holds of the host's: each handle that wgpu gets keeps a clone until wgpu is done with it.
 #[derive(Clone, Default)]
 pub(crate) struct Lent(Arc<()>);
 
@@ -96,7 +96,7 @@ impl Adapter {
         let Some(exposed) = instance.expose_adapter(physical) else {
             return Err(Failure::NoDevice("wgpu cannot use this physical device".to_owned()));
         };
-        // What the engine makes use of; the host may have more on its device.
+        // Features that the engine uses; the host may have more on its device.
         let features = exposed.features & (wgpu::Features::SUBGROUP | wgpu::Features::SUBGROUP_BARRIER);
         let extensions = exposed.adapter.required_device_extensions(features);
         // SAFETY: the instance was made above; wgpu owns its wrapper, not the `VkInstance`.
