@@ -34,7 +34,7 @@ pub(crate) struct Candidate {
     pub(crate) depth: usize,
     /// Names of the elements, in order; filled when the depth is final.
     pub(crate) names: Vec<Ident>,
-    /// Whether anything reads or assigns it. What only a folded-away branch used leaves no declaration.
+    /// Whether anything reads or assigns it. Arrays that only a folded-away branch used leave no declaration.
     pub(crate) used: bool,
 }
 

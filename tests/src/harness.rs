@@ -58,7 +58,7 @@ impl<'p> Placed<'p> {
         self.buffer.slice(self.start as u64..(self.start + self.size) as u64)
     }
 
-    /// The bytes after a run. What the kernel must not touch is as it was.
+    /// The bytes after a run. Those that the kernel must not touch are as they were.
     fn read(&self, engine: &Engine) -> Result<Vec<u8>> {
         let words = self.bytes.len() / 4;
         let after = block_on(engine.read_back(&self.buffer, &[words], Dtype::F32))?.to_bytes(Dtype::F32);
@@ -185,7 +185,7 @@ impl Prepared {
         Ok(Self { case, inputs, expected })
     }
 
-    /// Runs a kernel of this case and judges all outputs. What fails is written to `folder`.
+    /// Runs a kernel of this case and judges all outputs. Failures are written to `folder`.
     ///
     /// # Errors
     /// If the run fails or its result is wrong.

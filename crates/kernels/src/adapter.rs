@@ -186,7 +186,8 @@ impl Limits {
 }
 
 impl AdapterProfile {
-    /// The least that any WebGPU adapter offers: default limits, no optional feature. What runs here runs everywhere.
+    /// The least that any WebGPU adapter offers: default limits, no optional feature. Kernels that run here run
+    /// everywhere.
     #[must_use]
     pub fn webgpu_floor() -> Self {
         Self {
