@@ -88,7 +88,7 @@ pub(crate) fn single_line(text: &str) -> String {
     words.join(" ").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// That `got` is not among the names there are.
+/// The error of a name `got` that is not among the `known` ones.
 pub(crate) fn unknown(what: &str, got: &str, known: &[&str]) -> anyhow::Error {
     let hint = did_you_mean(got, known.iter().copied());
     usage(format!("unknown {what} `{got}`: expected one of {}{hint}", known.join(", ")))

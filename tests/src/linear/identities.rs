@@ -197,7 +197,7 @@ pub fn dplr_as_delta(run: &Run<'_>, delta: &Given) -> Result<f64> {
     Ok(off(&run(&dplr)?, &run(delta)?))
 }
 
-/// A step whose beta is 0 is none, be it the first of a token's two or the second.
+/// A step whose beta is 0 does nothing, as the first of a token's two and as the second.
 ///
 /// # Errors
 /// If something does not run.

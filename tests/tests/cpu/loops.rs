@@ -22,7 +22,7 @@ fn dispatches(plan: &Plan) -> usize {
     plan.passes.iter().filter(|pass| pass.label.ends_with(&plan.variant)).count()
 }
 
-/// That no pass takes more turns than it may, and that what checks the variant runs the same shaders.
+/// Checks that no pass takes more turns than it may, and that the self-check's problem runs the same shaders.
 fn check(plan: &Plan) -> Result<()> {
     for pass in &plan.passes {
         ensure!(pass.loop_turns <= BOUND, "{} takes {} turns", pass.label, pass.loop_turns);

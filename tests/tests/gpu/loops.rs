@@ -1,4 +1,4 @@
-//! Loops of many turns, which some drivers end before their time: llvmpipe of Mesa 22.3 after 65,535, without a word.
+//! Loops of many turns, which some drivers silently end before their time: llvmpipe of Mesa 22.3 after 65,535.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

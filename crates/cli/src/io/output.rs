@@ -168,7 +168,7 @@ fn by_way_of(new: &Path, path: &Path) -> io::Result<()> {
     fs::rename(&aside, new)
 }
 
-/// That a directory which is there may be replaced whole.
+/// Checks that a directory which is there may be replaced whole.
 fn check_replaceable(given: &Path, path: &Path, parent: &Path) -> Result<()> {
     if std::env::current_dir().and_then(fs::canonicalize).is_ok_and(|here| here.starts_with(path)) {
         return Err(usage(format!(

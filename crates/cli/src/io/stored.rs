@@ -168,7 +168,7 @@ impl Stored {
     }
 
     /// A tensor of the same sizes and type, or of `dtype` if its elements are floating-point numbers, that holds zeros.
-    /// It takes no memory to speak of as long as it is not written to.
+    /// It takes hardly any memory as long as it is not written to.
     pub(crate) fn stand_in(&self, dtype: Option<Dtype>) -> Result<HostTensor> {
         let count = self.count();
         let element = self.element().unwrap_or(Element::U8);

@@ -55,7 +55,7 @@ impl Attention {
         tensor_specs
     }
 
-    /// That inputs of one name are one tensor: of one type and shape.
+    /// Checks that inputs of one name are one tensor: of one type and shape.
     pub(super) fn validate_names(&self) -> Result<(), Error> {
         if let Some(name) = self.head_scale().filter(|_| self.head_scale() == self.sink_logits.as_ref()) {
             return Err(Error::invalid(name.as_str(), "two tensors have this name: factors and sinks"));
