@@ -21,7 +21,7 @@ fn main() -> io::Result<()> {
     }
     files.sort();
 
-    // A page loads every byte; nobody reads shaders in a module.
+    // A page loads every byte, and has no use for comments and indentation.
     let bare = env::var("CARGO_CFG_TARGET_FAMILY").is_ok_and(|family| family == "wasm");
     let mut list = String::from("[\n");
     for file in &files {

@@ -2,7 +2,7 @@
 //
 // A hidden element has the score -inf, and nothing else has: finite scores count, however low. A row's maximum begins with the
 // lowest finite number, so that differences from it are never those of two infinities. Rows that see a score which is NaN or inf
-// have a sum of weights that is neither finite nor zero, whatever a driver's max and exp2 make of NaN, and become NaN.
+// have a sum of weights that is neither finite nor zero, even if a driver's max and exp2 lose NaN, and become NaN.
 //
 // A value that is NaN or infinite makes NaN of its column in all rows that see its key.
 

@@ -6,7 +6,7 @@
 //           o [B, H, T, Dv] or [B, T, H, Dv]   lse [B, H, T]   sink_logits [H]
 // Dispatch  x = T LANES / THREADS, y = H, z = B; LANES threads share a row, each takes every LANES-th four of its columns
 // Numerics  f32; lse in natural units. A part whose lse is -inf is empty and is not read; a row of empty parts has o = 0 and
-//           lse = -inf. What is not finite in a part that is not empty makes NaN of its column, and in an lse of its row.
+// lse = -inf. A value that is not finite, in a part that is not empty, makes NaN of its column, and an lse of its row.
 // Source    Milakov and Gimelshein 2018, section 3.1; Dao et al. 2023, Flash-Decoding
 
 import package::shared::grid::{workgroup_of};

@@ -10,7 +10,7 @@
 // Storage   registers only: of the state all channels of COLUMNS vectors of Dv a lane; of LANES rows of q and k CHANNELS
 //           vectors of Dk a lane
 // Numerics  f32; sums of gates are taken between the rows that they separate, so that nothing is ever subtracted or divided:
-//           every exponent is 0 or less; how states decay: `decay_step`. What a chunk adds to a state is summed first: a sum of
+// every exponent is 0 or less; how states decay: `decay_step`. A chunk's addition to a state is summed first: a sum of
 //           a hundred thousand rows is rounded a LANES-th as often
 // Source    Yang et al. 2024, DeltaNet, section 3; Yang et al. 2024, Gated Delta Networks, section 3.3
 //

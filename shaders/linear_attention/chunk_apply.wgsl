@@ -82,8 +82,8 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             stage[B_STAGE + at] = select(vec4f(), value, row.kept & (column < width));
         }
         workgroupBarrier();
-        // Columns that all of the thread's rows have, then the block on the diagonal. What lies above is not multiplied: 0 times
-        // NaN is not 0.
+        // Columns that all of the thread's rows have, then the block on the diagonal. Elements above it are not
+        // multiplied: 0 times NaN is not 0.
         let own = row_lane * 4u;
         let before = clamp(own, part, part + SLICE) - part;
         for (var j = 0u; j < before; j += BATCH) {

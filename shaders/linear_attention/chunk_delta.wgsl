@@ -11,7 +11,7 @@
 // Source    Yang et al. 2024, Parallelizing DeltaNet, equations 8 and 9; Gated Delta Networks, section 3.3
 //
 // A sequence may be cut into segments that run at once. S at the end of one is P S + H of that at its start: a first dispatch finds
-// H, from an empty state, and P, whose columns are what comes of the columns of the identity where there are no values.
+// H, from an empty state, and P, whose columns are those of the identity after the segment's steps without values.
 // linear_attention/chunk_join then makes the starts of them, from which a second dispatch goes on.
 
 import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, STATE_IN, STATE_OUT, GATE, PADDED, params, sequence_at, key_row, state_of, decayed};

@@ -110,8 +110,8 @@ fn decay_rows(
     }
 }
 
-// Adds the staged values: of keys that all of the thread's rows see, then of the block on the diagonal. What comes later is not
-// multiplied: 0 times NaN is not 0.
+// Adds the staged values: of keys that all of the thread's rows see, then of the block on the diagonal. Later keys are
+// not multiplied: 0 times NaN is not 0.
 fn add_values(o: ptr<function, array<vec4f, 4>>, denominators: ptr<function, vec4f>, part: u32, row_lane: u32, lane: u32) {
     let own = row_lane * 4u;
     let before = clamp(own, part, part + KEY_SLICE) - part;

@@ -47,7 +47,7 @@ fn product(rows: u32, column: u32, first: u32, count: u32) -> vec4f {
     return sum;
 }
 
-// The same of a left block that is zero above its diagonal. What lies there is not multiplied: 0 times NaN is not 0.
+// The same of a left block that is zero above its diagonal. Elements there are not multiplied: 0 times NaN is not 0.
 fn triangle_product(rows: u32, column: u32, first: u32) -> vec4f {
     var sum = product(rows, column, first, rows * 4u - first);
     let right = stage[column * LANES + rows];

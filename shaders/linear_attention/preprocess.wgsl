@@ -9,7 +9,7 @@
 // Source    the maps of Katharopoulos et al. 2020 (elu + 1), Zhang et al. 2024, Hedgehog (learned), and the plain ones
 //
 // Rows of rules that take several steps a token are spread out: the steps' rows follow each other. A factor of zero writes
-// zeros whatever x holds.
+// zeros even if x is NaN.
 
 import package::linear_attention::problem::{expm1, bounded};
 import package::shared::math::{is_nan};
@@ -77,7 +77,7 @@ fn each(x: vec4f) -> vec4f {
     return x;
 }
 
-// Columns beyond the row's end become zero, whatever the map makes of zero.
+// Columns beyond the row's end become zero, under any map.
 fn within(x: vec4f, column: u32) -> vec4f {
     let columns = vec4u(column) + vec4u(0u, 1u, 2u, 3u);
     return select(vec4f(), x, columns < vec4u(prepare.mapped_width));

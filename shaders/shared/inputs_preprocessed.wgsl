@@ -1,7 +1,7 @@
 // Storage of q, k and v: f32 in one buffer, every row starting on a multiple of four elements and a multiple of four long.
 //
 // The same functions as in the other inputs_* modules. Rows are given by the offset of their first element, columns by the
-// first of four. What passes that prepare inputs write: see linear_attention/preprocess.
+// first of four. Written by the passes that preprocess inputs: see linear_attention/preprocess.
 
 @group(0) @binding(1) var<storage, read> prepared: array<vec4f>;
 

@@ -2,7 +2,7 @@
 //
 // The same function as in the other output_* modules. Rows are given by the offset of their first element, columns by the
 // first of four.
-// Pairs lie in u32s whatever the adapter: the bytes are those of native 16-bit storage, and no feature is needed.
+// Pairs lie in u32s on every adapter: the bytes are those of native 16-bit storage, and no feature is needed.
 
 import package::shared::bf16::{narrow_bf16};
 

@@ -130,7 +130,7 @@ fn in_type(like: Num, v: i128) -> Option<Num> {
     }
 }
 
-/// The same of a `u32` or `i32`, whatever its size.
+/// The same of a `u32` or `i32` of any size.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "integers wrap at run time")]
 fn wrapped(like: Num, v: i128) -> Num {
     match like {

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind};
 use crate::tree::{Expr, Node, Stmt, as_ident, each_operand, mentions, walk};
 
-/// More scalars than this help nobody, and the text grows with every one.
+/// More scalars than this do not help, and the text grows with every one.
 const MAX_SCALARS: usize = 16_384;
 
 /// The arrays of a function.
@@ -34,7 +34,7 @@ pub(crate) struct Candidate {
     pub(crate) depth: usize,
     /// Names of the elements, in order; filled when the depth is final.
     pub(crate) names: Vec<Ident>,
-    /// Whether anything reads or assigns it. What only a folded-away branch used leaves no declaration.
+    /// Whether anything reads or assigns it. Arrays that only a folded-away branch used leave no declaration.
     pub(crate) used: bool,
 }
 

@@ -132,7 +132,7 @@ impl<'l> Context<'l> {
                             self.at_module_scope(file, |cx| cx.expr(expression).map(|(_, known)| known))?;
                         self.at_module_scope(file, |cx| match known {
                             Some(_) => cx.check_assert(expression, known),
-                            // It would go with the text, but keep alive whatever it names.
+                            // It would go with the text, but keep alive all that it names.
                             None => Err(cx.constant_error(
                                 expression.span(),
                                 "the assertion cannot be decided: it may use integers, truth values and comparisons of \

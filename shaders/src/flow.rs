@@ -14,7 +14,7 @@ pub(crate) enum Place {
     Around,
 }
 
-/// Whether control can pass the end of some statements. What follows an end is dead, and is dropped.
+/// Whether control can pass the end of some statements. Statements after an end are dead, and are dropped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flow {
     Continues,

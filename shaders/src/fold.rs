@@ -143,9 +143,9 @@ impl Context<'_> {
 
     /// The right side of a division or shift whose left side is not known.
     ///
-    /// WGSL rejects a divisor that is a constant zero, and shifting by a constant of 32 or more, whatever the left side. A
-    /// loop variable is no constant, so there the run-time rules hold: `x / 0` is `x` and `x % 0` is 0, as if dividing by
-    /// 1, and only the low bits of a shift count.
+    /// WGSL rejects a divisor that is a constant zero, and shifting by a constant of 32 or more, for any left side. A
+    /// loop variable is no constant, so there the run-time rules hold: `x / 0` is `x` and `x % 0` is 0, as if dividing
+    /// by 1, and only the low bits of a shift count.
     pub(crate) fn defined_right(
         &self,
         op: BinaryOperator,

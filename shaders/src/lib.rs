@@ -1,10 +1,10 @@
 //! WGSL compute kernels for attention, and the specialiser that turns them into final text.
 //!
 //! Shaders are whole WGSL files with loops, arrays and named `const` tunables: they open in an editor, validate with their
-//! defaults and read like the algorithm they implement. What a driver gets is made from them by a [`Library`]: imports
-//! linked, tunables set, hooks filled, constants folded, loops unrolled, arrays turned into scalars, and everything that is
-//! not used dropped. Register arrays cost a factor of two to four on real drivers; nobody wants to write `score_3_5` by
-//! hand.
+//! defaults and read like the algorithm they implement. The text for a driver is made from them by a [`Library`]:
+//! imports linked, tunables set, hooks filled, constants folded, loops unrolled, arrays turned into scalars, and
+//! everything that is not used dropped. Register arrays cost a factor of two to four on real drivers; `score_3_5` is
+//! tedious to write by hand.
 //!
 //! ```
 //! use foveal_shaders::{Library, Request};

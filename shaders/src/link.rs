@@ -207,7 +207,8 @@ impl<'l> Linked<'l> {
     }
 }
 
-/// The request's replacements. What is replaced need not exist: a path may be a mere place for one of several modules.
+/// The request's replacements. The replaced module need not exist: a path may be a mere slot for one of several
+/// modules.
 fn replacements<'r>(library: &Library, request: &'r Request) -> Result<FxHashMap<&'r str, &'r str>, Error> {
     let mut map = FxHashMap::default();
     for (from, to) in &request.replace {

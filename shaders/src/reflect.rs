@@ -26,7 +26,7 @@ pub struct Interface {
     /// `var<workgroup>` that is used, rounded up to 16 bytes, summed. (wgpu 30 and naga do not count it at all, so a plan
     /// must compare this with the adapter's limit.)
     pub workgroup_bytes: u32,
-    /// The buffers that the kernel uses, by group and index. What it declares and does not use is not among them.
+    /// The buffers that the kernel uses, by group and index. Unused declarations are not among them.
     pub bindings: Vec<Binding>,
     /// Whether it uses subgroup operations or built-in values.
     pub uses_subgroups: bool,

@@ -56,8 +56,8 @@ impl Library {
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the request or with the modules that it reaches; see [`ErrorKind`]. The text is not
-    /// type-checked: that is the shader compiler's part.
+    /// Any fault of the request or of the modules that it reaches; see [`ErrorKind`]. The text is not type-checked:
+    /// that is the shader compiler's part.
     pub fn specialise(&self, request: &Request) -> Result<Specialised, Error> {
         let hooks = hook_sources(request)?;
         let linked = Linked::new(self, request, &hooks)?;

@@ -178,7 +178,7 @@ impl Num {
             Self::Int(v) if v >= 0 => literal(LiteralExpression::AbstractInt(v)),
             Self::Int(v) => match v.checked_neg() {
                 Some(v) => negative(LiteralExpression::AbstractInt(v)),
-                // Out of range for every type it could end as; whoever reads the text says so.
+                // Out of range for every type it could end as; the shader compiler says so.
                 None => name_expr("INTEGER_OUT_OF_RANGE", span),
             },
             Self::Float(v) if v.is_sign_negative() => negative(LiteralExpression::AbstractFloat(-v)),

@@ -1,4 +1,4 @@
-// What all tests in a browser share: the site, served; a headless Chromium with WebGPU on the CPU; pages whose console is
+// Setup that all tests in a browser share: the site, served; a headless Chromium with WebGPU on the CPU; pages whose console is
 // watched.
 //
 //   FOVEAL_CHROMIUM   the browser (default: /usr/bin/chromium)

@@ -1,4 +1,4 @@
-// What the page computes itself, without a browser.
+// Computations of the page itself, without a browser.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";

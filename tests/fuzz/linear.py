@@ -133,7 +133,7 @@ def problem(c, rng, fancy):
         g = gates(rng, (batch, value_heads, length, dim))
     if g is not None and g.max() > 0:
         g = np.minimum(g, 0)
-    # What hides from everything: rows beyond a length. NaN where it reaches something is defined too.
+    # Rows beyond a length are hidden from everything. NaN where it reaches something is defined too.
     if lengths is not None and rng.random() < 0.6:
         odd = pick([np.nan, np.inf])
         for entry, most in enumerate(lengths):

@@ -15,7 +15,7 @@ use crate::files::{self, File};
 /// The stored outputs are f64 results rounded to f32 once. The reference has to be as near as that.
 const ROUNDING: Tolerance = Tolerance { rel_rmse: 1e-6, worst: 1e-6, floor: 1e-7 };
 
-/// Where golden files are: those of the repository, and a larger set beside it where somebody has one.
+/// Folders of golden files: those of the repository, and a larger set beside it where there is one.
 #[must_use]
 pub fn folders() -> [PathBuf; 2] {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -58,7 +58,7 @@ impl<'p> Placed<'p> {
         self.buffer.slice(self.start as u64..(self.start + self.size) as u64)
     }
 
-    /// The bytes after a run. What the kernel must not touch is as it was.
+    /// The bytes after a run. Those that the kernel must not touch are as they were.
     fn read(&self, engine: &Engine) -> Result<Vec<u8>> {
         let words = self.bytes.len() / 4;
         let after = block_on(engine.read_back(&self.buffer, &[words], Dtype::F32))?.to_bytes(Dtype::F32);
@@ -76,7 +76,7 @@ impl<'p> Placed<'p> {
 /// Runs a kernel. `inputs` are the storage of the plan's inputs by name; what a body lacks to the port's size is NaN.
 ///
 /// # Errors
-/// Whatever the engine returns; a guard word that changed, an input that changed.
+/// Any error of the engine; a guard word that changed, an input that changed.
 pub fn run(engine: &Engine, kernel: &Kernel, inputs: &[(&str, Vec<u8>)]) -> Result<Vec<Output>> {
     run_by(engine, kernel, inputs, |tensors| {
         let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -185,7 +185,7 @@ impl Prepared {
         Ok(Self { case, inputs, expected })
     }
 
-    /// Runs a kernel of this case and judges all outputs. What fails is written to `folder`.
+    /// Runs a kernel of this case and judges all outputs. Failures are written to `folder`.
     ///
     /// # Errors
     /// If the run fails or its result is wrong.

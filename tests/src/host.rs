@@ -85,7 +85,7 @@ impl Host {
         Ok(Self { instance, adapter, device, queue, complaints })
     }
 
-    /// What wgpu complained about since the last call.
+    /// Complaints of wgpu since the last call.
     #[must_use]
     pub fn complaints(&self) -> Vec<String> {
         std::mem::take(&mut *self.complaints.lock().unwrap_or_else(PoisonError::into_inner))

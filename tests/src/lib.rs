@@ -1,5 +1,5 @@
-//! What Foveal's test tiers have in common: adapter profiles, every planned kernel, translation, golden files, and the
-//! harness that runs a kernel between guard words.
+//! Helpers of Foveal's test tiers: adapter profiles, every planned kernel, translation, golden files, and the harness
+//! that runs a kernel between guard words.
 //!
 //! The tiers are this package's integration tests: `cpu` needs no GPU, `no_gpu` runs on wgpu's noop backend, `gpu` on
 //! an adapter. `tools/test.sh` runs all of them.
@@ -22,7 +22,7 @@ use std::io::Write;
 
 /// Prints a line whether or not the test runner captures output.
 pub fn say(line: &str) {
-    // A test whose output nobody reads is no reason to fail.
+    // A test does not fail for want of a reader of its output.
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 

@@ -16,7 +16,7 @@ pub struct Planned {
     pub name: String,
     /// The case.
     pub case: Case,
-    /// What it was planned for.
+    /// The adapter it was planned for.
     pub adapter: AdapterProfile,
     /// The plan.
     pub plan: Plan,
@@ -29,7 +29,7 @@ pub struct Kernel {
     pub name: String,
     /// The request.
     pub request: Arc<Request>,
-    /// What became of it.
+    /// The specialised kernel.
     pub specialised: Specialised,
 }
 
@@ -61,7 +61,7 @@ pub fn variants(case: &Case) -> Result<Vec<&'static str>> {
 /// The plan of a case by a variant; `None` if the adapter's limits or features rule it out.
 ///
 /// # Errors
-/// Whatever else planning fails with.
+/// Any other error of planning.
 pub fn plan(case: &Case, adapter: &AdapterProfile, variant: &str) -> Result<Option<Plan>> {
     match case.problem.plan(adapter, &Constraints::variant(variant)) {
         Ok(plan) => Ok(Some(plan)),

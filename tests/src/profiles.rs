@@ -1,4 +1,4 @@
-//! Adapters as plain data: the floor, the software drivers that tests run on, and GPUs that nobody has to own.
+//! Adapters as plain data: the floor, the software drivers that tests run on, and GPUs that need not be there.
 
 use foveal_kernels::{AdapterKind, AdapterProfile, Features, Limits, Rates};
 

@@ -12,7 +12,7 @@ pub fn installed() -> bool {
     run.is_ok_and(|status| status.success())
 }
 
-/// What `spirv-val` has to say against a module; `None` if nothing.
+/// The complaint of `spirv-val` about a module; `None` if there is none.
 ///
 /// # Errors
 /// If the tool cannot be run.

@@ -1,4 +1,4 @@
-//! What browsers' and wgpu's compiler makes of a kernel's text.
+//! Translation of kernels by naga, as wgpu and Firefox do it.
 
 use anyhow::{Context, Result, anyhow};
 use naga::back::{glsl, hlsl, msl, spv};
@@ -10,7 +10,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 pub struct Validated {
     /// The module.
     pub module: naga::Module,
-    /// What validation learned of it.
+    /// The validator's information about it.
     pub info: ModuleInfo,
 }
 
@@ -41,7 +41,7 @@ pub fn validate(text: &str, subgroups: bool) -> Result<Validated> {
 /// SPIR-V as wgpu makes it for Vulkan 1.1.
 ///
 /// # Errors
-/// What naga cannot write.
+/// Constructs that naga cannot write.
 pub fn spirv(kernel: &Validated) -> Result<Vec<u32>> {
     let options = spv::Options {
         lang_version: (1, 3),
@@ -56,7 +56,7 @@ pub fn spirv(kernel: &Validated) -> Result<Vec<u32>> {
 /// Metal's language, 2.4: what macOS 12 and later have.
 ///
 /// # Errors
-/// What naga cannot write.
+/// Constructs that naga cannot write.
 pub fn metal(kernel: &Validated) -> Result<String> {
     let options = msl::Options {
         lang_version: (2, 4),
@@ -76,7 +76,7 @@ pub fn metal(kernel: &Validated) -> Result<String> {
 /// HLSL, for shader model 6 where subgroups are used and 5.1 where not.
 ///
 /// # Errors
-/// What naga cannot write.
+/// Constructs that naga cannot write.
 pub fn direct3d(kernel: &Validated, subgroups: bool) -> Result<String> {
     let options = hlsl::Options {
         shader_model: if subgroups { hlsl::ShaderModel::V6_0 } else { hlsl::ShaderModel::V5_1 },
@@ -98,7 +98,7 @@ pub fn direct3d(kernel: &Validated, subgroups: bool) -> Result<String> {
 /// GLSL: OpenGL ES 3.1 without subgroups, OpenGL 4.3 with the extension for them.
 ///
 /// # Errors
-/// What naga cannot write.
+/// Constructs that naga cannot write.
 pub fn opengl(kernel: &Validated, entry: &str, subgroups: bool) -> Result<String> {
     let version = if subgroups { glsl::Version::Desktop(430) } else { glsl::Version::new_gles(310) };
     let options =

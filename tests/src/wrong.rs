@@ -21,7 +21,7 @@ pub const SPOILT: &str = "naive";
 /// The shader library with one more module: that of [`SPOILT`] with `from` replaced by `to`.
 ///
 /// # Errors
-/// If the module does not have `from`, or what comes of it is not WGSL.
+/// If the module does not have `from`, or the result is not WGSL.
 pub fn library(from: &str, to: &str) -> Result<Library> {
     let library = Library::builtin();
     let text = library.source(&format!("attention/{SPOILT}")).context("the module to spoil is gone")?;

@@ -1,4 +1,4 @@
-// What runs in the browser: one library, one problem. Each gets arrays of the page and gives one back.
+// The part in the browser: one library, one problem. Each gets arrays of the page and gives one back.
 
 const { library, heads, tokens, dim, repeats, model } = window.job;
 const count = heads * tokens * dim;

@@ -46,7 +46,7 @@ impl Choice {
         let place = match args::string(matches, "device") {
             Some("gpu") => ComputeOn::Gpu,
             Some("cpu") => ComputeOn::Cpu,
-            // Whoever names an adapter does not want the CPU instead.
+            // A named adapter rules out the CPU.
             _ if wanted.is_some()
                 || std::env::var_os("FOVEAL_ADAPTER").is_some_and(|name| !name.is_empty()) =>
             {

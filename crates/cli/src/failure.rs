@@ -44,7 +44,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     1
 }
 
-/// The error and its causes on one line, whatever line breaks a driver or a file put into its message.
+/// The error and its causes on one line, without the line breaks that a driver or a file put into its message.
 pub(crate) fn one_line(error: &anyhow::Error) -> String {
     let text = with_causes(error);
     single_line(split_excerpt(&text).map_or(&text, |(message, _)| message))
@@ -88,7 +88,7 @@ pub(crate) fn single_line(text: &str) -> String {
     words.join(" ").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// That `got` is not among the names there are.
+/// The error of a name `got` that is not among the `known` ones.
 pub(crate) fn unknown(what: &str, got: &str, known: &[&str]) -> anyhow::Error {
     let hint = did_you_mean(got, known.iter().copied());
     usage(format!("unknown {what} `{got}`: expected one of {}{hint}", known.join(", ")))

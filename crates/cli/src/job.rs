@@ -70,7 +70,7 @@ impl Job {
     ) -> Result<Self> {
         let named = |name: &str, error: anyhow::Error| error.context(format!("tensor `{name}`"));
         let mut tensors = Vec::with_capacity(file.tensors.len());
-        // Those that memory has no room for: nobody minds unless the problem reads them.
+        // Those that memory has no room for: no fault unless the problem reads them.
         let mut too_large = BTreeMap::new();
         for (name, stored) in &file.tensors {
             let look = match stored.element() {
@@ -92,7 +92,7 @@ impl Job {
         };
         let looked = match problem(&tensors) {
             Ok(looked) => looked,
-            // Their sizes were made up, so whatever is wrong may be due to that.
+            // Their sizes were made up, so any error may be due to that.
             Err(error) => return Err(too_large.pop_first().map_or(error, |(_, too_large)| too_large)),
         };
         let tensor_specs = looked.tensors();
@@ -215,7 +215,7 @@ impl Job {
             4 => &["b", "h", "q", "k"],
             _ => return None,
         };
-        // What has one entry is shared.
+        // Axes with one entry are shared.
         let index: Vec<&str> =
             axes.iter().zip(shape).map(|(axis, &size)| if size == 1 { "0" } else { axis }).collect();
         let element = format!("{name}[{}]", index.join(", "));

@@ -53,8 +53,8 @@ pub(crate) fn roof(work: &Work, roofline: &Roofline) -> f64 {
     roofline.peak_gflops().min(fed)
 }
 
-/// That a problem's made-up tensors and the reference's copies of them fit into memory: asked before any is made, because a
-/// process that runs out of memory is ended without a word.
+/// Checks that a problem's made-up tensors and the reference's copies of them fit into memory, before any is made: a
+/// process that runs out of memory is ended without a message.
 pub(crate) fn room(problem: &dyn Problem) -> Result<()> {
     const AS_F64: u128 = 8;
     let bytes: u128 = problem

@@ -58,7 +58,7 @@ impl Ui {
 /// Why stdout could not be written, once it could not.
 static UNWRITTEN: OnceLock<String> = OnceLock::new();
 
-/// Why some of what was printed is not there, if that is so: a result that nobody can read is no success.
+/// The error that kept output from being written, if there was one: an unreadable result is no success.
 pub(crate) fn unwritten() -> Option<&'static str> {
     UNWRITTEN.get().map(String::as_str)
 }
@@ -73,7 +73,7 @@ fn print(text: &str) {
     }
 }
 
-/// Remembers that stdout cannot be written. If whoever read it has heard enough (`foveal list | head`), the process ends here,
+/// Remembers that stdout cannot be written. If its reader has closed it (`foveal list | head`), the process ends here,
 /// quietly and as others do.
 pub(crate) fn cannot_write(error: &std::io::Error) {
     if error.kind() == std::io::ErrorKind::BrokenPipe {

@@ -24,7 +24,7 @@ pub(crate) fn blindness([blind, all]: [usize; 2]) -> Option<String> {
     (blind > 0).then(|| format!("{blind} of {all} queries see no key: their outputs are zeros"))
 }
 
-/// What a file says the outputs of `ports` are: `NAME_f64` where it is there, else `NAME`.
+/// The outputs that a file expects of `ports`: `NAME_f64` where it is there, else `NAME`.
 pub(crate) fn stored(
     tensor_specs: &[TensorSpec],
     tensor: impl Fn(&str) -> Result<Option<HostTensor>>,

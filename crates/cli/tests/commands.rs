@@ -1,4 +1,4 @@
-//! What the commands promise, without an adapter wherever that is possible.
+//! Promises of the commands, without an adapter where that is possible.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! What is read and what is written: other formats, types, places, and what is left when something goes wrong.
+//! Reading and writing: other formats, types, places, and what is left when something goes wrong.
 
 #![expect(clippy::unwrap_used, reason = "tests report by panicking")]
 

@@ -1,4 +1,4 @@
-//! What `foveal mask` promises; no adapter has a part in it.
+//! Promises of `foveal mask`; no adapter has a part in it.
 #![expect(clippy::unwrap_used, reason = "tests report by panicking")]
 
 mod common;

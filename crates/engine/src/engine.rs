@@ -66,8 +66,9 @@ impl Engine {
     ///
     /// The engine keeps to the features and limits that the device was opened with: what is missing costs speed, or sizes
     /// that are refused, never correctness. [`Engine::desired_features`] and [`Engine::desired_limits`] tell what to ask for.
-    /// No handler is installed on the device. [`Engine::prepare`], [`Engine::run`] and whatever else is `async` here submit to
-    /// `queue` and poll the device, which may run the host's callbacks; [`BoundKernel::encode`](crate::BoundKernel::encode) does neither.
+    /// No handler is installed on the device. [`Engine::prepare`], [`Engine::run`] and the other `async` functions here
+    /// submit to `queue` and poll the device, which may run the host's callbacks;
+    /// [`BoundKernel::encode`](crate::BoundKernel::encode) does neither.
     ///
     /// # Errors
     /// [`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost) if the device is lost already;

@@ -30,7 +30,7 @@ pub struct Options {
     /// adapter. Read by [`Engine::new`](crate::Engine::new) only.
     pub floor: bool,
     /// Whether the device has subgroup operations that wgpu does not know of. In browsers wgpu 30 cannot ask for the feature
-    /// `subgroups`: whoever asks for it in its stead sets this. Read by [`Engine::new`](crate::Engine::new) only.
+    /// `subgroups`: set this if the page asks for it instead. Read by [`Engine::new`](crate::Engine::new) only.
     pub subgroups: bool,
     /// Compiles shaders with naga's bounds checks and loop guards, for tests of the kernels. Slower.
     pub runtime_checks: bool,

@@ -21,9 +21,9 @@ pub struct AdapterProfile {
     pub features: Features,
     /// Rates that the cost model uses.
     pub rates: Rates,
-    /// After how many turns of its loops, all of them together, the driver ends an invocation's loops without a word: measured.
-    /// A loop that makes n turns takes n + 1 of them every time it is entered. `None` where 70,000 turns came to their end, or
-    /// where nothing was measured.
+    /// After how many turns of its loops, all of them together, the driver silently ends an invocation's loops:
+    /// measured. A loop that makes n turns takes n + 1 of them every time it is entered. `None` where 70,000 turns came
+    /// to their end, or where nothing was measured.
     #[serde(default)]
     pub loop_turns: Option<u64>,
     /// Results of f32 functions at the ends of their ranges; `None` where nothing was measured.
@@ -186,7 +186,8 @@ impl Limits {
 }
 
 impl AdapterProfile {
-    /// The least that any WebGPU adapter offers: default limits, no optional feature. What runs here runs everywhere.
+    /// The least that any WebGPU adapter offers: default limits, no optional feature. Kernels that run here run
+    /// everywhere.
     #[must_use]
     pub fn webgpu_floor() -> Self {
         Self {
@@ -202,7 +203,7 @@ impl AdapterProfile {
         }
     }
 
-    /// That the device computes at all: a host may have opened it for drawing only.
+    /// Checks that the device computes at all: a host may have opened it for drawing only.
     pub(crate) fn check_compute(&self) -> Result<(), Error> {
         if self.limits.max_compute_workgroups_per_dimension > 0 {
             return Ok(());

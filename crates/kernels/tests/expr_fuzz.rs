@@ -109,10 +109,10 @@ fn tables() -> Vec<Table> {
     ]
 }
 
-/// What a text may take.
+/// Time limit of a text.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// What holds of every text, its time included; whether it is an expression.
+/// Checks every text, its time included, and says whether it is an expression.
 fn check(text: &str, tables: &[Table]) -> bool {
     let mut min = Duration::MAX;
     // A busy machine may stop the process for seconds: a text is slow if it is slow each time.
@@ -128,7 +128,7 @@ fn check(text: &str, tables: &[Table]) -> bool {
     false
 }
 
-/// What holds of the answer to every text; whether it is an expression.
+/// Checks the answer to every text, and says whether it is an expression.
 fn check_answer(text: &str, tables: &[Table]) -> bool {
     let parsed = Expr::parse(text);
     let valid = parsed.is_ok();

@@ -1,4 +1,4 @@
-//! Whatever the text, an answer comes, soon, and never as a panic.
+//! Any text gets an answer, soon, and never a panic.
 
 use std::time::{Duration, Instant};
 

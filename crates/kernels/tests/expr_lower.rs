@@ -1,4 +1,4 @@
-//! What builtins mean, and what a program may look like.
+//! Meaning of builtins, and the form of programs.
 
 use foveal_kernels::Dtype;
 use foveal_kernels::expr::{Comparison, Expr, Op, Program, Shape, Table, Type, Variable};

@@ -103,7 +103,7 @@ export function startStop(button, start, { wait } = {}) {
   return run;
 }
 
-/** What went wrong, for people. */
+/** An error in words for people. */
 export function problem(error) {
   if (error?.kind === "device-lost") return "The GPU was lost while this ran. Run it again once it is open.";
   if (error?.kind === "no-adapter") return "No GPU is open.";

@@ -113,7 +113,7 @@ function banners({ again }) {
   }
 }
 
-/** What is missing for WebGPU, and how to get it. */
+/** The missing part of WebGPU, and how to get it. */
 function missing() {
   if (session.error?.kind !== "no-adapter") {
     return { what: "Your GPU could not be opened.", how: [session.error?.message ?? "", "Try again, or close other pages that use the GPU."] };

@@ -1,6 +1,6 @@
 // Calls to a worker as promises, with progress and abort.
 
-/** What a worker's error looks like here. */
+/** A worker's error, as it arrives here. */
 export class RemoteError extends Error {
   constructor({ message, ...more }) {
     super(message);

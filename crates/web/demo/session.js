@@ -15,7 +15,7 @@ export class Session extends EventTarget {
   state = "opening";
   info = null;
   error = null;
-  /** What runs on the device now. */
+  /** The work on the device now. */
   job = "";
   #remote = null;
   #pictures = null;

@@ -22,7 +22,7 @@ const methods = {
   attention: ({ problem }) => engine.attention(problem),
   destroy: async () => engine?.destroy(),
 
-  /** What follows needs no device. */
+  /** The following need no device. */
   ready: ({ module }) => foveal.init(module),
   recipes: () => foveal.recipes(),
   mask: ({ expression, options }) => foveal.mask(expression, options),

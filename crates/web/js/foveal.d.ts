@@ -60,7 +60,7 @@ export type ErrorKind =
   | "driver"
   | "internal";
 
-/** What every rejected promise carries. `message` names the argument, what was expected and what came. */
+/** The error of every rejected promise. `message` names the argument, what was expected and what came. */
 export class FovealError extends Error {
   readonly kind: ErrorKind;
   /** The argument it is about, e.g. "tensor `k`" or `mask`. */
@@ -78,14 +78,14 @@ export class FovealError extends Error {
 export interface AttentionOptions {
   /** Which pairs of a query and a key are seen, e.g. `causal & window(255, 0)`. Default: all. */
   mask?: string;
-  /** What becomes of a scaled score `s`, e.g. `softcap(50.0)` or `s + bias[h, q, k]`. Default: `s`. */
+  /** Expression of the scaled score `s`, e.g. `softcap(50.0)` or `s + bias[h, q, k]`. Default: `s`. */
   score?: string;
   /** Default: `1 / sqrt(Dk)`; or the name of a tensor `[H]`. */
   scale?: number | string;
   layout?: "bhtd" | "bthd";
   /** Whether `lse` is computed: the natural logarithm of each row's softmax denominator, `[B, H, Tq]`. Default: false. */
   lse?: boolean;
-  /** What q and k are normalised to first. */
+  /** Norm in which rows of q and k are first scaled to length 1. */
   qkNorm?: "l2";
   /** The name of a tensor `[H]` of logits that enter the denominator only. */
   sinkLogits?: string;
@@ -156,7 +156,7 @@ export type Tensors<T> = { q: T; k: T; v: T } & { [name: string]: T | string | n
 /** The same of linear attention, which may make its keys of the gates. */
 export type LinearTensors<T> = { q: T; k?: T; v: T } & { [name: string]: T | string | number | boolean | undefined };
 
-/** What a call gives its results as. */
+/** The form of a call's results. */
 export type Output<C extends CallOptions> = C extends { resident: true } ? Tensor : HostTensor;
 
 export interface AttentionResult<T> {
@@ -205,7 +205,7 @@ export interface AdapterInfo {
 
 export interface Roofline {
   peakGflops: number;
-  /** What was measured, with units, in the order to be shown. */
+  /** Measurements with units, in the order to be shown. */
   rows: { name: string; value: number; unit: string }[];
 }
 
@@ -256,7 +256,7 @@ export interface Timing {
   samples: number;
 }
 
-/** What an expression hides. */
+/** A mask as a picture: which blocks and elements it hides. */
 export interface MaskPicture {
   /** The expression as it was understood. */
   canonical: string;

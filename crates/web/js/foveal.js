@@ -35,7 +35,7 @@ async function start(module) {
     throw new FovealError("internal", "module", `it could not be loaded: ${error?.message ?? error}`);
   }
   wasm.on_panic(fail);
-  // What runs between calls is nobody's callee: if it traps (out of memory), only the window hears of it.
+  // Code that runs between calls has no caller: if it traps (out of memory), only the window hears of it.
   globalThis.addEventListener?.("error", ({ error }) => {
     if (error instanceof WebAssembly.RuntimeError && String(error.stack).includes("foveal_web")) fail(error.message);
   });
@@ -54,7 +54,7 @@ function rejectAll(which, error) {
   }
 }
 
-/** Whatever was thrown, as a FovealError. */
+/** Any thrown value as a FovealError. */
 function failure(error) {
   if (error instanceof FovealError) return error;
   if (typeof error?.kind === "string") return new FovealError(error.kind, error.argument, error.message, error);

@@ -93,7 +93,7 @@ pub fn on_panic(handler: Function) {
     std::panic::set_hook(Box::new(|info| {
         ON_PANIC.with_borrow(|handler| {
             if let Some(handler) = handler {
-                // Nobody is left to be told that telling failed.
+                // An error of the handler cannot be reported.
                 let _ = handler.call1(&JsValue::NULL, &JsValue::from(info.to_string()));
             }
         });

@@ -73,7 +73,7 @@ fn whole(size: f64) -> Option<usize> {
 fn elements<T: bytemuck::Pod + Zeroable>(bytes: &Uint8Array) -> Vec<T> {
     let mut elements = vec![T::zeroed(); bytes.length() as usize / size_of::<T>()];
     let room: &mut [u8] = cast_slice_mut(&mut elements);
-    // Bytes beyond the last whole element are nobody's.
+    // Bytes beyond the last whole element are left out.
     let whole = u32::try_from(room.len()).unwrap_or(u32::MAX);
     bytes.subarray(0, whole).copy_to(room);
     elements

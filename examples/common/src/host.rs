@@ -41,7 +41,7 @@ impl Host {
         };
         let opened = adapter.request_device(&descriptor).await;
         let (device, queue) = opened.map_err(|error| Failure::usage(&info.name, error))?;
-        // wgpu panics on errors that nobody handles. Foveal handles its own; the host's are kept here.
+        // wgpu panics on errors without a handler. Foveal handles its own; the host's are kept here.
         let error = Arc::new(Mutex::new(None));
         let first = Arc::clone(&error);
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {

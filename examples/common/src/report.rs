@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use foveal::SelfCheckReport;
 
-/// Prints a line. Nobody reading it is no reason to stop.
+/// Prints a line. A closed stdout is no reason to stop.
 pub fn say(line: impl fmt::Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }

@@ -109,7 +109,7 @@ struct Given<'a> {
 }
 
 impl Given<'_> {
-    /// Checks that lists are lists, and that they have what they promise: whoever is within reach, found by looking at all.
+    /// Checks that the lists are well-formed and hold all agents within reach, found by looking at all.
     fn check(&self) -> Result<Lists, Failure> {
         let wrong = |message: String| Err(Failure::failed("the lists are WRONG", message));
         let mut lists = Lists { mean: [0.0; HEADS], longest: 0, shortened: 0, pairs: 0 };

@@ -11,7 +11,7 @@ use crate::world::{ASPECT, World};
 pub(crate) const COLUMNS: u32 = 3;
 pub(crate) const ROWS: u32 = 2;
 
-/// What remains of the light from one frame to the next.
+/// Share of the light that remains from one frame to the next.
 const REMAINS: f64 = 0.84;
 /// Light is linear, and what remains of it goes on to fade below what eight bits can tell.
 const LIGHT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba16Float;

@@ -21,7 +21,7 @@ const HEIGHT: u32 = 2 * MARGIN + PANEL;
 const TEXEL: u32 = 4;
 const FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8Unorm;
 
-/// Prints a line. Nobody reading it is no reason to stop.
+/// Prints a line. A closed stdout is no reason to stop.
 pub(crate) fn say(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stdout(), "{line}");
 }

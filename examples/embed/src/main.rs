@@ -42,7 +42,7 @@ async fn open() -> Result<(wgpu::Device, wgpu::Queue), Box<dyn Error>> {
         ..wgpu::DeviceDescriptor::default()
     };
     let (device, queue) = adapter.request_device(&descriptor).await?;
-    // wgpu panics on errors that nobody handles. Foveal handles its own, and leaves this to the host.
+    // wgpu panics on errors without a handler. Foveal handles its own, and leaves this to the host.
     device.on_uncaptured_error(Arc::new(|error: wgpu::Error| host::complain(&error)));
     Ok((device, queue))
 }

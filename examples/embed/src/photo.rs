@@ -70,7 +70,7 @@ fn surroundings(pixels: &[Colour], x: usize, y: usize) -> Vec<f32> {
     features
 }
 
-/// What the photo shows: a low sun over hills and a lake.
+/// The photo: a low sun over hills and a lake.
 fn scene(x: usize, y: usize) -> Colour {
     let unit = |at: usize| (at as f32 + 0.5) / SIDE as f32;
     let (x, y) = (unit(x), unit(y));

@@ -14,7 +14,7 @@ const STOPS: [[f32; 3]; 6] = [
     [0.250, 0.015, -0.090],
 ];
 
-/// Steps of the ramp on the device: one is a tenth more weight, about, which nobody sees.
+/// Steps of the ramp on the device: one is a tenth more weight, about, which is invisible.
 const STEPS: u16 = 64;
 
 /// The colour of a tone from 0 to 1.

@@ -1,5 +1,5 @@
-// What both memories gave out is appended to their histories, and the clock goes on. One workgroup in all, so that nobody
-// else reads the clock while it changes.
+// Appends both memories' outputs to their histories, and advances the clock. One workgroup in all, so that no other
+// reads the clock while it changes.
 
 const ROW = 512u;
 const THREADS = 256u;

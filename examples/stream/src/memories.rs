@@ -164,7 +164,7 @@ impl Memories {
         self.append.encode(encoder, 1);
     }
 
-    /// What both gave out for every token, `[1, T, H, D]`: windowed, then linear.
+    /// Outputs of both for every token, `[1, T, H, D]`: windowed, then linear.
     pub(crate) async fn read_back(&self, engine: &Engine) -> Result<[HostTensor; 2], Failure> {
         let shape = [1, self.tokens, HEADS, WIDTH];
         Ok([

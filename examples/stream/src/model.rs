@@ -1,5 +1,5 @@
-//! What makes queries, keys and values of tokens: fixed random matrices. The device multiplies with them in
-//! `token.wgsl`; here the same is done in f64, for the references.
+//! Queries, keys and values of tokens by fixed random matrices. The device multiplies with them in `token.wgsl`; here
+//! the same is done in f64, for the references.
 
 use foveal::kernels::Error;
 use foveal::{HostTensor, TensorData};

@@ -1,4 +1,4 @@
-//! What each memory makes of the bell, as a picture: time goes to the right, a row a head.
+//! Each memory's outputs for the bell, as a picture: time goes to the right, a row a head.
 
 use foveal::HostTensor;
 use foveal_examples_common::thousands;
@@ -29,14 +29,14 @@ const BAND: u32 = 24;
 const BANDS: u32 = BAND * HEADS_32;
 /// Colours span so many powers of ten.
 const DECADES: f64 = 2.0;
-/// Steps between them: nobody tells more apart, and fewer colours make smaller files.
+/// Steps between them: more cannot be told apart, and fewer colours make smaller files.
 const TONES: f64 = 100.0;
 
 /// The drawing.
 pub(crate) struct Content<'a> {
     pub(crate) notes: &'a [Note],
     pub(crate) window: usize,
-    /// What both gave out, `[1, T, H, D]`: windowed, then linear.
+    /// Outputs of both, `[1, T, H, D]`: windowed, then linear.
     pub(crate) outputs: &'a [HostTensor; 2],
     /// Bytes that both keep between tokens.
     pub(crate) kept: [u64; 2],

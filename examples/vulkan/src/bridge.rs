@@ -1,4 +1,4 @@
-//! What a host's own small Rust library holds: Vulkan handles in, a wgpu device and wgpu buffers out.
+//! A host's own small Rust library: Vulkan handles in, a wgpu device and wgpu buffers out.
 //!
 //! Everything that comes in could have come through C: handles, numbers and one function pointer.
 #![expect(unsafe_code, reason = "nobody but the host can vouch for its handles")]
@@ -31,7 +31,7 @@ pub(crate) struct DeviceHandles {
     pub(crate) queue: u32,
 }
 
-/// Counts what wgpu holds of the host's: whatever is handed over keeps a clone until wgpu is done with it.
+/// Counts what wgpu holds of the host's: each handle that wgpu gets keeps a clone until wgpu is done with it.
 #[derive(Clone, Default)]
 pub(crate) struct Lent(Arc<()>);
 

@@ -177,8 +177,8 @@ impl<'a> Device<'a> {
     fn submit(&self, fence: vk::Fence, record: impl FnOnce(vk::CommandBuffer)) -> Result<(), Failure> {
         let info = vk::CommandBufferAllocateInfo::default().command_pool(self.pool).command_buffer_count(1);
         let begin = vk::CommandBufferBeginInfo::default().flags(vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT);
-        // SAFETY: the pool and the queue are this device's. Nobody else uses the queue now: wgpu submits when it is told
-        // to, by the one thread that there is. The command buffers live as long as the pool.
+        // SAFETY: the pool and the queue are this device's. The queue is not in use elsewhere now: wgpu submits when it
+        // is told to, by the one thread that there is. The command buffers live as long as the pool.
         unsafe {
             let commands = self.device.allocate_command_buffers(&info)?;
             self.device.begin_command_buffer(commands[0], &begin)?;

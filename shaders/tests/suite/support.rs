@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Helpers of the tests.
 
 use foveal_shaders::{Library, Request, Specialised};
 use naga::valid::{Capabilities, ValidationFlags, Validator};

@@ -1,4 +1,4 @@
-// What people write, as TypeScript sees it: `types.test.mjs` has the compiler look at it.
+// Typical calls, as TypeScript sees them: `types.test.mjs` has the compiler look at them.
 
 import { Engine, FovealError, mask, reference, type HostTensor, type Tensor } from "foveal";
 

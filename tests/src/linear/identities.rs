@@ -1,5 +1,5 @@
-//! What holds of linear attention whoever computes it. Each function takes what computes and a problem, and returns how far
-//! the two sides of an identity are apart, relative to the second.
+//! Identities of linear attention, for any implementation. Each function takes an implementation and a problem, and
+//! returns how far the two sides of an identity are apart, relative to the second.
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::Layout;
@@ -106,8 +106,8 @@ pub fn segments(run: &Run<'_>, whole: &Given, starts: &[usize]) -> Result<f64> {
     Ok(off(&joined, &run(whole)?))
 }
 
-/// A run with Dk more columns of v, zeros, from `[0 | I]` ends in `[H | P]`: what the tokens make of any first state S is
-/// `P S + H`, whatever the rule.
+/// A run with Dk more columns of v, zeros, from `[0 | I]` ends in `[H | P]`: the tokens turn any first state S into
+/// `P S + H`, under every rule.
 ///
 /// # Errors
 /// If something does not run.
@@ -197,7 +197,7 @@ pub fn dplr_as_delta(run: &Run<'_>, delta: &Given) -> Result<f64> {
     Ok(off(&run(&dplr)?, &run(delta)?))
 }
 
-/// A step whose beta is 0 is none, be it the first of a token's two or the second.
+/// A step whose beta is 0 does nothing, as the first of a token's two and as the second.
 ///
 /// # Errors
 /// If something does not run.
@@ -206,7 +206,7 @@ pub fn idle_steps(run: &Run<'_>, given: &Given, idle: usize) -> Result<f64> {
         let rows: Vec<usize> = (0..tensor.sizes[2]).flat_map(|row| [row, row]).collect();
         tensor.rows(&rows).map(|[_, _, row, _], x| match (row % 2 == idle, name) {
             (true, "beta") => 0.0,
-            // What such a step would write, did it write.
+            // Values that such a step would write, if it wrote.
             (true, _) => 3.0 - x,
             (false, _) => x,
         })
@@ -264,7 +264,7 @@ pub fn grouped(run: &Run<'_>, given: &Given) -> Result<f64> {
     Ok(off(&run(given)?, &run(&apart)?))
 }
 
-/// What is not causal reads, for every token, what a causal problem's last token would.
+/// Problems that are not causal read, for every token, what a causal problem's last token would.
 ///
 /// # Errors
 /// If something does not run.

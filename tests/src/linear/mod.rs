@@ -1,7 +1,7 @@
 //! Linear attention problems with their inputs, taken apart and put together: what identities are stated in.
 //!
-//! Tensors are held in one order, `[B, H, rows, width]`, in f64, whatever order the problem stores them in. An identity takes
-//! whatever computes a problem (the reference, a kernel) and returns how far its two sides are apart.
+//! Tensors are held in one order, `[B, H, rows, width]`, in f64, for any order of storage. An identity takes an
+//! implementation (the reference, a kernel) and returns how far its two sides are apart.
 
 pub mod identities;
 
@@ -110,7 +110,7 @@ impl Tensor {
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
 
-/// What computes a problem's outputs.
+/// An implementation: the outputs of a problem.
 pub type Run<'r> = dyn Fn(&Given) -> Result<Tensors> + 'r;
 
 /// A problem and its inputs.
@@ -164,7 +164,7 @@ impl Given {
         }
     }
 
-    /// What is stored in a port's order.
+    /// Values in a port's order of storage.
     fn tensor_of(&self, tensor_spec: &TensorSpec, values: &[f64]) -> Tensor {
         let values = values.to_vec();
         let mut sizes = [1, 1, 1, tensor_spec.span];

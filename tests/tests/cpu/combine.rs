@@ -48,7 +48,7 @@ fn attention_on_parts_of_the_keys_merges_to_attention_on_all() -> Result<()> {
     for (from, to) in [(0, 41), (41, 41), (41, KEYS)] {
         let (k, v) = (cut(k, from, to)?, cut(v, from, to)?);
         let part = spec(to - from).reference(&[("q", q), ("k", &k), ("v", &v)], Rows::All)?;
-        // What an empty part holds does not matter.
+        // The o of an empty part does not matter.
         let empty = from == to;
         o.extend(values(&part, "o")?.iter().map(|&x| if empty { f64::NAN } else { x }));
         lse.extend(values(&part, "lse")?);

@@ -1,5 +1,5 @@
-//! What right means: where values that are not finite have to be, and how far f32 may be off where a problem is
-//! ill-conditioned. The bounds are held against f32 arithmetic done here; ordinary problems get none.
+//! Criteria of a right result: where values that are not finite have to be, and how far f32 may be off where a problem
+//! is ill-conditioned. The bounds are held against f32 arithmetic done here; ordinary problems get none.
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Shape};
@@ -34,7 +34,7 @@ fn compared(want: &[f64], allowance: Option<&[f64]>, got: &[f32], dtype: Dtype) 
 fn values_that_are_not_finite_have_their_places() -> Result<()> {
     const NAN: f64 = f64::NAN;
     const INF: f64 = f64::INFINITY;
-    // What the reference says, what the device says, whether that is right.
+    // The reference's value, the device's, and whether that is right.
     let pairs = [
         (1.0, 1.0, true),
         (1.0, NAN, false),
@@ -203,7 +203,7 @@ fn bounds_of_large_scores_hold_for_f32() -> Result<()> {
     Ok(())
 }
 
-/// What a bound must not cover: keys that are missed or seen too much, in rows of 70 with scores of 700.
+/// Mistakes that a bound must not cover: keys that are missed or seen too much, in rows of 70 with scores of 700.
 #[test]
 fn mistakes_among_large_scores_are_found() -> Result<()> {
     let mistakes: [(&str, Score); 4] = [
@@ -236,7 +236,7 @@ fn large_scores_from_tables_and_sinks_have_bounds() -> Result<()> {
         (vec![0.5; 8], true),
         (vec![-10_000.0; 8], false),
         (vec![-1e20; 8], false),
-        // What has no weight has no error either.
+        // Keys without weight have no error either.
         ((0..8).map(|k| if k < 4 { 0.0 } else { -1e9 }).collect(), true),
     ] {
         let tensor = bias(values.clone())?;

@@ -50,7 +50,7 @@ fn none_fails(kernels: &[Kernel], test: impl Fn(&Kernel) -> Result<()> + Sync) -
 }
 
 fn validated(specialised: &Specialised) -> Result<Validated> {
-    // What does not use subgroups has to do without any optional feature.
+    // Kernels without subgroups have to do without any optional feature.
     translate::validate(&specialised.text, specialised.interface.uses_subgroups)
 }
 

@@ -50,7 +50,7 @@ fn code(text: &str) -> String {
 
 struct Package {
     name: String,
-    /// What the package itself needs, and what only its tests and examples do.
+    /// Dependencies of the package itself, and those of its tests and examples only.
     normal: BTreeSet<String>,
     dev: BTreeSet<String>,
 }
@@ -104,7 +104,7 @@ fn kernels_and_shaders_are_pure() -> Result<()> {
         let mut open: Vec<String> = package.normal.into_iter().collect();
         let mut reached: BTreeSet<String> = BTreeSet::new();
         while let Some(next) = open.pop() {
-            // What the workspace's own packages need for their tests is in Cargo.lock as well.
+            // Dependencies of the workspace's own tests are in Cargo.lock as well.
             let ours = next.starts_with("foveal");
             if reached.insert(next.clone()) && !ours {
                 open.extend(locked.get(&next).into_iter().flatten().cloned());
@@ -170,7 +170,7 @@ fn libraries_obey_one_environment_variable_that_is_documented() -> Result<()> {
 fn the_engine_knows_no_operator_by_name() -> Result<()> {
     let names: Vec<&str> = operators().iter().map(|operator| operator.name()).collect();
     let engine = sources("crates/engine/src", &["rs"])?;
-    // What stands between it and a page knows none either.
+    // The browser package, between the engine and a page, knows none either.
     for (path, text) in engine.into_iter().chain(sources("crates/web/src", &["rs"])?) {
         // Structs whose fields have the names of tensors: a shorthand for callers, which nothing in the engine uses.
         if path.ends_with("engine/src/kernel/tensors.rs") {

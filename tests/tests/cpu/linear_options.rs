@@ -121,8 +121,8 @@ fn shapes_that_are_not_served_are_errors_that_say_what_is() -> Result<()> {
 
 type Change<'c> = (&'c str, Option<(&'c [usize], f32)>);
 
-/// What is said of tensors: q and k of 2 heads, 10 tokens, 4 wide, v of 4 heads, 6 wide, after `changes`, each a name with a
-/// shape and what fills it, or nothing. A problem that is taken has its values checked too.
+/// The error, if there is one, for q and k of 2 heads, 10 tokens, 4 wide, v of 4 heads, 6 wide, after `changes`, each a
+/// name with a shape and what fills it, or nothing. A problem that is taken has its values checked too.
 fn complaint(options: Value, changes: &[Change<'_>]) -> Result<Option<Error>> {
     let mut shapes: Vec<Change<'_>> = vec![
         ("q", Some((&[1, 2, 10, 4], 1.0))),
@@ -268,7 +268,7 @@ fn values_out_of_range_are_errors_that_say_where_they_are() -> Result<()> {
     Ok(())
 }
 
-/// What is checked of the values of a file is checked of those that are bound, and of those the reference reads.
+/// Values are checked alike in files, in bound tensors and in inputs of the reference.
 #[test]
 fn values_are_checked_wherever_they_come_from() -> Result<()> {
     let options = object(json!({"rule": "delta", "gate": "scalar", "sequences": 2}));

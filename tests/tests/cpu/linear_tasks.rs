@@ -1,4 +1,4 @@
-//! What linear attention is known to solve in closed form: state tracking, recall, regression in context.
+//! Tasks that linear attention is known to solve in closed form: state tracking, recall, regression in context.
 
 use anyhow::{Result, ensure};
 use foveal_kernels::linear_attention::{LinearAttention, LinearShape, Rule};
@@ -79,7 +79,7 @@ fn two_reflections_a_token_count_modulo_five() -> Result<()> {
     Ok(())
 }
 
-/// A value written with beta 1 under a key of unit length is what that key reads, whatever the state held.
+/// A value written with beta 1 under a key of unit length is what that key reads, from any state.
 #[test]
 fn what_is_written_with_beta_one_is_read_back() -> Result<()> {
     let mut spec = LinearAttention::new(LinearShape::bhtd(2, 2, 40, 8).value_heads(4).value_dim(5))

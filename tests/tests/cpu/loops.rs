@@ -6,7 +6,7 @@ use foveal_kernels::linear_attention::{LinearAttention, LinearShape, Rule};
 use foveal_kernels::{AdapterProfile, Constraints, ErrorKind, Plan, Problem};
 use foveal_tests::{planned, profiles};
 
-/// What the probe finds on llvmpipe of Mesa 22.3.
+/// The probe's result on llvmpipe of Mesa 22.3.
 const BOUND: u64 = 65_319;
 
 fn bounded() -> AdapterProfile {
@@ -22,7 +22,7 @@ fn dispatches(plan: &Plan) -> usize {
     plan.passes.iter().filter(|pass| pass.label.ends_with(&plan.variant)).count()
 }
 
-/// That no pass takes more turns than it may, and that what checks the variant runs the same shaders.
+/// Checks that no pass takes more turns than it may, and that the self-check's problem runs the same shaders.
 fn check(plan: &Plan) -> Result<()> {
     for pass in &plan.passes {
         ensure!(pass.loop_turns <= BOUND, "{} takes {} turns", pass.label, pass.loop_turns);
@@ -62,7 +62,7 @@ fn without_a_bound_nothing_changes() -> Result<()> {
 #[test]
 fn keys_are_visited_in_as_many_segments_as_keep_loops_short() -> Result<()> {
     let long = Attention::new(Shape::bhtd(1, 1, 2, 8).kv(1, 600_000)).with_lse();
-    // What one dispatch was seen to reach: 65,535 keys / 4, 524,280, and more than 600,000 of 64 keys a step.
+    // Reach of one dispatch, as seen: 65,535 keys / 4, 524,280, and more than 600,000 of 64 keys a step.
     for (variant, min) in [("naive", 37), ("broadcast", 2), ("tiled", 2)] {
         let plan = plan(&long, variant)?;
         check(&plan)?;

@@ -1,4 +1,4 @@
-//! What can be tested without a GPU.
+//! Tests that need no GPU.
 
 mod chunks;
 mod circles;

@@ -1,4 +1,4 @@
-//! What masks, lists of blocks and sinks mean, by the reference: identities that follow from the definition.
+//! Meaning of masks, lists of blocks and sinks, by the reference: identities that follow from the definition.
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::Described;

@@ -11,7 +11,7 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-/// What is said of the options, for a problem of 2 heads, 64 queries and 80 keys.
+/// The error of the options, for a problem of 2 heads, 64 queries and 80 keys.
 fn complaint(options: Value) -> Result<Error> {
     let text = options.to_string();
     let problem = operator("attention")?.problem_of_shape("1x2x64:80x32", &object(options));
@@ -123,7 +123,7 @@ fn other_options_that_make_no_sense_are_errors_that_name_them() -> Result<()> {
     Ok(())
 }
 
-/// What is said of lists over 2 blocks of 32 queries and 3 blocks of 32 keys.
+/// The error of lists over 2 blocks of 32 queries and 3 blocks of 32 keys.
 fn complaint_of_lists(row_ptr: TensorData, partial: Option<Vec<i32>>, index: TensorData) -> Result<Error> {
     let one = |data: TensorData| HostTensor::new(vec![data.len()], data);
     let dense = |len: usize| HostTensor::new(vec![1, 2, len, 4], TensorData::F32(vec![0.0; 8 * len]));

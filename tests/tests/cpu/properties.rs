@@ -1,4 +1,4 @@
-//! What holds of any plan, for limits that no adapter has.
+//! Properties of every plan, for limits that no adapter has.
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Layout, Mask, Shape};
@@ -34,7 +34,7 @@ fn adapters() -> impl Strategy<Value = AdapterProfile> {
     })
 }
 
-/// What the engine and the device would have to refuse.
+/// Checks what the engine and the device would have to refuse.
 fn fits(plan: &Plan, adapter: &AdapterProfile) -> Result<()> {
     let limits = &adapter.limits;
     ensure!(plan.threads <= limits.max_compute_invocations_per_workgroup, "{} threads", plan.threads);
@@ -105,7 +105,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Masks, scores, lists, norms: whatever an operator draws.
+    /// Masks, scores, lists, norms: all that an operator draws.
     #[test]
     fn any_random_case_fits_its_adapter(seed in any::<u64>(), adapter in adapters()) {
         for operator in operators() {

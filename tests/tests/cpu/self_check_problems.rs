@@ -1,4 +1,4 @@
-//! What kernels depend on: expressions, not lengths. A small problem runs with the kernels of a large one.
+//! Kernels depend on expressions, not on lengths: a small problem runs with the kernels of a large one.
 
 use anyhow::{Context, Result, bail, ensure};
 use foveal_kernels::{

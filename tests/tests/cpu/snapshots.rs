@@ -5,7 +5,7 @@ use foveal_kernels::attention::{Attention, Layout, Shape};
 use foveal_kernels::{AdapterProfile, Constraints, Dtype, Problem};
 use foveal_tests::profiles;
 
-/// A plan's text without its cost, whose last digits are nobody's business.
+/// A plan's text without its cost, whose last digits may vary.
 fn text(spec: &Attention, adapter: &AdapterProfile) -> Result<String> {
     let plan = spec.plan(adapter, &Constraints::default())?;
     let lines = plan.to_string();

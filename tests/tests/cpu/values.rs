@@ -1,4 +1,4 @@
-//! What is refused for the values of tables: integers beyond 32 bits, ints that an expression makes too large, and indices
+//! Refusals for the values of tables: integers beyond 32 bits, ints that an expression makes too large, and indices
 //! that leave their tables. The reference and runs on devices ask the same question.
 
 use anyhow::{Context, Result, ensure};
@@ -30,7 +30,7 @@ fn inputs(spec: &Attention, tables: &[(&str, TensorData)]) -> Result<Vec<(Name, 
     Ok(inputs)
 }
 
-/// What a run and the reference say of these tables, which is the same.
+/// The complaint of a run about these tables, which is the reference's too.
 fn complaint(spec: &Attention, tables: &[(&str, TensorData)]) -> Result<Option<String>> {
     let inputs = inputs(spec, tables)?;
     let given: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
@@ -160,12 +160,12 @@ fn computed_indices_are_refused_where_they_leave_their_table() -> Result<()> {
         let said = complaint(&counted, &[doc(9), t(), ("n", TensorData::I32(vec![keys]))])?;
         ensure!(said.is_none() == fits, "{keys} keys: {said:?}");
     }
-    // What the score decides is moved into the table, here as on the device.
+    // Indices from the score are moved into the table, here as on the device.
     ensure!(complaint(&of(None, Some("s + t[floor(s * 1000.0)]"))?, &[t()])?.is_none());
     Ok(())
 }
 
-/// What variants prove themselves with has to make sense, whatever is computed from tables.
+/// Random inputs of self-checks have to make sense, for any index that is computed from tables.
 #[test]
 fn random_tables_fit_the_indices_that_are_computed_from_them() -> Result<()> {
     for text in [

@@ -146,7 +146,7 @@ fn runtime_checks_change_nothing() -> Result<()> {
     Ok(())
 }
 
-/// What indexes differ by; each compiles all variants once more.
+/// Cases that differ in their indices; each compiles all variants once more.
 const GUARDED: [&str; 7] = [
     "len_65_causal",
     "f16_dim_7_bthd",

@@ -41,7 +41,7 @@ fn repeated(spec: &Attention, seed: u64) -> Result<Vec<(Name, HostTensor)>> {
         .map(|(name, tensor)| {
             let dtype = tensor.dtype().unwrap_or_default();
             let mut shape = tensor.shape().to_vec();
-            // What no batch entry owns, all share.
+            // Tensors without a batch dimension are shared by all entries.
             if !["q", "k", "v"].contains(&&*name) {
                 return Ok((name, tensor));
             }

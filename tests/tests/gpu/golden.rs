@@ -1,4 +1,4 @@
-//! What third parties computed, by every variant of linear attention. (`tools/test.sh` has the command compare all golden
+//! Results of third parties, by every variant of linear attention. (`tools/test.sh` has the command compare all golden
 //! files; attention's kernels take a minute to compile and have cases of their own.)
 
 use anyhow::{Context, Result, ensure};

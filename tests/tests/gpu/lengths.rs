@@ -1,5 +1,5 @@
-//! Lengths and lists that lie on the device: whatever they hold, nothing is read out of bounds, and what lies beyond a length
-//! does not matter.
+//! Lengths and lists that lie on the device: with any content nothing is read out of bounds, and elements beyond a
+//! length do not matter.
 
 use anyhow::{Context, Result, ensure};
 use foveal::Constraints;

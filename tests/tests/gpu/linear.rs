@@ -19,7 +19,7 @@ use crate::engine_or_skip;
 /// Two computations in f32 that round differently: each may be as far from the truth as tests of cases allow.
 const CLOSE: f64 = 1e-5;
 
-/// What a variant does not serve here.
+/// A refusal: the variant does not serve the problem here.
 #[derive(Debug)]
 pub(crate) struct Refused(String);
 

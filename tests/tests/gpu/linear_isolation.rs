@@ -1,4 +1,4 @@
-//! What heads and batch entries of linear attention do to each other: nothing. And bits that are the same each time.
+//! Heads and batch entries of linear attention do not affect each other, and bits are the same each time.
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::Described;

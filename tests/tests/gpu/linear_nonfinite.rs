@@ -1,4 +1,4 @@
-//! What NaN reach, and what strong gates leave behind: exactly what the definition says, token by token.
+//! Reach of NaN, and states after strong gates: exactly as the definition has them, token by token.
 
 use anyhow::{Context, Result, ensure};
 use foveal::Engine;
@@ -275,7 +275,7 @@ fn strong_gates_leave_nothing_behind() -> Result<()> {
             .map(|(name, gate)| {
                 let given = given_with(*gate);
                 let expected = given.reference()?;
-                // What a of the rule dplr reads has not decayed: rows are differences of large numbers.
+                // The state that a of the rule dplr reads has not decayed: rows are differences of large numbers.
                 let max = if spec.rule == Rule::Dplr {
                     2e-5f64.max(4.0 * worst_row(&dplr_in_f32(&given), &expected)?)
                 } else {

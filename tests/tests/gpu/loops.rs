@@ -1,4 +1,4 @@
-//! Loops of many turns, which some drivers end before their time: llvmpipe of Mesa 22.3 after 65,535, without a word.
+//! Loops of many turns, which some drivers silently end before their time: llvmpipe of Mesa 22.3 after 65,535.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -78,8 +78,8 @@ fn plans_that_were_made_before_the_bound_was_known_are_made_again() -> Result<()
     Ok(())
 }
 
-/// What loops of a plan's shaders depend on: which these are, what is switched on in them, and whether widths take more than one
-/// tile of 64 columns.
+/// Properties that loops of a plan's shaders depend on: which these are, what is switched on in them, and whether
+/// widths take more than one tile of 64 columns.
 fn kinds(plan: &foveal::Plan) -> BTreeSet<String> {
     const SWITCHES: [&str; 6] = ["LISTS", "ELEMENT_BITS", "SPLIT_KV", "DELTA", "NORMALISE", "RAGGED"];
     let requests = plan.requests().into_iter().map(|request| {

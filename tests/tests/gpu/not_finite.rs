@@ -97,7 +97,7 @@ fn a_value_that_is_not_finite_reaches_those_that_see_its_key_and_no_others() -> 
     Ok(())
 }
 
-/// Keys and values that nobody sees are NaN throughout, or infinite: nothing shows it.
+/// Hidden keys and values are NaN throughout, or infinite: nothing shows it.
 #[test]
 fn what_nobody_sees_may_hold_anything() -> Result<()> {
     let engine = engine_or_skip!();

@@ -17,7 +17,8 @@ fn problem() -> Arc<dyn Problem> {
     Arc::new(Attention::new(Shape::bhtd(1, 2, 200, 32)).with_lse())
 }
 
-/// What is said of a variant whose text has `to` in place of `from`. Checks that another variant gives the right result.
+/// The reason given for refusing a variant whose text has `to` in place of `from`. Checks that another variant gives
+/// the right result.
 fn refusal(from: &str, to: &str) -> Result<Option<String>> {
     let options = Options { library: Arc::new(wrong::library(from, to)?), ..device::options() };
     let Some(engine) = device::engine_with(module_path!(), options)? else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Kernels in slices: whatever the cut, the bits are those of the kernel at once.
+//! Kernels in slices: any cut gives the bits of the kernel at once.
 
 use foveal_kernels::testing::Reference;
 use std::time::Duration;

@@ -26,7 +26,7 @@ fn positions([batch, heads, len, dim]: [usize; 4], strides: Strides) -> Vec<usiz
     positions
 }
 
-/// Storage with NaN wherever no element lies: whoever reads there shows it.
+/// Storage with NaN wherever no element lies: reading there shows it.
 fn poisoned(bytes: &[u8], width: usize, used: &[usize]) -> Vec<u8> {
     let mut poisoned = vec![0xff; bytes.len()];
     for &element in used {
@@ -62,7 +62,7 @@ fn check(engine: &foveal::Engine, spec: &Attention, plan: &Plan) -> Result<()> {
             let used = positions(sizes, strides);
             let elements: Vec<u8> =
                 used.iter().flat_map(|&at| output.bytes[at * width..(at + 1) * width].to_vec()).collect();
-            // What lies between the rows belongs to somebody else, and outputs start as NaN.
+            // Bytes between the rows belong to another tensor, and outputs start as NaN.
             let mut between = vec![true; output.bytes.len() / width];
             used.iter().for_each(|&at| between[at] = false);
             let elements_now = output.bytes.chunks(width).zip(&between);

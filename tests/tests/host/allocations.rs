@@ -1,4 +1,4 @@
-//! What recording costs: not one allocation or wgpu object more than wgpu's own commands do.
+//! Cost of recording: not one allocation or wgpu object more than wgpu's own commands have.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use pollster::block_on;
 
 use crate::{host_or_skip, options, turn};
 
-/// What a host would write itself: pipelines of its own, and as many commands as a kernel records.
+/// Commands that a host would write itself: pipelines of its own, and as many commands as a kernel records.
 struct ByHand {
     pipelines: [wgpu::ComputePipeline; 2],
     /// In turn, as kernels bind others for each pass: wgpu leaves out what is bound already.
@@ -162,8 +162,8 @@ fn recording_allocates_what_wgpus_own_commands_do_and_makes_no_object() -> Resul
             "{RUNS} x {} passes in one compute pass: {} allocations, by hand {}",
             passes, foveal.count_total, wgpu_alone.count_total
         ));
-        // What grows is wgpu's list of commands: a handful of doublings for thousands of them. A kernel sets fewer pipelines
-        // than it has passes.
+        // Only wgpu's list of commands grows: a handful of doublings for thousands of them. A kernel sets fewer
+        // pipelines than it has passes.
         ensure!(foveal.count_total <= wgpu_alone.count_total, "{foveal:?} by Foveal, {wgpu_alone:?} by hand");
         ensure!(pipelines <= passes);
 

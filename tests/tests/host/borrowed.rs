@@ -1,4 +1,4 @@
-//! Devices with whatever features and limits a host happened to ask for: what is missing costs speed, never correctness.
+//! Devices with any features and limits that a host happened to ask for: what is missing costs speed, never correctness.
 
 use anyhow::{Result, ensure};
 use foveal::{Engine, ErrorKind, wgpu};

@@ -58,7 +58,7 @@ impl Guest {
     }
 }
 
-/// What the host does in its frames.
+/// The host's own work in its frames.
 struct Game {
     compute: wgpu::ComputePipeline,
     render: wgpu::RenderPipeline,
@@ -138,7 +138,7 @@ impl Game {
         pass.dispatch_workgroups(16, 1, 1);
     }
 
-    /// A triangle whose corners are somebody's results.
+    /// A triangle whose corners are a kernel's results.
     fn draw(&self, host: &Host, encoder: &mut wgpu::CommandEncoder, results: &wgpu::Buffer) {
         let mut pass = encoder.begin_render_pass(&wgpu::RenderPassDescriptor {
             label: Some("game"),
@@ -196,7 +196,7 @@ fn operation(
             }
         }
         _ => {
-            // Outputs are spoiled and inputs written anew, before whatever comes next.
+            // Outputs are spoiled and inputs written anew, before the next round.
             for ((tensor_spec, (_, buffer)), pristine) in
                 guest.kernel.plan().tensors.iter().zip(&guest.tensors).zip(&guest.pristine)
             {

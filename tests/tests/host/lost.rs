@@ -12,7 +12,7 @@ use pollster::block_on;
 
 use crate::{host_or_skip, options, turn};
 
-/// What a host has of Foveal's, as it comes to have it.
+/// A host's objects of Foveal's, in the order in which it gets them.
 struct State<'h> {
     host: &'h Host,
     engine: Engine,
@@ -131,7 +131,7 @@ fn a_device_that_goes_is_an_error_at_every_step_and_the_next_one_works() -> Resu
                         );
                     }
                     Some(Err(error)) => bail!("{step}: {error}"),
-                    // Recording asks nobody, and is to no effect.
+                    // Recording does not ask the device, and is to no effect.
                     Some(Ok(())) if lost && matches!(step, "encode in a pass" | "a slice" | "encode") => {}
                     Some(Ok(())) => ensure!(!lost, "{step} went well after the device had gone ({fatal})"),
                     None => ensure!(lost, "{step} was not possible"),

@@ -73,7 +73,7 @@ fn with_little_memory() -> Result<()> {
     let error = block_on(engine.prepare_exact(&plan)).err().context("memory was found")?;
     ensure!(error.kind() == ErrorKind::OutOfMemory, "{error} ({:?})", error.kind());
     ensure!(engine.refused("linear").is_empty(), "{:?}", engine.refused("linear"));
-    // What is there goes on working, and so does all else once there is room.
+    // Existing kernels go on working, and so does all else once there is room.
     ensure!(block_on(engine.run(&kernel, &inputs))? == before, "another result with little memory");
     let count = taken.len();
     taken.clear();

@@ -77,7 +77,7 @@ fn problem() -> Attention {
     Attention::new(Shape::bhtd(1, 2, 65, 64)).with_lse()
 }
 
-/// What becomes of a shader that does not fit its plan.
+/// The error of a shader that does not fit its plan.
 fn outcome_of(from: &str, to: &str) -> Result<foveal::Error> {
     let options = Options { library: Arc::new(wrong::library(from, to)?), ..options() };
     let engine = engine(&AdapterProfile::webgpu_floor(), options)?;

@@ -1,4 +1,4 @@
-//! Compiles WGSL compute shaders with the compiler of real AMD GPUs, and says what became of them.
+//! Compiles WGSL compute shaders with the compiler of real AMD GPUs, and reports the result.
 //!
 //! Mesa's Vulkan driver RADV has a null device: it needs no hardware, yet compiles pipelines for a GPU of choice with the
 //! ACO back end that games run through. [`survey`] or a [`Compiler`] turns a [`Job`] into a [`Report`]: the driver's
@@ -55,7 +55,7 @@ pub enum Error {
     },
     /// The worker process could not be started, or died.
     Worker {
-        /// What happened.
+        /// The failure.
         message: String,
     },
 }

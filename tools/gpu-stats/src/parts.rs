@@ -23,7 +23,7 @@ pub struct Counts {
     pub fma_instructions: u32,
     /// Multiply-adds a lane does: packed and dual-issue instructions do two.
     pub fmas: u32,
-    /// Instructions of two operations (VOPD), whatever they do.
+    /// Instructions of two operations (VOPD), of any kind.
     pub dual: u32,
     /// Exponentials, reciprocals, roots: a quarter of the rate.
     pub transcendental: u32,
@@ -53,7 +53,7 @@ pub struct Counts {
     pub barriers: u32,
     /// Waits, no-ops and hints.
     pub waits: u32,
-    /// Instructions nobody knew.
+    /// Instructions of unknown classes.
     pub unknown: u32,
 }
 

@@ -69,7 +69,7 @@ impl Compiler {
             String::from_utf8_lossy(&bytes).into_owned()
         });
         let (send, lines) = channel();
-        // Ends with the worker's output, or when nobody listens any more.
+        // Ends with the worker's output, or when the receiver is gone.
         std::thread::spawn(move || {
             for line in BufReader::new(replies).lines() {
                 if line.map_or(true, |line| send.send(line).is_err()) {
@@ -112,7 +112,7 @@ impl Compiler {
                 ),
             }),
             Err(RecvTimeoutError::Timeout) => {
-                // It would go on for good, and keep whoever drops this waiting.
+                // It would go on for good, and dropping this would wait for it.
                 let _ = self.child.kill();
                 Err(Error::TooLong { label: label.to_owned(), seconds: LIMIT.as_secs() })
             }

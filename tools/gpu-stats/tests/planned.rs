@@ -15,7 +15,7 @@ const BARS: [(&str, f64); 4] =
 /// The problems that have to clear them.
 const BARRED: [&str; 2] = ["attention 1x8x4096x64", "attention 1x8x4096x128"];
 
-/// A bar that is missed, as family, problem, bar and why. What is reached instead is in the figures, and may not fall
+/// A bar that is missed, as family, problem, bar and why. The value that is reached is in the figures, and may not fall
 /// either.
 type Missed = (Family, &'static str, &'static str, &'static str);
 

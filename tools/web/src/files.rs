@@ -20,7 +20,7 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Puts the folder `new` where `place` is. Whoever looks finds the old or the new one whole, or none for a moment.
+/// Puts the folder `new` where `place` is. Readers find the old or the new one whole, or none for a moment.
 pub(crate) fn replace(new: &Path, place: &Path) -> Result<()> {
     let old = place.with_extension("old");
     let _ = fs::remove_dir_all(&old);

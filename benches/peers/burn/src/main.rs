@@ -20,7 +20,7 @@ use crate::shape::Shape;
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// What to measure: BxHxTxD, T and D optionally as Tq:Tk and Dk:Dv
+    /// Shapes to measure: BxHxTxD, T and D optionally as Tq:Tk and Dk:Dv
     #[arg(value_name = "SHAPE", default_values = ["1x8x512x64", "1x8x1024x64"])]
     shapes: Vec<Shape>,
     /// Measurements of each

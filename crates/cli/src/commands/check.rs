@@ -70,7 +70,7 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
             bar.suspend(|| report::print(ui, &item, &row, width));
         }
         bar.inc(1);
-        // Nobody would see the rest.
+        // Stdout is gone: the rest could not be seen.
         if ui::unwritten().is_some() {
             break;
         }

@@ -81,7 +81,8 @@ fn bindings(plan: &Plan, pass: &Pass, kernel: Option<&Specialised>) -> Vec<Value
     pass.bindings.iter().map(binding).collect()
 }
 
-/// Words of the uniform buffers. What is no parameter of the plan is where a dispatch begins, and zero for a whole pass.
+/// Words of the uniform buffers. Words that are no parameter of the plan say where a dispatch begins, and are zero for
+/// a whole pass.
 fn uniforms(pass: &Pass, kernel: &Specialised) -> Vec<Value> {
     let words = |layout: &UniformLayout| {
         let mut words = vec![0u32; layout.size_bytes as usize / 4];

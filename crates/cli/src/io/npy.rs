@@ -89,7 +89,7 @@ pub(super) fn parse(source: &Arc<FileBytes>) -> Result<Stored> {
         .map(|&size| usize::try_from(size).map_err(|_| usage(format!("a dimension of {size} is too large"))))
         .collect::<Result<_>>()?;
     let (kind, big_endian) = element(&header.dtype());
-    // Whatever cannot be read has a byte an element at least, as everything in this format.
+    // Elements of an unknown type take a byte at least, as all of this format do.
     let size = kind.as_ref().map_or(1, |element| element.size_bytes());
     let need = shape.iter().try_fold(size as u64, |n, &size| n.checked_mul(size as u64));
     let need = need.ok_or_else(|| usage(format!("shape {shape:?} overflows")))?;

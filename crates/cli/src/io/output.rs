@@ -101,8 +101,8 @@ impl Directory {
             let _ = new.keep();
             return Ok(());
         }
-        // Now the earlier directory is there, and goes with its handle. What somebody put there meanwhile does not, whatever
-        // signal comes.
+        // Now the earlier directory is there, and goes with its handle. Files that others added to it meanwhile are
+        // kept, even if a signal comes.
         drop(pending);
         if foreign(new.path()).is_some() {
             let kept = new.keep();
@@ -168,7 +168,7 @@ fn by_way_of(new: &Path, path: &Path) -> io::Result<()> {
     fs::rename(&aside, new)
 }
 
-/// That a directory which is there may be replaced whole.
+/// Checks that a directory which is there may be replaced whole.
 fn check_replaceable(given: &Path, path: &Path, parent: &Path) -> Result<()> {
     if std::env::current_dir().and_then(fs::canonicalize).is_ok_and(|here| here.starts_with(path)) {
         return Err(usage(format!(
@@ -312,7 +312,7 @@ mod tests {
         let error = output.write(&[("o", &tensor(2.0))], "{}").unwrap_err();
         let kept = crate::failure::one_line(&error).rsplit_once(" in ").unwrap().1.to_owned();
         assert_eq!(fs::read_to_string(Path::new(&kept).join("late.txt")).unwrap(), "late");
-        // Options that somebody wrote for a run to read are no sign of one.
+        // Options that were written by hand for a run to read are no sign of one.
         let by_hand = place.path().join("by_hand");
         fs::create_dir(&by_hand).unwrap();
         fs::write(by_hand.join(OPTIONS_FILE), "{}").unwrap();

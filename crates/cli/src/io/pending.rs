@@ -49,13 +49,13 @@ mod signals {
                     for path in pending.iter() {
                         let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir_all(path));
                     }
-                    // Whoever waits for the process sees that the signal ended it.
+                    // Parent processes see that the signal ended it.
                     if emulate_default_handler(signal).is_err() {
                         std::process::exit(1);
                     }
                 }
             };
-            // Without the thread a signal would be taken and nobody would act on it.
+            // Without the thread a signal would be caught and have no effect.
             if std::thread::Builder::new().name("signals".into()).spawn(wait).is_err() {
                 log::debug!("no thread could be made that waits for signals");
             }

@@ -92,7 +92,7 @@ pub(super) fn parent<'p>(given: &Path, path: &'p Path) -> Result<&'p Path> {
     Err(usage(format!("{}: cannot be written: {}: {why}", given.display(), parent.display())))
 }
 
-/// That writing to `resolved` leaves the inputs as they are.
+/// Checks that writing to `resolved` leaves the inputs as they are.
 pub(super) fn spare(given: &Path, resolved: &Path, inputs: &[PathBuf]) -> Result<()> {
     for input in inputs {
         if fs::canonicalize(input).is_ok_and(|input| input.starts_with(resolved)) {

@@ -91,7 +91,7 @@ fn check_places(entries: &[(String, Entry)], data: u64) -> Result<()> {
     if end < data { Err(gap(end, data)) } else { Ok(()) }
 }
 
-/// That the shape describes as many bytes as there are, as far as the type is known.
+/// Checks that the shape describes as many bytes as there are, as far as the type is known.
 fn check_size(name: &str, entry: &Entry) -> Result<Kind> {
     let bytes = entry.data_offsets[1] - entry.data_offsets[0];
     let shape = &entry.shape;

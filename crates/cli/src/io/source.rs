@@ -100,7 +100,7 @@ impl FileBytes {
     }
 }
 
-/// That there is no memory for so many bytes.
+/// The error of a lack of memory for so many bytes.
 pub(super) fn does_not_fit(bytes: u64) -> anyhow::Error {
     usage(format!("its {} do not fit into memory", crate::ui::bytes(bytes)))
 }

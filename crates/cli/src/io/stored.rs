@@ -167,8 +167,8 @@ impl Stored {
         Ok(elements)
     }
 
-    /// A tensor of the same sizes and type, or of `dtype` if its elements are floating-point numbers, that holds zeros. It
-    /// takes no memory to speak of until it is written to, which nobody does.
+    /// A tensor of the same sizes and type, or of `dtype` if its elements are floating-point numbers, that holds zeros.
+    /// It takes hardly any memory as long as it is not written to.
     pub(crate) fn stand_in(&self, dtype: Option<Dtype>) -> Result<HostTensor> {
         let count = self.count();
         let element = self.element().unwrap_or(Element::U8);
@@ -191,7 +191,7 @@ impl Stored {
     }
 }
 
-/// `count` zeros, if there is memory for them: the allocator's own zeros, which nobody had to write.
+/// `count` zeros, if there is memory for them: the allocator's own zeros, which take no writing.
 fn zeros<T: Zero>(count: usize) -> Result<Vec<T>> {
     // Making them would end the process where there is no memory.
     let room = Vec::<T>::new().try_reserve_exact(count);

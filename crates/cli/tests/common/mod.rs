@@ -75,7 +75,7 @@ pub(crate) fn values(name: &str, count: usize) -> Vec<f32> {
     std::iter::repeat_with(|| random.f32() * 2.0 - 1.0).take(count).collect()
 }
 
-/// What the program printed and how it ended.
+/// Output and exit code of the program.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -106,7 +106,7 @@ pub(crate) fn foveal<I: AsRef<std::ffi::OsStr>>(words: &[I]) -> Ran {
     ran(without_adapter(Command::new(env!("CARGO_BIN_EXE_foveal"))).args(words))
 }
 
-/// Runs `foveal` on whatever adapter there is.
+/// Runs `foveal` on any adapter that is there.
 pub(crate) fn foveal_on_adapter<I: AsRef<std::ffi::OsStr>>(words: &[I]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_foveal"));
     // Without it, EGL complains on stderr in a way that looks like an error of ours.

@@ -61,8 +61,8 @@ impl Gpu {
         lost_error(&self.lost.wait().await)
     }
 
-    /// An error if the device is lost, whoever opened it. wgpu raises nothing when objects are created on a lost
-    /// device, but does not map them: a request that is turned down tells.
+    /// An error if the device, the engine's or the host's, is lost. wgpu raises nothing when objects are created on a
+    /// lost device, but does not map them: a request that is turned down tells.
     pub(crate) async fn probe(&self) -> Result<(), Error> {
         if cfg!(not(target_family = "wasm")) {
             return self.probe_now();
@@ -264,7 +264,7 @@ struct Lost {
 
 impl Lost {
     fn set(&self, reason: String) {
-        // The first reason is the cause; nobody needs the second.
+        // The first reason is the cause; later ones are dropped.
         let _ = self.reason.set(reason);
         for waker in std::mem::take(&mut *lock(&self.waiting)) {
             waker.wake();

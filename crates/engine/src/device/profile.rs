@@ -10,7 +10,7 @@ pub(crate) fn profile(
 ) -> AdapterProfile {
     let kind = kind(info.device_type);
     AdapterProfile {
-        // Browsers tell names only where they identify nobody.
+        // Browsers withhold names that might identify their user.
         name: if info.name.is_empty() { "an adapter without a name".to_owned() } else { info.name.clone() },
         driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
         backend: info.backend.to_str().to_owned(),

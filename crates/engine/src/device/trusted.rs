@@ -20,7 +20,7 @@ pub(crate) fn shader_module(
         return device.create_shader_module(descriptor);
     }
     let checks = wgpu::ShaderRuntimeChecks {
-        // Masks and scores may divide by whatever their author wrote, so division stays as WGSL defines it.
+        // Masks and scores may divide by any number, so division stays as WGSL defines it.
         int_div_checks: true,
         ..wgpu::ShaderRuntimeChecks::unchecked()
     };

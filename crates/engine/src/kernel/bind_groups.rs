@@ -128,7 +128,7 @@ fn check_aliases(plan: &Plan, slots: &[(&Binding, &Slot)], ranges: &[Range<'_>])
                 continue;
             }
             let tensors = format!("tensors `{name}` and `{other_name}`");
-            // That what is written does not overlap is a matter of the whole kernel, see `check_overlaps`.
+            // Overlaps of outputs concern the whole kernel, see `check_overlaps`.
             if slot.read_only != other.read_only {
                 return Err(Error::usage(
                     tensors,

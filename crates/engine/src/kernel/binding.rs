@@ -136,8 +136,8 @@ fn check(tensor_spec: &TensorSpec, binding: &Binding<'_>, alignment: u32) -> Res
     Ok(())
 }
 
-/// That no output overlaps another tensor. Not a matter of single dispatches: a kernel's passes read inputs after some outputs
-/// are written.
+/// Checks that no output overlaps another tensor. Not a matter of single dispatches: a kernel's passes read inputs
+/// after some outputs are written.
 pub(crate) fn check_overlaps(plan: &Plan, bound: &Resolved<'_>) -> Result<(), Error> {
     let tensors = || {
         plan.tensors.iter().zip(bound).filter_map(|(tensor_spec, binding)| Some((tensor_spec, (*binding)?)))

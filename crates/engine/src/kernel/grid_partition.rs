@@ -1,7 +1,7 @@
 //! Cutting a pass's workgroups into several dispatches.
 //!
 //! Workgroups do not talk to each other within a pass, and a kernel asks a uniform, not the dispatch, where it is
-//! (`shaders/shared/grid.wgsl`): whatever the cut, the same workgroups compute the same bits.
+//! (`shaders/shared/grid.wgsl`): any cut gives the same workgroups and the same bits.
 
 use std::ops::Range;
 

@@ -12,7 +12,7 @@ const IDLE_LIMIT_BYTES: u64 = 256 << 20;
 
 /// Idle buffers by size.
 ///
-/// Only buffers whose content nobody relies on come from here: scratch, and tensors of
+/// Only buffers whose content need not last come from here: scratch, and tensors of
 /// [`Engine::run`](crate::Engine::run). Two kernels may so use one buffer in turn; the queue's order and wgpu's
 /// barriers keep them apart.
 #[derive(Debug, Default)]
@@ -61,7 +61,7 @@ impl Drop for Pooled {
 }
 
 impl Pool {
-    /// A buffer of at least `size` bytes with whatever content. `MAP_READ` buffers can be read back, the others are for
+    /// A buffer of at least `size` bytes with any content. `MAP_READ` buffers can be read back, the others are for
     /// shaders and copies.
     pub(crate) async fn take(
         self: &Arc<Self>,

@@ -62,7 +62,7 @@ impl Engine {
     /// As [`Engine::prepare`], but only the plan's own variant will do.
     ///
     /// # Errors
-    /// As [`Engine::prepare`]; whatever made the variant fail is returned as it is.
+    /// As [`Engine::prepare`]; the variant's own error is returned as it is.
     pub async fn prepare_exact(&self, plan: &Plan) -> Result<Kernel, Error> {
         self.learn().await?;
         let refitted = self.refitted(plan, true)?;

@@ -55,7 +55,7 @@ impl<'p> PassParams<'p> {
         Ok(bytes)
     }
 
-    /// That every parameter has been used.
+    /// Checks that every parameter has been used.
     pub(crate) fn finish(self) -> Result<(), Error> {
         match self.params.iter().zip(self.used).find(|(_, used)| !used) {
             None => Ok(()),

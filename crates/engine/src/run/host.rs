@@ -17,7 +17,7 @@ impl Engine {
     /// plan's.
     ///
     /// Inputs of another storage type are rounded to the port's. Natively the wait blocks the thread that polls the
-    /// future. What a frame has to include is better bound to buffers of its own, with [`Kernel::bind`].
+    /// future. Kernels of a frame are better bound to buffers of their own, with [`Kernel::bind`].
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) naming the tensor that is missing, unknown or of another shape;

@@ -131,8 +131,8 @@ impl Slices {
                 scratch.push(match own {
                     // Never written to.
                     Scratch::Own(buffer) => buffer.clone(),
-                    // Not from the pool: what a job leaves here has to last until its next slice, whoever records what in
-                    // between.
+                    // Not from the pool: a job's intermediate results have to last until its next slice, beyond other
+                    // recordings in between.
                     Scratch::Pooled(pooled) => {
                         let size = pooled.buffer().size();
                         gpu.buffer("foveal.job", size, SCRATCH, &profile.limits).await?

@@ -30,7 +30,7 @@ impl Status {
         }
     }
 
-    /// That of a whole: failed if a part failed, skipped if all were.
+    /// The status of a whole: failed if a part failed, skipped if all were.
     #[must_use]
     pub fn of_all(parts: impl IntoIterator<Item = Self>) -> Self {
         parts.into_iter().fold(Self::Skipped, |whole, part| match (whole, part) {

@@ -58,7 +58,7 @@ fn library() -> Library {
 pub(crate) struct Scale {
     pub(crate) count: usize,
     pub(crate) factor: f32,
-    /// What the planner prefers, in order.
+    /// Variants in the order of the planner's preference.
     pub(crate) variants: Vec<&'static str>,
     /// Part of the request, so that problems can have shaders of their own.
     pub(crate) threads: u32,

@@ -193,7 +193,7 @@ fn adapters_are_chosen_by_name_and_index() {
 
 #[test]
 fn a_device_that_does_not_answer_in_time_is_given_up() {
-    // What opening the first engine measures of the adapter is waited for too.
+    // Opening the first engine measures the adapter, and waits for that too.
     if engine().is_none() {
         return;
     }

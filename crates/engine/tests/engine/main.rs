@@ -1,4 +1,4 @@
-//! The engine on whatever adapter there is, with a problem of a few lines instead of attention.
+//! The engine on any adapter that is there, with a problem of a few lines instead of attention.
 //!
 //! `FOVEAL_ADAPTER` chooses the adapter; `FOVEAL_REQUIRE_GPU=1` makes a missing one a failure.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests report by panicking, as tests do")]

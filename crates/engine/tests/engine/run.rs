@@ -173,7 +173,7 @@ fn outputs_that_overlap_another_tensor_are_refused_wherever_they_are_bound() {
         let text = error.to_string();
         assert!(["`x`", "`y`", "overlap"].iter().all(|word| text.contains(word)), "{text}");
     }
-    // What a binding has beyond its tensor does not count, and tensors may share a buffer where no dispatch has both.
+    // Bytes of a binding beyond its tensor do not count, and tensors may share a buffer where no dispatch has both.
     engine.queue().write_buffer(&x, 512, &scale.input().to_bytes(Dtype::F32));
     submit(&engine, |encoder| {
         kernel.bind(&[("y", x.slice(..)), ("x", x.slice(512..))]).unwrap().encode(encoder);

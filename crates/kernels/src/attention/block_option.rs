@@ -32,7 +32,7 @@ pub(super) fn tables(spec: &Attention, given: &Arguments<'_>) -> Result<Vec<Tabl
         }
         let table = match (given.tensor(name), declared.get(name)) {
             (Some(tensor), _) => {
-                // Lengths are i32, whoever else reads them.
+                // Lengths are i32, also where another option reads the same tensor.
                 let length = [&spec.q_lengths, &spec.kv_lengths].iter().any(|of| of.as_deref() == Some(name));
                 let dtype = if length { Dtype::I32 } else { table_dtype(tensor) };
                 Table::new(name, dtype, tensor.shape().to_vec())

@@ -19,7 +19,8 @@ const MAX_ELEMENTS: usize = 1 << 28;
 type Tables<'t> = Vec<(&'t str, Cow<'t, HostTensor>)>;
 
 impl Attention {
-    /// Checks lengths, lists and what expressions make of tables: of all that the device would take without a word.
+    /// Checks lengths, lists and the values that expressions take from tables: all faults that the device would not
+    /// report.
     ///
     /// Inputs that are not at hand are not looked at, nor is what depends on them.
     pub(super) fn check_values(&self, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
@@ -133,8 +134,8 @@ struct Elements<'a> {
 }
 
 impl Elements<'_> {
-    /// That an index lies within its table wherever it is evaluated: in masks where lengths and lists leave it to them, in
-    /// scores where the mask shows the key.
+    /// Checks that an index lies within its table wherever it is evaluated: in masks where lengths and lists leave it
+    /// to them, in scores where the mask shows the key.
     fn check(&self, program: &Program, mask: Option<&Program>, index: &Index) -> Result<(), Error> {
         let spec = self.spec;
         let (sizes, own) = (spec.expr_sizes(), spec.own_lengths());

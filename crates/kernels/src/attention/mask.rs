@@ -80,7 +80,7 @@ pub enum QkNorm {
     L2,
 }
 
-/// A table that the mask or the score reads, and what stands in for it where nobody gives values.
+/// A table that the mask or the score reads, and how to fill it where no values are given.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableInput {
     /// Name, storage and sizes.

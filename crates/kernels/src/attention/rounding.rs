@@ -23,7 +23,7 @@ fn norm(row: &[f64]) -> f64 {
     row.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
-/// The errors of a row's scores, as they are found, and what comes of them.
+/// The errors of a row's scores, and the allowance that follows from them.
 #[derive(Debug, Default)]
 pub(super) struct RowErrors {
     steps: Option<StepErrors>,

@@ -4,8 +4,8 @@ use super::Attention;
 use crate::HostTensor;
 
 impl Attention {
-    /// How many queries of all heads see nothing, and of how many. Their lse is -inf and nobody else's is; where it is not there,
-    /// or counts a sink, their rows of o are zeros, which says as much unless v has nothing else.
+    /// How many queries of all heads see nothing, and of how many. They are the rows whose lse is -inf. Without lse, or
+    /// where it counts a sink, rows of zeros in o are counted, which is the same unless v has nothing else.
     pub(super) fn rows_without_keys(
         &self,
         inputs: &[(&str, &HostTensor)],

@@ -53,8 +53,8 @@ pub struct Attention {
     /// every run; queries beyond see no key. `Tq` in [`Mask::Causal`] and `nq` in expressions are then this.
     pub q_lengths: Option<String>,
     /// The name of a tensor `[B]` of i32 that says how many of the `kv_len` keys each batch entry has. Keys beyond are hidden,
-    /// whatever lies there. `Tk` in [`Mask::Causal`] and `nk` in expressions are then this. May be the tensor of `q_lengths`,
-    /// and a table too.
+    /// with any content. `Tk` in [`Mask::Causal`] and `nk` in expressions are then this. May be the tensor of
+    /// `q_lengths`, and a table too.
     pub kv_lengths: Option<String>,
     /// Parts that the keys of a tile are divided into, each for a workgroup of its own, and merged: 1 to 256. `None` leaves it to
     /// the plan, which then depends on the batch size. With a number, and few rows a key/value head, a batch entry's bits are the
@@ -74,7 +74,7 @@ pub struct Attention {
     pub o_strides: Option<Strides>,
     /// The option that the lists of `sparsity` were read from.
     pub(crate) blocks_option: Option<serde_json::Value>,
-    /// Whether random inputs have values that are NaN, above all where nobody sees them.
+    /// Whether random inputs have values that are NaN, mostly in hidden places.
     pub(crate) odd_values: bool,
     /// Tiles are chosen as for this problem: how a small problem gets the shaders of a large one.
     pub(crate) specialized_for: Option<Arc<Self>>,

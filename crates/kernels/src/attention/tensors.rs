@@ -55,7 +55,7 @@ impl Attention {
         tensor_specs
     }
 
-    /// That inputs of one name are one tensor: of one type and shape.
+    /// Checks that inputs of one name are one tensor: of one type and shape.
     pub(super) fn validate_names(&self) -> Result<(), Error> {
         if let Some(name) = self.head_scale().filter(|_| self.head_scale() == self.sink_logits.as_ref()) {
             return Err(Error::invalid(name.as_str(), "two tensors have this name: factors and sinks"));
@@ -80,8 +80,8 @@ impl Attention {
         Ok(())
     }
 
-    /// Visible (query, key) pairs of all heads. What only the contents of tables decide counts as visible; expressions are
-    /// counted block by block, those of partly visible blocks by a sample.
+    /// Visible (query, key) pairs of all heads. Pairs that only the contents of tables decide count as visible;
+    /// expressions are counted block by block, those of partly visible blocks by a sample.
     fn visible_pairs(&self) -> f64 {
         let (tq, tk) = (self.q_len as u128, self.kv_len as u128);
         // Rows see 1, 2, ... keys up to a full row; `longest` is what the last row sees.

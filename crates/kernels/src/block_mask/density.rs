@@ -73,7 +73,7 @@ impl BlockMask {
                 partial_blocks.push((batch, head, q_block, block as usize));
             }
         }
-        // The same elements every time: a figure that changes from call to call helps nobody.
+        // The same elements every time, so that the figure does not change from call to call.
         let mut random = fastrand::Rng::with_seed(1);
         let mut one = |range: Range<usize>| random.usize(range);
         let (mut seen, mut asked) = (0u64, 0u64);

@@ -101,7 +101,7 @@ impl BlockMask {
 /// Every row is drawn from all its blocks: more of them than this would take minutes.
 const MAX_DRAWN: u64 = 1 << 32;
 
-/// That lists for this grid can be drawn in a bounded time, before any is.
+/// Checks that lists for this grid can be drawn in a bounded time, before any is.
 fn drawable(grid: &BlockGrid) -> Result<(), Error> {
     let (rows, wide) = (grid.rows(), grid.kv_blocks());
     if (rows as u64).saturating_mul(wide as u64) <= MAX_DRAWN {

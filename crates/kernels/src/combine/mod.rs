@@ -6,9 +6,9 @@
 //! w_n = exp(lse_n - M)      o = sum_n w_n o_n / W      lse = M + ln W      M = max_n lse_n, W = sum_n w_n + exp(sink_h - M)
 //! ```
 //!
-//! A part with `lse = -inf` is empty: its o is not read, whatever it holds. A row of empty parts has `o = 0` and, without a sink,
-//! `lse = -inf`. NaN in a part that is not empty makes NaN of its column, and so do infinities; in an lse, of its row. Source:
-//! Milakov and Gimelshein 2018, section 3.1; Dao et al. 2023, Flash-Decoding.
+//! A part with `lse = -inf` is empty: its o is not read. A row of empty parts has `o = 0` and, without a sink,
+//! `lse = -inf`. NaN in a part that is not empty makes NaN of its column, and so do infinities; in an lse, of its row.
+//! Source: Milakov and Gimelshein 2018, section 3.1; Dao et al. 2023, Flash-Decoding.
 
 mod operator;
 mod plan;

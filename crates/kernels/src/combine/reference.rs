@@ -34,7 +34,7 @@ pub(super) fn reference(
     let merge = |row: usize| -> RowResult {
         let sink = sinks.as_ref().map(|sinks| sinks[row / spec.len % spec.heads]);
         let lse_of = |part: usize| lse_parts[part * count + row];
-        // Empty parts do not count, whatever they hold.
+        // Empty parts do not count, even if their o is NaN.
         let parts: Vec<usize> = (0..spec.parts).filter(|&part| lse_of(part) != f64::NEG_INFINITY).collect();
         let all = || parts.iter().map(|&part| lse_of(part)).chain(sink);
         if all().any(|lse| lse.is_nan() || lse == f64::INFINITY) {

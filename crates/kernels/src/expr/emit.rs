@@ -74,12 +74,12 @@ struct Writer<'a> {
     /// How each step so far is referred to: a name or a literal.
     names: Vec<String>,
     constants: Vec<Option<Constant>>,
-    /// Ints that are not negative whatever the sizes and tables, and those that are positive.
+    /// Ints that are not negative for any sizes and tables, and those that are positive.
     signs: Vec<Sign>,
     /// Whether it depends on data: of lengths too, and of tables and the score only.
     dependent: Vec<bool>,
     of_data: Vec<bool>,
-    /// Floats that are numbers whatever comes.
+    /// Floats that are never NaN or infinite.
     numbers: Vec<bool>,
     count: usize,
 }
@@ -245,7 +245,7 @@ impl<'a> Writer<'a> {
         self.constants[id] == Some(Constant::Float(0.0))
     }
 
-    /// Compilers take 0 * x for 0, whatever x is.
+    /// Compilers take 0 * x for 0, even if x is NaN or infinite.
     fn times_zero(&self, a: StepId, b: StepId) -> String {
         let other = if self.is_zero(a) { b } else { a };
         let (product, other_name) = (format!("{} * {}", self.names[a], self.names[b]), &self.names[other]);

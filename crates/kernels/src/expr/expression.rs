@@ -69,8 +69,8 @@ pub enum Structural {
 /// | `alibi(x)`, `alibi` | `x - slope(h) * abs(qp - k)`; of `s` (scores only) |
 /// | `slope(h)` | `ALiBi`'s slope of a head |
 ///
-/// Cheap to clone. Two are equal if they are the same tree, whatever their spaces and parentheses; constant parts are
-/// computed (`window(2 * 8 - 1, 0)` equals `window(15, 0)`).
+/// Cheap to clone. Two are equal if they are the same tree, up to spaces and parentheses; constant parts are computed
+/// (`window(2 * 8 - 1, 0)` equals `window(15, 0)`).
 ///
 /// Its [`Display`](fmt::Display) is canonical, and parses to an equal expression.
 ///

@@ -57,7 +57,8 @@ words! {
         "constant" => Constant,
         /// A number for each token and value head: g `[B, T, HV]` or `[B, HV, T]`, as the layout is.
         "scalar" => Scalar,
-        /// A number for each token, value head and key channel: g `[B, T, HV, Dk]` or `[B, HV, T, Dk]`.
+        /// A number for each token, value head and key channel: g `[B, T, HV, Dk]` or `[B, HV, T, Dk]`, with Dk after
+        /// the feature map (`2 F` if that is learned).
         "vector" => Vector,
     }
 }
@@ -105,7 +106,7 @@ words! {
         /// Nothing.
         #[default]
         "none" => None,
-        /// `q^T z + eps`, where z is the sum of the keys, decayed as the state is.
+        /// `scale * q^T z + eps`, where z is the sum of the keys, decayed as the state is.
         "sum" => Sum,
     }
 }

@@ -150,7 +150,7 @@ mod tests {
             let recipe = RECIPES.iter().find(|recipe| recipe.name == name).expect("a recipe");
             let options = serde_json::from_str(recipe.options).expect("its options");
             let mut read = described::<LinearAttention>(recipe.shape, &options).expect("a problem");
-            // Shapes given as text ask for states, whatever the options.
+            // Shapes given as text ask for states, with any options.
             (read.state_in, read.state_out) = (built.state_in, built.state_out);
             (read.z_in, read.z_out) = (built.z_in, built.z_out);
             assert_eq!(built, read, "{name}");

@@ -44,13 +44,15 @@ pub struct LinearAttention {
     pub normaliser: Normaliser,
     /// Added to the denominators of [`Normaliser::Sum`]; 0 or more.
     pub eps: f64,
-    /// Factor of q, after the feature map; `None` means `1 / sqrt(Dk)`.
+    /// Factor of q, after the feature map; `None` means `1 / sqrt(head_dim)`, from the width before a learned feature
+    /// map. The denominators of [`Normaliser::Sum`] have it too.
     pub scale: Option<f64>,
     /// The name of a tensor like k, but with HV or H heads as k has, that takes k's place in what [`Rule::Delta`] reads and
     /// erases (Hu et al. 2025, Comba).
     pub erase_key: Option<String>,
-    /// The name of a tensor `[HV, Dk]` by which a token's own key is multiplied when its output reads it. Outputs then read
-    /// the state before the gate and the write: `o = (S_(t-1) + diag(u) k v^T)^T q` (Peng et al. 2024, RWKV-6).
+    /// The name of a tensor `[HV, Dk]`, with Dk after the feature map (see [`LinearAttention::key_dim`]), by which a
+    /// token's own key is multiplied when its output reads it. Outputs then read the state before the gate and the
+    /// write: `o = (S_(t-1) + diag(u) k v^T)^T q` (Peng et al. 2024, RWKV-6).
     pub bonus: Option<String>,
     /// The name of a tensor of step sizes, `[B, T, HV]` or `[B, HV, T]` as the layout is, 0 or more: a token's gates and value
     /// are multiplied by its own (Dao and Gu 2024, Mamba-2: g is A, and dt is what its softplus gives).

@@ -162,7 +162,7 @@ impl<S: OperatorSpec> Operator for OperatorOf<S> {
         let spec = S::of_tensors(&given)?;
         let dtype = spec.stored_as();
         let mut spec = options::read(spec, given)?;
-        // Tensors are stored as they are, whatever an option says.
+        // Tensors are stored as they are, over any option.
         *spec.dtype_mut() = dtype;
         spec.validate()?;
         spec.fit_tensors(&given)?;

@@ -200,8 +200,8 @@ pub(crate) fn tensors_of<S: OperatorSpec>(spec: &S, access: Access) -> impl Iter
     spec.tensors().into_iter().filter(move |tensor_spec| tensor_spec.access == access)
 }
 
-/// The cases of a table of names, shapes and options as JSON. Tables are ours, and a test holds that every entry parses: one
-/// that does not is left out here rather than made to panic in somebody's program.
+/// The cases of a table of names, shapes and options as JSON. Tables are ours, and a test holds that every entry
+/// parses: one that does not is left out here rather than made to panic in a host's program.
 pub(crate) fn described_cases<S: OperatorSpec>(table: &[(&str, &str, &str)]) -> Vec<(String, S)> {
     let parsed = |shape: &str, options: &str| described(shape, &serde_json::from_str(options).ok()?).ok();
     let cases = table.iter().map(|&(name, shape, options)| Some((name.to_owned(), parsed(shape, options)?)));

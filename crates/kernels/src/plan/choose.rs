@@ -1,4 +1,4 @@
-//! Choosing among an operator's variants, and the plan that comes of it.
+//! Choosing among an operator's variants, and the resulting plan.
 
 use std::sync::Arc;
 

@@ -42,7 +42,7 @@ pub(crate) fn timed(mut cost: Cost, adapter: &AdapterProfile) -> Cost {
         AdapterKind::Cpu => parts.iter().sum::<f64>(),
         _ => parts.iter().copied().fold(0.0, f64::max) + 0.1 * parts.iter().sum::<f64>(),
     } / cost.occupancy.max(1e-3);
-    // A cost beyond a year is a plan nobody runs; saturate instead of failing.
+    // No plan of a year is ever run: saturate instead of failing.
     cost.time = std::time::Duration::from_secs_f64((nanoseconds * 1e-9).min(3e7));
     cost
 }

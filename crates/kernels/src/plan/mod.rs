@@ -61,7 +61,7 @@ pub trait Problem: Described + Reference + fmt::Debug + Send + Sync {
         None
     }
 
-    /// The work that the problem asks for, whoever does it.
+    /// The work that the problem asks for, by any variant.
     fn work(&self) -> Work;
 }
 

@@ -29,8 +29,8 @@ pub struct Pass {
     pub bindings: Vec<PassBinding>,
     /// Fields of the shader's uniform variables, by name; a name means one field among all of them.
     pub params: Vec<(Name, ParamValue)>,
-    /// The scratch buffer that holds the workgroups in each dimension, at its beginning and no more than `workgroups`: what an
-    /// earlier pass found that there is to do.
+    /// The scratch buffer that holds the workgroups in each dimension, at its beginning and no more than `workgroups`:
+    /// the count that an earlier pass found.
     pub indirect: Option<usize>,
     /// Workgroups in each dimension.
     pub workgroups: [u32; 3],

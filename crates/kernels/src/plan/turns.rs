@@ -1,4 +1,4 @@
-//! Turns of loops. Some drivers end an invocation's loops, without a word, once these have taken too many together: llvmpipe of
+//! Turns of loops. Some drivers silently end an invocation's loops once these have taken too many together: llvmpipe of
 //! Mesa 22.3 after 65,535. Plans count them, and stay below.
 //!
 //! A loop that makes n turns takes n + 1, every time it is entered. Loops of constant bounds that the specialiser or the driver
@@ -14,7 +14,7 @@ pub(crate) fn of_loop(turns: usize, inside: u64) -> u64 {
     (turns as u64).saturating_mul(inside.saturating_add(1)).saturating_add(1)
 }
 
-/// That no pass takes more than the adapter's loops may.
+/// Checks that no pass takes more than the adapter's loops may.
 pub(crate) fn check(passes: &[Pass], adapter: &AdapterProfile) -> Result<(), Error> {
     let Some(max) = adapter.loop_turns else { return Ok(()) };
     match passes.iter().find(|pass| pass.loop_turns > max) {
@@ -44,7 +44,7 @@ impl Unfit {
     /// The passes if they may be dispatched; `None` if the variant is unfit, so that another has to be chosen.
     ///
     /// # Errors
-    /// Whatever else went wrong.
+    /// Any other error of `made`.
     pub(crate) fn judge<T>(
         &mut self,
         variant: &'static str,

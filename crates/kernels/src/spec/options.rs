@@ -150,7 +150,7 @@ impl<'a> Arguments<'a> {
         self.tensor(name).ok_or_else(|| Error::invalid(name, "expected a tensor, got none"))
     }
 
-    /// That there are tensors of these shapes, as far as they are read.
+    /// Checks that there are tensors of these shapes, as far as they are read.
     pub(crate) fn check_shapes(&self, tensors: &[TensorSpec]) -> Result<(), Error> {
         for wanted in tensors.iter().filter(|tensor_spec| tensor_spec.access == Access::Read) {
             let got = self.needed(&wanted.name)?.shape();
@@ -211,7 +211,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// The words of an option that goes without saying.
+/// No words: for an option that problems' descriptions leave out.
 pub(crate) fn untold<S>(_: &S) -> Option<String> {
     None
 }
@@ -270,7 +270,7 @@ pub(crate) fn write<S: Options>(spec: &S) -> Map<String, Value> {
     options
 }
 
-/// That an object has no fields but these.
+/// Checks that an object has no fields but these.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Invalid`] naming the first other one.

@@ -22,7 +22,7 @@ pub(crate) fn layout(given: &Arguments<'_>) -> Result<Layout, Error> {
     given.input("layout").map_or(Ok(Layout::Bhtd), |input| input.word())
 }
 
-/// That the device's numbers tell a finite one from 0 and from infinity.
+/// Checks that f32 holds the value as a finite number, and as 0 only if it is 0.
 pub(crate) fn fits_f32(name: &str, value: f64) -> Result<(), Error> {
     let (min, max) = (f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX) / 2.0);
     if value == 0.0 || (min..=max).contains(&value.abs()) {

@@ -219,7 +219,7 @@ impl HostTensor {
     }
 }
 
-/// That the inputs which the device holds as integers are such.
+/// Checks that inputs which the device holds as integers are integers.
 pub(crate) fn check_integers(
     tensor_specs: &[TensorSpec],
     inputs: &[(&str, &HostTensor)],

@@ -59,7 +59,7 @@ fn all(@builtin(vertex_index) index: u32) -> @builtin(position) vec4f {
     return vec4f(f32(index & 1u) * 4.0 - 1.0, f32(index >> 1u) * 4.0 - 1.0, 0.0, 1.0);
 }
 
-// What was drawn fades; the blend's constant says by how much.
+// Earlier light fades; the blend's constant says by how much.
 @fragment
 fn fade() -> @location(0) vec4f {
     return vec4f(0.0);

@@ -7,7 +7,7 @@
 @group(0) @binding(2) var<storage, read_write> boxes: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> counts: array<i32>;
 @group(0) @binding(4) var<storage, read_write> indices: array<i32>;
-// What each list promises: whoever is no further than the root of this from where an agent of the block looks is in it.
+// Reach of each list, squared: agents no further than this from where an agent of the block looks are in it.
 @group(0) @binding(5) var<storage, read_write> reaches: array<f32>;
 
 const THREADS: u32 = 64u;

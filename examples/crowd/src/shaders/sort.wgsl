@@ -74,15 +74,16 @@ fn sum(@builtin(local_invocation_index) thread: u32) {
     }
 }
 
-// Positions as attention sees them are whole steps of a lattice, LATTICE to a unit, and headings are of sixteenths. Scores,
-// powers of two times differences of their products, are then exact in f32 (on planes of up to 256 units), in whatever order
-// a kernel adds: a score of -8 is what is left of numbers in the thousands.
+// Positions as attention sees them are whole steps of a lattice, LATTICE to a unit, and headings are of sixteenths.
+// Scores, powers of two times differences of their products, are then exact in f32 (on planes of up to 256 units), in
+// any order of addition: a score of -8 is the difference of numbers in the thousands.
 const LATTICE: f32 = 16.0;
 const SIXTEENTHS: f32 = 16.0;
 // Weights are two to the power of scores, and a score falls by d^2 / 2 times this, d in steps of the lattice: the standard
 // deviations are 1.2 and 0.42 units.
 const FALL = array<f32, HEADS>(1.0 / 256.0, 1.0 / 32.0);
-// What the same heading, and the same flock, add to the first head's score: weights double, and are eight times as large.
+// Additions to the first head's score for the same heading, and the same flock: weights double, and are eight times as
+// large.
 const HEADING: f32 = 1.0;
 const FLOCK: f32 = 2.0;
 // How far ahead an agent looks, in units.

@@ -18,7 +18,8 @@ const AVOID: f32 = 2.2;
 // The share of a wish that one step grants.
 const AGILITY: f32 = 0.14;
 
-// Where a flock is drawn to: eddies that drift, tangential at the walls. Without divergence, nobody is driven together.
+// Where a flock is drawn to: eddies that drift, tangential at the walls. Without divergence, agents are not driven
+// together.
 fn current(position: vec2f, flock: u32, time: f32) -> vec2f {
     let at = position / world.half;
     let phase = 2.0944 * f32(flock);
@@ -59,11 +60,11 @@ fn steer(@builtin(global_invocation_id) thread: vec3u) {
     let gather = to_others / max(1.0, length(to_others));
     let wish = ALIGN * seen.zw + GATHER * gather + CLEAR * (agent.position - close.xy)
         + CURRENT * current(agent.position, agent.flock, world.time) + AVOID * away(agent.position);
-    // Nobody stands still, and nobody runs.
+    // Agents neither stand still nor run.
     let next = mix(pace, wish / max(length(wish), 1e-3), AGILITY);
     let speed = max(length(next), 1e-3);
     agent.velocity = CRUISE * next / speed * clamp(speed, 0.5, 1.1);
-    // A wall is a wall, whatever the wishes.
+    // No wish leads through a wall.
     agent.position = clamp(agent.position + agent.velocity, 0.01 - world.half, world.half - 0.01);
     agents[thread.x] = agent;
 }

@@ -1,4 +1,4 @@
-// What all passes know: the plane, and who is on it. The host puts this text before each of the others.
+// Data that all passes know: the plane, and who is on it. The host puts this text before each of the others.
 //
 // A unit of length is the mean distance between agents, a unit of time a step.
 

@@ -64,7 +64,7 @@ impl<R: Real> Gates<R> {
         (whole, rest)
     }
 
-    /// What is left at boundary `to` of what a channel held at boundary `from`.
+    /// The share, at boundary `to`, of a channel's content at boundary `from`.
     pub(crate) fn decay(&self, from: usize, to: usize, channel: usize) -> R {
         assert!(from <= to, "a decay goes back in time, from boundary {from} to {to}");
         if self.by_row.width == 0 {
@@ -80,7 +80,7 @@ impl<R: Real> Gates<R> {
     }
 }
 
-/// What rows erase before they write.
+/// Rows' erasing, before they write.
 #[derive(Clone, Debug)]
 pub(crate) enum Erase<R> {
     Nothing,
@@ -99,7 +99,7 @@ pub(crate) struct Rows<R> {
     /// Scaled; zero where a row has no output.
     pub(crate) q: Matrix<R>,
     pub(crate) k: Matrix<R>,
-    /// What is written: v, times beta in the delta rules.
+    /// Rows to be written: v, times beta in the delta rules.
     pub(crate) y: Matrix<R>,
     pub(crate) erase: Erase<R>,
     pub(crate) gates: Gates<R>,
@@ -165,7 +165,7 @@ fn before(row: usize) -> usize {
     row
 }
 
-/// What a chunk does to any state: `S' = P S + H`.
+/// Effect of a chunk on any state: `S' = P S + H`.
 #[derive(Clone, Debug)]
 pub(crate) struct Affine<R> {
     pub(crate) p: Matrix<R>,

@@ -1,4 +1,4 @@
-//! What a chunk, or any run of rows, does to states: an affine map, that does not depend on the state.
+//! Effect of a chunk, or any run of rows, on states: an affine map that does not depend on the state.
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::{

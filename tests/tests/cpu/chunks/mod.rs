@@ -80,7 +80,7 @@ fn first_state<R: Real>(given: &Given, batch: usize, head: usize) -> Matrix<R> {
     Matrix::of(spec.head_dim, spec.value_dim, |d, c| R::of(state.at([batch, head, d, c])))
 }
 
-/// What computes a problem by chunks of `len` rows.
+/// Computes a problem by chunks of `len` rows.
 fn by_chunks<R: Real>(given: &Given, len: usize, decays: Decays) -> Tensors {
     let spec = &given.spec;
     let sizes = |rows, width| [spec.batch, spec.value_heads, rows, width];

@@ -3,7 +3,7 @@
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Mul, Neg, Sub};
 
-/// What the algorithm computes with.
+/// Numbers that the algorithm computes with.
 pub(crate) trait Real:
     Copy
     + PartialOrd

@@ -135,7 +135,7 @@ struct Planned {
     text: String,
 }
 
-/// What every family was measured at.
+/// Measurements of all families.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
     /// One for each family, problem, variant and shader, in the order of the tables.

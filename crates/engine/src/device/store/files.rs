@@ -48,7 +48,7 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Replaces the file in one step: whoever reads it sees the old content or the new. What goes wrong is logged.
+/// Replaces the file in one step: readers see the old content or the new. Errors are logged.
 pub(crate) fn write(path: &Path, parts: &[&[u8]]) {
     if let Err(error) = try_write(path, parts) {
         log::debug!("{} cannot be written: {error}", path.display());

@@ -16,7 +16,7 @@ use crate::{Engine, Error, ErrorKind, prepare::params};
 const SCALE: f32 = 0.5;
 const OFFSET: f32 = 1.0;
 
-/// Runs that count. The best is taken: whatever disturbs a run makes it longer.
+/// Runs that count. The best is taken: disturbances only make a run longer.
 const REPEATS: usize = 7;
 /// How long one should take: long against the cost of submitting.
 const TARGET: Duration = Duration::from_millis(10);

@@ -187,7 +187,7 @@ impl<'a> MaskProgram<'a> {
             return blocks.visited_by(tile_rows, kv_block);
         }
         if let Some(listed) = spec.device_blocks() {
-            // Nobody knows how full the lists will be.
+            // The lists' lengths are known on the device only.
             let max = crate::plan::cost::float(listed.max_blocks * listed.kv_block)
                 / crate::plan::cost::float(spec.kv_len);
             return max.min(1.0);

@@ -50,8 +50,8 @@ pub fn check(program: &Program, sizes: Sizes, ranges: &[Option<ValueRange>]) -> 
     check_lengths(program, sizes, OwnLengths::default(), ranges)
 }
 
-/// The same where batch entries have lengths of their own, from 1 to those of `sizes`. What depends on these lengths is
-/// checked as far as it can be beforehand, as what depends on tables is.
+/// The same where batch entries have lengths of their own, from 1 to those of `sizes`. Steps that depend on these
+/// lengths are checked as far as they can be beforehand, as those that depend on tables are.
 ///
 /// # Errors
 /// As [`check`].

@@ -1,6 +1,6 @@
 //! Arithmetic on what a value can be at most: the bounds that hold over a whole block.
 //!
-//! Bounds are sound for the device as well as for the reference: whatever f32 arithmetic makes of a value lies within them.
+//! Bounds are sound for the device as well as for the reference: the results of f32 arithmetic lie within them.
 
 use crate::{
     Dtype,

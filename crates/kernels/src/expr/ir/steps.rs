@@ -12,7 +12,7 @@ use std::collections::hash_map::Entry;
 use std::hash::{Hash, Hasher};
 use std::mem::discriminant;
 
-/// The steps so far. Builders take the column of [`Steps::column`], which whoever lowers a node sets first.
+/// The steps so far. Builders take the column of [`Steps::column`], which has to be set before a node is lowered.
 #[derive(Default)]
 pub(crate) struct Steps {
     steps: Vec<Step>,

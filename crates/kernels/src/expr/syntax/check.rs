@@ -123,7 +123,7 @@ impl Typed<'_> {
         }
     }
 
-    /// That a window of constant sides shows something.
+    /// Checks that a window of constant sides shows something.
     fn window(&self, arguments: &[NodeId]) -> Result<(), ExprError> {
         let &[left, right] = arguments else { return Ok(()) };
         let (&Form::Int(l), &Form::Int(r)) = (&self.nodes[left].form, &self.nodes[right].form) else {

@@ -201,8 +201,8 @@ fn evaluation_agrees_with_a_naive_one() {
     }
 }
 
-/// Whatever f32 arithmetic that is a few units off makes of floats, classes hold. The reference is in f64, so that a class
-/// that followed it too closely would be wrong on the device.
+/// Classes hold for f32 arithmetic that is a few units off. The reference is in f64, so that a class that followed it
+/// too closely would be wrong on the device.
 #[test]
 fn classes_hold_for_rounded_floats() {
     let mut rng = Rng::with_seed(7);
@@ -283,7 +283,8 @@ fn tables_must_fit() {
     assert!(error.starts_with("score: "), "{error}");
 }
 
-/// What `build` makes of a table `rel` of 255 floats and a table `id` of 320 ints is refused with this message.
+/// Checks that the expression of `build`, over a table `rel` of 255 floats and a table `id` of 320 ints, is refused
+/// with this message.
 #[track_caller]
 fn refused(build: impl Fn(&mut Builder) -> StepId, message: &str) {
     let rel = table("rel", Dtype::F32, &[1, 255]);

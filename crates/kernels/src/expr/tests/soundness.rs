@@ -233,7 +233,7 @@ fn on_axis(rng: &mut Rng, b: &mut Builder, axis: u8, depth: u8) -> StepId {
 }
 
 /// `and` and `or` of two shapes or their negations: the share of blocks of one class that are taken for mixed. Most are
-/// conjunctions that nobody writes, of a raster's neighbourhood and a stride.
+/// of no use: conjunctions of a raster's neighbourhood and a stride.
 #[test]
 fn combinations_are_nearly_exact() {
     let mut rng = Rng::with_seed(5);
