@@ -255,7 +255,8 @@ impl<'a> Writer<'a> {
     fn is_number(&self, op: &Op) -> bool {
         match op {
             Op::ToFloat(_) | Op::Slope(_) => true,
-            Op::Negate(a) | Op::Abs(a) | Op::Tanh(a) | Op::Exp(a) => self.numbers[*a],
+            // Not `exp`, which overflows.
+            Op::Negate(a) | Op::Abs(a) | Op::Tanh(a) => self.numbers[*a],
             Op::Min(a, b) | Op::Max(a, b) => self.numbers[*a] && self.numbers[*b],
             _ => false,
         }

@@ -8,6 +8,7 @@ use crate::{
 
 /// Masks, scores and lists of blocks: name, shape and options.
 const EXPRESSIONS: &[(&str, &str, &str)] = &[
+    ("score_zero_times_overflow", "1x1x64x16", r#"{"score":"s + 0.0 * exp(q - k + 1000)"}"#),
     ("mask_window", "2x4:2x200x64", r#"{"mask":"causal & window(40, 0)"}"#),
     ("mask_few_keys", "1x2x300x64", r#"{"mask":"window(3, 0) | sinks(2)"}"#),
     ("mask_nothing", "1x2x70x64", r#"{"mask":"k < 0"}"#),
