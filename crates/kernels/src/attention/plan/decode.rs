@@ -8,7 +8,7 @@ use crate::{
     AdapterKind, AdapterProfile, Cost,
     attention::{Attention, DeviceBlockMask},
     plan::{
-        cost::{check_workgroup, float, small, tile, timed},
+        cost::{check_workgroup, float, occupancy, small, tile, timed},
         turns::of_loop,
     },
 };
@@ -71,8 +71,8 @@ fn vectors(dims: (usize, usize), lanes: usize) -> [usize; 2] {
     [dims.0, dims.1].map(|dim| (dim / 4).div_ceil(lanes))
 }
 
-/// Numbers of lanes up to `max` with which threads make at most `excess` percent more products than there are, because vectors
-/// beyond a row's end are somebody's.
+/// Numbers of lanes up to `max` whose threads make at most `excess` percent more products than the rows need: each lane takes whole
+/// vectors, and together they may reach beyond a row's end.
 fn fitting_lanes(dims: (usize, usize), max: usize, excess: usize) -> Vec<usize> {
     let made = |lanes: usize| vectors(dims, lanes).iter().sum::<usize>() * lanes;
     let exact = dims.0 / 4 + dims.1 / 4;
@@ -159,6 +159,11 @@ impl DecodeTiles {
         self.groups() * self.keys
     }
 
+    /// Keys of the blocks that lists are made of.
+    fn kv_block(self) -> usize {
+        KV_BLOCK.max(self.chunk())
+    }
+
     fn is_one_subgroup(self) -> bool {
         self.form == Form::OneSubgroup
     }
@@ -196,42 +201,55 @@ const MAX_LOADS_OF_TEXT: usize = 64;
 /// Threads of a workgroup on a CPU without subgroups.
 const CPU_THREADS: usize = 8;
 
-pub(crate) fn propose(
-    spec: &Attention,
-    visibility: &MaskProgram<'_>,
-    adapter: &AdapterProfile,
-) -> Result<Candidate, String> {
+/// How a problem is divided.
+///
+/// # Errors
+/// The reason why it is not served.
+fn tiles(spec: &Attention, adapter: &AdapterProfile) -> Result<DecodeTiles, String> {
     let all_rows = spec.rows_for_tiles();
     if all_rows > MAX_ROWS {
         return Err(format!("for up to {MAX_ROWS} rows that share keys, here {all_rows} do"));
     }
-    let sizes = DecodeTiles::of(spec, adapter);
-    let DecodeTiles { threads, rows: tile_rows, lanes, keys, .. } = sizes;
-    let row = sizes.vectors[0] + sizes.vectors[1];
+    let tiles = DecodeTiles::of(spec, adapter);
+    let (row, kv_block) = (tiles.vectors[0] + tiles.vectors[1], tiles.kv_block());
     if adapter.kind == AdapterKind::Cpu && row > MAX_VECTORS_OF_TEXT {
         return Err(format!(
             "a thread would hold {row} vectors of q and o, drivers that run on the CPU compile {MAX_VECTORS_OF_TEXT} at most in time"
         ));
     }
-    let kv_block = KV_BLOCK.max(sizes.chunk());
     let whole = |listed: &DeviceBlockMask| {
-        listed.kv_block.is_multiple_of(kv_block) && listed.q_block.is_multiple_of(tile_rows)
+        listed.kv_block.is_multiple_of(kv_block) && listed.q_block.is_multiple_of(tiles.rows)
     };
     if let Some(listed) = spec.device_blocks().filter(|listed| !whole(listed)) {
         return Err(format!(
-            "takes blocks of {tile_rows} rows and {kv_block} keys, the lists have blocks of {} and {}",
-            listed.q_block, listed.kv_block
+            "takes blocks of {} rows and {kv_block} keys, the lists have blocks of {} and {}",
+            tiles.rows, listed.q_block, listed.kv_block
         ));
     }
-    let workgroup_bytes = sizes.workgroup_bytes(spec);
-    check_workgroup(adapter, threads, workgroup_bytes)?;
+    check_workgroup(adapter, tiles.threads, tiles.workgroup_bytes(spec))?;
+    Ok(tiles)
+}
+
+/// Whether a problem is served.
+pub(crate) fn serves(spec: &Attention, adapter: &AdapterProfile) -> bool {
+    tiles(spec, adapter).is_ok()
+}
+
+pub(crate) fn propose(
+    spec: &Attention,
+    visibility: &MaskProgram<'_>,
+    adapter: &AdapterProfile,
+) -> Result<Candidate, String> {
+    let sizes = tiles(spec, adapter)?;
+    let DecodeTiles { threads, rows: tile_rows, lanes, keys, .. } = sizes;
+    let kv_block = sizes.kv_block();
     let (head_dim, value_dim) = spec.padded_dims();
     let (rows, pairs) = spec.visited(visibility, tile_rows, sizes.chunk(), kv_block);
     let width = float(head_dim + value_dim);
     let of_lanes = pairs * float(lanes);
     let exchanges = float(2 * keys - 1) + float(lanes).log2();
     let in_memory = sizes.meets_in_memory();
-    let groups = spec.rows().div_ceil(tile_rows) * spec.batch * spec.q_heads / spec.pack_gqa();
+    let groups = spec.workgroups(tile_rows);
     let splits = spec.splits_of(adapter, spec.kv_len, tile_rows);
     let cost = Cost {
         fma: of_lanes * float(4 * (sizes.vectors[0] + sizes.vectors[1])),
@@ -239,7 +257,7 @@ pub(crate) fn propose(
         workgroup_loads: if in_memory { 3.0 * of_lanes } else { 0.0 },
         broadcasts: if in_memory || lanes == 1 { 0.0 } else { of_lanes / float(keys) * exchanges },
         exp2: if in_memory { of_lanes * (1.0 + 1.0 / float(keys)) } else { 2.0 * of_lanes / float(keys) },
-        occupancy: crate::plan::cost::occupancy(float(groups * splits), adapter),
+        occupancy: occupancy(float(groups * splits), adapter),
         ..Cost::default()
     };
     // Where elements may be hidden, values that are not finite make the kernel begin again, twice.
@@ -256,7 +274,7 @@ pub(crate) fn propose(
     Ok(Candidate {
         variant: "decode",
         threads: small(threads),
-        workgroup_bytes,
+        workgroup_bytes: sizes.workgroup_bytes(spec),
         tiles: vec![tile("rows", tile_rows), tile("keys", sizes.chunk()), tile("threads a key", lanes)],
         cost: timed(cost, adapter),
         schedule: Tiles {
@@ -286,8 +304,7 @@ impl Attention {
         if let Some(splits) = self.splits {
             return splits;
         }
-        let groups = self.rows().div_ceil(tile_rows) * self.batch * self.q_heads / self.pack_gqa();
-        let wanted = adapter.workgroup_slots().div_ceil(groups.max(1));
+        let wanted = adapter.workgroup_slots().div_ceil(self.workgroups(tile_rows).max(1));
         // A pass more is longer on a CPU.
         let min_keys =
             if adapter.kind == AdapterKind::Cpu { 4 * MIN_KEYS_OF_SPLIT } else { MIN_KEYS_OF_SPLIT };

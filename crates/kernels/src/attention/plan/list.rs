@@ -44,8 +44,7 @@ fn unless_split(
     adapter: &AdapterProfile,
     propose: Propose,
 ) -> Result<Candidate, String> {
-    let split = spec.splits.is_some() && decode::propose(spec, visibility, adapter).is_ok();
-    if split {
+    if spec.splits.is_some() && decode::serves(spec, adapter) {
         Err("`splits` of few rows are left to decode, whatever the batch".into())
     } else {
         propose(spec, visibility, adapter)

@@ -56,10 +56,7 @@ impl Passes<'_> {
     fn segments_by_time(&self) -> usize {
         let (specialized, taken) = (self.spec.specialized(), self.taken);
         let Some(longest) = self.workgroup_time else { return 1 };
-        let groups = float(
-            specialized.rows().div_ceil(taken.schedule.tile_rows) * specialized.batch * specialized.q_heads
-                / specialized.pack_gqa(),
-        );
+        let groups = float(specialized.workgroups(taken.schedule.tile_rows));
         // The estimate is one with splits, where they lie in the grid.
         let splits = if taken.schedule.splits_in_grid {
             specialized.splits_of(&self.plan.adapter, specialized.kv_len, taken.schedule.tile_rows)

@@ -67,6 +67,11 @@ impl Attention {
         self.q_len * self.pack_gqa()
     }
 
+    /// Workgroups of tiles of so many rows, without splits.
+    pub(crate) fn workgroups(&self, tile_rows: usize) -> usize {
+        self.rows().div_ceil(tile_rows) * self.batch * self.q_heads / self.pack_gqa()
+    }
+
     /// Rows that tiles are chosen for.
     pub(crate) fn rows_for_tiles(&self) -> usize {
         self.specialized().q_len * self.pack_gqa()
@@ -149,7 +154,7 @@ impl Attention {
 
 /// The share of an adapter that tiles of so many rows occupy.
 pub(crate) fn occupancy(spec: &Attention, adapter: &AdapterProfile, tile_rows: usize) -> f64 {
-    let groups = float(spec.rows().div_ceil(tile_rows) * spec.batch * spec.q_heads / spec.pack_gqa());
+    let groups = float(spec.workgroups(tile_rows));
     crate::plan::cost::occupancy(groups, adapter)
 }
 
