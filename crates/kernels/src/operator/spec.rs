@@ -190,6 +190,7 @@ pub(crate) struct Candidate<S: OperatorSpec> {
 
 /// The spec of a shape and options.
 pub(crate) fn described<S: OperatorSpec>(shape: &str, options: &Map<String, Value>) -> Result<S, Error> {
+    options::check_names::<S>(options)?;
     let spec = options::read(S::of_shape(shape)?, Arguments { options, tensors: None })?;
     spec.validate()?;
     Ok(spec)

@@ -243,7 +243,6 @@ pub(crate) fn check_names<S: Options>(options: &Map<String, Value>) -> Result<()
 /// # Errors
 /// [`crate::ErrorKind::Invalid`] for options that are not the spec's, and values that are not the option's.
 pub(crate) fn read<S: Options>(mut spec: S, given: Arguments<'_>) -> Result<S, Error> {
-    check_names::<S>(given.options)?;
     for row in S::OPTIONS {
         if let Some(input) = given.input(row.option.name) {
             (row.parse)(&mut spec, &input)?;
