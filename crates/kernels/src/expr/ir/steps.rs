@@ -1,11 +1,9 @@
 //! A program in the making: equal steps once, constants computed, operands made alike.
 
+use super::arithmetic::compare;
 use crate::expr::{
     Comparison, Op, Step, StepId, Type, Variable,
-    syntax::{
-        fold::{arithmetic, compare},
-        tree::Binary,
-    },
+    syntax::{fold::arithmetic, tree::Binary},
 };
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -6,7 +6,7 @@ use super::{
     check::Kind,
     tree::{Binary, Form, Node, NodeId, Unary},
 };
-use crate::{expr::Comparison, expr::ExprError};
+use crate::expr::{ExprError, ir::arithmetic::compare};
 
 /// The result of folding a node.
 pub(crate) enum Folded {
@@ -80,18 +80,6 @@ pub(crate) fn fold(nodes: &[Node], kinds: &[Kind], form: &Form, column: usize) -
             }
         }
         _ => Ok(Folded::Kept),
-    }
-}
-
-/// The comparison of two constants.
-pub(crate) fn compare<T: Ord>(comparison: Comparison, a: &T, b: &T) -> bool {
-    match comparison {
-        Comparison::Equal => a == b,
-        Comparison::NotEqual => a != b,
-        Comparison::Less => a < b,
-        Comparison::LessEqual => a <= b,
-        Comparison::Greater => a > b,
-        Comparison::GreaterEqual => a >= b,
     }
 }
 
