@@ -272,7 +272,7 @@ impl Engine {
     }
 }
 
-/// Checks the limits that every kernel's pipeline layout needs, whatever the plan.
+/// Checks the limits that the pipeline layout of every kernel needs.
 fn check_layouts(limits: &wgpu::Limits) -> Result<(), Error> {
     let needed = [
         ("max_bind_groups", limits.max_bind_groups, 2),

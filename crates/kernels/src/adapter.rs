@@ -214,7 +214,7 @@ impl AdapterProfile {
         ))
     }
 
-    /// About how many workgroups run at the same time: as many take hardly longer than one.
+    /// About how many workgroups run at the same time, for estimates: as many take hardly longer than one.
     #[must_use]
     pub fn workgroups_at_once(&self) -> f64 {
         match self.kind {
@@ -224,9 +224,9 @@ impl AdapterProfile {
         }
     }
 
-    /// Workgroups that the adapter runs at once, for kernels that wait for memory: at least two for each core of all but the largest
-    /// of its kind (256 cores of a discrete GPU, 64 of an integrated one). Where nothing is known of it, as in a browser, it may be
-    /// either.
+    /// Workgroups that work is split into where each waits for memory: more than [`Self::workgroups_at_once`], at least two for each
+    /// core of all but the largest of its kind (256 cores of a discrete GPU, 64 of an integrated one). Where nothing is known of it,
+    /// as in a browser, it may be either.
     #[must_use]
     pub fn workgroup_slots(&self) -> usize {
         match self.kind {

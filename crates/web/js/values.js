@@ -39,7 +39,7 @@ export function hostEntry(name, { data, shape, dtype }) {
   const count = sizes.reduce((product, size) => product * size, 1);
   if (data.length !== count) {
     const detached = data.buffer.detached ?? (data.byteLength === 0 && data.buffer.byteLength === 0);
-    const got = detached ? "a detached buffer: its memory was given to somebody else" : `${data.length}`;
+    const got = detached ? "a detached buffer: its memory was transferred" : `${data.length}`;
     throw usage(named(name), `expected ${count} elements for shape [${sizes}], got ${got}`);
   }
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);

@@ -116,7 +116,7 @@ impl LinearAttention {
         self
     }
 
-    /// With the tensor `name` `[HV, Dk]`, by which a token's own key is multiplied where outputs read the state before it.
+    /// With the tensor `name` `[HV, key_dim]`, by which a token's own key is multiplied where outputs read the state before it.
     #[must_use]
     pub fn bonus(mut self, name: impl Into<String>) -> Self {
         self.bonus = Some(name.into());

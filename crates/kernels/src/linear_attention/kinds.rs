@@ -79,7 +79,7 @@ words! {
 words! {
     /// The map of rows of q and k, before anything else.
     FeatureMap as "feature_map" {
-        /// Nothing.
+        /// Rows as they are.
         #[default]
         "identity" => Identity,
         /// `max(x, 0)`.
@@ -103,7 +103,7 @@ words! {
 words! {
     /// The denominator of outputs.
     Normaliser as "normaliser" {
-        /// Nothing.
+        /// 1: outputs are not divided.
         #[default]
         "none" => None,
         /// `scale * q^T z + eps`, where z is the sum of the keys, decayed as the state is.

@@ -52,7 +52,7 @@ pub struct LinearAttention {
     pub erase_key: Option<String>,
     /// The name of a tensor `[HV, Dk]`, with Dk after the feature map (see [`LinearAttention::key_dim`]), by which a
     /// token's own key is multiplied when its output reads it. Outputs then read the state before the gate and the
-    /// write: `o = (S_(t-1) + diag(u) k v^T)^T q` (Peng et al. 2024, RWKV-6).
+    /// write: `o = scale * (S_(t-1) + diag(u) k v^T)^T q` (Peng et al. 2024, RWKV-6).
     pub bonus: Option<String>,
     /// The name of a tensor of step sizes, `[B, T, HV]` or `[B, HV, T]` as the layout is, 0 or more: a token's gates and value
     /// are multiplied by its own (Dao and Gu 2024, Mamba-2: g is A, and dt is what its softplus gives).
