@@ -1,12 +1,12 @@
 //! Figures of masks: what skipping blocks saves, and what expressions cost.
 
-use foveal_kernels::testing::Reference;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use foveal::{Constraints, Engine, HostTensor, wgpu};
 use foveal_kernels::attention::{Attention, Mask, Shape};
 use foveal_kernels::block_mask::{BlockGrid, BlockMask};
+use foveal_kernels::testing::Reference;
 
 use crate::{Figure, dense, time};
 

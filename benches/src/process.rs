@@ -1,6 +1,5 @@
 //! How long a fresh process takes to its first result.
 
-use foveal_kernels::testing::Reference;
 use std::{
     path::Path,
     process::{Command, Stdio},
@@ -9,6 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Shape};
+use foveal_kernels::testing::Reference;
 use safetensors::tensor::{Dtype, TensorView};
 
 /// Time of `foveal run` on 1x8x512x64 with no cache of ours or the driver's, then with the caches that run filled; nothing if

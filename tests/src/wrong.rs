@@ -1,13 +1,11 @@
 //! A variant that is wrong on purpose, known to the tests only.
 
-use foveal_kernels::Described;
-use foveal_kernels::testing::Reference;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use foveal_kernels::{
-    AdapterProfile, Constraints, Error, HostTensor, Name, Plan, Problem, TensorSpec, Work,
-    testing::{Expected, Rows, Tolerance},
+    AdapterProfile, Constraints, Described, Error, HostTensor, Name, Plan, Problem, TensorSpec, Work,
+    testing::{Expected, Reference, Rows, Tolerance},
 };
 use foveal_shaders::{Library, Request};
 use serde_json::{Map, Value};

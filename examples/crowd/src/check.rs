@@ -1,9 +1,8 @@
 //! Whether a step was right: what the device left is read back once and held against definitions.
 
-use foveal::testing::Reference;
 use foveal::{
     Dtype, Engine, HostTensor, TensorData,
-    testing::{Comparison, Rows, compare},
+    testing::{Comparison, Reference, Rows, compare},
     wgpu,
 };
 use foveal_examples_common::Failure;

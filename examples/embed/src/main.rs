@@ -7,14 +7,13 @@
 mod host;
 mod photo;
 
-use foveal::testing::Reference;
 use std::error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use foveal::{
     Attention, AttentionTensors, Dtype, Engine, Mask, Problem, Shape,
-    testing::{Rows, compare},
+    testing::{Reference, Rows, compare},
     wgpu,
 };
 

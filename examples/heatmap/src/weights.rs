@@ -3,14 +3,13 @@
 //! A kernel gives `o = w v` and never writes the weights `w` down. With the identity for v, o *is* w: row `i` of o holds
 //! what query `i` gives to every key. (A few columns of the identity would give the weights of those keys only.)
 
-use foveal::testing::Reference;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use foveal::kernels::attention::Strides;
 use foveal::{
     Attention, AttentionTensors, BoundKernel, Dtype, Engine, HostTensor, Shape, TensorData,
-    testing::{Comparison, Rows, compare},
+    testing::{Comparison, Reference, Rows, compare},
     wgpu,
 };
 use foveal_examples_common::Failure;

@@ -1,10 +1,12 @@
 //! The order in which things happen, and end.
 
 use ash::vk;
-use foveal::Described;
 use foveal::kernels::attention::{Attention, Mask, Shape};
-use foveal::testing::Reference;
-use foveal::{Dtype, Engine, HostTensor, Options, Plan, Problem, testing::compare, wgpu};
+use foveal::{
+    Described, Dtype, Engine, HostTensor, Options, Plan, Problem,
+    testing::{Reference, compare},
+    wgpu,
+};
 use foveal::{kernels::Name, testing::Rows};
 
 use crate::Failure;

@@ -5,14 +5,15 @@
 
 pub mod identities;
 
-use foveal_kernels::Described;
-use foveal_kernels::testing::Reference;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use foveal::{Engine, Kernel};
 use foveal_kernels::linear_attention::{Gate, LinearAttention, StateLayout};
-use foveal_kernels::{Access, HostTensor, Layout, Name, Problem, TensorData, TensorSpec, testing::Rows};
+use foveal_kernels::{
+    Access, Described, HostTensor, Layout, Name, Problem, TensorData, TensorSpec,
+    testing::{Reference, Rows},
+};
 
 use crate::harness;
 

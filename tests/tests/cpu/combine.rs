@@ -3,10 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::combine::Combine;
-use foveal_kernels::testing::Reference;
 use foveal_kernels::{
     HostTensor, Layout, Problem, TensorData, operator,
-    testing::{Expected, Rows},
+    testing::{Expected, Reference, Rows},
 };
 use serde_json::json;
 

@@ -5,10 +5,9 @@ use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::expr::{Expr, Table};
 use foveal_kernels::linear_attention::{LinearAttention, LinearShape};
-use foveal_kernels::testing::Reference;
 use foveal_kernels::{
     Dtype, HostTensor, operators,
-    testing::{Checked, Comparison, Expected, Rows, Tolerance, compare},
+    testing::{Checked, Comparison, Expected, Reference, Rows, Tolerance, compare},
 };
 use foveal_tests::harness::borrowed;
 

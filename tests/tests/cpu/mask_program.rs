@@ -1,14 +1,12 @@
 //! Meaning of masks, lists of blocks and sinks, by the reference: identities that follow from the definition.
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::Described;
 use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::block_mask::{BlockGrid, BlockMask};
 use foveal_kernels::expr::{Evaluator, Expr, ExprKind, Sizes, Table};
-use foveal_kernels::testing::Reference;
 use foveal_kernels::{
-    Dtype, HostTensor, Name, TensorData,
-    testing::{Expected, Rows},
+    Described, Dtype, HostTensor, Name, TensorData,
+    testing::{Expected, Reference, Rows},
 };
 
 type Inputs = Vec<(Name, HostTensor)>;

@@ -2,10 +2,9 @@
 #![expect(clippy::expect_used, reason = "a test reports by panicking, in its helpers too")]
 
 use foveal_kernels::attention::{Attention, Layout, Mask, Shape};
-use foveal_kernels::testing::Reference;
 use foveal_kernels::{
     HostTensor, TensorData,
-    testing::{Expected, Rows},
+    testing::{Expected, Reference, Rows},
 };
 use proptest::prelude::*;
 

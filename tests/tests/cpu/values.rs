@@ -4,8 +4,10 @@
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::expr::{Expr, Table};
-use foveal_kernels::testing::Reference;
-use foveal_kernels::{Dtype, HostTensor, Name, Problem, TensorData, testing::Rows};
+use foveal_kernels::{
+    Dtype, HostTensor, Name, Problem, TensorData,
+    testing::{Reference, Rows},
+};
 
 const LEN: usize = 20;
 

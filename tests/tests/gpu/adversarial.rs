@@ -1,14 +1,12 @@
 //! Plans for other adapters, run here: a kernel is right wherever its requirements hold, not where its author sat.
 
-use foveal_kernels::Described;
-use foveal_kernels::testing::Reference;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Layout, Mask, Shape};
 use foveal_kernels::{
-    AdapterProfile, Constraints, Dtype, ErrorKind, HostTensor, Problem,
-    testing::{Case, Rows},
+    AdapterProfile, Constraints, Described, Dtype, ErrorKind, HostTensor, Problem,
+    testing::{Case, Reference, Rows},
 };
 use foveal_tests::harness::{self, Prepared};
 use foveal_tests::{device, profiles, say};

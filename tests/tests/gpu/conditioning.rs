@@ -1,6 +1,5 @@
 //! Scores of large size are right within what f32 can do, are not refused, and hide no mistake.
 
-use foveal_kernels::testing::Reference;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
@@ -10,7 +9,7 @@ use foveal_kernels::expr::{Expr, Table};
 use foveal_kernels::linear_attention::{LinearAttention, LinearShape};
 use foveal_kernels::{
     Constraints, Dtype, HostTensor, Name,
-    testing::{Checked, Rows},
+    testing::{Checked, Reference, Rows},
 };
 use foveal_tests::wrong::{self, Sabotaged, WRONG};
 use foveal_tests::{device, harness, say};

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use foveal::Engine;
-use foveal_kernels::Described;
 use foveal_kernels::attention::{Attention, Mask, Shape};
-use foveal_kernels::testing::Reference;
 use foveal_kernels::{
-    AdapterKind, AdapterProfile, Constraints, Dtype, Features, HostTensor, Name, Plan, Problem, Rates,
-    operator, testing::Case,
+    AdapterKind, AdapterProfile, Constraints, Described, Dtype, Features, HostTensor, Name, Plan, Problem,
+    Rates, operator,
+    testing::{Case, Reference},
 };
 use foveal_tests::device;
 use foveal_tests::harness::{self, Prepared};

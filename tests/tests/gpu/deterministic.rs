@@ -2,11 +2,11 @@
 
 use anyhow::{Result, ensure};
 use foveal::Engine;
-use foveal_kernels::Described;
 use foveal_kernels::attention::{Attention, QkNorm, Shape};
 use foveal_kernels::expr::{Expr, Table};
-use foveal_kernels::testing::Reference;
-use foveal_kernels::{Constraints, Dtype, HostTensor, Name, Problem, operator};
+use foveal_kernels::{
+    Constraints, Described, Dtype, HostTensor, Name, Problem, operator, testing::Reference,
+};
 use foveal_tests::harness::{self, Output};
 use pollster::block_on;
 

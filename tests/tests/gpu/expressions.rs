@@ -3,8 +3,10 @@
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::expr::{Expr, Table};
-use foveal_kernels::testing::Reference;
-use foveal_kernels::{Dtype, HostTensor, TensorData, testing::Rows};
+use foveal_kernels::{
+    Dtype, HostTensor, TensorData,
+    testing::{Reference, Rows},
+};
 use foveal_tests::harness;
 use pollster::block_on;
 

@@ -4,10 +4,9 @@
 use anyhow::{Context, Result, ensure};
 use foveal::Constraints;
 use foveal_kernels::attention::{Attention, DeviceBlockMask, Shape};
-use foveal_kernels::testing::Reference;
 use foveal_kernels::{
     Dtype, HostTensor, Name, Problem, operator,
-    testing::{Rows, compare},
+    testing::{Reference, Rows, compare},
 };
 use foveal_tests::harness;
 use pollster::block_on;

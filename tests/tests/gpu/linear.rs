@@ -1,11 +1,10 @@
 //! Identities of linear attention on the device, by every variant: what tests of single cases cannot show.
 
-use foveal_kernels::Described;
 use std::fmt;
 
 use anyhow::{Context, Result, ensure};
 use foveal::{Engine, ErrorKind, Kernel};
-use foveal_kernels::{Constraints, operator};
+use foveal_kernels::{Constraints, Described, operator};
 use foveal_kernels::{
     linear_attention::{Direction, Gate, Key, LinearAttention, LinearShape, Normaliser, Rule},
     testing::GateDistribution,

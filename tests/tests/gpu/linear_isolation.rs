@@ -1,10 +1,8 @@
 //! Heads and batch entries of linear attention do not affect each other, and bits are the same each time.
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::Described;
 use foveal_kernels::linear_attention::{Direction, Gate, LinearAttention, LinearShape, Rule};
-use foveal_kernels::testing::Reference;
-use foveal_kernels::{Dtype, Layout};
+use foveal_kernels::{Described, Dtype, Layout, testing::Reference};
 use foveal_tests::harness::{self, Output};
 use foveal_tests::linear::{Given, Tensor, Tensors, off};
 

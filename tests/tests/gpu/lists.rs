@@ -2,13 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 use foveal::Engine;
-use foveal_kernels::Described;
 use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::block_mask::{BlockClass, BlockMask};
 use foveal_kernels::expr::{Evaluator, Expr, Sizes, Table};
-use foveal_kernels::testing::Reference;
 use foveal_kernels::{
-    Access, BoundTo, Constraints, Dtype, HostTensor, ParamValue, Pass, Plan, Problem, TensorSpec, operator,
+    Access, BoundTo, Constraints, Described, Dtype, HostTensor, ParamValue, Pass, Plan, Problem, TensorSpec,
+    operator, testing::Reference,
 };
 use foveal_shaders::Value;
 use foveal_tests::{device, harness, say};

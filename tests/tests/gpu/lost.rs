@@ -3,8 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use foveal::{AttentionTensors, Binding, Engine, ErrorKind, Timing, wgpu};
 use foveal_kernels::attention::{Attention, Shape};
-use foveal_kernels::testing::Reference;
-use foveal_kernels::{Dtype, HostTensor};
+use foveal_kernels::{Dtype, HostTensor, testing::Reference};
 use foveal_tests::{device, harness};
 use pollster::block_on;
 

@@ -1,12 +1,13 @@
 //! Numbers at the ends of f32, and beyond: what a query does not see must not reach it, what it sees must, and finite scores count.
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::Described;
 use foveal_kernels::attention::{Attention, DeviceBlockMask, QkNorm, Shape};
 use foveal_kernels::block_mask::{BlockGrid, BlockMask};
 use foveal_kernels::expr::{Expr, Table};
-use foveal_kernels::testing::Reference;
-use foveal_kernels::{Dtype, HostTensor, Name, Problem, testing::Rows};
+use foveal_kernels::{
+    Described, Dtype, HostTensor, Name, Problem,
+    testing::{Reference, Rows},
+};
 use foveal_tests::harness::{self, Output};
 use pollster::block_on;
 

@@ -1,11 +1,10 @@
 //! Unrolling and turning arrays into scalars must not change what a kernel computes.
 
-use foveal_kernels::Described;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use foveal_kernels::attention::{Attention, Shape};
-use foveal_kernels::{Constraints, Dtype, Plan, Problem, operator, testing::Case};
+use foveal_kernels::{Constraints, Described, Dtype, Plan, Problem, operator, testing::Case};
 use foveal_shaders::Request;
 use foveal_tests::device;
 use foveal_tests::harness::Prepared;

@@ -1,11 +1,10 @@
 //! Kernels in slices: any cut gives the bits of the kernel at once.
 
-use foveal_kernels::testing::Reference;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use foveal::{BoundKernel, Constraints, Engine, ErrorKind, Job, Kernel, wgpu};
-use foveal_kernels::{Problem, operators};
+use foveal_kernels::{Problem, operators, testing::Reference};
 use foveal_tests::harness::{self, Prepared};
 use pollster::block_on;
 

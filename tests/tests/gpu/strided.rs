@@ -2,10 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Mask, Shape, Strides};
-use foveal_kernels::testing::Reference;
 use foveal_kernels::{
     Access, Constraints, Dtype, HostTensor, Plan, Problem, operator,
-    testing::{Rows, compare},
+    testing::{Reference, Rows, compare},
 };
 use foveal_tests::{device, harness};
 use pollster::block_on;

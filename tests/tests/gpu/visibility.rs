@@ -1,7 +1,5 @@
 //! Masks and scores at their edges: nothing visible, values that are not numbers, indices that tables hold.
 
-use foveal_kernels::Described;
-use foveal_kernels::testing::Reference;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
@@ -10,8 +8,8 @@ use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::block_mask::{BlockGrid, BlockMask};
 use foveal_kernels::expr::{Expr, Table};
 use foveal_kernels::{
-    Constraints, Dtype, HostTensor, Name, Problem, TensorData, operator,
-    testing::{Case, Rows},
+    Constraints, Described, Dtype, HostTensor, Name, Problem, TensorData, operator,
+    testing::{Case, Reference, Rows},
 };
 use foveal_tests::harness::{self, Output, Prepared};
 use pollster::block_on;

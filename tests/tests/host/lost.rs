@@ -1,11 +1,10 @@
 //! The host's device goes away, between any two steps: an error each time, and the next device works.
 
-use foveal_kernels::testing::Reference;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use foveal::{BoundKernel, Dtype, Engine, Error, ErrorKind, Job, Kernel, Plan, Slices, Timing, wgpu};
-use foveal_kernels::{Constraints, operator};
+use foveal_kernels::{Constraints, operator, testing::Reference};
 use foveal_tests::harness;
 use foveal_tests::host::{Host, bound};
 use pollster::block_on;

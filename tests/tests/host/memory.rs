@@ -1,12 +1,12 @@
 //! A card without room: an error that says so, and the device goes on.
 
-use foveal_kernels::testing::Reference;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use foveal::{Constraints, Engine, ErrorKind, wgpu};
 use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::operator;
+use foveal_kernels::testing::Reference;
 use foveal_tests::host::Host;
 use foveal_tests::{harness, say, skipped};
 use pollster::block_on;

@@ -1,16 +1,14 @@
 //! A problem small enough to test the engine with: `y = a * x`, by variants that are right, and by some that are not.
 
-use foveal::Described;
-use foveal::testing::Reference;
 use std::sync::Arc;
 
 use foveal::kernels::attention::{Attention, Shape};
 use foveal::kernels::{BoundTo, ParamValue, Pass, PassBinding, Scratch};
 use foveal::shaders::{Library, Request};
 use foveal::{
-    Access, AdapterProfile, Constraints, Dtype, Engine, ErrorKind, HostTensor, Options, Plan, Problem,
-    TensorSpec, Work,
-    testing::{Expected, Rows, Tolerance},
+    Access, AdapterProfile, Constraints, Described, Dtype, Engine, ErrorKind, HostTensor, Options, Plan,
+    Problem, TensorSpec, Work,
+    testing::{Expected, Reference, Rows, Tolerance},
 };
 use serde_json::{Map, Value};
 

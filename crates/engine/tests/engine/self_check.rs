@@ -1,13 +1,12 @@
 //! Variants prove themselves, or are refused.
 
-use foveal::testing::Reference;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::{Scale, engine, engine_with, options};
 use foveal::kernels::ParamValue;
-use foveal::{Constraints, Engine, ErrorKind, Options, SelfCheck, SelfCheckReport};
+use foveal::{Constraints, Engine, ErrorKind, Options, SelfCheck, SelfCheckReport, testing::Reference};
 use pollster::block_on;
 
 fn right(engine: &Engine, kernel: &foveal::Kernel, scale: &Scale) -> bool {

@@ -8,8 +8,8 @@ mod maps;
 mod real;
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::Described;
 use foveal_kernels::{
+    Described,
     linear_attention::{Gate, LinearAttention, LinearShape, Rule},
     testing::{GateDistribution, InputDistribution},
 };
