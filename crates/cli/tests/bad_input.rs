@@ -48,7 +48,7 @@ fn tensors_that_do_not_fit_are_named() {
 fn options_that_do_not_exist_are_answered_with_those_that_do() {
     let place = Place::new();
     let input = place.attention();
-    run(&input, &place, &["--layout", "bhdt"]).refused(&["layout", "bhtd or bthd", "bhdt"]);
+    run(&input, &place, &["--layout", "bhdt"]).refused(&["layout", "bhtd, bthd", "bhdt"]);
     run(&input, &place, &["--scale", "2 m"]).refused(&["scale", "2 m"]);
     // Text that is no number is the name of a tensor.
     run(&input, &place, &["--scale", "big"]).refused(&["tensor `big`", "k, q, v"]);
