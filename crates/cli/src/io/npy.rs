@@ -152,7 +152,10 @@ fn check_sizes(text: &str) -> Result<()> {
 fn element(dtype: &DType) -> (Kind, bool) {
     let refuse = |more: &str| {
         let descr = dtype.descr();
-        (Err(format!("its elements are of type {descr}, expected f2, f4, f8, i4, i8, u1 or b1{more}")), false)
+        (
+            Err(format!("its elements are of type {descr}, expected f2, f4, f8, i1, i4, i8, u1 or b1{more}")),
+            false,
+        )
     };
     let DType::Plain(plain) = dtype else { return refuse("") };
     let element = match (plain.type_char(), plain.size_field()) {
@@ -162,6 +165,7 @@ fn element(dtype: &DType) -> (Kind, bool) {
         (TypeChar::Int, 4) => Element::I32,
         (TypeChar::Int, 8) => Element::I64,
         (TypeChar::Uint, 1) => Element::U8,
+        (TypeChar::Int, 1) => Element::I8,
         (TypeChar::Bool, 1) => Element::Bool,
         // The form of ml_dtypes' bfloat16, and of other elements of two bytes without a name.
         (TypeChar::RawData, 2) => {
@@ -184,6 +188,7 @@ pub(super) fn write(out: &mut dyn Write, tensor: &HostTensor) -> std::io::Result
         TensorData::I32(_) => "<i4",
         TensorData::I64(_) => "<i8",
         TensorData::U8(_) => "|u1",
+        TensorData::I8(_) => "|i1",
     };
     let sizes: Vec<String> = tensor.shape().iter().map(|size| format!("{size},")).collect();
     let mut header =
