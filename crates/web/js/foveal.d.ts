@@ -95,6 +95,19 @@ export interface AttentionOptions {
   /** The names of `i32` tensors `[B]` that say how many of the queries, and of the keys, each batch entry has; read on the GPU. */
   qLen?: string;
   kvLen?: string;
+  /**
+   * The names of `i32` tensors `[S + 1]` that rise from 0: S sequences lie one after the other, without padding; q and o are
+   * `[1, H, Tq, D]`, k and v `[1, G, Tk, D]`. Read on the GPU.
+   */
+  cuSeqlensQ?: string;
+  cuSeqlensK?: string;
+  /** The name of an `i32` tensor `[B, Tk / page]`: k and v lie in pages, `[pages, G, page, D]`. -1 is no page. Read on the GPU. */
+  blockTable?: string;
+  /** The names of `f32` tensors `[B, G, blocks]`: k and v are integers, `i8` or two of four bits in a `u8`, times these scales. */
+  kScale?: string;
+  vScale?: string;
+  /** Keys that share a scale. Default: 64. */
+  quantBlock?: number;
 }
 
 /** Visible blocks whose lists are tensors on the GPU, `i32`: counts `[B or 1, H or 1, query blocks]`, indices `[.., maxBlocks]`. */
