@@ -83,8 +83,9 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
 
     // All splits but the last ones have as many steps.
     let visits = visits_of(place.list, keys.some, CHUNK);
-    let share = (visits.steps + part.splits - 1u) / part.splits;
-    let first_step = min(part.split * share, visits.steps);
+    let all_steps = max(visits.steps, visits.first_step) - visits.first_step;
+    let share = (all_steps + part.splits - 1u) / part.splits;
+    let first_step = visits.first_step + min(part.split * share, all_steps);
     let end_step = min(first_step + share, visits.steps);
 
     let lane = thread % LANES;

@@ -246,7 +246,7 @@ impl<'a> Passes<'a> {
             .tunable("MASK_MOD", evaluates.mask)
             .tunable("SCORE_MOD", evaluates.score);
         let request = match &self.segments {
-            Some(segments) => spec.with_split_kv(request, segments.in_grid),
+            Some(segments) => spec.with_split_kv(request, segments),
             None => request,
         };
         let request = Arc::new(self.visibility.with_hooks(request, &tables, evaluates));
@@ -324,10 +324,7 @@ impl<'a> Passes<'a> {
         run: Option<Run>,
         workgroups: [usize; 3],
     ) -> Result<(), Error> {
-        let count = match &self.segments {
-            Some(segments) if !segments.in_grid => segments.count,
-            _ => 1,
-        };
+        let count = self.segments.map_or(1, |segments| segments.dispatches);
         (0..count).try_for_each(|segment| {
             self.main_pass(request, partition, evaluates, firsts, run, segment, workgroups)
         })
@@ -345,7 +342,7 @@ impl<'a> Passes<'a> {
         workgroups: [usize; 3],
     ) -> Result<(), Error> {
         let spec = self.spec;
-        let partition = &Partition { keys: self.keys_of_segment(segment), ..*partition };
+        let partition = &Partition { keys: self.keys_of_dispatch(segment), ..*partition };
         let mut bindings = Vec::new();
         let mut params = self.params([first_batch, first_head, first_row])?;
         params.extend(spec.width_params()?);
@@ -387,7 +384,7 @@ impl<'a> Passes<'a> {
 
     /// Workgroups along x that share a tile.
     fn splits_in_grid(&self) -> usize {
-        self.segments.filter(|segments| segments.in_grid).map_or(1, |segments| segments.count)
+        self.segments.map_or(1, |segments| segments.in_dispatch())
     }
 
     /// Whether the kernel's tiles take long and short in turn.

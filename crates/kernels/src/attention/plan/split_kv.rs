@@ -13,8 +13,12 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SplitKv {
     pub(crate) count: usize,
-    /// Keys that a segment visits: whole blocks.
+    /// Dispatches that they are spread over, evenly.
+    pub(crate) dispatches: usize,
+    /// Keys that a dispatch visits: whole blocks.
     pub(crate) keys: usize,
+    /// Blocks that a segment visits at most.
+    pub(crate) blocks: usize,
     /// Queries and heads of a batch entry, the rows of a segment, and their width.
     pub(crate) q_len: usize,
     pub(crate) rows_of_batch: usize,
@@ -23,27 +27,38 @@ pub(crate) struct SplitKv {
     /// The scratch buffers.
     pub(crate) parts: usize,
     pub(crate) lse: usize,
-    /// Whether one dispatch visits all of them.
+    /// Whether a dispatch's grid is split.
     pub(crate) in_grid: bool,
 }
 
 impl Attention {
     /// The kernel's request for split keys: it writes o and lse in f32, and leaves sinks to merging.
-    pub(crate) fn with_split_kv(&self, request: Request, in_grid: bool) -> Request {
-        request
+    pub(crate) fn with_split_kv(&self, request: Request, segments: &SplitKv) -> Request {
+        let request = request
             .without(&["shared/output", "WRITE_LSE", "SINKS"])
             .replace("shared/output", "shared/output_f32x4")
-            .tunable(if in_grid { "SPLITS" } else { "SPLIT_KV" }, true)
             .tunable("WRITE_LSE", true)
-            .tunable("SINKS", false)
+            .tunable("SINKS", false);
+        let request = if segments.in_grid { request.tunable("SPLITS", true) } else { request };
+        if segments.is_spread() { request.tunable("SPLIT_KV", true) } else { request }
     }
 }
 
 impl SplitKv {
-    /// Binds a segment's results in place of o and lse, and says which keys it visits.
+    /// Segments of a dispatch.
+    pub(crate) fn in_dispatch(&self) -> usize {
+        self.count / self.dispatches
+    }
+
+    /// Whether a dispatch visits a part of the keys only.
+    fn is_spread(&self) -> bool {
+        !self.in_grid || self.dispatches > 1
+    }
+
+    /// Binds a dispatch's results in place of o and lse, and says which keys it visits.
     pub(crate) fn bind(
         &self,
-        segment: usize,
+        dispatch: usize,
         plan: &PlanBuilder,
         bindings: &mut Vec<PassBinding>,
         params: &mut Params,
@@ -51,7 +66,7 @@ impl SplitKv {
         bindings.retain(|binding| binding.name != "o" && binding.name != "lse");
         bindings.push(plan.scratch("o", self.parts));
         bindings.push(plan.scratch("lse", self.lse));
-        let first = segment * self.rows;
+        let first = dispatch * self.in_dispatch() * self.rows;
         for (tensor, first, strides) in
             [("o", first * self.width, self.strides()[0]), ("lse", first, self.strides()[1])]
         {
@@ -64,12 +79,15 @@ impl SplitKv {
             }
         }
         if self.in_grid {
-            let parts = [("splits", self.count), ("o_part", self.rows * self.width), ("lse_part", self.rows)];
+            let parts =
+                [("splits", self.in_dispatch()), ("o_part", self.rows * self.width), ("lse_part", self.rows)];
             params.extend(u32_params(parts)?);
+        }
+        if !self.is_spread() {
             return Ok(());
         }
-        let end = if segment + 1 == self.count { 1 << 30 } else { (segment + 1) * self.keys };
-        set(params, "visit_from", segment * self.keys)?;
+        let end = if dispatch + 1 == self.dispatches { 1 << 30 } else { (dispatch + 1) * self.keys };
+        set(params, "visit_from", dispatch * self.keys)?;
         set(params, "visit_end", end)
     }
 

@@ -37,12 +37,12 @@ impl Passes<'_> {
         Ok(lists.as_ref().map_or(all, BlockSchedule::longest))
     }
 
-    /// The keys that a segment's dispatch binds: all, or those that it visits where a binding holds no more.
-    pub(crate) fn keys_of_segment(&self, segment: usize) -> (usize, usize) {
+    /// The keys that a dispatch of segments binds: all, or those that it visits where a binding holds no more.
+    pub(crate) fn keys_of_dispatch(&self, dispatch: usize) -> (usize, usize) {
         let all = self.spec.stored_keys();
         match (self.spec.keys_of_binding(&self.plan.adapter.limits), self.segments) {
             (Some(_), Some(segments)) => {
-                let first = (segment * segments.keys).min(all.1 - 1);
+                let first = (dispatch * segments.keys).min(all.1 - 1);
                 (first, (first + segments.keys).min(all.1))
             }
             _ => all,
@@ -51,9 +51,13 @@ impl Passes<'_> {
 
     /// Blocks that a segment may have.
     fn max_blocks(&self) -> Result<usize, Error> {
-        let of_binding = self.spec.specialized().keys_of_binding(&self.plan.adapter.limits);
-        let of_binding = of_binding.map_or(usize::MAX, |keys| keys / self.taken.schedule.kv_block);
-        Ok(self.blocks_of_turns()?.min(of_binding))
+        Ok(self.blocks_of_turns()?.min(self.blocks_of_binding()))
+    }
+
+    /// Blocks of keys that a binding holds.
+    fn blocks_of_binding(&self) -> usize {
+        let keys = self.spec.specialized().keys_of_binding(&self.plan.adapter.limits);
+        keys.map_or(usize::MAX, |keys| keys / self.taken.schedule.kv_block)
     }
 
     /// Blocks after which a driver would end the loops.
@@ -68,7 +72,7 @@ impl Passes<'_> {
 
     /// Blocks that a dispatch of the kernel visits at most.
     pub(crate) fn blocks_of_segment(&self) -> usize {
-        self.segments.map_or_else(|| self.blocks(), |segments| segments.keys / self.taken.schedule.kv_block)
+        self.segments.map_or_else(|| self.blocks(), |segments| segments.blocks)
     }
 
     /// As many segments as make a workgroup's time what the caller asked for, by the estimate.
@@ -115,10 +119,16 @@ impl Passes<'_> {
         let max_blocks = self.max_blocks()?;
         let max_blocks =
             if in_grid && max_blocks < usize::MAX { (max_blocks - 1).max(1) } else { max_blocks };
+        // A grid's splits are of what a dispatch binds.
+        let dispatches = match self.blocks_of_binding() {
+            blocks if in_grid && blocks < usize::MAX => self.blocks_of_sized(blocks)?.div_ceil(blocks),
+            _ => 1,
+        };
         let by_turns = match max_blocks {
             usize::MAX => 1,
             _ => self.blocks_of_sized(max_blocks)?.div_ceil(max_blocks),
         };
+        let by_turns = by_turns.next_multiple_of(dispatches);
         if wanted <= 1 && by_turns <= 1 {
             return Ok(None);
         }
@@ -145,12 +155,14 @@ impl Passes<'_> {
             return Ok(None);
         }
         let blocks = self.blocks();
-        let wanted = wanted.min(MAX_SPLITS).max(by_turns).min(room);
+        let wanted = (wanted.min(MAX_SPLITS).max(by_turns).min(room) / dispatches).max(1) * dispatches;
         // One that stands in for a large problem has segments too.
         let blocks_of_each = blocks.div_ceil(wanted).clamp(1, max_blocks);
-        let (count, blocks_of_each) = match in_grid {
-            true => (wanted, blocks.div_ceil(wanted) + 1),
-            false => (blocks.div_ceil(blocks_of_each).max(1), blocks_of_each),
+        let (count, dispatches, blocks_of_dispatch, blocks_of_each) = if in_grid {
+            (wanted, dispatches, blocks.div_ceil(dispatches).max(1), blocks.div_ceil(wanted) + 1)
+        } else {
+            let count = blocks.div_ceil(blocks_of_each).max(1);
+            (count, count, blocks_of_each, blocks_of_each)
         };
         let width = spec.padded_dims().1;
         let rows_of_batch = spec.q_heads * spec.q_len;
@@ -158,7 +170,9 @@ impl Passes<'_> {
         let bytes = |elements: usize| 4 * (count * rows * elements) as u64;
         Ok(Some(SplitKv {
             count,
-            keys: blocks_of_each * taken.schedule.kv_block,
+            dispatches,
+            keys: blocks_of_dispatch * taken.schedule.kv_block,
+            blocks: blocks_of_each,
             q_len: spec.q_len,
             rows_of_batch,
             rows,
