@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
-use foveal_kernels::{Access, Dtype, HostTensor, Operator, Problem, did_you_mean, operators};
-use serde_json::{Map, Value};
+use foveal_kernels::{
+    Access, Dtype, HostTensor, Operator, OptionMap, OptionValue, Problem, did_you_mean, operators,
+};
 
 use crate::failure::{NoJob, unknown, usage};
 use crate::io::{Element, Stored, TensorFile};
@@ -15,7 +16,7 @@ use crate::io::{Element, Stored, TensorFile};
 pub(crate) struct Job {
     pub(crate) operator: &'static dyn Operator,
     pub(crate) problem: Arc<dyn Problem>,
-    options: Map<String, Value>,
+    options: OptionMap,
     file: TensorFile,
     /// By name, in order: those that the problem reads as they are, large others as stand-ins of their shape.
     tensors: Vec<(String, HostTensor)>,
@@ -31,10 +32,10 @@ impl Job {
         file: TensorFile,
         name: Option<&str>,
         dtype: Option<Dtype>,
-        given: impl FnOnce(&'static dyn Operator) -> Result<Map<String, Value>>,
+        given: impl FnOnce(&'static dyn Operator) -> Result<OptionMap>,
     ) -> Result<Self> {
         let entry = file.options()?;
-        let in_file = entry.as_ref().and_then(|options| options.get("op")).and_then(Value::as_str);
+        let in_file = entry.as_ref().and_then(|options| options.get("op")).and_then(OptionValue::as_text);
         let operator = match (name, in_file) {
             (Some(name), _) => operator(name)?,
             (None, Some(name)) => {
@@ -53,7 +54,7 @@ impl Job {
         // Options stored for one operator mean nothing to another.
         let mut options = match entry {
             Some(options) if in_file.is_none_or(|op| op == operator.name()) => options,
-            _ => Map::new(),
+            _ => OptionMap::new(),
         };
         options.remove("op");
         options.extend(given(operator)?);
@@ -64,7 +65,7 @@ impl Job {
     /// tensors, of any type: they are neither read nor converted.
     fn of(
         operator: &'static dyn Operator,
-        options: Map<String, Value>,
+        options: OptionMap,
         file: TensorFile,
         dtype: Option<Dtype>,
     ) -> Result<Self> {
@@ -127,7 +128,7 @@ impl Job {
                 continue;
             }
             let mut options = self.options.clone();
-            options.insert(spec.name.to_owned(), Value::Bool(true));
+            options.insert(spec.name.to_owned(), true.into());
             // A flag that is no output may ask for a tensor that there is none of.
             let Ok(problem) = self.operator.problem(&options, &self.tensors) else { continue };
             if problem
@@ -228,10 +229,10 @@ impl Job {
 
     /// The operator's name and the problem's options, as files carry them.
     pub(crate) fn entry(&self) -> String {
-        let mut entry = Map::new();
+        let mut entry = OptionMap::new();
         entry.insert("op".into(), self.operator.name().into());
         entry.extend(self.problem.options());
-        Value::Object(entry).to_string()
+        OptionValue::Fields(entry).to_string()
     }
 }
 
@@ -267,16 +268,9 @@ fn explained(error: foveal_kernels::Error, stored: &Stored, dtype: Option<Dtype>
 }
 
 /// Whether a word of an option's text is this name.
-fn mentions(value: &Value, name: &str) -> bool {
-    match value {
-        Value::String(text) => {
-            text == name
-                || text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).any(|word| word == name)
-        }
-        Value::Array(values) => values.iter().any(|value| mentions(value, name)),
-        Value::Object(fields) => fields.values().any(|value| mentions(value, name)),
-        _ => false,
-    }
+fn mentions(value: &OptionValue, name: &str) -> bool {
+    let in_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    value.any_text(&|text| text == name || text.split(|c| !in_word(c)).any(|word| word == name))
 }
 
 /// The storage type of a problem's first input.

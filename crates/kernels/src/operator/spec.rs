@@ -2,14 +2,15 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
-
 use super::VariantInfo;
 use crate::{
-    Access, AdapterProfile, Constraints, Cost, Error, HostTensor, Name, Recipe, TensorSpec, Work,
+    Access, AdapterProfile, Constraints, Cost, Error, HostTensor, Name, OptionMap, Recipe, TensorSpec, Work,
     check::{Expected, Rows, Tolerance},
     plan::builder::PlanBuilder,
-    spec::options::{self, Arguments, Options, for_terminals},
+    spec::{
+        option_value::fields_to_json,
+        options::{self, Arguments, Options, for_terminals},
+    },
 };
 
 /// A spec: the description of a problem as plain data, from which all else follows. Its options are a table
@@ -189,7 +190,8 @@ pub(crate) struct Candidate<S: OperatorSpec> {
 }
 
 /// The spec of a shape and options.
-pub(crate) fn described<S: OperatorSpec>(shape: &str, options: &Map<String, Value>) -> Result<S, Error> {
+pub(crate) fn described<S: OperatorSpec>(shape: &str, options: &OptionMap) -> Result<S, Error> {
+    let options = &fields_to_json(options)?;
     options::check_names::<S>(options)?;
     let spec = options::read(S::of_shape(shape)?, Arguments { options, tensors: None })?;
     spec.validate()?;
