@@ -207,6 +207,83 @@ describe("the package", { skip, concurrency: 1 }, () => {
     assert.match(repro, /^await engine\.check\(\{ operator: "attention", cases: ".+" \}\)$/);
   });
 
+  test("bound kernels are recorded again and again", async () => {
+    const { differences, moved, plan, errors } = await inPage(async ({ foveal, engine, caught, largest }) => {
+      const problem = await foveal.inputs("attention", "1x2x48x32");
+      const held = async (names) =>
+        Object.fromEntries(await Promise.all(names.map(async (name) => [name, await engine.tensor(problem[name])])));
+      const { q, k, v } = await held(["q", "k", "v"]);
+      const kernel = await engine.prepare("attention", { q, k: { shape: k.shape }, v, mask: "causal", lse: true });
+      const first = await kernel.bind({ q, k, v });
+      // Its output is the queries of a second run in the same submission.
+      const second = await kernel.bind({ q: first.tensors.o, k, v });
+      const encoder = engine.encoder();
+      first.encode(encoder);
+      second.encode(encoder);
+      encoder.submit();
+      const results = [await first.tensors.o.read(), await second.tensors.o.read()];
+      const one = await foveal.reference("attention", { ...problem, mask: "causal" });
+      const two = await foveal.reference("attention", { ...problem, q: one.o, mask: "causal" });
+      // Other queries, with the outputs of before to write to.
+      const again = await kernel.bind({ q, k, v, o: first.tensors.o, lse: first.tensors.lse });
+      q.write(two.o);
+      const next = engine.encoder();
+      again.encode(next);
+      next.submit();
+      const three = await foveal.reference("attention", { ...problem, q: two.o, mask: "causal" });
+      const moved = largest(await again.tensors.o.read(), three.o);
+      const other = await foveal.Engine.create();
+      const errors = {
+        missing: await caught(() => kernel.bind({ q, k })),
+        unknown: await caught(() => kernel.bind({ q, k, v, w: q })),
+        shape: await caught(() => kernel.bind({ q, k, v, lse: q })),
+        host: await caught(() => kernel.bind({ q, k, v: problem.v })),
+        overlap: await caught(() => kernel.bind({ q, k, v, o: q })),
+        submitted: await caught(async () => first.encode(encoder)),
+        twice: await caught(async () => encoder.submit()),
+        foreign: await caught(async () => first.encode(other.encoder())),
+        encoder: await caught(async () => first.encode(kernel)),
+        written: await caught(async () => q.write({ data: new Float32Array(4), shape: [4] })),
+        made: await caught(async () => new foveal.Kernel()),
+        unread: await caught(() => engine.prepare("attention", { q, k, v, maks: q })),
+      };
+      other.destroy();
+      first.free();
+      first.free();
+      errors.freed = await caught(async () => first.encode(engine.encoder()));
+      kernel.free();
+      errors.kernel = await caught(() => kernel.bind({ q, k, v }));
+      return {
+        differences: [largest(results[0], one.o), largest(results[1], two.o)],
+        moved, plan: kernel.plan.variant, errors,
+      };
+    });
+    for (const difference of [...differences, moved]) assert.ok(difference < 1e-5, `${differences} ${moved}`);
+    assert.ok(plan.length > 0);
+    const expected = {
+      missing: /tensor `v`.*not bound/, unknown: /tensor `w`.*no such tensor/, shape: /tensor `lse`.*expected/, host: /tensor `v`.*Tensor/,
+      overlap: /overlap/, submitted: /submitted/, twice: /submitted/, foreign: /another engine/, encoder: /Encoder/, written: /expected \[/,
+      made: /engine.prepare/, unread: /maks/, freed: /freed/, kernel: /freed/,
+    };
+    for (const [name, message] of Object.entries(expected)) {
+      assert.ok(errors[name].ours, `${name}: ${JSON.stringify(errors[name])}`);
+      assert.equal(errors[name].kind, "usage", name);
+      assert.match(errors[name].message, message, name);
+    }
+  });
+
+  test("lists of a bound kernel are checked", async () => {
+    const error = await inPage(async ({ foveal, engine, caught }) => {
+      const { q, k, v } = await foveal.inputs("attention", "2x1x64x16");
+      const [keys, wrong] = [Int32Array.of(64, 3), Int32Array.of(64, 65)].map((data) => ({ data, shape: [2] }));
+      const kernel = await engine.prepare("attention", { q, k, v, keys, kvLen: "keys" });
+      const [a, b, c, lengths] = await Promise.all([q, k, v, wrong].map((tensor) => engine.tensor(tensor)));
+      return [await caught(() => kernel.bind({ q: a, k: b, v: c, keys: lengths })), await caught(async () => lengths.write(keys))];
+    });
+    assert.match(error[0].message, /keys.*65/);
+    assert.match(error[1].message, /describe problems/);
+  });
+
   test("the console has nothing to complain about", () => {
     assert.deepEqual(page.complaints, []);
   });

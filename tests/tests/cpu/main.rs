@@ -20,4 +20,5 @@ mod properties;
 mod reference;
 mod self_check_problems;
 mod snapshots;
+mod types;
 mod values;
