@@ -99,7 +99,7 @@ pub fn write(
         .iter()
         .map(|(name, dtype, shape, bytes)| Ok((*name, TensorView::new(*dtype, shape.to_vec(), bytes)?)))
         .collect::<Result<_>>()?;
-    let metadata = HashMap::from([("foveal".to_owned(), OptionValue::Fields(options.clone()).to_string())]);
+    let metadata = HashMap::from([("foveal".to_owned(), options.to_string())]);
     let safe: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     std::fs::create_dir_all(folder)?;
     let path = folder.join(format!("{safe}.safetensors"));

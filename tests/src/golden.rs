@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::{
-    Access, ErrorKind, HostTensor, OptionValue, Problem, operator,
+    Access, ErrorKind, HostTensor, Problem, operator,
     testing::{Expected, Rows, Tolerance, compare},
 };
 
@@ -42,7 +42,7 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 /// If the file says something that makes no sense.
 pub fn problem(file: &File) -> Result<Result<Arc<dyn Problem>, String>> {
     let Some(options) = &file.options else { return Ok(Err("no `foveal` entry".into())) };
-    let name = options.get("op").and_then(OptionValue::as_text).context("the entry names no operator")?;
+    let name = options.text("op").context("the entry names no operator")?;
     let Ok(operator) = operator(name) else { return Ok(Err(format!("operator `{name}`"))) };
     let mut options = options.clone();
     options.remove("op");

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
-use foveal_kernels::{
-    Access, Dtype, HostTensor, Operator, OptionMap, OptionValue, Problem, did_you_mean, operators,
-};
+use foveal_kernels::{Access, Dtype, HostTensor, Operator, OptionMap, Problem, did_you_mean, operators};
 
 use crate::failure::{NoJob, unknown, usage};
 use crate::io::{Element, Stored, TensorFile};
@@ -35,7 +33,7 @@ impl Job {
         given: impl FnOnce(&'static dyn Operator) -> Result<OptionMap>,
     ) -> Result<Self> {
         let entry = file.options()?;
-        let in_file = entry.as_ref().and_then(|options| options.get("op")).and_then(OptionValue::as_text);
+        let in_file = entry.as_ref().and_then(|options| options.text("op"));
         let operator = match (name, in_file) {
             (Some(name), _) => operator(name)?,
             (None, Some(name)) => {
@@ -124,11 +122,11 @@ impl Job {
     /// flag of its own name.
     pub(crate) fn with_all_outputs(mut self) -> Self {
         for spec in self.operator.options().iter().filter(|spec| spec.value.is_empty()) {
-            if self.options.contains_key(spec.name) {
+            if self.options.contains(spec.name) {
                 continue;
             }
             let mut options = self.options.clone();
-            options.insert(spec.name.to_owned(), true.into());
+            options.insert(spec.name, true);
             // A flag that is no output may ask for a tensor that there is none of.
             let Ok(problem) = self.operator.problem(&options, &self.tensors) else { continue };
             if problem
@@ -181,7 +179,7 @@ impl Job {
             let of_port = |name: &str| tensor_specs.iter().any(|tensor_spec| tensor_spec.name == name);
             of_port(name) || name.strip_suffix("_f64").is_some_and(of_port)
         };
-        let mentioned = |name: &str| self.options.values().any(|value| mentions(value, name));
+        let mentioned = |name: &str| mentions(&self.options, name);
         let unread: Vec<(&str, &Stored)> = self
             .file
             .tensors
@@ -230,9 +228,9 @@ impl Job {
     /// The operator's name and the problem's options, as files carry them.
     pub(crate) fn entry(&self) -> String {
         let mut entry = OptionMap::new();
-        entry.insert("op".into(), self.operator.name().into());
+        entry.insert("op", self.operator.name());
         entry.extend(self.problem.options());
-        OptionValue::Fields(entry).to_string()
+        entry.to_string()
     }
 }
 
@@ -267,10 +265,10 @@ fn explained(error: foveal_kernels::Error, stored: &Stored, dtype: Option<Dtype>
     }
 }
 
-/// Whether a word of an option's text is this name.
-fn mentions(value: &OptionValue, name: &str) -> bool {
+/// Whether a word of some option's text is this name.
+fn mentions(options: &OptionMap, name: &str) -> bool {
     let in_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    value.any_text(&|text| text == name || text.split(|c| !in_word(c)).any(|word| word == name))
+    options.any_text(&|text| text == name || text.split(|c| !in_word(c)).any(|word| word == name))
 }
 
 /// The storage type of a problem's first input.

@@ -62,7 +62,7 @@ pub(crate) fn given(matches: &ArgMatches, operator: &dyn Operator) -> Result<Opt
                 )));
             }
             if let Some(text) = matches.get_one::<String>(spec.name) {
-                options.insert(spec.name.to_owned(), parse(text));
+                options.insert(spec.name, parse(text));
             }
         }
     }

@@ -130,7 +130,7 @@ pub(crate) fn check_read(
 ) -> Result<(), Failure> {
     let read = |name: &str| {
         tensor_specs.iter().any(|tensor_spec| tensor_spec.name == *name)
-            || options.values().any(|value| value.any_text(&|text| text == name))
+            || options.any_text(&|text| text == name)
     };
     match tensors.iter().find(|(name, _)| !read(name)) {
         None => Ok(()),

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 use wasm_bindgen_futures::future_to_promise;
 
-use crate::describe::{check_memory, check_read, described, describes};
+use crate::describe::{check_memory, check_read, describes};
 use crate::failure::Failure;
 use crate::kernels::{Kernels, key};
 use crate::tensors::{TensorArgument, given, held_to_page, options, to_page, zeros};
@@ -229,7 +229,7 @@ impl Device {
         variant: Option<String>,
     ) -> Result<String, JsValue> {
         let plan = || -> Result<String, Failure> {
-            let tensors = described(given(tensors)?, |number, name| self.inner.stand_in(number, name))?;
+            let tensors = self.inner.described(given(tensors)?)?;
             let problem = operator(operator_name)?.problem(&options(options_text)?, &tensors)?;
             Ok(crate::explain::plan(&self.inner.plan(&*problem, variant)?))
         };
@@ -274,15 +274,6 @@ impl Inner {
     pub(crate) fn held(&self, number: u32, name: &str) -> Result<Held, Failure> {
         let held = self.held.borrow().get(&number).cloned();
         held.ok_or_else(|| Failure::usage(format!("tensor `{name}`"), "it was freed"))
-    }
-
-    /// A held tensor's elements, or zeros where those describe nothing.
-    pub(crate) fn stand_in(&self, number: u32, name: &str) -> Result<HostTensor, Failure> {
-        let held = self.held(number, name)?;
-        match &held.host {
-            Some(host) => Ok((**host).clone()),
-            None => zeros(held.tensor.shape(), held.tensor.dtype()),
-        }
     }
 
     async fn run(

@@ -11,7 +11,7 @@ use crate::describe::{check_read, described};
 use crate::device::{Device, Held, Inner, promise};
 use crate::failure::Failure;
 use crate::objects::set;
-use crate::tensors::{TensorArgument, given, options};
+use crate::tensors::{TensorArgument, given, options, zeros};
 
 /// A problem's kernel, compiled and checked.
 #[wasm_bindgen]
@@ -52,7 +52,7 @@ impl Device {
         let device = Rc::clone(&self.inner);
         let tensors = given(tensors);
         promise(async move {
-            let tensors = described(tensors?, |number, name| device.stand_in(number, name))?;
+            let tensors = device.described(tensors?)?;
             let options = options(&options_text)?;
             let problem = operator(&operator_name)?.problem(&options, &tensors)?;
             check_read(&problem.tensors(), &options, &tensors)?;
@@ -166,6 +166,25 @@ impl Encoder {
         // Ends it.
         drop(pass);
         device.engine.queue().submit([encoder.finish()]);
+    }
+}
+
+impl Inner {
+    /// Tensors that describe a problem, with zeros in place of elements that do not.
+    pub(crate) fn described(
+        &self,
+        tensors: Vec<(String, TensorArgument)>,
+    ) -> Result<Vec<(String, HostTensor)>, Failure> {
+        described(tensors, |number, name| self.stand_in(number, name))
+    }
+
+    /// A held tensor's elements, or zeros where those describe nothing.
+    fn stand_in(&self, number: u32, name: &str) -> Result<HostTensor, Failure> {
+        let held = self.held(number, name)?;
+        match &held.host {
+            Some(host) => Ok((**host).clone()),
+            None => zeros(held.tensor.shape(), held.tensor.dtype()),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use clap::{ArgMatches, parser::ValueSource};
 use foveal_kernels::{
-    HostTensor, Name, OptionMap, OptionValue, Problem,
+    HostTensor, Name, OptionMap, Problem,
     testing::{Expected, Rows},
 };
 use serde_json::{Map, Value, json};
@@ -89,7 +89,7 @@ fn weights(sample: &Sample) -> Result<Vec<Weights>> {
         let tensor = sample.job.tensor(name)?;
         tensor.ok_or_else(|| anyhow!("the sample has no tensor `{name}`"))
     };
-    let scale = sample.job.problem.options().get("scale").and_then(OptionValue::as_number);
+    let scale = sample.job.problem.options().number("scale");
     let scale = scale.ok_or_else(|| anyhow!("the sample says no scale"))?;
     picture::weights(&find("q")?, &find("k")?, scale, &sample.heads)
 }

@@ -10,7 +10,6 @@ use crate::{
     plan::plan,
     spec::{
         check_integers,
-        option_value::{fields_of_json, fields_to_json},
         options::{self, Arguments},
     },
 };
@@ -23,7 +22,7 @@ impl<S: OperatorSpec> Described for S {
     }
 
     fn options(&self) -> OptionMap {
-        fields_of_json(options::write(self))
+        OptionMap::of_json(options::write(self))
     }
 
     fn shape(&self) -> String {
@@ -155,7 +154,7 @@ impl<S: OperatorSpec> Operator for OperatorOf<S> {
         options: &OptionMap,
         tensors: &[(String, HostTensor)],
     ) -> Result<Arc<dyn Problem>, Error> {
-        let options = &fields_to_json(options)?;
+        let options = options.as_json();
         let given = Arguments { options, tensors: Some(tensors) };
         // Options say how tensors are to be read: an unknown one first.
         options::check_names::<S>(options)?;

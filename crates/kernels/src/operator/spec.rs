@@ -7,10 +7,7 @@ use crate::{
     Access, AdapterProfile, Constraints, Cost, Error, HostTensor, Name, OptionMap, Recipe, TensorSpec, Work,
     check::{Expected, Rows, Tolerance},
     plan::builder::PlanBuilder,
-    spec::{
-        option_value::fields_to_json,
-        options::{self, Arguments, Options, for_terminals},
-    },
+    spec::options::{self, Arguments, Options, for_terminals},
 };
 
 /// A spec: the description of a problem as plain data, from which all else follows. Its options are a table
@@ -191,7 +188,7 @@ pub(crate) struct Candidate<S: OperatorSpec> {
 
 /// The spec of a shape and options.
 pub(crate) fn described<S: OperatorSpec>(shape: &str, options: &OptionMap) -> Result<S, Error> {
-    let options = &fields_to_json(options)?;
+    let options = options.as_json();
     options::check_names::<S>(options)?;
     let spec = options::read(S::of_shape(shape)?, Arguments { options, tensors: None })?;
     spec.validate()?;

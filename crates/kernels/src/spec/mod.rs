@@ -3,7 +3,7 @@
 mod described;
 mod dtype;
 mod layout;
-pub(crate) mod option_value;
+mod option_value;
 pub(crate) mod options;
 pub(crate) mod read;
 pub(crate) mod storage;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use foveal::testing::{Status, VariantCheck};
 use foveal_kernels::{
-    ErrorKind, HostTensor, Name, Operator, OptionValue, Problem,
+    ErrorKind, HostTensor, Name, Operator, Problem,
     testing::{Case, Expected, Rows, Tolerance},
 };
 
@@ -58,7 +58,7 @@ pub(super) fn of_case(
 pub(super) fn of_golden(path: &Path, only: &str) -> Result<Prepared> {
     let file = io::read(path)?;
     let options = file.options()?.ok_or_else(|| NoJob("no `foveal` header entry".into()))?;
-    if let Some(op) = options.get("op").and_then(OptionValue::as_text)
+    if let Some(op) = options.text("op")
         && !only.is_empty()
         && only != op
     {
@@ -70,7 +70,7 @@ pub(super) fn of_golden(path: &Path, only: &str) -> Result<Prepared> {
         let flags = operator.options().iter().filter(|spec| spec.value.is_empty());
         Ok(flags
             .filter(|spec| held.iter().any(|name| name == spec.name))
-            .map(|spec| (spec.name.to_owned(), true.into()))
+            .map(|spec| (spec.name, true))
             .collect())
     })?;
     let expected = verify::stored(&job.problem.tensors(), |name| job.tensor(name))?;
