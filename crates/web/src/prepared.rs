@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use foveal::{Access, BoundKernel, DeviceTensor, Kernel, TensorSpec, wgpu};
+use foveal::{Access, BoundKernel, DeviceTensor, Dtype, Kernel, wgpu};
 use foveal_kernels::{HostTensor, operator};
 use js_sys::{Array, Object, Promise};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
@@ -27,7 +27,7 @@ pub struct PreparedKernel {
 pub struct Bound {
     kernel: BoundKernel,
     /// Memory of tensors that are dropped is given to others.
-    _tensors: Vec<DeviceTensor>,
+    _tensors: Vec<(String, Held)>,
 }
 
 /// Commands that are being recorded, all in one compute pass.
@@ -80,22 +80,15 @@ impl Device {
     /// As an object with `kind`, `argument` and `message`.
     pub fn write(&self, number: u32, tensor: &Array) -> Result<(), JsValue> {
         let write = || -> Result<(), Failure> {
-            let held = self.inner.held(number, "this")?;
-            let (shape, dtype) = (held.tensor.shape(), held.tensor.dtype());
-            if held.host.is_some() {
-                let message = format!("{dtype} tensors describe problems and stay as they are: make another");
-                return Err(Failure::usage("source", message));
+            let Held { tensor: place, host } = self.inner.held(number, "this")?;
+            if host.is_some() {
+                return Err(unlike("source", "another: this one describes problems, and stays as it is"));
             }
-            for (_, given) in given(tensor)? {
-                match given {
-                    TensorArgument::Host(tensor)
-                        if (tensor.shape(), tensor.dtype()) == (shape, Some(dtype)) =>
-                    {
-                        let place = held.tensor.binding();
-                        self.inner.engine.queue().write_buffer(place.buffer, 0, &tensor.to_bytes(dtype));
-                    }
-                    _ => return Err(Failure::usage("source", format!("expected {shape:?} {dtype}"))),
-                }
+            for (name, given) in given(tensor)? {
+                let TensorArgument::Host(tensor) = given else { return Err(unlike(&name, "elements")) };
+                check(&name, &place, tensor.shape(), tensor.dtype().unwrap_or_default())?;
+                let bytes = tensor.to_bytes(place.dtype());
+                self.inner.engine.queue().write_buffer(place.binding().buffer, 0, &bytes);
             }
             Ok(())
         };
@@ -116,34 +109,36 @@ impl PreparedKernel {
         let Self { device, kernel } = self.clone();
         let tensors = given(tensors);
         promise(async move {
-            let tensors = tensors?.into_iter().map(|(name, tensor)| match tensor {
-                TensorArgument::Held(number) => device.held(number, &name).map(|held| (name, held)),
-                _ => Err(Failure::usage(format!("tensor `{name}`"), "expected one on the GPU")),
-            });
-            let tensors: Vec<(String, Held)> = tensors.collect::<Result<_, _>>()?;
-            check(&kernel.plan().tensors, &tensors)?;
-            // Lists and lengths are followed without a test on the device.
-            let copies: Vec<(&str, &HostTensor)> = tensors
-                .iter()
-                .filter_map(|(name, held)| Some((name.as_str(), held.host.as_deref()?)))
-                .collect();
+            let mut held = Vec::new();
+            for (name, given) in tensors? {
+                let TensorArgument::Held(number) = given else { return Err(unlike(&name, "one on the GPU")) };
+                let tensor = device.held(number, &name)?;
+                held.push((name, tensor));
+            }
+            let mut copies: Vec<(&str, &HostTensor)> = Vec::new();
+            for (name, Held { tensor, host }) in &held {
+                if let Some(wanted) = kernel.plan().tensor(name) {
+                    check(name, tensor, &wanted.shape, wanted.dtype)?;
+                }
+                // Lists and lengths are followed without a test on the device.
+                copies.extend(host.as_deref().map(|host| (name.as_str(), host)));
+            }
             kernel.plan().problem.check_inputs(&copies)?;
-            let mut places: Vec<(String, DeviceTensor)> =
-                tensors.into_iter().map(|(name, held)| (name, held.tensor)).collect();
             let outputs = Array::new();
-            for wanted in kernel.plan().tensors.iter().filter(|wanted| wanted.access == Access::Write) {
-                if !places.iter().any(|(name, _)| *name == wanted.name) {
+            for wanted in &kernel.plan().tensors {
+                if wanted.access == Access::Write && !held.iter().any(|(name, _)| *name == wanted.name) {
                     let tensor = device.engine.output_tensor(wanted).await?;
                     outputs.push(&device.hold(&wanted.name, tensor.clone(), None));
-                    places.push((wanted.name.clone().into_owned(), tensor));
+                    held.push((wanted.name.clone().into_owned(), Held { tensor, host: None }));
                 }
             }
-            let named: Vec<(&str, &DeviceTensor)> =
-                places.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-            let bound = kernel.bind(&named)?;
-            let tensors = places.into_iter().map(|(_, tensor)| tensor).collect();
+            let mut bindings = Vec::new();
+            for (name, held) in &held {
+                bindings.push((name.as_str(), held.tensor.binding()));
+            }
+            let bound = kernel.bind(&bindings)?;
             let object = Object::new();
-            set(&object, "bound", Bound { kernel: bound, _tensors: tensors });
+            set(&object, "bound", Bound { kernel: bound, _tensors: held });
             set(&object, "outputs", outputs);
             Ok(object.into())
         })
@@ -188,20 +183,15 @@ impl Inner {
     }
 }
 
-/// Checks shapes and storage types against the plan's; sizes and names are checked by the binding.
-fn check(wanted: &[TensorSpec], tensors: &[(String, Held)]) -> Result<(), Failure> {
-    for (name, Held { tensor, .. }) in tensors {
-        let Some(wanted) = wanted.iter().find(|wanted| wanted.name == *name) else { continue };
-        if (tensor.shape(), tensor.dtype()) != (wanted.shape.as_slice(), wanted.dtype) {
-            let message = format!(
-                "{:?} {} is expected, got {:?} {}",
-                wanted.shape,
-                wanted.dtype,
-                tensor.shape(),
-                tensor.dtype()
-            );
-            return Err(Failure::usage(format!("tensor `{name}`"), message));
-        }
+fn unlike(name: &str, expected: &str) -> Failure {
+    Failure::usage(format!("tensor `{name}`"), format!("expected {expected}"))
+}
+
+/// Checks the shape and the storage type of a tensor on the device; its size is checked where it is bound.
+fn check(name: &str, held: &DeviceTensor, shape: &[usize], dtype: Dtype) -> Result<(), Failure> {
+    if (held.shape(), held.dtype()) == (shape, dtype) {
+        return Ok(());
     }
-    Ok(())
+    let message = format!("it is {:?} {} on the GPU, and {shape:?} {dtype} here", held.shape(), held.dtype());
+    Err(Failure::usage(format!("tensor `{name}`"), message))
 }
