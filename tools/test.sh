@@ -25,7 +25,9 @@ export XDG_RUNTIME_DIR=$scratch
 # A snapshot that differs is a failure, not a new snapshot.
 export INSTA_UPDATE=no
 
-ran=() failed=() notes=()
+# How each step went, and what was skipped: files, as some steps run side by side.
+ran=$scratch/ran failed=$scratch/failed notes=$scratch/notes
+touch "$ran" "$failed" "$notes"
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -33,24 +35,24 @@ say() { printf '\n== %s\n' "$*"; }
 step() {
   local name=$1 begun=$SECONDS status=0 log
   shift
-  log=$scratch/$((${#ran[@]} + 1)).log
+  log=$(mktemp -p "$scratch")
   say "$name"
   "$@" 2>&1 | tee "$log"
   status=${PIPESTATUS[0]}
   local took="$((SECONDS - begun)) s"
   local skips
-  while IFS= read -r skips; do notes+=("$name: ${skips#SKIPPED: }"); done < <(grep '^SKIPPED: ' "$log" | sort -u)
+  while IFS= read -r skips; do echo "$name: ${skips#SKIPPED: }" >>"$notes"; done < <(grep '^SKIPPED: ' "$log" | sort -u)
   if [ "$status" -eq 0 ]; then
-    ran+=("ok      $took  $name")
+    echo "ok      $took  $name" >>"$ran"
   else
-    ran+=("FAILED  $took  $name")
-    failed+=("$name")
+    echo "FAILED  $took  $name" >>"$ran"
+    echo "$name" >>"$failed"
   fi
   printf -- '-- %s: %s after %s\n' "$name" "$([ "$status" -eq 0 ] && echo ok || echo "FAILED ($status)")" "$took"
 }
 
 skip() {
-  notes+=("$1: $2")
+  echo "$1: $2" >>"$notes"
   printf 'SKIPPED: %s: %s\n' "$1" "$2"
 }
 
@@ -131,15 +133,25 @@ in_folder() {
 
 check_golden() { if [ -d "$1" ]; then foveal check --golden "$1"; else echo "no $1"; fi; }
 
-# tests_on NAME ICD ADAPTER TESTS: a function with tests, then the command's own checks, on one driver.
+# on_driver ICD ADAPTER COMMAND...: runs it there. Where the driver was found, tests have to run.
+on_driver() (
+  export VK_ICD_FILENAMES=$1 VK_DRIVER_FILES=$1 WGPU_BACKEND=vulkan FOVEAL_ADAPTER=$2 FOVEAL_REQUIRE_GPU=1
+  "${@:3}"
+)
+
+# tests_on NAME ICD ADAPTER TESTS: a function with tests, on one driver.
 tests_on() {
-  local name=$1 icd=$2 adapter=$3 tests=$4
-  if [ -z "$icd" ] || [ ! -f "$icd" ]; then
-    skip "tests on $name" 'the driver was not found'
+  if [ ! -f "$2" ]; then
+    skip "tests on $1" 'the driver was not found'
     return 1
   fi
-  export VK_ICD_FILENAMES=$icd VK_DRIVER_FILES=$icd WGPU_BACKEND=vulkan FOVEAL_ADAPTER=$adapter FOVEAL_REQUIRE_GPU=1
-  step "tests on $name" "$tests"
+  on_driver "$2" "$3" step "tests on $1" "$4"
+}
+
+# checks_on NAME ICD ADAPTER: the command's own checks and the examples.
+checks_on() { if [ -f "$2" ]; then on_driver "$2" "$3" checks "$1"; fi; }
+checks() {
+  local name=$1
   step "golden files on $name" check_golden tests/golden
   if [ -d ../shared/golden ]; then
     step "larger golden set on $name" check_golden ../shared/golden
@@ -148,7 +160,6 @@ tests_on() {
   fi
   step "$RANDOM_CASES random cases on $name" foveal check --random "$RANDOM_CASES" --seed 1
   examples_on "$name"
-  unset VK_ICD_FILENAMES VK_DRIVER_FILES WGPU_BACKEND FOVEAL_ADAPTER FOVEAL_REQUIRE_GPU
 }
 
 install
@@ -157,8 +168,14 @@ step 'clippy' cargo clippy --workspace --all-targets -- -D warnings
 step 'documentation' rustdoc
 step 'building the examples' examples
 # All tests run on the first driver; those that need a device again on the second, whose subgroups are half as wide.
-tests_on lavapipe "$LAVAPIPE_ICD" llvmpipe all_tests || step 'tests without a device' all_tests
-tests_on SwiftShader "$(swiftshader_icd)" SwiftShader device_tier
+SWIFTSHADER_ICD=$(swiftshader_icd)
+tests_on lavapipe "$LAVAPIPE_ICD" llvmpipe all_tests || [ -f "$LAVAPIPE_ICD" ] || step 'tests without a device' all_tests
+tests_on SwiftShader "$SWIFTSHADER_ICD" SwiftShader device_tier
+# Nearly all of what follows is compiling in a driver, which takes one core: the two drivers' run side by side.
+checks_on lavapipe "$LAVAPIPE_ICD" llvmpipe >"$scratch/lavapipe.out" 2>&1 &
+checks_on SwiftShader "$SWIFTSHADER_ICD" SwiftShader
+wait
+cat "$scratch/lavapipe.out"
 
 # The browser package and its page, in Chromium, which brings SwiftShader.
 if command -v node >/dev/null && command -v npm >/dev/null && command -v chromium >/dev/null; then
@@ -169,10 +186,10 @@ else
 fi
 
 say "summary, $(((SECONDS - started) / 60)) min $(((SECONDS - started) % 60)) s"
-printf '%s\n' "${ran[@]}"
-[ "${#notes[@]}" -gt 0 ] && printf 'SKIPPED %s\n' "${notes[@]}"
-if [ "${#failed[@]}" -gt 0 ]; then
-  printf 'FAILED  %s\n' "${failed[@]}"
+cat "$ran"
+sed 's/^/SKIPPED /' "$notes"
+if [ -s "$failed" ]; then
+  sed 's/^/FAILED  /' "$failed"
   exit 1
 fi
 echo 'nothing failed'

@@ -96,3 +96,31 @@ export async function open({ webgpu = true } = {}) {
     },
   };
 }
+
+/** The package, as a page imports it. */
+export const IMPORT = "/package/foveal.js";
+
+/**
+ * Runs a function in a page with the package, an engine, `caught(make)`, which gives what a rejection carries, and
+ * `largest(a, b)`, the largest difference of two tensors.
+ */
+export const inPage = (page, body, argument) =>
+  page.evaluate(
+    async ({ url, body, argument }) => {
+      const foveal = await import(url);
+      globalThis.engine ??= await foveal.Engine.create();
+      const caught = async (make) => {
+        try {
+          await make();
+        } catch (error) {
+          const { kind, argument, message, column, length } = error;
+          return { ours: error instanceof foveal.FovealError, kind, argument, message, column, length };
+        }
+        return "nothing was thrown";
+      };
+      const largest = (a, b) => a.data.reduce((most, x, i) => Math.max(most, Math.abs(x - b.data[i])), 0);
+      // eslint-disable-next-line no-eval
+      return eval(`(${body})`)({ foveal, engine: globalThis.engine, caught, largest }, argument);
+    },
+    { url: IMPORT, body: body.toString(), argument },
+  );

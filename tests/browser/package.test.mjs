@@ -1,20 +1,14 @@
-// The package in a browser: what it computes, what it refuses, and that every shader compiles there.
-//
-//   FOVEAL_BROWSER_CASES   only cases whose name contains this (default: all)
+// The package in a browser: what it computes and what it tells.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { missing, open, packageFolder } from "./browser.mjs";
+import { inPage as within, missing, open, packageFolder } from "./browser.mjs";
 
 const skip = missing() ?? false;
 if (skip) console.log(`SKIPPED: ${skip}`);
-const only = process.env.FOVEAL_BROWSER_CASES ?? "";
-
-/** The bodies below run in the page, where this is a module of ours. */
-const IMPORT = "/package/foveal.js";
 
 describe("the package", { skip, concurrency: 1 }, () => {
   let browser;
@@ -27,27 +21,7 @@ describe("the package", { skip, concurrency: 1 }, () => {
 
   after(() => browser?.close());
 
-  /** Runs a function in the page with the package, an engine and `caught(promise)`, which gives what a rejection carries. */
-  const inPage = (body, argument, where = page) =>
-    where.evaluate(
-      async ({ url, body, argument }) => {
-        const foveal = await import(url);
-        globalThis.engine ??= await foveal.Engine.create();
-        const caught = async (make) => {
-          try {
-            await make();
-          } catch (error) {
-            const { kind, argument, message, column, length } = error;
-            return { ours: error instanceof foveal.FovealError, kind, argument, message, column, length };
-          }
-          return "nothing was thrown";
-        };
-        const largest = (a, b) => a.data.reduce((most, x, i) => Math.max(most, Math.abs(x - b.data[i])), 0);
-        // eslint-disable-next-line no-eval
-        return eval(`(${body})`)({ foveal, engine: globalThis.engine, caught, largest }, argument);
-      },
-      { url: IMPORT, body: body.toString(), argument },
-    );
+  const inPage = (body, argument) => within(page, body, argument);
 
   test("is small", () => {
     const wasm = readFileSync(join(packageFolder, "foveal_web_bg.wasm"));
@@ -171,93 +145,6 @@ describe("the package", { skip, concurrency: 1 }, () => {
     }
   });
 
-  test("mistakes are errors that say what is wrong", async () => {
-    const errors = await inPage(async ({ foveal, engine, caught }) => {
-      const { q, k, v } = await foveal.inputs("attention", "1x2x16x32");
-      const attention = (problem, call) => caught(() => engine.attention(problem, call));
-      const detached = { ...q, data: q.data.slice() };
-      structuredClone(detached.data, { transfer: [detached.data.buffer] });
-      const freed = await engine.tensor(q);
-      freed.free();
-      freed.free();
-      const other = await foveal.Engine.create();
-      const foreign = await other.tensor(q);
-      const errors = {
-        shape: await attention({ q, k: { ...k, shape: [1, 2, 32, 16] }, v }),
-        length: await attention({ q, k: { ...k, data: k.data.subarray(1) }, v }),
-        type: await attention({ q: { ...q, data: new Float64Array(q.data) }, k, v }),
-        dtype: await attention({ q: { ...q, dtype: "f16" }, k, v }),
-        array: await attention({ q: q.data, k, v }),
-        sizes: await attention({ q: { ...q, shape: [1, 2, -16, 32] }, k, v }),
-        detached: await attention({ q: detached, k, v }),
-        freed: await attention({ q: freed, k, v }),
-        read: await caught(() => freed.read()),
-        foreign: await attention({ q: foreign, k, v }),
-        missing: await attention({ q, k }),
-        unread: await attention({ q, k, v, maks: q }),
-        option: await attention({ q, k, v, maks: "causal" }),
-        nan: await attention({ q, k, v, scale: Number.NaN }),
-        call: await attention({ q, k, v }, { residnet: true }),
-        variant: await attention({ q, k, v }, { variant: "fast" }),
-        expression: await attention({ q, k, v, mask: "causal & k <" }),
-        table: await attention({ q, k, v, mask: "same(doc)" }),
-        index: await attention({
-          q, k, v,
-          mask: "t[x[k]] > 0",
-          t: { data: new Int32Array(4), shape: [4] },
-          x: { data: new Int32Array(16).fill(9), shape: [16] },
-        }),
-        operator: await caught(() => foveal.inputs("convolution", "1x2x3x4")),
-        sizesText: await caught(() => foveal.inputs("attention", "many")),
-        cases: await caught(() => engine.check({ cases: "no such case" })),
-        part: await caught(() => engine.check({ part: [2, 2] })),
-        tensor: await caught(async () => new foveal.Tensor()),
-      };
-      other.destroy();
-      return errors;
-    });
-    const expected = {
-      shape: ["usage", /k/], length: ["usage", /tensor `k`.*1024.*1023/], type: ["usage", /Float64Array/],
-      dtype: ["usage", /f32/], array: ["usage", /\{ data, shape \}/], sizes: ["usage", /whole sizes/],
-      detached: ["usage", /tensor `q`.*detached/], freed: ["usage", /tensor `q`.*freed/], read: ["usage", /freed/],
-      foreign: ["usage", /another engine/], missing: ["usage", /^v: /], unread: ["usage", /tensor `maks`.*nothing reads/],
-      option: ["usage", /maks/], nan: ["usage", /scale.*NaN/], call: ["usage", /residnet/], variant: ["usage", /fast/],
-      expression: ["invalid", /mask/], table: ["usage", /doc/], index: ["usage", /element 0 is 9/],
-      operator: ["usage", /convolution/], sizesText: ["usage", /many/], cases: ["usage", /no such case/], part: ["usage", /part.*\[2,2\]/], tensor: ["usage", /Tensor/],
-    };
-    assert.deepEqual(Object.keys(errors), Object.keys(expected));
-    for (const [name, [kind, message]] of Object.entries(expected)) {
-      const error = errors[name];
-      assert.ok(error.ours, `${name}: ${JSON.stringify(error)}`);
-      assert.match(error.message, message, name);
-      if (name !== "table") assert.equal(error.kind, kind, `${name}: ${error.message}`);
-      assert.ok(error.argument, name);
-    }
-    assert.equal(errors.expression.column, 12);
-  });
-
-  test("a lost device ends pending and later calls", async () => {
-    const lost = await inPage(async ({ foveal, caught }) => {
-      const engine = await foveal.Engine.create();
-      const problem = await foveal.inputs("attention", "1x2x16x16");
-      const tensor = await engine.tensor(problem.q);
-      const pending = caught(() => engine.attention(problem));
-      engine.destroy();
-      engine.destroy();
-      return [await pending, await caught(() => engine.attention(problem)), await caught(() => tensor.read()),
-        await caught(() => engine.time("attention", "1x1x8x8")), await caught(() => engine.check()), { kind: (await engine.lost).kind, ours: true }];
-    });
-    for (const error of lost) assert.deepEqual([error.ours, error.kind], [true, "device-lost"], JSON.stringify(error));
-  });
-
-  test("what is too large for the page's memory is an error", async () => {
-    const errors = await inPage(async ({ foveal, engine, caught }) => [
-      await caught(() => foveal.inputs("attention", "1x16x65536x128")),
-      await caught(() => engine.time("attention", "1x16x65536x128")),
-    ]);
-    for (const { kind, argument } of errors) assert.deepEqual([kind, argument], ["limit", "memory"]);
-  });
-
   test("block lists of the caller's are followed", async () => {
     const error = await inPage(async ({ foveal, engine, largest }) => {
       const list = (data) => ({ data: Int32Array.from(data), shape: [data.length] });
@@ -298,24 +185,6 @@ describe("the package", { skip, concurrency: 1 }, () => {
     assert.match(refused.message, /keys.*131, expected 0 to 130/);
   });
 
-  test("a trap ends all calls", async () => {
-    const apart = await browser.page();
-    const [pending, later] = await inPage(
-      async ({ foveal, engine, caught }) => {
-        const problem = await foveal.inputs("attention", "1x2x16x16");
-        const pending = caught(() => engine.attention(problem));
-        const trap = new WebAssembly.RuntimeError("unreachable");
-        trap.stack = "at foveal_web_bg.wasm";
-        globalThis.dispatchEvent(new ErrorEvent("error", { error: trap }));
-        return [await pending, await caught(() => engine.attention(problem))];
-      },
-      undefined,
-      apart,
-    );
-    for (const error of [pending, later]) assert.deepEqual([error.ours, error.kind], [true, "internal"]);
-    await apart.close();
-  });
-
   test("a kernel is timed, and the adapter measured", { timeout: 180_000 }, async () => {
     const [timing, roofline] = await inPage(async ({ engine }) => [
       await engine.time("attention", "1x2x128x64", { mask: "causal" }, { seconds: 0.2 }),
@@ -338,91 +207,84 @@ describe("the package", { skip, concurrency: 1 }, () => {
     assert.match(repro, /^await engine\.check\(\{ operator: "attention", cases: ".+" \}\)$/);
   });
 
-  test("every shader of every case and variant compiles", { timeout: 1_800_000 }, async () => {
-    const { compiled, subgroups, wrong } = await page.evaluate(async (only) => {
-      await (await import("/package/foveal.js")).init();
-      const wasm = await import("/package/foveal_web.js");
-      const adapter = await navigator.gpu.requestAdapter();
-      const wanted = ["subgroups", "shader-f16"].filter((feature) => adapter.features.has(feature));
-      const device = await adapter.requestDevice({ requiredFeatures: wanted });
-      const size = wanted.includes("subgroups") ? (adapter.info.subgroupMinSize ?? 4) : undefined;
-      const seen = new Set();
-      const wrong = [];
-      for (const { operator, name } of JSON.parse(wasm.cases(undefined, only, undefined, 1, undefined))) {
-        for (const shader of JSON.parse(wasm.case_shaders(operator, name, size))) {
-          if (seen.has(shader.text)) continue;
-          seen.add(shader.text);
-          const module = device.createShaderModule({ code: shader.text });
-          const { messages } = await module.getCompilationInfo();
-          const errors = messages.filter(({ type }) => type === "error");
-          if (errors.length > 0) {
-            const [{ message, lineNum }] = errors;
-            const line = shader.text.split("\n")[lineNum - 1];
-            wrong.push(`${operator} ${name} ${shader.variant} ${shader.label}: ${lineNum}: ${message} | ${line}`);
-          }
-        }
-      }
-      device.destroy();
-      return { compiled: seen.size, subgroups: size, wrong };
-    }, only);
-    console.log(`${compiled} shaders compiled, subgroups of ${subgroups ?? "none"}`);
-    assert.ok(compiled > 0);
-    assert.deepEqual(wrong, []);
-  });
-
-  // Two browsers: what takes the time is compiling, which a browser does on one core.
-  describe("all cases are right", { concurrency: 2 }, () => {
-    for (const part of [[0, 2], [1, 2]]) {
-      test(`${part}`, { timeout: 3_600_000 }, async () => {
-        const apart = await open();
-        try {
-          await right(await apart.page(), part);
-        } finally {
-          await apart.close();
-        }
-      });
+  test("bound kernels are recorded again and again", async () => {
+    const { differences, moved, plan, errors } = await inPage(async ({ foveal, engine, caught, largest }) => {
+      const problem = await foveal.inputs("attention", "1x2x48x32");
+      const held = async (names) =>
+        Object.fromEntries(await Promise.all(names.map(async (name) => [name, await engine.tensor(problem[name])])));
+      const { q, k, v } = await held(["q", "k", "v"]);
+      const kernel = await engine.prepare("attention", { q, k: { shape: k.shape }, v, mask: "causal", lse: true });
+      const first = await kernel.bind({ q, k, v });
+      // Its output is the queries of a second run in the same submission.
+      const second = await kernel.bind({ q: first.tensors.o, k, v });
+      const encoder = engine.encoder();
+      first.encode(encoder);
+      second.encode(encoder);
+      encoder.submit();
+      const results = [await first.tensors.o.read(), await second.tensors.o.read()];
+      const one = await foveal.reference("attention", { ...problem, mask: "causal" });
+      const two = await foveal.reference("attention", { ...problem, q: one.o, mask: "causal" });
+      // Other queries, with the outputs of before to write to.
+      const again = await kernel.bind({ q, k, v, o: first.tensors.o, lse: first.tensors.lse });
+      q.write(two.o);
+      const next = engine.encoder();
+      again.encode(next);
+      next.submit();
+      const three = await foveal.reference("attention", { ...problem, q: two.o, mask: "causal" });
+      const moved = largest(await again.tensors.o.read(), three.o);
+      const other = await foveal.Engine.create();
+      const errors = {
+        missing: await caught(() => kernel.bind({ q, k })),
+        unknown: await caught(() => kernel.bind({ q, k, v, w: q })),
+        shape: await caught(() => kernel.bind({ q, k, v, lse: q })),
+        host: await caught(() => kernel.bind({ q, k, v: problem.v })),
+        overlap: await caught(() => kernel.bind({ q, k, v, o: q })),
+        submitted: await caught(async () => first.encode(encoder)),
+        twice: await caught(async () => encoder.submit()),
+        foreign: await caught(async () => first.encode(other.encoder())),
+        encoder: await caught(async () => first.encode(kernel)),
+        written: await caught(async () => q.write({ data: new Float32Array(4), shape: [4] })),
+        made: await caught(async () => new foveal.Kernel()),
+        unread: await caught(() => engine.prepare("attention", { q, k, v, maks: q })),
+      };
+      other.destroy();
+      first.free();
+      first.free();
+      errors.freed = await caught(async () => first.encode(engine.encoder()));
+      kernel.free();
+      errors.kernel = await caught(() => kernel.bind({ q, k, v }));
+      return {
+        differences: [largest(results[0], one.o), largest(results[1], two.o)],
+        moved, plan: kernel.plan.variant, errors,
+      };
+    });
+    for (const difference of [...differences, moved]) assert.ok(difference < 1e-5, `${differences} ${moved}`);
+    assert.ok(plan.length > 0);
+    const expected = {
+      missing: /tensor `v`.*not bound/, unknown: /tensor `w`.*no such tensor/, shape: /tensor `lse`.*on the GPU/, host: /tensor `v`.*Tensor/,
+      overlap: /overlap/, submitted: /submitted/, twice: /submitted/, foreign: /another engine/, encoder: /Encoder/, written: /tensor `source`.*\[4\] f32 here/,
+      made: /engine.prepare/, unread: /maks/, freed: /freed/, kernel: /freed/,
+    };
+    for (const [name, message] of Object.entries(expected)) {
+      assert.ok(errors[name].ours, `${name}: ${JSON.stringify(errors[name])}`);
+      assert.equal(errors[name].kind, "usage", name);
+      assert.match(errors[name].message, message, name);
     }
   });
 
-  async function right(page, part) {
-    page.on("console", (message) => message.text().startsWith("case ") && console.log(message.text()));
-    const summary = await inPage(
-      ({ engine }, { cases, part }) =>
-        engine.check({
-          cases,
-          part,
-          onCase: ({ operator, name, status, variants, milliseconds, repro }, done, total) => {
-            const tried = variants.map(({ variant, status, relRmse, reason }) =>
-              status === "passed" ? `${variant} ${relRmse.toExponential(1)}` : `${variant} ${status} ${status === "failed" ? reason : ""}`);
-            console.log(`case ${done}/${total} ${status} ${operator} ${name}: ${tried.join(", ")}; ${milliseconds.toFixed(0)} ms${status === "failed" ? `; again: ${repro}` : ""}`);
-          },
-        }),
-      { cases: only, part },
-      page,
-    );
-    const bad = summary.cases.filter(({ status }) => status === "failed").map(({ operator, name }) => `${operator} ${name}`);
-    console.log(`${summary.passed} passed, ${summary.failed} failed, ${summary.skipped} skipped`);
-    assert.deepEqual(bad, []);
-    assert.ok(summary.passed > 0 || only !== "");
-  }
+  test("lists of a bound kernel are checked", async () => {
+    const error = await inPage(async ({ foveal, engine, caught }) => {
+      const { q, k, v } = await foveal.inputs("attention", "2x1x64x16");
+      const [keys, wrong] = [Int32Array.of(64, 3), Int32Array.of(64, 65)].map((data) => ({ data, shape: [2] }));
+      const kernel = await engine.prepare("attention", { q, k, v, keys, kvLen: "keys" });
+      const [a, b, c, lengths] = await Promise.all([q, k, v, wrong].map((tensor) => engine.tensor(tensor)));
+      return [await caught(() => kernel.bind({ q: a, k: b, v: c, keys: lengths })), await caught(async () => lengths.write(keys))];
+    });
+    assert.match(error[0].message, /keys.*65/);
+    assert.match(error[1].message, /describes problems/);
+  });
 
   test("the console has nothing to complain about", () => {
     assert.deepEqual(page.complaints, []);
-  });
-
-  test("without WebGPU, what needs none still works", async () => {
-    const plain = await open({ webgpu: false });
-    try {
-      const bare = await plain.page();
-      const [kind, density] = await bare.evaluate(async (url) => {
-        const foveal = await import(url);
-        const kind = await foveal.Engine.create().then(() => "an engine", (error) => error.kind);
-        return [kind, (await foveal.mask("causal", { q: 4, k: 4 })).density];
-      }, IMPORT);
-      assert.equal(kind, "no-adapter");
-      assert.equal(density, 10 / 16);
-    } finally {
-      await plain.close();
-    }
   });
 });

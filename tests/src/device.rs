@@ -1,6 +1,6 @@
 //! Opening what the tests run on.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use anyhow::{Result, bail};
 use foveal::{AdapterProfile, Engine, ErrorKind, Options, SelfCheck};
@@ -33,41 +33,49 @@ pub fn engine_with(what: &str, options: Options) -> Result<Option<Engine>> {
     }
 }
 
-/// The engine that tests share, for as long as a test holds it.
+/// An engine that tests share, for as long as a test holds it.
 ///
 /// One test at a time: with two threads that submit to one device, wgpu 30 can panic while it polls
 /// (<https://github.com/gfx-rs/wgpu/pull/9958>), which says nothing about kernels.
 #[derive(Debug)]
 pub struct Turn {
-    engine: Engine,
-    _turn: MutexGuard<'static, ()>,
+    engine: MutexGuard<'static, Option<Engine>>,
 }
 
 impl std::ops::Deref for Turn {
     type Target = Engine;
 
     fn deref(&self) -> &Engine {
-        &self.engine
+        match &*self.engine {
+            Some(engine) => engine,
+            None => unreachable!("a turn begins with an engine"),
+        }
     }
 }
 
-/// The engine that all tests of a process share, so that a pipeline is compiled once. See [`engine_with`].
+/// Engines that tests of a process share. Software drivers compile a pipeline on one core: a second engine keeps another
+/// one busy, while more would compile the same pipelines again.
+static ENGINES: [Mutex<Option<Engine>>; 2] = [Mutex::new(None), Mutex::new(None)];
+
+/// The first engine that no test holds, so that most pipelines are compiled once. See [`engine_with`].
 ///
 /// # Errors
 /// As [`engine_with`].
 pub fn shared(what: &str) -> Result<Option<Turn>> {
-    static TURN: Mutex<()> = Mutex::new(());
-    static ENGINE: OnceLock<Engine> = OnceLock::new();
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let engine = match ENGINE.get() {
-        Some(engine) => engine.clone(),
-        None => {
-            let Some(engine) = engine_with(what, options())? else { return Ok(None) };
-            say(&format!("tests run on {}", engine.profile().key()));
-            ENGINE.get_or_init(|| engine).clone()
-        }
+    let free = |engine: &'static Mutex<Option<Engine>>| match engine.try_lock() {
+        Ok(engine) => Some(engine),
+        Err(TryLockError::Poisoned(failed)) => Some(failed.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     };
-    Ok(Some(Turn { engine, _turn: turn }))
+    let [first, _] = &ENGINES;
+    let taken = || first.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut engine = ENGINES.iter().find_map(free).unwrap_or_else(taken);
+    if engine.is_none() {
+        let Some(opened) = engine_with(what, options())? else { return Ok(None) };
+        say(&format!("tests run on {}", opened.profile().key()));
+        *engine = Some(opened);
+    }
+    Ok(Some(Turn { engine }))
 }
 
 /// An engine on the same device that takes any plan: for plans that no planner makes for this adapter, whose canonical

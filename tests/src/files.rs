@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use foveal_kernels::{Dtype, HostTensor, TensorData};
+use foveal_kernels::{Dtype, HostTensor, OptionMap, OptionValue, TensorData};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype as Stored, SafeTensors};
-use serde_json::{Map, Value};
 
 /// A file's tensors by name, and its `foveal` entry if it has one.
 #[derive(Debug)]
@@ -15,7 +14,7 @@ pub struct File {
     /// The tensors.
     pub tensors: Vec<(String, HostTensor)>,
     /// The options of a run.
-    pub options: Option<Map<String, Value>>,
+    pub options: Option<OptionMap>,
 }
 
 /// Reads a file.
@@ -28,7 +27,7 @@ pub fn read(path: &Path) -> Result<File> {
     let entry = header.metadata().as_ref().and_then(|metadata| metadata.get("foveal"));
     let options = match entry.map(|text| serde_json::from_str(text)).transpose()? {
         None => None,
-        Some(Value::Object(options)) => Some(options),
+        Some(OptionValue::Fields(options)) => Some(options),
         Some(other) => bail!("the `foveal` entry is {other}, not an object"),
     };
     let file = SafeTensors::deserialize(&bytes)?;
@@ -73,7 +72,7 @@ fn words<const N: usize, T>(bytes: &[u8], word: fn([u8; N]) -> T) -> Vec<T> {
 pub fn write(
     folder: &Path,
     name: &str,
-    options: &Map<String, Value>,
+    options: &OptionMap,
     tensors: &[(String, &HostTensor)],
 ) -> Result<PathBuf> {
     let stored: Vec<(&str, Stored, &[usize], Vec<u8>)> = tensors
@@ -102,7 +101,7 @@ pub fn write(
         .iter()
         .map(|(name, dtype, shape, bytes)| Ok((*name, TensorView::new(*dtype, shape.to_vec(), bytes)?)))
         .collect::<Result<_>>()?;
-    let metadata = HashMap::from([("foveal".to_owned(), Value::Object(options.clone()).to_string())]);
+    let metadata = HashMap::from([("foveal".to_owned(), options.to_string())]);
     let safe: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     std::fs::create_dir_all(folder)?;
     let path = folder.join(format!("{safe}.safetensors"));

@@ -8,7 +8,6 @@ use foveal_kernels::{
     Access, ErrorKind, HostTensor, Problem, operator,
     testing::{Expected, Rows, Tolerance, compare},
 };
-use serde_json::Value;
 
 use crate::files::{self, File};
 
@@ -43,7 +42,7 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 /// If the file says something that makes no sense.
 pub fn problem(file: &File) -> Result<Result<Arc<dyn Problem>, String>> {
     let Some(options) = &file.options else { return Ok(Err("no `foveal` entry".into())) };
-    let name = options.get("op").and_then(Value::as_str).context("the entry names no operator")?;
+    let name = options.text("op").context("the entry names no operator")?;
     let Ok(operator) = operator(name) else { return Ok(Err(format!("operator `{name}`"))) };
     let mut options = options.clone();
     options.remove("op");

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use foveal_kernels::{
-    AdapterProfile, Constraints, Described, Error, HostTensor, Name, Plan, Problem, TensorSpec, Work,
+    AdapterProfile, Constraints, Described, Error, HostTensor, Name, OptionMap, Plan, Problem, TensorSpec,
+    Work,
     testing::{Expected, Reference, Rows, Tolerance},
 };
 use foveal_shaders::{Library, Request};
-use serde_json::{Map, Value};
 
 /// The name of the variant, and of the module that it runs.
 pub const WRONG: &str = "wrong";
@@ -36,7 +36,7 @@ impl Described for Sabotaged {
         self.0.describe()
     }
 
-    fn options(&self) -> Map<String, Value> {
+    fn options(&self) -> OptionMap {
         self.0.options()
     }
 

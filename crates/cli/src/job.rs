@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
-use foveal_kernels::{Access, Dtype, HostTensor, Operator, Problem, did_you_mean, operators};
-use serde_json::{Map, Value};
+use foveal_kernels::{Access, Dtype, HostTensor, Operator, OptionMap, Problem, did_you_mean, operators};
 
 use crate::failure::{NoJob, unknown, usage};
 use crate::io::{Element, Stored, TensorFile};
@@ -15,7 +14,7 @@ use crate::io::{Element, Stored, TensorFile};
 pub(crate) struct Job {
     pub(crate) operator: &'static dyn Operator,
     pub(crate) problem: Arc<dyn Problem>,
-    options: Map<String, Value>,
+    options: OptionMap,
     file: TensorFile,
     /// By name, in order: those that the problem reads as they are, large others as stand-ins of their shape.
     tensors: Vec<(String, HostTensor)>,
@@ -31,10 +30,10 @@ impl Job {
         file: TensorFile,
         name: Option<&str>,
         dtype: Option<Dtype>,
-        given: impl FnOnce(&'static dyn Operator) -> Result<Map<String, Value>>,
+        given: impl FnOnce(&'static dyn Operator) -> Result<OptionMap>,
     ) -> Result<Self> {
         let entry = file.options()?;
-        let in_file = entry.as_ref().and_then(|options| options.get("op")).and_then(Value::as_str);
+        let in_file = entry.as_ref().and_then(|options| options.text("op"));
         let operator = match (name, in_file) {
             (Some(name), _) => operator(name)?,
             (None, Some(name)) => {
@@ -53,7 +52,7 @@ impl Job {
         // Options stored for one operator mean nothing to another.
         let mut options = match entry {
             Some(options) if in_file.is_none_or(|op| op == operator.name()) => options,
-            _ => Map::new(),
+            _ => OptionMap::new(),
         };
         options.remove("op");
         options.extend(given(operator)?);
@@ -64,7 +63,7 @@ impl Job {
     /// tensors, of any type: they are neither read nor converted.
     fn of(
         operator: &'static dyn Operator,
-        options: Map<String, Value>,
+        options: OptionMap,
         file: TensorFile,
         dtype: Option<Dtype>,
     ) -> Result<Self> {
@@ -123,11 +122,11 @@ impl Job {
     /// flag of its own name.
     pub(crate) fn with_all_outputs(mut self) -> Self {
         for spec in self.operator.options().iter().filter(|spec| spec.value.is_empty()) {
-            if self.options.contains_key(spec.name) {
+            if self.options.contains(spec.name) {
                 continue;
             }
             let mut options = self.options.clone();
-            options.insert(spec.name.to_owned(), Value::Bool(true));
+            options.insert(spec.name, true);
             // A flag that is no output may ask for a tensor that there is none of.
             let Ok(problem) = self.operator.problem(&options, &self.tensors) else { continue };
             if problem
@@ -180,7 +179,7 @@ impl Job {
             let of_port = |name: &str| tensor_specs.iter().any(|tensor_spec| tensor_spec.name == name);
             of_port(name) || name.strip_suffix("_f64").is_some_and(of_port)
         };
-        let mentioned = |name: &str| self.options.values().any(|value| mentions(value, name));
+        let mentioned = |name: &str| mentions(&self.options, name);
         let unread: Vec<(&str, &Stored)> = self
             .file
             .tensors
@@ -228,10 +227,10 @@ impl Job {
 
     /// The operator's name and the problem's options, as files carry them.
     pub(crate) fn entry(&self) -> String {
-        let mut entry = Map::new();
-        entry.insert("op".into(), self.operator.name().into());
+        let mut entry = OptionMap::new();
+        entry.insert("op", self.operator.name());
         entry.extend(self.problem.options());
-        Value::Object(entry).to_string()
+        entry.to_string()
     }
 }
 
@@ -266,17 +265,10 @@ fn explained(error: foveal_kernels::Error, stored: &Stored, dtype: Option<Dtype>
     }
 }
 
-/// Whether a word of an option's text is this name.
-fn mentions(value: &Value, name: &str) -> bool {
-    match value {
-        Value::String(text) => {
-            text == name
-                || text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).any(|word| word == name)
-        }
-        Value::Array(values) => values.iter().any(|value| mentions(value, name)),
-        Value::Object(fields) => fields.values().any(|value| mentions(value, name)),
-        _ => false,
-    }
+/// Whether a word of some option's text is this name.
+fn mentions(options: &OptionMap, name: &str) -> bool {
+    let in_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    options.any_text(&|text| text == name || text.split(|c| !in_word(c)).any(|word| word == name))
 }
 
 /// The storage type of a problem's first input.

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
-use foveal_kernels::{Operator, OptionSpec, did_you_mean};
-use serde_json::{Map, Value};
+use foveal_kernels::{Operator, OptionMap, OptionSpec, OptionValue, did_you_mean};
 
 use crate::failure::usage;
 
@@ -39,8 +38,8 @@ pub(crate) fn add(command: Command, operators: &[&dyn Operator], own: &[&str]) -
 }
 
 /// The operator's options that were given; options of other operators are errors.
-pub(crate) fn given(matches: &ArgMatches, operator: &dyn Operator) -> Result<Map<String, Value>> {
-    let mut options = Map::new();
+pub(crate) fn given(matches: &ArgMatches, operator: &dyn Operator) -> Result<OptionMap> {
+    let mut options = OptionMap::new();
     for other in foveal_kernels::operators() {
         for spec in other.options() {
             let from_user = matches.try_contains_id(spec.name).unwrap_or(false)
@@ -63,7 +62,7 @@ pub(crate) fn given(matches: &ArgMatches, operator: &dyn Operator) -> Result<Map
                 )));
             }
             if let Some(text) = matches.get_one::<String>(spec.name) {
-                options.insert(spec.name.to_owned(), parse(text));
+                options.insert(spec.name, parse(text));
             }
         }
     }
@@ -71,25 +70,27 @@ pub(crate) fn given(matches: &ArgMatches, operator: &dyn Operator) -> Result<Map
 }
 
 /// Numbers, booleans, arrays and objects as JSON has them; anything else is text.
-fn parse(text: &str) -> Value {
+fn parse(text: &str) -> OptionValue {
     match serde_json::from_str(text) {
-        Ok(Value::String(_) | Value::Null) | Err(_) => Value::String(text.to_owned()),
+        Ok(OptionValue::Text(_) | OptionValue::Null) | Err(_) => text.into(),
         Ok(value) => value,
     }
 }
 
 /// Options as they would be typed.
-pub(crate) fn typed(options: &Map<String, Value>) -> String {
+pub(crate) fn typed(options: &OptionMap) -> String {
     let mut words = Vec::new();
     for (name, value) in options.iter().filter(|(name, _)| *name != "op") {
         let name = name.replace('_', "-");
         words.push(match value {
-            Value::Bool(true) => format!("--{name}"),
-            Value::String(text) if text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)) => {
+            OptionValue::Bool(true) => format!("--{name}"),
+            OptionValue::Text(text)
+                if text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)) =>
+            {
                 format!("--{name} {text}")
             }
-            Value::String(text) => format!("--{name} '{}'", text.replace('\'', r"'\''")),
-            Value::Number(number) => format!("--{name} {number}"),
+            OptionValue::Text(text) => format!("--{name} '{}'", text.replace('\'', r"'\''")),
+            number @ (OptionValue::Integer(_) | OptionValue::Number(_)) => format!("--{name} {number}"),
             other => format!("--{name}='{other}'"),
         });
     }
@@ -104,20 +105,21 @@ mod tests {
 
     #[test]
     fn values_are_typed_by_how_they_look() {
-        assert_eq!(parse("0.5"), json!(0.5));
-        assert_eq!(parse("-3"), json!(-3));
-        assert_eq!(parse("true"), json!(true));
-        assert_eq!(parse("bthd"), json!("bthd"));
-        assert_eq!(parse("causal & (k < 4)"), json!("causal & (k < 4)"));
-        assert_eq!(parse(r#"{"q_block":16}"#), json!({"q_block": 16}));
-        assert_eq!(parse("nan"), json!("nan"));
-        assert_eq!(parse("null"), json!("null"));
+        assert_eq!(parse("0.5").to_string(), json!(0.5).to_string());
+        assert_eq!(parse("-3").to_string(), json!(-3).to_string());
+        assert_eq!(parse("true").to_string(), json!(true).to_string());
+        assert_eq!(parse("bthd").to_string(), json!("bthd").to_string());
+        assert_eq!(parse("causal & (k < 4)").to_string(), json!("causal & (k < 4)").to_string());
+        assert_eq!(parse(r#"{"q_block":16}"#).to_string(), json!({"q_block": 16}).to_string());
+        assert_eq!(parse("nan").to_string(), json!("nan").to_string());
+        assert_eq!(parse("null").to_string(), json!("null").to_string());
     }
 
     #[test]
     fn options_are_quoted_for_a_shell() {
         let options =
             json!({"op": "attention", "causal": true, "layout": "bthd", "mask": "k < 4", "scale": 0.5});
-        assert_eq!(typed(options.as_object().unwrap()), "--causal --layout bthd --mask 'k < 4' --scale 0.5");
+        let options = serde_json::from_value(options).unwrap();
+        assert_eq!(typed(&options), "--causal --layout bthd --mask 'k < 4' --scale 0.5");
     }
 }

@@ -68,8 +68,8 @@ mod documents {
 pub use foveal_kernels::specs::*;
 pub use foveal_kernels::{
     self as kernels, Access, AdapterKind, AdapterProfile, Constraints, Described, Dtype, HostTensor, Maths,
-    Operator, Plan, Problem, Rates, RejectedVariant, TensorData, TensorSpec, TextSpan, Work, operator,
-    operators,
+    Operator, OptionMap, OptionValue, Plan, Problem, Rates, RejectedVariant, TensorData, TensorSpec,
+    TextSpan, Work, operator, operators,
 };
 pub use foveal_shaders as shaders;
 /// The graphics API, in the version that buffers and encoders have to come from.

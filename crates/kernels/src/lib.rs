@@ -54,6 +54,7 @@ pub use plan::{
     BoundTo, Constraints, Cost, ParamValue, Pass, PassBinding, Plan, Problem, RejectedVariant, Scratch,
 };
 pub use spec::{
-    Access, Described, Dtype, HostTensor, Layout, Name, OptionSpec, Strides, TensorData, TensorSpec, Work,
+    Access, Described, Dtype, HostTensor, Layout, Name, OptionMap, OptionSpec, OptionValue, Strides,
+    TensorData, TensorSpec, Work,
 };
 pub use suggest::did_you_mean;

@@ -26,6 +26,8 @@ export class Tensor {
   readonly dtype: Dtype;
   /** Copies it to memory of the page. */
   read(): Promise<HostTensor>;
+  /** Replaces its elements, for work that is submitted later. Shape and dtype stay; lists and lengths (`i32`, `u8`) cannot be replaced. */
+  write(source: HostTensor): void;
   /** Gives its memory back. Using it afterwards is an error of kind `usage`. */
   free(): void;
 }
@@ -70,45 +72,9 @@ export class FovealError extends Error {
   readonly length?: number;
 }
 
-/**
- * Options of attention: `o = softmax(score(scale * q k^T) where mask) v`.
- *
- * Options may also have the names that they have in JSON and in Rust, `kv_len` for `kvLen`. Errors name those.
- */
-export interface AttentionOptions {
-  /** Which pairs of a query and a key are seen, e.g. `causal & window(255, 0)`. Default: all. */
-  mask?: string;
-  /** Expression of the scaled score `s`, e.g. `softcap(50.0)` or `s + bias[h, q, k]`. Default: `s`. */
-  score?: string;
-  /** Default: `1 / sqrt(Dk)`; or the name of a tensor `[H]`. */
-  scale?: number | string;
-  layout?: "bhtd" | "bthd";
-  /** Whether `lse` is computed: the natural logarithm of each row's softmax denominator, `[B, H, Tq]`. Default: false. */
-  lse?: boolean;
-  /** Norm in which rows of q and k are first scaled to length 1. */
-  qkNorm?: "l2";
-  /** The name of a tensor `[H]` of logits that enter the denominator only. */
-  sinkLogits?: string;
-  /** Parts of the keys, each for a workgroup of its own: 1 to 256. With a number a batch entry's bits do not depend on the batch. */
-  splits?: "auto" | number;
-  blockMask?: BlockMask | DeviceBlockMask;
-  /** The names of `i32` tensors `[B]` that say how many of the queries, and of the keys, each batch entry has; read on the GPU. */
-  qLen?: string;
-  kvLen?: string;
-  /**
-   * The names of `i32` tensors `[S + 1]` that rise from 0: S sequences lie one after the other, without padding; q and o are
-   * `[1, H, Tq, D]`, k and v `[1, G, Tk, D]`. Read on the GPU.
-   */
-  cuSeqlensQ?: string;
-  cuSeqlensK?: string;
-  /** The name of an `i32` tensor `[B, Tk / page]`: k and v lie in pages, `[pages, G, page, D]`. -1 is no page. Read on the GPU. */
-  blockTable?: string;
-  /** The names of `f32` tensors `[B, G, blocks]`: k and v are integers, `i8` or two of four bits in a `u8`, times these scales. */
-  kScale?: string;
-  vScale?: string;
-  /** Keys that share a scale. Default: 64. */
-  quantBlock?: number;
-}
+// Options may also have the names that they have in JSON and in Rust, `kv_len` for `kvLen`. Errors name those.
+export type { AttentionOptions, CombineOptions, LinearOptions } from "./options.js";
+import type { AttentionOptions, LinearOptions } from "./options.js";
 
 /** Visible blocks whose lists are tensors on the GPU, `i32`: counts `[B or 1, H or 1, query blocks]`, indices `[.., maxBlocks]`. */
 export interface DeviceBlockMask {
@@ -117,6 +83,11 @@ export interface DeviceBlockMask {
   kvBlock: number;
   counts: string;
   indices: string;
+  /** Places for indices in each row: the last size of `indices`, if that tensor has no data yet. */
+  most?: number;
+  /** Sizes of the lists, likewise: 1 for all. */
+  batch?: number;
+  heads?: number;
 }
 
 /** Lists of visible blocks, as compressed rows over (batch or 1, head or 1, query block): sizes, and the names of tensors. */
@@ -125,35 +96,12 @@ export interface BlockMask {
   kvBlock: number;
   rowPtr: string;
   index: string;
+  /** The name of a tensor that says of each block listed whether the mask has to be looked at within it. */
+  partial?: string;
 }
 
 /** Either of them with the names that it has in JSON. */
 export type JsonBlockMask = { q_block: number; kv_block: number } & ({ row_ptr: string; index: string } | { counts: string; indices: string });
-
-/** Options of linear attention; see the project's README for what they mean and which papers' operators they give. */
-export interface LinearOptions {
-  rule?: "add" | "delta" | "dplr";
-  gate?: "none" | "constant" | "scalar" | "vector";
-  steps?: number;
-  causal?: boolean;
-  direction?: "forward" | "reverse" | "both";
-  featureMap?: "identity" | "relu" | "elu1" | "relu2" | "silu" | "l2norm" | "softmax" | "learned";
-  normaliser?: "none" | "sum";
-  eps?: number;
-  scale?: number;
-  layout?: "bhtd" | "bthd";
-  eraseKey?: string;
-  bonus?: string;
-  /** The name of a tensor of step sizes `[B, HV, T]` by which gates and values are multiplied (Mamba-2). */
-  dt?: string;
-  /** The name of a tensor `[HV]`: outputs get this times their token's own value (Mamba-2's D). */
-  skip?: string;
-  /** `decay`: keys are `1 - exp(g)`, and there is no tensor k (HGRN2). */
-  key?: "given" | "decay";
-  kvLen?: string;
-  stateLayout?: "kv" | "vk";
-  stateOut?: boolean;
-}
 
 /** Options of every call that computes. */
 export interface CallOptions {
@@ -186,6 +134,37 @@ export interface LinearResult<T> {
   state_out?: T;
   /** The sums of the normaliser `sum`, f32 `[B, 1, HV, Dk]`, beside `state_out`. */
   z_out?: T;
+}
+
+/** A problem's kernel: planned, compiled and checked. */
+export class Kernel {
+  private constructor();
+  readonly plan: Plan;
+  /**
+   * Binds it to tensors on the GPU: all inputs by name, and outputs, which are made where they are left out. Whatever can be
+   * wrong with tensors is found here.
+   */
+  bind(tensors: { [name: string]: Tensor | undefined }): Promise<BoundKernel>;
+  /** Gives its memory back. Bound kernels stay. */
+  free(): void;
+}
+
+/** A kernel with its tensors, to be recorded any number of times: recording looks nothing up, checks no tensor, and waits for nothing. */
+export class BoundKernel {
+  private constructor();
+  /** Those that it was bound to, and the outputs that were made. */
+  readonly tensors: { readonly [name: string]: Tensor };
+  /** Records it. Kernels see the results of those that were recorded before. */
+  encode(encoder: Encoder): void;
+  /** Forgets the binding; its tensors stay. */
+  free(): void;
+}
+
+/** Kernels to be submitted together, once. */
+export class Encoder {
+  private constructor();
+  /** Starts the work. `tensor.read()` waits for it. */
+  submit(): void;
 }
 
 /** How a problem would run, and why so. */
@@ -346,6 +325,10 @@ export class Engine {
   attention<C extends CallOptions>(problem: Tensors<Input> & AttentionOptions, call?: C): Promise<AttentionResult<Output<C>>>;
   /** Linear attention: q, k `[B, H, T, Dk]`, v `[B, HV, T, Dv]`, gates g, beta and states give o `[B, HV, T, Dv]` and `state_out`. */
   linear<C extends CallOptions>(problem: LinearTensors<Input> & LinearOptions, call?: C): Promise<LinearResult<Output<C>>>;
+  /** Prepares a problem's kernel. Tensors may lack their `data`, but for lists of indices and lengths (`i32`, `u8`). */
+  prepare(operator: string, problem: { [name: string]: unknown }, call?: { variant?: string }): Promise<Kernel>;
+  /** Begins to record. */
+  encoder(): Encoder;
   /** How a problem would run. Tensors may lack their `data`, but for lists of indices and lengths (`i32`, `u8`). */
   plan(
     operator: string,

@@ -4,187 +4,13 @@
 // wrong is a `FovealError`.
 
 import { FovealError, usage } from "./errors.js";
-import load, * as wasm from "./foveal_web.js";
-import {
-  byName, checkedShape, hostEntry, hostTensor, kindOf, literal, named, only, optionsText,
-  partOf, seedOf, withoutNulls,
-} from "./values.js";
+import * as wasm from "./foveal_web.js";
+import { BoundKernel, Encoder, Kernel } from "./kernels.js";
+import { call, failure, init, isBroken, rejectAll, settle, turn, withSubgroups } from "./module.js";
+import { OURS, Tensor, split } from "./tensors.js";
+import { byName, hostEntry, hostTensor, literal, only, optionsText, partOf, seedOf, withoutNulls } from "./values.js";
 
-export { FovealError };
-
-// ---- the module
-
-let loading;
-/** Why the module cannot go on. Rust cannot unwind here: after a panic its memory is not to be trusted. */
-let broken;
-/** Calls that wait for the module: `{ engine, reject }`. */
-const waiting = new Set();
-
-export function init(module) {
-  loading ??= start(module).catch((error) => {
-    loading = undefined;
-    throw error;
-  });
-  return loading;
-}
-
-async function start(module) {
-  try {
-    await load({ module_or_path: module ?? new URL("./foveal_web_bg.wasm", import.meta.url) });
-  } catch (error) {
-    throw new FovealError("internal", "module", `it could not be loaded: ${error?.message ?? error}`);
-  }
-  wasm.on_panic(fail);
-  // Code that runs between calls has no caller: if it traps (out of memory), only the window hears of it.
-  globalThis.addEventListener?.("error", ({ error }) => {
-    if (error instanceof WebAssembly.RuntimeError && String(error.stack).includes("foveal_web")) fail(error.message);
-  });
-}
-
-/** The module is at its end. */
-function fail(message) {
-  broken ??= new FovealError("internal", "module", `a fault of Foveal's, reload the page: ${message}`);
-  rejectAll(() => true, broken);
-}
-
-function rejectAll(which, error) {
-  for (const call of [...waiting].filter(which)) {
-    waiting.delete(call);
-    call.reject(error);
-  }
-}
-
-/** Any thrown value as a FovealError. */
-function failure(error) {
-  if (error instanceof FovealError) return error;
-  if (typeof error?.kind === "string") return new FovealError(error.kind, error.argument, error.message, error);
-  return broken ?? new FovealError("internal", "module", String(error?.message ?? error));
-}
-
-/** Calls the module, which has to be loaded. */
-function call(make) {
-  if (broken) throw broken;
-  try {
-    return make();
-  } catch (error) {
-    if (error instanceof WebAssembly.RuntimeError) fail(error.message);
-    throw failure(error);
-  }
-}
-
-/** Waits for the module; a lost device or a panic ends the wait. */
-function settle(engine, make) {
-  return new Promise((resolve, reject) => {
-    const promise = call(make);
-    const entry = { engine, reject };
-    waiting.add(entry);
-    promise
-      .then(resolve, (error) => reject(failure(error)))
-      .finally(() => waiting.delete(entry));
-  });
-}
-
-/**
- * Opens a device of ours with subgroups where the adapter has them: wgpu 30 does not ask browsers for that feature, so it is
- * added to what it asks for, in its requests only.
- */
-async function withSubgroups(open) {
-  const prototype = globalThis.GPUAdapter?.prototype;
-  if (!prototype) return open();
-  const { requestDevice } = prototype;
-  const extended = function (descriptor) {
-    if (descriptor?.label !== "foveal" || !this.features.has("subgroups")) return requestDevice.call(this, descriptor);
-    const features = new Set([...(descriptor.requiredFeatures ?? []), "subgroups"]);
-    return requestDevice.call(this, { ...descriptor, requiredFeatures: [...features] });
-  };
-  prototype.requestDevice = extended;
-  try {
-    return await open();
-  } finally {
-    // Somebody may have put their own in the meantime; ours then passes everything on.
-    if (prototype.requestDevice === extended) prototype.requestDevice = requestDevice;
-  }
-}
-
-/** Lets the page breathe: unlike a timer, a message is not held back in tabs that are not seen. */
-function turn() {
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(0);
-  });
-}
-
-// ---- tensors
-
-/** Tensors and options of a problem. With `shapes`, tensors may lack their data. */
-function split(engine, problem, shapes = false) {
-  if (typeof problem !== "object" || problem === null) throw usage("problem", `expected an object, got ${kindOf(problem)}`);
-  const tensors = [];
-  const options = {};
-  for (const [name, value] of Object.entries(problem)) {
-    if (value === undefined || value === null) continue;
-    if (value instanceof Tensor) {
-      tensors.push({ name, held: Tensor.number(value, engine, name) });
-    } else if (ArrayBuffer.isView(value)) {
-      throw usage(named(name), `expected { data, shape }, got ${kindOf(value)}`);
-    } else if (typeof value === "object" && "shape" in value && "data" in value && value.data !== undefined) {
-      tensors.push(hostEntry(name, value));
-    } else if (typeof value === "object" && "shape" in value) {
-      if (!shapes) throw usage(named(name), "expected its elements in `data`, got none");
-      tensors.push({ name, shape: checkedShape(name, value.shape), dtype: value.dtype ?? "f32" });
-    } else {
-      options[name] = value;
-    }
-  }
-  return [optionsText(options), tensors];
-}
-
-/** Only this module makes engines and tensors. */
-const OURS = Symbol("foveal");
-
-/** Frees tensors that the page forgot. */
-const forgotten = new FinalizationRegistry(({ device, number }) => {
-  if (!broken) device.release(number);
-});
-
-export class Tensor {
-  #engine;
-  #number;
-  #device;
-
-  constructor(key, engine, device, { held, shape, dtype } = {}) {
-    if (key !== OURS) throw usage("Tensor", "tensors are made by `engine.tensor` and by calls with `resident`");
-    this.#engine = engine;
-    this.#device = device;
-    this.#number = held;
-    this.shape = Object.freeze(shape);
-    this.dtype = dtype;
-    forgotten.register(this, { device, number: held }, this);
-  }
-
-  /** The number under which the module holds it. */
-  static number(tensor, engine, name) {
-    if (tensor.#number === undefined) throw usage(named(name), "it was freed");
-    if (tensor.#engine !== engine) throw usage(named(name), "it lives on the device of another engine");
-    return tensor.#number;
-  }
-
-  async read() {
-    const number = Tensor.number(this, this.#engine, "this");
-    return hostTensor(await this.#engine.settle(OURS, (device) => device.read(number)));
-  }
-
-  free() {
-    if (this.#number === undefined) return;
-    forgotten.unregister(this);
-    if (!broken) this.#device.release(this.#number);
-    this.#number = undefined;
-  }
-}
+export { BoundKernel, Encoder, FovealError, Kernel, Tensor, init };
 
 // ---- without a device
 
@@ -264,10 +90,16 @@ export class Engine {
     return { ...this.#info };
   }
 
-  /** For tensors. */
+  /** For tensors and kernels. */
   settle(key, make) {
     if (key !== OURS) throw usage("settle", "it is not for pages");
     return this.#settle(make);
+  }
+
+  /** For tensors and kernels. */
+  call(key, make) {
+    if (key !== OURS) throw usage("call", "it is not for pages");
+    return this.#call(make);
   }
 
   #settle(make) {
@@ -306,6 +138,16 @@ export class Engine {
     const [text, tensors] = split(this, problem);
     const outputs = await this.#settle((device) => device.run(operator, text, tensors, variant, Boolean(resident)));
     return byName(outputs, resident ? (entry) => new Tensor(OURS, this, this.#device, entry) : hostTensor);
+  }
+
+  async prepare(operator, problem, options) {
+    const { variant } = only(options, ["variant"]);
+    const [text, tensors] = split(this, problem, true);
+    return new Kernel(OURS, this, await this.#settle((device) => device.prepare(operator, text, tensors, variant)));
+  }
+
+  encoder() {
+    return new Encoder(OURS, this, this.#call((device) => device.encoder()));
   }
 
   async plan(operator, problem, options) {
@@ -357,7 +199,7 @@ export class Engine {
         result.variants.push(withoutNulls(tried));
       }
     } finally {
-      if (!broken) trial.free();
+      if (!isBroken()) trial.free();
     }
     const bad = result.variants.find(({ status }) => status === "failed");
     if (bad) {
@@ -384,6 +226,6 @@ export class Engine {
   destroy() {
     if (this.#gone) return;
     this.#end(new FovealError("device-lost", "device", "the engine was destroyed"));
-    if (!broken) this.#device.destroy();
+    if (!isBroken()) this.#device.destroy();
   }
 }

@@ -1,10 +1,10 @@
 //! Calls that need no device: recipes, inputs, references.
 
 use foveal_kernels::{
-    Access, Dtype, HostTensor, Problem, TensorData, TensorSpec, operator, operators, testing::Rows,
+    Access, Dtype, HostTensor, OptionMap, Problem, TensorData, TensorSpec, operator, operators, testing::Rows,
 };
 use js_sys::Array;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
 use crate::failure::Failure;
@@ -125,20 +125,12 @@ pub(crate) fn describes(tensor: &HostTensor) -> bool {
 /// A tensor that nothing reads is a name mistyped or an option forgotten, and would give another result than was meant.
 pub(crate) fn check_read(
     tensor_specs: &[TensorSpec],
-    options: &Map<String, Value>,
+    options: &OptionMap,
     tensors: &[(String, HostTensor)],
 ) -> Result<(), Failure> {
-    fn names(value: &Value, name: &str) -> bool {
-        match value {
-            Value::String(text) => text == name,
-            Value::Array(values) => values.iter().any(|value| names(value, name)),
-            Value::Object(values) => values.values().any(|value| names(value, name)),
-            _ => false,
-        }
-    }
     let read = |name: &str| {
         tensor_specs.iter().any(|tensor_spec| tensor_spec.name == *name)
-            || options.values().any(|value| names(value, name))
+            || options.any_text(&|text| text == name)
     };
     match tensors.iter().find(|(name, _)| !read(name)) {
         None => Ok(()),

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 use wasm_bindgen_futures::future_to_promise;
 
-use crate::describe::{check_memory, check_read, described, describes};
+use crate::describe::{check_memory, check_read, describes};
 use crate::failure::Failure;
 use crate::kernels::{Kernels, key};
 use crate::tensors::{TensorArgument, given, held_to_page, options, to_page, zeros};
@@ -33,12 +33,12 @@ const SAMPLES: RangeInclusive<usize> = 5..=60;
 #[wasm_bindgen]
 #[derive(Clone, Debug)]
 pub struct Device {
-    inner: Rc<Inner>,
+    pub(crate) inner: Rc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    engine: Engine,
+pub(crate) struct Inner {
+    pub(crate) engine: Engine,
     kernels: Kernels,
     held: RefCell<HashMap<u32, Held>>,
     next: Cell<u32>,
@@ -46,10 +46,10 @@ struct Inner {
 
 /// A tensor that the page holds.
 #[derive(Clone, Debug)]
-struct Held {
-    tensor: DeviceTensor,
+pub(crate) struct Held {
+    pub(crate) tensor: DeviceTensor,
     /// Its elements, if problems are described by them.
-    host: Option<Rc<HostTensor>>,
+    pub(crate) host: Option<Rc<HostTensor>>,
 }
 
 /// A tensor of a call, ready to be bound.
@@ -229,7 +229,7 @@ impl Device {
         variant: Option<String>,
     ) -> Result<String, JsValue> {
         let plan = || -> Result<String, Failure> {
-            let tensors = described(given(tensors)?, |number, name| self.inner.stand_in(number, name))?;
+            let tensors = self.inner.described(given(tensors)?)?;
             let problem = operator(operator_name)?.problem(&options(options_text)?, &tensors)?;
             Ok(crate::explain::plan(&self.inner.plan(&*problem, variant)?))
         };
@@ -263,7 +263,7 @@ struct Call {
 }
 
 impl Inner {
-    fn hold(&self, name: &str, tensor: DeviceTensor, host: Option<Rc<HostTensor>>) -> JsValue {
+    pub(crate) fn hold(&self, name: &str, tensor: DeviceTensor, host: Option<Rc<HostTensor>>) -> JsValue {
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));
         let entry = held_to_page(name, &tensor, number);
@@ -271,18 +271,9 @@ impl Inner {
         entry
     }
 
-    fn held(&self, number: u32, name: &str) -> Result<Held, Failure> {
+    pub(crate) fn held(&self, number: u32, name: &str) -> Result<Held, Failure> {
         let held = self.held.borrow().get(&number).cloned();
         held.ok_or_else(|| Failure::usage(format!("tensor `{name}`"), "it was freed"))
-    }
-
-    /// A held tensor's elements, or zeros where those describe nothing.
-    fn stand_in(&self, number: u32, name: &str) -> Result<HostTensor, Failure> {
-        let held = self.held(number, name)?;
-        match &held.host {
-            Some(host) => Ok((**host).clone()),
-            None => zeros(held.tensor.shape(), held.tensor.dtype()),
-        }
     }
 
     async fn run(
@@ -382,7 +373,11 @@ impl Inner {
     }
 
     /// The kernel of a variant, or of the planner's choice.
-    async fn prepare(&self, problem: &dyn Problem, variant: Option<String>) -> Result<Kernel, Failure> {
+    pub(crate) async fn prepare(
+        &self,
+        problem: &dyn Problem,
+        variant: Option<String>,
+    ) -> Result<Kernel, Failure> {
         let exact = variant.is_some();
         let plan = self.plan(problem, variant)?;
         Ok(if exact { self.engine.prepare_exact(&plan).await? } else { self.engine.prepare(&plan).await? })
@@ -390,6 +385,6 @@ impl Inner {
 }
 
 /// A promise of the page's for a future of ours.
-fn promise(future: impl Future<Output = Result<JsValue, Failure>> + 'static) -> Promise {
+pub(crate) fn promise(future: impl Future<Output = Result<JsValue, Failure>> + 'static) -> Promise {
     future_to_promise(async move { future.await.map_err(JsValue::from) })
 }

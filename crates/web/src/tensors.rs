@@ -2,10 +2,9 @@
 
 use bytemuck::{Zeroable, cast_slice, cast_slice_mut};
 use foveal::DeviceTensor;
-use foveal_kernels::{Dtype, HostTensor, TensorData};
+use foveal_kernels::{Dtype, HostTensor, OptionMap, TensorData};
 use half::{bf16, f16};
 use js_sys::{Array, Object, Reflect, Uint8Array};
-use serde_json::{Map, Value};
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::failure::Failure;
@@ -132,9 +131,7 @@ fn entry(name: &str, shape: &[usize], dtype: Dtype, what: &str, value: impl Into
 }
 
 /// Options from JSON text.
-pub(crate) fn options(text: &str) -> Result<Map<String, Value>, Failure> {
-    match serde_json::from_str(text) {
-        Ok(Value::Object(options)) => Ok(options),
-        _ => Err(Failure::usage("options", "expected an object of numbers, texts and booleans")),
-    }
+pub(crate) fn options(text: &str) -> Result<OptionMap, Failure> {
+    serde_json::from_str(text)
+        .map_err(|_| Failure::usage("options", "expected an object of numbers, texts and booleans"))
 }

@@ -45,3 +45,17 @@ export async function refused(engine: Engine): Promise<void> {
   // @ts-expect-error engines are made by `Engine.create`
   new Engine();
 }
+
+export async function frames(engine: Engine, q: Tensor, k: Tensor, v: Tensor): Promise<Tensor> {
+  const kernel = await engine.prepare("attention", { q, k, v, mask: "causal" }, { variant: kernelOf(q) });
+  const bound = await kernel.bind({ q, k, v });
+  const encoder = engine.encoder();
+  bound.encode(encoder);
+  encoder.submit();
+  q.write(input());
+  // @ts-expect-error it records into encoders
+  bound.encode(kernel);
+  return bound.tensors.o;
+}
+
+const kernelOf = (tensor: Tensor): string | undefined => (tensor.dtype === "f32" ? undefined : "tiled");

@@ -121,7 +121,7 @@ fn options_and_tensors_that_make_no_sense_are_errors_that_name_them() -> Result<
         ("2x1x2x3x4", json!({"sink_logits": "lse"}), "lse", "two tensors"),
         ("2x1x2x3x4", json!({"dtype": "i32"}), "dtype", "f32"),
     ] {
-        let options = options.as_object().cloned().unwrap_or_default();
+        let options = serde_json::from_value(options)?;
         let error = combine
             .problem_of_shape(shape, &options)
             .err()

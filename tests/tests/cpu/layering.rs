@@ -166,6 +166,21 @@ fn libraries_obey_one_environment_variable_that_is_documented() -> Result<()> {
     Ok(())
 }
 
+/// Options reach callers as [`foveal_kernels::OptionValue`]s, whatever text they come from.
+#[test]
+fn traits_name_no_json() -> Result<()> {
+    let kernels = sources("crates/kernels/src", &["rs"])?;
+    let traits: Vec<_> = kernels
+        .into_iter()
+        .filter(|(_, text)| text.lines().any(|line| line.starts_with("pub trait ")))
+        .collect();
+    ensure!(traits.len() >= 4, "{} files declare traits", traits.len());
+    for (path, text) in traits {
+        ensure!(!code(&text).contains("serde_json"), "{path} names serde_json");
+    }
+    Ok(())
+}
+
 #[test]
 fn the_engine_knows_no_operator_by_name() -> Result<()> {
     let names: Vec<&str> = operators().iter().map(|operator| operator.name()).collect();

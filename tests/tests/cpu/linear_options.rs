@@ -1,14 +1,11 @@
 //! Linear attention that makes no sense is an error that names the argument, what was expected and what came.
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::{Error, ErrorKind, HostTensor, TensorData, operator};
-use serde_json::{Map, Value, json};
+use foveal_kernels::{Error, ErrorKind, HostTensor, OptionMap, TensorData, operator};
+use serde_json::{Value, json};
 
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
+fn object(value: Value) -> OptionMap {
+    serde_json::from_value(value).unwrap_or_default()
 }
 
 fn says(error: &Error, argument: &str, words: &[&str]) -> Result<()> {
@@ -207,7 +204,7 @@ fn storage_that_is_not_served_is_an_error_that_says_what_came() -> Result<()> {
         ])
     };
     let of = |of| -> Result<Error> {
-        operator("linear")?.problem(&Map::new(), &tensors(of)?).err().context("it was taken")
+        operator("linear")?.problem(&OptionMap::new(), &tensors(of)?).err().context("it was taken")
     };
     says(&of(|count| TensorData::F64(vec![1.0; count]))?, "k", &["f32, f16 or bf16", "got f64"])?;
     says(&of(|count| TensorData::I32(vec![1; count]))?, "k", &["f32, f16 or bf16", "got i32"])?;
@@ -215,7 +212,7 @@ fn storage_that_is_not_served_is_an_error_that_says_what_came() -> Result<()> {
     let halves = halves(80)?.data().clone();
     let mut mixed = tensors(|count| TensorData::F32(vec![1.0; count]))?;
     mixed[1].1 = HostTensor::new(vec![1, 2, 10, 4], halves)?;
-    let error = operator("linear")?.problem(&Map::new(), &mixed).err().context("it was taken")?;
+    let error = operator("linear")?.problem(&OptionMap::new(), &mixed).err().context("it was taken")?;
     says(&error, "k", &["expected f32 as in q", "got f16"])
 }
 

@@ -21,4 +21,5 @@ mod reference;
 mod self_check_problems;
 mod serving;
 mod snapshots;
+mod types;
 mod values;

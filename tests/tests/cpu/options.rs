@@ -1,14 +1,11 @@
 //! Options that make no sense are errors that name the option, and the column where it is an expression.
 
 use anyhow::{Context, Result, ensure};
-use foveal_kernels::{Error, ErrorKind, HostTensor, TensorData, operator};
-use serde_json::{Map, Value, json};
+use foveal_kernels::{Error, ErrorKind, HostTensor, OptionMap, TensorData, operator};
+use serde_json::{Value, json};
 
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
+fn object(value: Value) -> OptionMap {
+    serde_json::from_value(value).unwrap_or_default()
 }
 
 /// The error of the options, for a problem of 2 heads, 64 queries and 80 keys.

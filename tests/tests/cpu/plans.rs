@@ -128,7 +128,7 @@ fn options_and_shape_lead_back_to_the_problem() -> Result<()> {
     }
     // Lists that were made in code are in no option.
     problems.retain(|(problem, _)| {
-        problem.options().contains_key("block_mask") || !problem.describe().contains("blocks ")
+        problem.options().contains("block_mask") || !problem.describe().contains("blocks ")
     });
     for (problem, _) in &problems {
         let operator = operator(problem.operator())?;

@@ -6,10 +6,9 @@ use foveal_kernels::{
 };
 use foveal_shaders::Request;
 use foveal_tests::{parallel, planned, profiles, say};
-use serde_json::{Map, Value};
 
 fn problem(shape: &str, options: &str) -> Result<std::sync::Arc<dyn Problem>> {
-    let options: Map<String, Value> = serde_json::from_str(options)?;
+    let options = serde_json::from_str(options)?;
     Ok(operator("attention")?.problem_of_shape(shape, &options)?)
 }
 

@@ -3,11 +3,11 @@
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Integers, Mask, Pages, Quantised, Shape};
 use foveal_kernels::{
-    Dtype, Error, HostTensor, Name, Problem, TensorData, operator,
+    Dtype, Error, HostTensor, Name, OptionMap, Problem, TensorData, operator,
     testing::{Reference, Rows},
 };
 use foveal_tests::harness;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 fn tensor(shape: &[usize], values: &[f64]) -> Result<HostTensor> {
     Ok(HostTensor::new(shape.to_vec(), TensorData::F64(values.to_vec()))?)
@@ -182,8 +182,8 @@ fn options_that_make_no_sense_are_errors() -> Result<()> {
         (json!({"cu_seqlens_k": "cu", "block_table": "t"}), "cu_seqlens_k", "block_table"),
         (json!({"cu_seqlens_q": "cu", "block_mask": lists}), "cu_seqlens_q", "lists of blocks"),
     ] {
-        let Value::Object(map) = options.clone() else { anyhow::bail!("no object") };
-        let problem = operator("attention")?.problem_of_shape("1x2x64:80x32", &map);
+        let given: OptionMap = serde_json::from_value(options.clone())?;
+        let problem = operator("attention")?.problem_of_shape("1x2x64:80x32", &given);
         says(&problem.err().with_context(|| format!("{options} was taken"))?, argument, words)?;
     }
     Ok(())
@@ -200,8 +200,7 @@ fn tensors_that_do_not_belong_together_are_errors() -> Result<()> {
     let problem = |tensors: Vec<(&str, HostTensor)>, options: Value| -> Result<Error> {
         let tensors: Vec<(String, HostTensor)> =
             tensors.into_iter().map(|(name, tensor)| (name.to_owned(), tensor)).collect();
-        let Value::Object(map): Value = options.clone() else { anyhow::bail!("no object") };
-        let options: Map<String, Value> = map;
+        let options: OptionMap = serde_json::from_value(options)?;
         operator("attention")?.problem(&options, &tensors).err().context("taken")
     };
     let pages = |k: &[usize], v: &[usize], table: &[usize]| -> Result<Error> {

@@ -1,7 +1,7 @@
 //! On an adapter: every operator, case and variant against the reference, and what else only a device can show.
 //!
-//! Without an adapter every test is SKIPPED, and says so; `FOVEAL_REQUIRE_GPU=1` makes that a failure. Tests share one
-//! engine, so that a pipeline is compiled once; what fails is left in the target folder's `tmp`.
+//! Without an adapter every test is SKIPPED, and says so; `FOVEAL_REQUIRE_GPU=1` makes that a failure. Tests share two
+//! engines, so that most pipelines are compiled once; what fails is left in the target folder's `tmp`.
 
 mod adversarial;
 mod cases;
@@ -34,7 +34,7 @@ fn folder() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
-/// The engine that all tests share, or the end of the test: there is no adapter.
+/// An engine that tests share, or the end of the test: there is no adapter.
 macro_rules! engine_or_skip {
     () => {
         match foveal_tests::device::shared(module_path!())? {

@@ -87,7 +87,7 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
 fn items(matches: &ArgMatches, operators: &[&'static dyn Operator], golden: Option<&Path>) -> Result<Items> {
     if args::string(matches, "shape").is_none() {
         for operator in operators {
-            if let Some(name) = options::given(matches, *operator)?.keys().next() {
+            if let Some((name, _)) = options::given(matches, *operator)?.iter().next() {
                 let name = name.replace('_', "-");
                 return Err(usage(format!("--{name} needs a --shape to be checked at")));
             }

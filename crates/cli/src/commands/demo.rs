@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use clap::{ArgMatches, parser::ValueSource};
 use foveal_kernels::{
-    HostTensor, Name, Problem,
+    HostTensor, Name, OptionMap, Problem,
     testing::{Expected, Rows},
 };
 use serde_json::{Map, Value, json};
@@ -79,7 +79,7 @@ fn sample() -> Result<Sample> {
     let text = |key: &str| file.metadata.get(key).cloned().unwrap_or_default();
     let (title, model, bench_shape) = (text("title"), text("model"), text("bench_shape"));
     let heads = serde_json::from_str(&text("heads"))?;
-    let job = Job::new(file, None, None, |_| Ok(Map::new()))?;
+    let job = Job::new(file, None, None, |_| Ok(OptionMap::new()))?;
     let stored = verify::stored(&job.problem.tensors(), |name| job.tensor(name))?;
     Ok(Sample { job, title, model, heads, bench_shape, stored })
 }
@@ -89,7 +89,7 @@ fn weights(sample: &Sample) -> Result<Vec<Weights>> {
         let tensor = sample.job.tensor(name)?;
         tensor.ok_or_else(|| anyhow!("the sample has no tensor `{name}`"))
     };
-    let scale = sample.job.problem.options().get("scale").and_then(Value::as_f64);
+    let scale = sample.job.problem.options().number("scale");
     let scale = scale.ok_or_else(|| anyhow!("the sample says no scale"))?;
     picture::weights(&find("q")?, &find("k")?, scale, &sample.heads)
 }
@@ -105,7 +105,7 @@ fn on_device(device: &Device, sample: &Sample, ui: Ui) -> Result<Told> {
     bar.inc(1);
     let (shown, left_out) = every_variant(device, sample, &bar)?;
     bar.set_message(sample.bench_shape.clone());
-    let large = sample.job.operator.problem_of_shape(&sample.bench_shape, &Map::new())?;
+    let large = sample.job.operator.problem_of_shape(&sample.bench_shape, &OptionMap::new())?;
     let measured = measure::measure(device, &*large, None, measure::REPEATS, LARGE_LIMIT)?;
     bar.finish_and_clear();
 

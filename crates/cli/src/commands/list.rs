@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::ArgMatches;
+use foveal_kernels::OptionMap;
 use serde_json::{Value, json};
 
 use crate::args;
@@ -31,8 +32,8 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
         ui.line("  recipes");
         let mut recipes = Vec::new();
         for recipe in operator.recipes() {
-            let parsed: Value = serde_json::from_str(recipe.options).unwrap_or(Value::Null);
-            let typed = parsed.as_object().map(options::typed).unwrap_or_default();
+            let parsed: OptionMap = serde_json::from_str(recipe.options).unwrap_or_default();
+            let typed = options::typed(&parsed);
             ui.line(format!("    {:<22} {typed}", recipe.name));
             ui.line(format!("    {:22} {}", "", recipe.source));
             recipes.push(json!({

@@ -70,7 +70,7 @@ pub(crate) fn of_shape(
 ) -> Result<Arc<dyn Problem>> {
     let mut options = options::given(matches, operator)?;
     if let Some(dtype) = args::string(matches, "dtype") {
-        options.insert("dtype".into(), dtype.into());
+        options.insert("dtype", dtype);
     }
     Ok(operator.problem_of_shape(shape, &options)?)
 }

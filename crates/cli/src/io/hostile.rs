@@ -53,7 +53,7 @@ fn a_valid_file_is_read() {
     for (name, tensor) in tensors() {
         assert_eq!(read[name], tensor);
     }
-    assert_eq!(file.options().unwrap().unwrap()["layout"], "bhtd");
+    assert_eq!(file.options().unwrap().unwrap().text("layout"), Some("bhtd"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use serde_json::{Map, Value};
+use foveal_kernels::{OptionMap, OptionValue};
 
 use super::stored::Stored;
 use crate::failure::usage;
@@ -25,10 +25,10 @@ pub(crate) struct TensorFile {
 
 impl TensorFile {
     /// The `foveal` header entry: the options of a run.
-    pub(crate) fn options(&self) -> Result<Option<Map<String, Value>>> {
+    pub(crate) fn options(&self) -> Result<Option<OptionMap>> {
         let Some(text) = self.metadata.get("foveal") else { return Ok(None) };
         match serde_json::from_str(text) {
-            Ok(Value::Object(mut options)) => {
+            Ok(OptionValue::Fields(mut options)) => {
                 options.remove(WROTE);
                 Ok(Some(options))
             }
@@ -40,14 +40,14 @@ impl TensorFile {
     }
 }
 
-fn kind(value: &Value) -> &'static str {
+fn kind(value: &OptionValue) -> &'static str {
     match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
+        OptionValue::Null => "null",
+        OptionValue::Bool(_) => "a boolean",
+        OptionValue::Integer(_) | OptionValue::Number(_) => "a number",
+        OptionValue::Text(_) => "a string",
+        OptionValue::List(_) => "an array",
+        OptionValue::Fields(_) => "an object",
     }
 }
 

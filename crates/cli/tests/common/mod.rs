@@ -181,3 +181,11 @@ pub(crate) fn tensor(path: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
     let values = tensor.data().as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
     (tensor.shape().to_vec(), values)
 }
+
+/// Attention on the CPU.
+pub(crate) fn run(input: &Path, output: &Path, more: &[&str]) -> Ran {
+    let mut line =
+        words(&[&"run", &"attention", &"--device", &"cpu", &"--input", &input, &"--output", &output]);
+    line.extend(more.iter().map(|word| (*word).to_owned()));
+    foveal(&line)
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use foveal_kernels::{Access, Dtype, HostTensor, Name};
+use foveal_kernels::{Access, Dtype, HostTensor, Name, TensorSpec};
 
 use crate::engine::Shared;
 use crate::kernel::binding::Binding;
@@ -95,6 +95,19 @@ impl Engine {
         self.read_back(tensor.binding(), &tensor.shape, tensor.dtype).await
     }
 
+    /// Memory for an output of a plan ([`Plan::tensors`](crate::Plan)), to be bound ([`Kernel::bind`]). Its elements are
+    /// whatever was there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an output whose strides leave gaps; as [`Engine::upload`].
+    pub async fn output_tensor(&self, tensor_spec: &TensorSpec) -> Result<DeviceTensor, Error> {
+        let Shared { gpu, pool, profile, .. } = &*self.shared;
+        check_dense(tensor_spec)?;
+        let TensorSpec { name, shape, dtype, .. } = tensor_spec;
+        let buffer = pool.take(gpu, name, tensor_spec.size_bytes(), STORAGE, &profile.limits).await?;
+        Ok(DeviceTensor { buffer: Arc::new(buffer), shape: shape.clone(), dtype: *dtype })
+    }
+
     /// Runs a kernel on tensors that are on the device or the host and leaves the outputs on the device: submits, and waits
     /// for nothing unless the work is too long for one submission. The order of the outputs is the plan's.
     ///
@@ -110,7 +123,7 @@ impl Engine {
         inputs: &[(&str, Input<'_>)],
     ) -> Result<Vec<(Name, DeviceTensor)>, Error> {
         kernel.belongs_to(&self.shared)?;
-        let Shared { gpu, pool, profile, .. } = &*self.shared;
+        let gpu = &self.shared.gpu;
         let host: Vec<(&str, &HostTensor)> = inputs
             .iter()
             .filter_map(|(name, input)| match input {
@@ -134,15 +147,7 @@ impl Engine {
             for tensor_spec in
                 kernel.plan().tensors.iter().filter(|tensor_spec| tensor_spec.access == Access::Write)
             {
-                check_dense(tensor_spec)?;
-                let buffer = pool
-                    .take(gpu, &tensor_spec.name, tensor_spec.size_bytes(), STORAGE, &profile.limits)
-                    .await?;
-                let tensor = DeviceTensor {
-                    buffer: Arc::new(buffer),
-                    shape: tensor_spec.shape.clone(),
-                    dtype: tensor_spec.dtype,
-                };
+                let tensor = self.output_tensor(tensor_spec).await?;
                 outputs.push((tensor_spec.name.clone(), tensor));
             }
             let mut bindings = crate::run::host::bindings(&uploaded);

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use foveal::kernels::attention::{Attention, Shape};
-use foveal::kernels::{BoundTo, ParamValue, Pass, PassBinding, Scratch};
+use foveal::kernels::{BoundTo, OptionMap, ParamValue, Pass, PassBinding, Scratch};
 use foveal::shaders::{Library, Request};
 use foveal::{
     Access, AdapterProfile, Constraints, Described, Dtype, Engine, ErrorKind, HostTensor, Options, Plan,
     Problem, TensorSpec, Work,
     testing::{Expected, Reference, Rows, Tolerance},
 };
-use serde_json::{Map, Value};
 
 const SCALE: &str = "
 const THREADS: u32 = 64u;
@@ -111,8 +110,8 @@ impl Described for Scale {
         format!("{} elements", self.count)
     }
 
-    fn options(&self) -> Map<String, Value> {
-        Map::new()
+    fn options(&self) -> OptionMap {
+        OptionMap::new()
     }
 
     fn shape(&self) -> String {

@@ -2,16 +2,16 @@
 
 mod code;
 mod rounding;
-
-use half::{bf16, f16};
+mod tables;
 
 pub(crate) use rounding::{StepErrors, UNIT};
 
 use code::{Code, Instruction, encode, on_floats, on_ints, own_level};
+use tables::{Values, bind};
 
 use super::{EntryLengths, Op, OwnLengths, Program, Sizes, StepId, Type, Variable};
 use crate::{
-    Dtype, Error, HostTensor, TensorData,
+    Error, HostTensor,
     expr::ir::{
         arithmetic::{alibi_slope, compare, floor, to_i64},
         dependence::{data_dependent, needed_steps, operands},
@@ -47,24 +47,6 @@ pub struct Scratch {
     floats: Vec<f64>,
     at: [i64; 4],
     score: f64,
-}
-
-#[derive(Debug)]
-struct Values<'a> {
-    name: &'a str,
-    shape: &'a [usize],
-    strides: Vec<usize>,
-    data: Data<'a>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Data<'a> {
-    F32(&'a [f32]),
-    F16(&'a [f16]),
-    Bf16(&'a [bf16]),
-    I32(&'a [i32]),
-    U8(&'a [u8]),
-    I8(&'a [i8]),
 }
 
 /// An index out of range, small so that the way without one stays fast.
@@ -335,39 +317,17 @@ impl<'a> Evaluator<'a> {
         let Some(Some(values)) = self.tables.get(table as usize) else {
             return Ok((0, 0.0));
         };
-        let mut offset = 0;
-        for (dimension, ((&index, &size), &stride)) in
-            (0u32..).zip(indices.iter().zip(values.shape).zip(&values.strides))
-        {
-            let mut index = ints[index as usize];
-            if clamped {
-                index = index.clamp(0, (to_i64(size) - 1).max(0));
-            }
-            if size != 1 {
-                match usize::try_from(index) {
-                    Ok(index) if index < size => offset += index * stride,
-                    _ => return Err(Outside { table, dimension, index }),
-                }
-            }
-        }
-        // Ranks agree by the parser's checks; a program put together by hand reads zero instead of stopping.
-        Ok(match values.data {
-            Data::F32(x) => (0, x.get(offset).copied().map_or(0.0, f64::from)),
-            Data::F16(x) => (0, x.get(offset).map_or(0.0, |x| x.to_f64())),
-            Data::Bf16(x) => (0, x.get(offset).map_or(0.0, |x| x.to_f64())),
-            Data::I32(x) => (x.get(offset).copied().map_or(0, i64::from), 0.0),
-            Data::U8(x) => (x.get(offset).copied().map_or(0, i64::from), 0.0),
-            Data::I8(x) => (x.get(offset).copied().map_or(0, i64::from), 0.0),
-        })
+        let found = values.element(indices.iter().map(|&index| ints[index as usize]), clamped);
+        found.map_err(|(dimension, index)| Outside { table, dimension, index })
     }
 
     fn outside(&self, fault: &Outside, scratch: &Scratch, with_key: bool) -> Error {
         let Outside { table, dimension, index } = *fault;
         let values = self.tables.get(table as usize).and_then(Option::as_ref);
-        let size = values.and_then(|values| values.shape.get(dimension as usize)).copied().unwrap_or(0);
+        let size = values.and_then(|values| values.shape().get(dimension as usize)).copied().unwrap_or(0);
         let key = if with_key { format!(", k = {}", scratch.at[3]) } else { String::new() };
         Error::invalid(
-            values.map_or("table", |values| values.name),
+            values.map_or("table", Values::name),
             format!("index {dimension} is {index} at q = {}{key}; its size is {size}", scratch.at[2]),
         )
     }
@@ -377,45 +337,4 @@ impl<'a> Evaluator<'a> {
 fn length(lengths: Option<&Vec<usize>>, batch: i64, all: usize) -> i64 {
     let own = lengths.and_then(|lengths| lengths.get(usize::try_from(batch).ok()?));
     to_i64(own.copied().unwrap_or(all))
-}
-
-fn bind<'a>(table: &'a super::Table, tables: &[(&str, &'a HostTensor)]) -> Result<Values<'a>, Error> {
-    let name = table.name.as_str();
-    let Some(&(_, tensor)) = tables.iter().find(|(given, _)| *given == name) else {
-        return Err(Error::invalid(name, "the expression reads this table, and no values for it came"));
-    };
-    if tensor.shape() != table.shape {
-        let message = format!("expected the declared shape {:?}, got {:?}", table.shape, tensor.shape());
-        return Err(Error::invalid(name, message));
-    }
-    let data = match (tensor.data(), table.element) {
-        (TensorData::F32(x), Dtype::F32) => Data::F32(x),
-        (TensorData::F16(x), Dtype::F16) => Data::F16(x),
-        (TensorData::Bf16(x), Dtype::Bf16) => Data::Bf16(x),
-        (TensorData::I32(x), Dtype::I32) => Data::I32(x),
-        (TensorData::U8(x), Dtype::U8) => Data::U8(x),
-        (TensorData::I8(x), Dtype::I8) => Data::I8(x),
-        (data, element) => {
-            let got = element_name(data);
-            return Err(Error::invalid(name, format!("expected elements of type {element}, got {got}")));
-        }
-    };
-    let mut strides = vec![1; table.shape.len()];
-    for d in (1..table.shape.len()).rev() {
-        strides[d - 1] = strides[d] * table.shape[d];
-    }
-    Ok(Values { name, shape: &table.shape, strides, data })
-}
-
-fn element_name(data: &TensorData) -> &'static str {
-    match data {
-        TensorData::F32(_) => "f32",
-        TensorData::F16(_) => "f16",
-        TensorData::Bf16(_) => "bf16",
-        TensorData::F64(_) => "f64",
-        TensorData::I32(_) => "i32",
-        TensorData::I64(_) => "i64",
-        TensorData::U8(_) => "u8",
-        TensorData::I8(_) => "i8",
-    }
 }

@@ -2,12 +2,10 @@
 
 use std::{fmt, marker::PhantomData, sync::Arc, sync::LazyLock};
 
-use serde_json::{Map, Value};
-
 use super::{Case, Operator, OperatorSpec, Recipe, VariantInfo, described};
 use crate::{
-    AdapterProfile, Constraints, Described, Error, HostTensor, Name, OptionSpec, Plan, Problem, TensorSpec,
-    Work,
+    AdapterProfile, Constraints, Described, Error, HostTensor, Name, OptionMap, OptionSpec, Plan, Problem,
+    TensorSpec, Work,
     check::{Expected, Reference, Rows, Tolerance},
     plan::plan,
     spec::{
@@ -23,8 +21,8 @@ impl<S: OperatorSpec> Described for S {
         words.join(" ")
     }
 
-    fn options(&self) -> Map<String, Value> {
-        options::write(self)
+    fn options(&self) -> OptionMap {
+        OptionMap::of_json(options::write(self))
     }
 
     fn shape(&self) -> String {
@@ -153,9 +151,10 @@ impl<S: OperatorSpec> Operator for OperatorOf<S> {
 
     fn problem(
         &self,
-        options: &Map<String, Value>,
+        options: &OptionMap,
         tensors: &[(String, HostTensor)],
     ) -> Result<Arc<dyn Problem>, Error> {
+        let options = options.as_json();
         let given = Arguments { options, tensors: Some(tensors) };
         // Options say how tensors are to be read: an unknown one first.
         options::check_names::<S>(options)?;
@@ -169,7 +168,7 @@ impl<S: OperatorSpec> Operator for OperatorOf<S> {
         Ok(Arc::new(spec))
     }
 
-    fn problem_of_shape(&self, shape: &str, options: &Map<String, Value>) -> Result<Arc<dyn Problem>, Error> {
+    fn problem_of_shape(&self, shape: &str, options: &OptionMap) -> Result<Arc<dyn Problem>, Error> {
         Ok(Arc::new(described::<S>(shape, options)?))
     }
 

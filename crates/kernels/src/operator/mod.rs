@@ -5,9 +5,7 @@ mod spec;
 
 use std::{fmt, sync::Arc};
 
-use serde_json::{Map, Value};
-
-use crate::{Error, HostTensor, OptionSpec, Problem};
+use crate::{Error, HostTensor, OptionMap, OptionSpec, Problem};
 
 pub(crate) use blanket::OperatorOf;
 pub(crate) use spec::{Candidate, OperatorSpec, Subject, Variant, described, described_cases, tensors_of};
@@ -48,7 +46,7 @@ pub trait Operator: Sync + fmt::Debug {
     /// options that files may carry but this version does not serve.
     fn problem(
         &self,
-        options: &Map<String, Value>,
+        options: &OptionMap,
         tensors: &[(String, HostTensor)],
     ) -> Result<Arc<dyn Problem>, Error>;
 
@@ -56,7 +54,7 @@ pub trait Operator: Sync + fmt::Debug {
     ///
     /// # Errors
     /// As [`Operator::problem`].
-    fn problem_of_shape(&self, shape: &str, options: &Map<String, Value>) -> Result<Arc<dyn Problem>, Error>;
+    fn problem_of_shape(&self, shape: &str, options: &OptionMap) -> Result<Arc<dyn Problem>, Error>;
 
     /// How [`Operator::problem_of_shape`] reads a shape, for `--help`.
     fn shape_help(&self) -> &'static str;

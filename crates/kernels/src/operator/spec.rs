@@ -2,11 +2,9 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
-
 use super::VariantInfo;
 use crate::{
-    Access, AdapterProfile, Constraints, Cost, Error, HostTensor, Name, Recipe, TensorSpec, Work,
+    Access, AdapterProfile, Constraints, Cost, Error, HostTensor, Name, OptionMap, Recipe, TensorSpec, Work,
     check::{Expected, Rows, Tolerance},
     plan::builder::PlanBuilder,
     spec::options::{self, Arguments, Options, for_terminals},
@@ -189,7 +187,8 @@ pub(crate) struct Candidate<S: OperatorSpec> {
 }
 
 /// The spec of a shape and options.
-pub(crate) fn described<S: OperatorSpec>(shape: &str, options: &Map<String, Value>) -> Result<S, Error> {
+pub(crate) fn described<S: OperatorSpec>(shape: &str, options: &OptionMap) -> Result<S, Error> {
+    let options = options.as_json();
     options::check_names::<S>(options)?;
     let spec = options::read(S::of_shape(shape)?, Arguments { options, tensors: None })?;
     spec.validate()?;

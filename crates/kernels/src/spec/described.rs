@@ -1,6 +1,6 @@
 //! Problems as text: the form that files and command lines have.
 
-use serde_json::{Map, Value};
+use super::OptionMap;
 
 /// A problem that can be written down, and read again by [`crate::Operator`].
 pub trait Described {
@@ -8,7 +8,7 @@ pub trait Described {
     fn describe(&self) -> String;
 
     /// The options that [`crate::Operator::problem`] would read this problem from.
-    fn options(&self) -> Map<String, Value>;
+    fn options(&self) -> OptionMap;
 
     /// The text that [`crate::Operator::problem_of_shape`] would read this problem's sizes from.
     fn shape(&self) -> String;

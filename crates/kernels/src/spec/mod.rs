@@ -3,6 +3,7 @@
 mod described;
 mod dtype;
 mod layout;
+mod option_value;
 pub(crate) mod options;
 pub(crate) mod read;
 pub(crate) mod storage;
@@ -13,6 +14,7 @@ mod work;
 pub use described::Described;
 pub use dtype::Dtype;
 pub use layout::{Layout, Strides};
+pub use option_value::{OptionMap, OptionValue};
 pub use options::OptionSpec;
 pub use tensor::{HostTensor, TensorData};
 pub(crate) use tensor::{check_integers, tensor_named};

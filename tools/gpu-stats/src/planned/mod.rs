@@ -10,7 +10,6 @@ use foveal_kernels::{
     AdapterKind, AdapterProfile, Constraints, Features, Limits, Operator, Plan, Rates, operators,
 };
 use foveal_shaders::{Library, Request};
-use serde_json::Value;
 
 pub use figures::{Figure, Figures, Gone, HotPart, TOLERANCE, compare, table};
 pub use turns::{Section, Work, turns, work};
@@ -207,7 +206,7 @@ fn plan_all(family: Family, missing: &mut Vec<String>) -> Result<Vec<Planned>, E
                 format!("{} {shape} {options}", operator.name())
             };
             let fail = |message: String| Error::Shader { label: label.clone(), message };
-            let Ok(Value::Object(options)) = serde_json::from_str(options) else {
+            let Ok(options) = serde_json::from_str(options) else {
                 return Err(fail("the options of this sample are no JSON object".to_owned()));
             };
             let problem = operator.problem_of_shape(shape, &options).map_err(|e| fail(e.to_string()))?;

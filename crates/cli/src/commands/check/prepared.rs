@@ -9,7 +9,6 @@ use foveal_kernels::{
     ErrorKind, HostTensor, Name, Operator, Problem,
     testing::{Case, Expected, Rows, Tolerance},
 };
-use serde_json::{Map, Value};
 
 use crate::device::Device;
 use crate::failure::{NoJob, one_line, single_line};
@@ -59,7 +58,7 @@ pub(super) fn of_case(
 pub(super) fn of_golden(path: &Path, only: &str) -> Result<Prepared> {
     let file = io::read(path)?;
     let options = file.options()?.ok_or_else(|| NoJob("no `foveal` header entry".into()))?;
-    if let Some(op) = options.get("op").and_then(Value::as_str)
+    if let Some(op) = options.text("op")
         && !only.is_empty()
         && only != op
     {
@@ -71,8 +70,8 @@ pub(super) fn of_golden(path: &Path, only: &str) -> Result<Prepared> {
         let flags = operator.options().iter().filter(|spec| spec.value.is_empty());
         Ok(flags
             .filter(|spec| held.iter().any(|name| name == spec.name))
-            .map(|spec| (spec.name.to_owned(), Value::Bool(true)))
-            .collect::<Map<String, Value>>())
+            .map(|spec| (spec.name, true))
+            .collect())
     })?;
     let expected = verify::stored(&job.problem.tensors(), |name| job.tensor(name))?;
     if expected.is_empty() {

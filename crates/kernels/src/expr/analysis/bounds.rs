@@ -2,8 +2,9 @@
 //! is divided by zero, and that tables are read where they have elements.
 
 use super::{
-    interval::{Ints, Value, ValueRange, apply, table_values},
+    interval::{Ints, Value, ValueRange},
     linear::{CoefficientRange, forms},
+    operations::{apply, table_values},
 };
 use crate::{
     Dtype,

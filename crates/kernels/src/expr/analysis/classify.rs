@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use super::{
     class::Class,
-    interval::{Ints, Value, ValueRange, apply, table_values},
+    interval::{Ints, Value, ValueRange},
     linear::{Axis, CoefficientRange},
     nodes::{Node, Truths},
+    operations::{apply, table_values},
     plan::plan,
     shapes,
 };

@@ -1,13 +1,12 @@
 //! Analysis of a mask before any block is classified: which conditions lie along one axis and are sets of
 //! positions there, which are linear, and what is left to interval arithmetic.
 
-use std::sync::Arc;
-
 use super::{
     class::Class,
+    conditions::{Nodes, Truth},
     interval::Ints,
     linear::{Axis, CoefficientRange, Form, forms},
-    nodes::{AxisSet, Node, Truths, compact, remap},
+    nodes::{Node, compact, remap},
     runs::Runs,
     shapes,
 };
@@ -16,14 +15,6 @@ use crate::expr::{
     eval::Evaluator,
     ir::{arithmetic::to_i64, dependence::operands},
 };
-
-/// A condition while it is being put together.
-#[derive(Clone, Debug)]
-struct Truth {
-    every: bool,
-    sets: [Option<Arc<Runs>>; 5],
-    rest: Vec<usize>,
-}
 
 /// An operand of a comparison: perhaps a form, always a node, perhaps a step to look into.
 #[derive(Clone, Copy)]
@@ -42,8 +33,6 @@ enum Dependence {
 
 /// Steps that may be evaluated to find sets by trying every position: some tens of milliseconds' worth.
 const TRIES: usize = 1 << 22;
-/// Conditions longer than this become a part of their own, so that joining many takes no time that grows with its square.
-const MAX_PARTS: usize = 32;
 /// How deep `min`, `max` and `abs` are taken apart in comparisons.
 const DEPTH: usize = 4;
 
@@ -58,7 +47,7 @@ pub(crate) fn plan(program: &Program, sizes: Sizes, whole: &CoefficientRange) ->
         whole: *whole,
         forms: forms(program, sizes, OwnLengths::default()),
         dependences: Vec::new(),
-        nodes: Vec::new(),
+        nodes: Nodes::default(),
         numbers: Vec::new(),
         truths: Vec::new(),
         tries: TRIES,
@@ -71,8 +60,8 @@ pub(crate) fn plan(program: &Program, sizes: Sizes, whole: &CoefficientRange) ->
         }
     }
     let result = planner.truths.pop().flatten().unwrap_or_else(Truth::certain);
-    let root = planner.node(result);
-    compact(&planner.nodes, root)
+    let root = planner.nodes.node_of(result);
+    compact(planner.nodes.as_slice(), root)
 }
 
 /// Which steps the result needs, where a shape is known without what it is lowered to.
@@ -95,7 +84,7 @@ struct Planner<'a> {
     whole: CoefficientRange,
     forms: Vec<Option<Form>>,
     dependences: Vec<Dependence>,
-    nodes: Vec<Node>,
+    nodes: Nodes,
     /// The node of every step that is a number.
     numbers: Vec<usize>,
     /// The condition of every step that is none.
@@ -119,7 +108,7 @@ impl Planner<'_> {
             (None, Op::Variable(Variable::KvHead)) => Node::KvHead(self.group()),
             (None, op) => Node::Number(remap(op, |operand| self.numbers[operand]), step.ty),
         };
-        let node = self.push(node);
+        let node = self.nodes.push(node);
         self.numbers.push(node);
     }
 
@@ -131,11 +120,6 @@ impl Planner<'_> {
 
     fn group(&self) -> i64 {
         to_i64(self.sizes.q_heads / self.sizes.kv_heads.max(1)).max(1)
-    }
-
-    fn push(&mut self, node: Node) -> usize {
-        self.nodes.push(node);
-        self.nodes.len() - 1
     }
 
     fn dependence(&self, id: StepId, step: &Step) -> Dependence {
@@ -166,30 +150,30 @@ impl Planner<'_> {
             Op::Bool(value) => Truth::known(value),
             Op::Not(a) => {
                 let a = self.truth_of(a);
-                self.negated(a)
+                self.nodes.negated(a)
             }
             Op::And(a, b) => {
                 let (a, b) = (self.truth_of(a), self.truth_of(b));
-                self.join(true, a, b)
+                self.nodes.join(true, a, b)
             }
             Op::Or(a, b) => {
                 let (a, b) = (self.truth_of(a), self.truth_of(b));
-                self.join(false, a, b)
+                self.nodes.join(false, a, b)
             }
             Op::Shape { shape, .. } => match shapes::as_runs(shape, &self.whole) {
                 Some((axis, runs)) => Truth::set(axis, runs),
-                None => Truth::part(self.push(Node::Shape(shape))),
+                None => Truth::part(self.nodes.push(Node::Shape(shape))),
             },
             Op::Compare(by, a, b) => match self.program.steps[a].ty {
                 Type::Bool => self.compare_truths(by, a, b),
                 Type::Int => self.compare_ints(id, by, a, b),
                 Type::Float => {
                     let node = Node::Compare(by, self.numbers[a], self.numbers[b]);
-                    Truth::part(self.push(node))
+                    Truth::part(self.nodes.push(node))
                 }
             },
             // Nothing else is a truth value.
-            _ => Truth::part(self.push(Node::Known(Class::Mixed))),
+            _ => Truth::part(self.nodes.push(Node::Known(Class::Mixed))),
         }
     }
 
@@ -199,19 +183,19 @@ impl Planner<'_> {
 
     fn compare_truths(&mut self, by: Comparison, a: StepId, b: StepId) -> Truth {
         let (a, b) = (self.truth_of(a), self.truth_of(b));
-        let (not_a, not_b) = (self.negated(a.clone()), self.negated(b.clone()));
+        let (not_a, not_b) = (self.nodes.negated(a.clone()), self.nodes.negated(b.clone()));
         match by {
             Comparison::Equal | Comparison::NotEqual => {
-                let both = self.join(true, a, b);
-                let neither = self.join(true, not_a, not_b);
-                let equal = self.join(false, both, neither);
-                if by == Comparison::Equal { equal } else { self.negated(equal) }
+                let both = self.nodes.join(true, a, b);
+                let neither = self.nodes.join(true, not_a, not_b);
+                let equal = self.nodes.join(false, both, neither);
+                if by == Comparison::Equal { equal } else { self.nodes.negated(equal) }
             }
             // False is less than true.
-            Comparison::Less => self.join(true, not_a, b),
-            Comparison::LessEqual => self.join(false, not_a, b),
-            Comparison::Greater => self.join(true, a, not_b),
-            Comparison::GreaterEqual => self.join(false, a, not_b),
+            Comparison::Less => self.nodes.join(true, not_a, b),
+            Comparison::LessEqual => self.nodes.join(false, not_a, b),
+            Comparison::Greater => self.nodes.join(true, a, not_b),
+            Comparison::GreaterEqual => self.nodes.join(false, a, not_b),
         }
     }
 
@@ -241,7 +225,7 @@ impl Planner<'_> {
         };
         let first = self.at_most(by, first.0, first.1, depth - 1);
         let second = self.at_most(by, second.0, second.1, depth - 1);
-        self.join(every, first, second)
+        self.nodes.join(every, first, second)
     }
 
     fn side(&self, id: StepId) -> Side {
@@ -252,13 +236,13 @@ impl Planner<'_> {
     fn opposite(&mut self, x: StepId) -> Side {
         let form = self.forms[x].and_then(Form::opposite);
         let node = Node::Number(Op::Negate(self.numbers[x]), Type::Int);
-        Side { form, node: self.push(node), step: None }
+        Side { form, node: self.nodes.push(node), step: None }
     }
 
     fn compare_sides(&mut self, by: Comparison, a: Side, b: Side) -> Truth {
         let difference = a.form.zip(b.form).and_then(|(a, b)| a.minus(b));
         let Some(form) = difference else {
-            return Truth::part(self.push(Node::Compare(by, a.node, b.node)));
+            return Truth::part(self.nodes.push(Node::Compare(by, a.node, b.node)));
         };
         if form.factors == [0; 4] {
             return Truth::known(crate::expr::ir::arithmetic::compare(by, &form.constant, &0));
@@ -268,7 +252,7 @@ impl Planner<'_> {
         });
         match set {
             Some((axis, runs)) => Truth::set(axis, runs),
-            None => Truth::part(self.push(Node::Sign(by, form))),
+            None => Truth::part(self.nodes.push(Node::Sign(by, form))),
         }
     }
 
@@ -305,106 +289,5 @@ impl Planner<'_> {
         } else {
             Truth::set(axis, runs)
         })
-    }
-
-    fn negated(&mut self, truth: Truth) -> Truth {
-        let sets = truth.sets.map(|set| set.map(|runs| Arc::new(runs.complement())));
-        let rest = truth.rest.into_iter().map(|part| match self.nodes[part] {
-            Node::Not(inner) => inner,
-            _ => self.push(Node::Not(part)),
-        });
-        let rest = rest.collect();
-        Truth { every: !truth.every, sets, rest }
-    }
-
-    /// The conjunction, or the disjunction.
-    fn join(&mut self, every: bool, a: Truth, b: Truth) -> Truth {
-        for truth in [&a, &b] {
-            // True for a disjunction, false for a conjunction: the other does not matter.
-            if truth.len() == 0 && truth.every != every {
-                return Truth::known(!every);
-            }
-        }
-        let (mut joined, other) = (self.as_parts(every, a), self.as_parts(every, b));
-        for (to, from) in joined.sets.iter_mut().zip(other.sets) {
-            let Some(from) = from else { continue };
-            let runs = match to.as_deref() {
-                Some(to) if every => to.intersection(&from),
-                Some(to) => to.union(&from),
-                None => {
-                    *to = Some(from);
-                    continue;
-                }
-            };
-            if if every { runs.is_empty() } else { runs.is_whole() } {
-                return Truth::known(!every);
-            }
-            let neutral = if every { runs.is_whole() } else { runs.is_empty() };
-            *to = (!neutral).then(|| Arc::new(runs));
-        }
-        for part in other.rest {
-            if !joined.rest.contains(&part) {
-                joined.rest.push(part);
-            }
-        }
-        joined
-    }
-
-    /// A condition as parts of a conjunction, or of a disjunction.
-    fn as_parts(&mut self, every: bool, truth: Truth) -> Truth {
-        if truth.len() <= 1 || (truth.every == every && truth.rest.len() <= MAX_PARTS) {
-            return Truth { every, ..truth };
-        }
-        let node = self.node(truth);
-        Truth { every, ..Truth::part(node) }
-    }
-
-    fn node(&mut self, truth: Truth) -> usize {
-        if let (1, [only]) = (truth.len(), truth.rest.as_slice()) {
-            return *only;
-        }
-        if truth.len() == 0 {
-            return self.push(Node::Known(if truth.every { Class::All } else { Class::None }));
-        }
-        let every = truth.every;
-        let sets = Axis::ALL.into_iter().zip(truth.sets).filter_map(|(axis, runs)| {
-            let runs = runs?;
-            let narrowing = if every { Arc::clone(&runs) } else { Arc::new(runs.complement()) };
-            Some(AxisSet { axis, runs, narrowing })
-        });
-        let truths = Truths { every, sets: sets.collect(), rest: truth.rest };
-        self.push(Node::Truths(truths))
-    }
-}
-
-impl Truth {
-    fn known(value: bool) -> Self {
-        Self { every: value, sets: Default::default(), rest: Vec::new() }
-    }
-
-    fn certain() -> Self {
-        Self::known(true)
-    }
-
-    fn part(node: usize) -> Self {
-        Self { every: true, sets: Default::default(), rest: vec![node] }
-    }
-
-    fn set(axis: Axis, runs: Runs) -> Self {
-        if runs.is_empty() || runs.is_whole() {
-            return Self::known(!runs.is_empty());
-        }
-        let mut truth = Self::certain();
-        for (place, set) in Axis::ALL.into_iter().zip(&mut truth.sets) {
-            if place == axis {
-                *set = Some(Arc::new(runs));
-                break;
-            }
-        }
-        truth
-    }
-
-    fn len(&self) -> usize {
-        self.sets.iter().flatten().count() + self.rest.len()
     }
 }

@@ -218,6 +218,26 @@ pub(crate) fn suggestion(name: &str) -> Option<&'static str> {
     crate::suggest::closest(name, all)
 }
 
+/// The message for a name without meaning.
+pub(crate) fn unknown(name: &str, called: bool) -> String {
+    let mut message = format!("unknown name `{}`", shortened(name));
+    if let Some(meant) = suggestion(name) {
+        message += &format!("; did you mean `{meant}`?");
+    } else if !called {
+        message += &format!("; a table is indexed: `{}[..]`", shortened(name));
+    }
+    message
+}
+
+/// `name`, cut if it is so long that a message drowns in it.
+pub(crate) fn shortened(name: &str) -> String {
+    const SHOWN: usize = 40;
+    match name.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,12 +1,14 @@
 //! Text into a checked, folded tree.
 
+mod operands;
+
 use std::sync::Arc;
 
 use super::{
     check::{Kind, Typed},
     fold::{Folded, fold},
-    lexer::{Lexer, Token, int_range},
-    names::{self, Builtin, Name},
+    lexer::{Lexer, Token},
+    names::{self, Builtin},
     tree::{Binary, Form, Node, NodeId, Unary, reachable},
 };
 use crate::expr::ExprError;
@@ -244,48 +246,6 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// An operand, or `None` if only a prefix or an opening bracket was taken.
-    fn operand(&mut self) -> Result<Option<NodeId>, ExprError> {
-        let column = self.column;
-        match self.token {
-            Token::Symbol("-") => {
-                self.advance()?;
-                // A negative number is a number: the least int has no positive counterpart.
-                let number = match self.token {
-                    Token::Int(value) => Form::Int(-value),
-                    Token::Float(value) => Form::Float(-value),
-                    _ => return self.enter(Pending::Prefix(Unary::Negate, column), column).map(|()| None),
-                };
-                self.advance()?;
-                self.push(number, column, column).map(Some)
-            }
-            Token::Symbol("!") => {
-                self.enter(Pending::Prefix(Unary::Not, column), column)?;
-                self.advance().map(|()| None)
-            }
-            Token::Symbol("(") => self.open(Of::Group, column),
-            Token::Int(value) => {
-                if i32::try_from(value).is_err() {
-                    return Err(int_range(column));
-                }
-                self.advance()?;
-                self.push(Form::Int(value), column, column).map(Some)
-            }
-            Token::Float(value) => {
-                self.advance()?;
-                self.push(Form::Float(value), column, column).map(Some)
-            }
-            Token::Name(name) => {
-                self.advance()?;
-                self.name(name, column)
-            }
-            Token::End => Err(ExprError::new(column, "the expression ends where an operand is expected")),
-            Token::Symbol(symbol) => {
-                Err(ExprError::new(column, format!("expected an operand, not `{symbol}`")))
-            }
-        }
-    }
-
     /// Takes the opening bracket of what begins at `start`; its value, if it closes at once.
     fn open(&mut self, of: Of, start: usize) -> Result<Option<NodeId>, ExprError> {
         let column = self.column;
@@ -300,7 +260,7 @@ impl<'a> Parser<'a> {
         let message = match self.token {
             Token::Name(name) => match names::word_hint(name) {
                 Some(hint) => format!("`{name}` is not an operator: {hint}"),
-                None => format!("expected an operator before `{}`", shortened(name)),
+                None => format!("expected an operator before `{}`", names::shortened(name)),
             },
             Token::Int(_) | Token::Float(_) => "expected an operator before this number".into(),
             Token::Symbol(")") => "`)` closes nothing".into(),
@@ -314,107 +274,5 @@ impl<'a> Parser<'a> {
             Token::End => "the expression ends too early".into(),
         };
         ExprError::new(self.column, message)
-    }
-
-    /// Parses an operand that begins with a name, already taken, at `column`.
-    fn name(&mut self, name: &'a str, column: usize) -> Result<Option<NodeId>, ExprError> {
-        let error = |message: String| Err(ExprError::new(column, message));
-        let called = self.token == Token::Symbol("(");
-        let indexed = self.token == Token::Symbol("[");
-        let Some(meaning) = names::find(name) else {
-            if let Some(hint) = names::word_hint(name) {
-                return error(format!("`{name}` is not an operator: {hint}"));
-            }
-            return if indexed {
-                self.open(Of::Lookup(name.into()), column)
-            } else {
-                error(unknown(name, called))
-            };
-        };
-        if indexed {
-            return error(format!("`{name}` is a name of the language and no table"));
-        }
-        let leaf = match meaning {
-            Name::Builtin(builtin) if !builtin.parameters().is_empty() => {
-                return match (called, builtin) {
-                    (false, _) => error(format!("`{name}` takes arguments: `{}`", builtin.signature())),
-                    (true, Builtin::Same) => self.same(column).map(Some),
-                    (true, _) => self.open(Of::Call(builtin), column),
-                };
-            }
-            Name::Builtin(Builtin::Alibi) if called => return self.open(Of::Call(Builtin::Alibi), column),
-            Name::Builtin(_) if called => {
-                return error(format!("`{name}` takes no arguments: write it without parentheses"));
-            }
-            _ if called => return error(format!("`{name}` is a value: it is not called")),
-            Name::Builtin(builtin) => Form::Call(builtin, Vec::new()),
-            Name::Bool(value) => Form::Bool(value),
-            Name::Variable(variable) => Form::Variable(variable),
-            Name::Position => Form::Position,
-        };
-        self.push(leaf, column, column).map(Some)
-    }
-
-    /// `same(t)` and `same(tq, tk)`: names, not values. The parenthesis is yet to be taken.
-    fn same(&mut self, column: usize) -> Result<NodeId, ExprError> {
-        let open = self.column;
-        self.advance()?;
-        let first = self.table_name()?;
-        let mut second = None;
-        if self.token == Token::Symbol(",") {
-            self.advance()?;
-            second = Some(self.table_name()?);
-        }
-        match self.token {
-            Token::Symbol(",") => {
-                return Err(ExprError::new(self.column, "`same` takes one table or two"));
-            }
-            Token::Symbol("[") => {
-                return Err(ExprError::new(
-                    self.column,
-                    "`same` takes the table's name alone, without indices",
-                ));
-            }
-            Token::Symbol(")") => self.advance()?,
-            Token::End => return Err(ExprError::new(open, "`(` is never closed")),
-            _ => return Err(self.unexpected()),
-        }
-        self.push(Form::Same(first, second), column, column)
-    }
-
-    fn table_name(&mut self) -> Result<Arc<str>, ExprError> {
-        let Token::Name(name) = self.token else {
-            let signature = Builtin::Same.signature();
-            return Err(ExprError::new(self.column, format!("expected the name of a table: `{signature}`")));
-        };
-        if !names::is_table_name(name) {
-            return Err(ExprError::new(
-                self.column,
-                format!(
-                    "`{name}` is a name of the language and no table; `same` takes tables of segment ids"
-                ),
-            ));
-        }
-        self.advance()?;
-        Ok(Arc::from(name))
-    }
-}
-
-fn unknown(name: &str, called: bool) -> String {
-    let mut message = format!("unknown name `{}`", shortened(name));
-    if let Some(meant) = names::suggestion(name) {
-        message += &format!("; did you mean `{meant}`?");
-    } else if !called {
-        message += &format!("; a table is indexed: `{}[..]`", shortened(name));
-    }
-    message
-}
-
-/// `name`, cut if it is so long that a message drowns in it.
-fn shortened(name: &str) -> String {
-    const SHOWN: usize = 40;
-    match name.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &name[..end]),
-        None => name.into(),
     }
 }
