@@ -17,8 +17,8 @@ impl LinearAttention {
             // Without tokens nothing is prepared, and states are only copied.
             _ if self.len == 0 => 0,
             0..=16_384 => 141,
-            // Wide states keep the reference busy.
-            _ => 77,
+            // Wide states keep the reference busy, and so do steps.
+            _ => 77usize.div_ceil(self.kernel_steps()),
         };
         Self {
             batch: 1,
