@@ -74,6 +74,8 @@ const BETA: bool = false;
 const DELTA: bool = false;
 const ERASE_KEY: bool = false;
 const ERASE_FIRST: bool = false;
+// Whether each value head has a query of its own, though value heads share keys.
+const OWN_QUERIES: bool = false;
 // Whether a sequence begins with a state that is given, and whether its last is written.
 const STATE_IN: bool = false;
 const STATE_OUT: bool = false;
@@ -113,7 +115,11 @@ fn place_of(sequence: Sequence, i: u32) -> u32 {
     return i;
 }
 
+// Heads of q are those of k or of v, as the strides are; of several queries of a value head, a dispatch reads one.
 fn query_row(batch: u32, head: u32, token: u32) -> u32 {
+    if OWN_QUERIES {
+        return params.q_base + batch * params.q_batch + head * params.q_head + token * params.q_row;
+    }
     return params.q_base + batch * params.q_batch + head / params.group * params.q_head + token * params.q_row;
 }
 

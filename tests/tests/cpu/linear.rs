@@ -168,6 +168,15 @@ proptest! {
     }
 
     #[test]
+    fn queries_that_share_a_state_are_heads_of_their_own(given in problems(RULES, GATES), each in 1usize..4, shared: bool) {
+        let mut spec = given.spec.clone();
+        spec.query_heads = Some(spec.value_heads * each);
+        spec.shared_beta = shared && spec.rule == Rule::Delta;
+        let given = Given::random(spec, 5).expect("queries");
+        holds!(identities::queries(&reference, &given));
+    }
+
+    #[test]
     fn what_is_not_causal_reads_the_last_state(given in plain(&[Rule::Add], &[Gate::None])) {
         holds!(identities::whole_reads_the_last_state(&reference, &given));
     }

@@ -226,6 +226,16 @@ fn value_heads_that_share_keys_are_heads_of_their_own() -> Result<()> {
 }
 
 #[test]
+fn queries_that_share_a_state_are_heads_of_their_own() -> Result<()> {
+    let specs = specs().into_iter().zip([1, 2, 3].into_iter().cycle()).map(|(mut spec, each)| {
+        (spec.batch, spec.query_heads) = (1, Some(spec.value_heads * each));
+        spec.shared_beta = spec.rule == Rule::Delta;
+        spec
+    });
+    holds("queries", &specs.collect::<Vec<_>>(), identities::queries)
+}
+
+#[test]
 fn step_sizes_and_skips_are_what_a_caller_could_compute() -> Result<()> {
     let specs = [Gate::None, Gate::Constant, Gate::Scalar, Gate::Vector].map(|gate| {
         let mut spec = spec(Rule::Add, gate);

@@ -18,6 +18,13 @@ impl LinearAttention {
         self
     }
 
+    /// With one beta for all heads.
+    #[must_use]
+    pub fn shared_beta(mut self) -> Self {
+        self.shared_beta = true;
+        self
+    }
+
     /// With states in and out.
     #[must_use]
     pub fn with_states(mut self) -> Self {

@@ -55,8 +55,16 @@ impl OperatorSpec for LinearAttention {
         let layout = layout(given)?;
         let (q, v) = (given.needed("q")?, given.needed("v")?);
         let [_, value_heads, _, value_dim] = sizes("v", v, layout)?;
-        let [batch, heads, len, dim] = sizes("q", q, layout)?;
-        let shape = LinearShape::bhtd(batch, heads, len, dim).value_heads(value_heads).value_dim(value_dim);
+        let [batch, query_heads, len, dim] = sizes("q", q, layout)?;
+        let heads = match given.tensor("k") {
+            Some(k) => sizes("k", k, layout)?[1],
+            // Keys that are decays have the heads of gates.
+            None if query_heads > value_heads => value_heads,
+            None => query_heads,
+        };
+        let mut shape =
+            LinearShape::bhtd(batch, heads, len, dim).value_heads(value_heads).value_dim(value_dim);
+        shape.query_heads = (query_heads != heads).then_some(query_heads);
         let mut spec = Self::new(shape).dtype(storage("q", q)?);
         if let Some(starts) = given.tensor("cu_seqlens") {
             spec.lengths = Lengths::Packed(starts.len().saturating_sub(1));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Direction, FeatureMap, Gate, Key, Lengths, LinearAttention, LinearShape, Normaliser};
+use super::{Direction, FeatureMap, Gate, Key, Lengths, LinearAttention, LinearShape, Normaliser, Rule};
 use crate::{
     Dtype, Error,
     spec::options::{
@@ -29,6 +29,21 @@ impl Options for LinearAttention {
             "the decay D = exp(g), g <= 0: g [HV], [B, HV, T] or [B, HV, T, Dk]; in the layout bthd [B, T, HV], [B, T, HV, Dk] \
                (default: none)",
             |spec| (spec.gate != Gate::None).then(|| format!("{} gate", spec.gate))
+        ),
+        row(
+            "query_heads",
+            "HQ",
+            "heads of q and o, a multiple of HV: several queries read each state, where no tensors are given (default: H and HV)",
+            |spec, input| input.count().map(|heads| spec.query_heads = Some(heads)),
+            |spec| (spec.heads_of_q() != spec.heads).then(|| json!(spec.heads_of_q())),
+            |spec| (spec.heads_of_q() != spec.heads).then(|| format!("{} query heads", spec.heads_of_q())),
+        ),
+        flag_row!(
+            "shared_beta",
+            shared_beta,
+            false,
+            "one beta for all heads: [B, 1, T], in the layout bthd [B, T, 1] (default: if beta is given so)",
+            |spec| spec.shared_beta.then(|| "one beta for all heads".to_owned())
         ),
         row(
             "steps",
@@ -206,6 +221,11 @@ impl Options for LinearAttention {
             if given.option(name).is_none() {
                 *begins = given.tensor(name).is_some();
             }
+        }
+        if let Some(beta) = given.tensor("beta").filter(|_| given.option("shared_beta").is_none()) {
+            let (_, axis) = self.layout.shape([1, 1, 1, 1]);
+            let one = beta.shape().len() == 3 && beta.shape()[axis] == 1;
+            self.shared_beta = one && self.rule == Rule::Delta && self.value_heads > 1;
         }
         if given.option("state_out").is_none() {
             self.state_out = self.direction != Direction::Both;

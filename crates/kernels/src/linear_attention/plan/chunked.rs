@@ -147,6 +147,7 @@ impl ChunkedTiles {
         let squares = key_tiles * value_tiles;
         let scores = if spec.by_channels() { 3.0 * key_tiles } else { squares };
         let outputs = if spec.causal { squares + scores + value_tiles } else { squares };
+        let outputs = float(spec.queries()) * outputs;
         let states = if spec.rule == Rule::Add {
             squares
         } else {

@@ -51,13 +51,13 @@ impl Schedule for ChunkedTiles {
             passes.chunk_state(run, &chunks)?;
             let last = passes.chunk_scan(run, &chunks)?;
             if !spec.causal {
-                return passes.chunk_read(run, &last);
+                return run.by_query().try_for_each(|run| passes.chunk_read(&run, &last));
             }
         } else {
             passes.chunk_solve(run, &mut chunks)?;
             passes.chunk_delta(run, &chunks, *self)?;
         }
-        passes.chunk_output(run, &chunks)
+        run.by_query().try_for_each(|run| passes.chunk_output(&run, &chunks))
     }
 
     fn scratch_bytes(&self, spec: &LinearAttention, partition: &Partition) -> u64 {
@@ -207,6 +207,9 @@ impl Passes<'_> {
             .tunable("STRICT", erase)
             .tunable("BEFORE", bonus || (erase && spec.rule == Rule::Dplr))
             .tunable("BONUS", bonus);
+        if !erase {
+            request = self.with_queries(request);
+        }
         let uses = Uses { q: !erase, k: true, bonus, ..LENGTHS };
         let bound = self.chunk_bound(run, uses, chunks.gates, &[("scores_out", at)])?;
         self.push_chunks("chunk_scores", request, run, bound, 1)
@@ -293,7 +296,7 @@ impl Passes<'_> {
     /// A request for the kernel of outputs.
     fn output_request(&self, run: &Run<'_>) -> Request {
         let spec = self.spec;
-        self.chunk_input_request("chunk_output", run)
+        self.with_queries(self.chunk_input_request("chunk_output", run))
             .replace("shared/output", self.output_module(run))
             .replace("linear_attention/state", self.state_module())
             .tunable("VALUE_DIM", small(spec.padded().1))

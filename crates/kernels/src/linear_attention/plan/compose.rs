@@ -37,6 +37,9 @@ impl<'a> Passes<'a> {
     /// Notes on the passes.
     fn notes(&self, schedule: &dyn Schedule) -> Vec<(String, String)> {
         let mut notes = schedule.notes(self.spec, &self.partitions);
+        if self.spec.queries() > 1 {
+            notes.push(("queries a state".to_owned(), self.spec.queries().to_string()));
+        }
         if self.preprocessed_at.is_some() {
             notes.push(("inputs".to_owned(), "prepared as f32 in one buffer".to_owned()));
         }
@@ -65,15 +68,20 @@ impl<'a> Passes<'a> {
             if spec.direction != Direction::Both {
                 self.add_skip(partition, false)?;
             }
+            let queries = spec.queries();
             let runs: &[(bool, Output)] = match spec.direction {
                 Direction::Forward => &[(false, o)],
                 Direction::Reverse => &[(true, o)],
                 Direction::Both => &[(false, Output::Partial), (true, Output::Sum)],
             };
-            for &(reverse, o) in runs {
-                schedule.make(self, &Run { partition, reverse, o })?;
-                if o == Output::Partial {
-                    self.add_skip(partition, true)?;
+            // What two directions add up to is kept for one query at a time.
+            let apart = if spec.direction == Direction::Both { 1 } else { queries.max(1) };
+            for queries in ranges((0, queries), apart) {
+                for &(reverse, o) in runs {
+                    schedule.make(self, &Run { partition, reverse, o, queries })?;
+                    if o == Output::Partial {
+                        self.add_skip(partition, true)?;
+                    }
                 }
             }
         }

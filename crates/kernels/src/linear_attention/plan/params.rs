@@ -18,6 +18,16 @@ pub(crate) struct RowLayout {
     pub(crate) strides: Strides,
 }
 
+impl RowLayout {
+    /// The rows of every `queries`-th head from head `query` on.
+    pub(crate) fn of_query(self, query: usize, queries: usize) -> Self {
+        let Strides { head, .. } = self.strides;
+        #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32 on purpose")]
+        let base = self.base.wrapping_add((query * head) as u32);
+        Self { base, strides: Strides { head: head * queries, ..self.strides } }
+    }
+}
+
 impl Default for RowLayout {
     fn default() -> Self {
         Self { base: 0, strides: Strides { batch: 0, head: 0, position: 0 } }

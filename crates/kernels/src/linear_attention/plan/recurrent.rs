@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    bindings::Uses,
+    bindings::Partition,
     passes::{Candidate, Passes, Run, Schedule},
 };
 use crate::{
@@ -64,12 +64,13 @@ pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
     let workgroup_bytes = sizes.workgroup_bytes(spec);
     check_workgroup(adapter, sizes.threads(), workgroup_bytes)?;
     let slices = spec.value_dim.div_ceil(4 * sizes.columns);
-    let steps = float(spec.len * spec.kernel_steps() * spec.batch * spec.value_heads);
+    let steps = float(spec.len * spec.kernel_steps() * spec.batch * spec.value_heads * spec.times_followed());
     let state = float(sizes.parts * sizes.depth * slices * sizes.columns * 4);
     let passes_over_state = if spec.rule == crate::linear_attention::Rule::Add { 2.0 } else { 3.0 };
     let directions = if spec.direction == crate::linear_attention::Direction::Both { 2.0 } else { 1.0 };
     let width = float(spec.key_dim() * 3 + spec.value_dim);
-    let states = if spec.state_in || spec.state_out { float(spec.states() * spec.value_heads) } else { 0.0 };
+    let states = spec.states() * spec.value_heads * spec.times_followed();
+    let states = if spec.state_in || spec.state_out { float(states) } else { 0.0 };
     let groups = float(slices * spec.states() * spec.value_heads);
     let mut cost = Cost {
         fma: directions * steps * state * (passes_over_state + 0.5),
@@ -87,7 +88,8 @@ pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
     let latency = if adapter.kind == AdapterKind::Cpu { 0.0 } else { 2000.0 };
     cost = timed(cost, adapter);
     cost.time += std::time::Duration::from_secs_f64(
-        (float(spec.len * spec.kernel_steps()) * directions * latency * 1e-9).min(3e7),
+        (float(spec.len * spec.kernel_steps() * spec.times_followed()) * directions * latency * 1e-9)
+            .min(3e7),
     );
     Ok(Candidate {
         variant: "recurrent",
@@ -106,17 +108,13 @@ pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
 impl Schedule for RecurrentTiles {
     /// The recurrence; if outputs read the last states only, they follow in a pass of their own.
     fn make(&self, passes: &mut Passes<'_>, run: &Run<'_>) -> Result<(), Error> {
-        let spec = passes.spec;
-        let causal = spec.causal;
-        let uses = Uses::of_tokens(causal);
-        let request = passes.request("linear_attention/recurrent", run);
-        let request = passes
-            .with_states(passes.with_factors(request), run)
-            .tunable("DEPTH", small(self.depth))
-            .tunable("PARTS", small(self.parts))
-            .tunable("COLUMNS", small(self.columns));
-        let (bound, last) = passes.with_state_bindings(run, uses)?;
-        passes.push("recurrent", request, run, bound, spec.value_dim.div_ceil(4 * self.columns))?;
-        if causal { Ok(()) } else { passes.read_states(run, &last) }
+        let Self { depth, parts, columns } = *self;
+        let tunables = [("DEPTH", depth), ("PARTS", parts), ("COLUMNS", columns)];
+        let x = passes.spec.value_dim.div_ceil(4 * columns);
+        passes.follow_tokens("recurrent", run, &tunables, x)
+    }
+
+    fn notes(&self, spec: &LinearAttention, _: &[Partition]) -> Vec<(String, String)> {
+        spec.note_of_repeated_states()
     }
 }

@@ -48,7 +48,7 @@ impl LinearAttention {
         self.direction == Direction::Both || self.skip.is_some()
     }
 
-    /// Strides of what is added to outputs, as f32.
+    /// Strides of what is added to outputs, as f32: those of one query of each state.
     pub(crate) fn partial_strides(&self) -> Strides {
         let width = self.value_dim.next_multiple_of(4);
         let head = self.len * width;
@@ -67,7 +67,7 @@ impl LinearAttention {
         let rows = self.len * self.kernel_steps();
         let (key_dim, value_dim) = (self.key_dim().next_multiple_of(4), self.value_dim.next_multiple_of(4));
         match region {
-            Region::Q => (self.heads, self.len, key_dim),
+            Region::Q => (self.heads_of_q(), self.len, key_dim),
             Region::K | Region::X => (self.heads, rows, key_dim),
             Region::V => (self.value_heads, rows, value_dim),
             Region::G if self.gate == Gate::Vector => (self.value_heads, self.len, key_dim),
@@ -78,7 +78,11 @@ impl LinearAttention {
     pub(crate) fn heads_of(&self, region: Region, partition: &Partition) -> (usize, usize) {
         match region {
             Region::V | Region::G => self.value_heads_of(partition),
-            Region::Q | Region::K | Region::X => partition.heads,
+            Region::Q => {
+                let each = self.heads_of_q() / self.heads;
+                (partition.heads.0 * each, partition.heads.1 * each)
+            }
+            Region::K | Region::X => partition.heads,
         }
     }
 

@@ -6,13 +6,34 @@ use super::{
     bindings::{Partition, Uses},
     passes::{Bound, Output, Passes, Run},
 };
-use crate::{Error, PassBinding, linear_attention::StateLayout, plan::cost::small};
+use crate::{
+    Error, PassBinding,
+    linear_attention::{LinearAttention, StateLayout},
+    plan::cost::small,
+};
 
 /// Threads of `read` along columns and tokens.
 const READ_LANES: usize = 16;
 const READ_ROWS: usize = 4;
 pub(crate) const READ_THREADS: u32 = 64;
 const _: () = assert!(READ_THREADS as usize == READ_LANES * READ_ROWS);
+
+impl LinearAttention {
+    /// How often kernels that follow the tokens compute each state: once for each query that reads states on the way.
+    pub(crate) fn times_followed(&self) -> usize {
+        if self.causal { self.queries() } else { 1 }
+    }
+
+    /// Says so.
+    pub(crate) fn note_of_repeated_states(&self) -> Vec<(String, String)> {
+        let times = self.times_followed();
+        let repeated = times > 1;
+        repeated
+            .then(|| ("states".to_owned(), format!("computed {times} times, once a query")))
+            .into_iter()
+            .collect()
+    }
+}
 
 impl Passes<'_> {
     /// The module that reads and writes states.
@@ -28,10 +49,10 @@ impl Passes<'_> {
         request
             .replace("linear_attention/state", self.state_module())
             .tunable("STATE_IN", spec.state_in)
-            .tunable("STATE_OUT", spec.state_out || !causal)
+            .tunable("STATE_OUT", run.returns_states() && (spec.state_out || !causal))
             .tunable("NORMALISE", spec.normalises())
             .tunable("SUMS_IN", spec.z_in)
-            .tunable("SUMS_OUT", spec.z_out || (spec.normalises() && !causal))
+            .tunable("SUMS_OUT", run.returns_states() && (spec.z_out || (spec.normalises() && !causal)))
             .tunable("BONUS", spec.bonus.is_some())
             .tunable("ADD_PARTIAL", run.o == Output::Sum)
             .tunable("WRITE_O", causal)
@@ -51,7 +72,8 @@ impl Passes<'_> {
         if spec.z_in {
             bound.0.push(self.bind("z_in", "z_in", run.partition)?.0);
         }
-        let last = self.last_states(run.partition, !spec.causal)?;
+        let last =
+            if run.returns_states() { self.last_states(run.partition, !spec.causal)? } else { Vec::new() };
         bound.0.extend(last.iter().cloned());
         Ok((bound, last))
     }
@@ -85,6 +107,34 @@ impl Passes<'_> {
             bindings.push(self.plan.scratch("z_out", at));
         }
         Ok(bindings)
+    }
+
+    /// Kernels whose tokens read as they write, once for each query of a state; if outputs read the last states only, these are
+    /// computed once and the outputs follow in passes of their own.
+    pub(crate) fn follow_tokens(
+        &mut self,
+        name: &'static str,
+        run: &Run<'_>,
+        tunables: &[(&'static str, usize)],
+        x: usize,
+    ) -> Result<(), Error> {
+        let causal = self.spec.causal;
+        let uses = Uses::of_tokens(causal);
+        let each = run.by_query().take(if causal { usize::MAX } else { 1 });
+        for one in each {
+            let request = self.request(&format!("linear_attention/{name}"), &one);
+            let request = self.with_states(self.with_factors(request), &one);
+            let request =
+                tunables.iter().fold(request, |request, &(name, value)| request.tunable(name, small(value)));
+            let (bound, last) = self.with_state_bindings(&one, uses)?;
+            self.push(name, request, &one, bound, x)?;
+            if !causal {
+                for one in run.by_query() {
+                    self.read_states(&one, &last)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The pass in which every token reads the last state.

@@ -62,8 +62,12 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> LinearAttention {
         spec.state_in = random.bool();
         spec.state_out = !rarely(random, 3);
     }
+    if rarely(random, 4) {
+        spec.query_heads = Some(value_heads * one(random, &[1, 2, 3]));
+    }
     match spec.rule {
         Rule::Delta => {
+            spec.shared_beta = rarely(random, 4);
             spec.steps = one(random, &[1, 1, 1, 2, 3]);
             spec.erase_key = rarely(random, 5).then(|| "p".into());
             if rarely(random, 6) {
