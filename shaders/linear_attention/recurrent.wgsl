@@ -9,8 +9,8 @@
 // Numerics  f32; gates are 0 or less; how states decay: `decay_step`
 // Source    Katharopoulos et al. 2020, equations 18 to 20; Yang et al. 2024, DeltaNet, equation 1
 
-import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, DELTA, ERASE_KEY, ERASE_FIRST, STATE_IN, STATE_OUT, WRITE_O, GATE, PADDED, STEPS, params, sequence_at, place_of, query_row, key_row, value_row, output_row, gate_of, channel_gate_of, decay_step, decayed, beta_of, state_of, sums_of};
-import package::linear_attention::state::{state4, put_state4};
+import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, DELTA, ERASE_KEY, ERASE_FIRST, STATE_IN, STATE_OUT, CHECKPOINTS, WINDOW, WRITE_O, GATE, RAGGED, PADDED, REVERSE, STEPS, params, sequence_at, place_of, query_row, key_row, value_row, output_row, gate_of, channel_gate_of, decay_step, decayed, beta_of, state_of, sums_of, checkpoint_of, window_state_of, last_checkpoint};
+import package::linear_attention::state::{state4, put_state4, put_checkpoint4, put_window4};
 import package::linear_attention::sums::{NORMALISE, SUMS_IN, SUMS_OUT, BONUS, ADD_PARTIAL, z_at, put_z, bonus_of, partial_output};
 import package::linear_attention::erase::{erase4};
 import package::shared::inputs::{q4, k4, v4};
@@ -228,6 +228,18 @@ fn update_state(
     }
 }
 
+fn put_checkpoint(state: ptr<function, array<vec4f, DEPTH>>, to: u32, first_channel: u32, column: u32) {
+    for (var d = 0u; d < DEPTH; d += 1u) {
+        put_checkpoint4(to, first_channel + d, column, state[d]);
+    }
+}
+
+fn put_window(state: ptr<function, array<vec4f, DEPTH>>, to: u32, first_channel: u32, column: u32) {
+    for (var d = 0u; d < DEPTH; d += 1u) {
+        put_window4(to, first_channel + d, column, state[d]);
+    }
+}
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
     let group = workgroup_of(dispatched);
@@ -248,6 +260,14 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     var z: array<f32, DEPTH>;
     var own_bonus: array<f32, DEPTH>;
     load_state(&state, &z, &own_bonus, head, state_at, sums_at, first_channel, column);
+
+    // Tokens up to the last that changes the state.
+    let ending = select(sequence.kept, sequence.len, REVERSE);
+    if WINDOW && (RAGGED || PADDED) && writes {
+        for (var entry = 0u; entry + ending < params.window; entry += 1u) {
+            put_window(&state, window_state_of(pair_sequence, entry, head), first_channel, column);
+        }
+    }
 
     for (var i = 0u; i < sequence.len * STEPS; i += 1u) {
         let place = place_of(sequence, i / STEPS);
@@ -303,8 +323,25 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 put_o4(to, column, o);
             }
         }
+        if CHECKPOINTS {
+            if writes && (i + 1u) % params.checkpoint_rows == 0u {
+                put_checkpoint(&state, checkpoint_of(pair_sequence, i / params.checkpoint_rows, head), first_channel, column);
+            }
+        }
+        if WINDOW {
+            // This token and those that follow.
+            let left = ending - min(i / STEPS, ending);
+            if writes && step == STEPS - 1u && left > 0u && left <= params.window {
+                put_window(&state, window_state_of(pair_sequence, params.window - left, head), first_channel, column);
+            }
+        }
     }
 
+    if CHECKPOINTS && writes {
+        for (var entry = last_checkpoint(sequence.len * STEPS); entry < params.checkpoints; entry += 1u) {
+            put_checkpoint(&state, checkpoint_of(pair_sequence, entry, head), first_channel, column);
+        }
+    }
     if STATE_OUT && writes {
         for (var d = 0u; d < DEPTH; d += 1u) {
             put_state4(state_at, first_channel + d, column, state[d]);

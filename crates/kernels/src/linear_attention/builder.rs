@@ -158,6 +158,27 @@ impl LinearAttention {
         self
     }
 
+    /// With states stored as `dtype`.
+    #[must_use]
+    pub fn state_dtype(mut self, dtype: Dtype) -> Self {
+        self.state_dtype = dtype;
+        self
+    }
+
+    /// Computing the states after every `tokens` tokens and the last too, as `states`.
+    #[must_use]
+    pub fn checkpoint_every(mut self, tokens: usize) -> Self {
+        self.checkpoint_every = Some(tokens);
+        self
+    }
+
+    /// Computing the states after each of the last `tokens` tokens too, as `window_states`.
+    #[must_use]
+    pub fn state_window(mut self, tokens: usize) -> Self {
+        self.state_window = Some(tokens);
+        self
+    }
+
     /// Beginning with states that the tensor `state_in` holds.
     #[must_use]
     pub fn with_initial_state(mut self) -> Self {

@@ -174,6 +174,34 @@ impl Options for LinearAttention {
             "order of the dimensions of states: [N, HV, Dk, Dv] or [N, HV, Dv, Dk] (default: kv)",
             untold
         ),
+        row(
+            "state_dtype",
+            "f32|f16|bf16",
+            "storage of states (default: f32)",
+            |spec, input| {
+                let dtype = input.text()?.parse().map_err(|_| input.expected("f32, f16 or bf16"))?;
+                spec.state_dtype = dtype;
+                Ok(())
+            },
+            |spec| (spec.state_dtype != Dtype::F32).then(|| json!(spec.state_dtype.to_string())),
+            |spec| (spec.state_dtype != Dtype::F32).then(|| format!("states in {}", spec.state_dtype)),
+        ),
+        row(
+            "checkpoint_every",
+            "C",
+            "compute states too, those after every C tokens and the last: [N, ceil(T / C), HV, Dk, Dv] (default: none)",
+            |spec, input| input.count().map(|every| spec.checkpoint_every = Some(every)),
+            |spec| spec.checkpoint_every.map(|every| json!(every)),
+            |spec| spec.checkpoint_every.map(|every| format!("states every {every} tokens")),
+        ),
+        row(
+            "state_window",
+            "W",
+            "compute window_states too, those after each of the last W tokens: [N, W, HV, Dk, Dv] (default: none)",
+            |spec, input| input.count().map(|window| spec.state_window = Some(window)),
+            |spec| spec.state_window.map(|window| json!(window)),
+            |spec| spec.state_window.map(|window| format!("states of the last {window} tokens")),
+        ),
         flag_row!(
             "state_in",
             state_in,

@@ -3,6 +3,7 @@
 use super::{
     Direction, Gate, Key, LinearAttention, Rule, StateLayout,
     feature_maps::mapped,
+    kept::Kept,
     products::{Rowed, add_outer, times},
     rounding::{Variances, add_magnitudes, cancels, with_infinities},
 };
@@ -45,6 +46,8 @@ struct Outcome {
     state: Vec<f64>,
     /// `[Dk]`.
     z: Vec<f64>,
+    /// States on the way, of the first of the queries that share them.
+    kept: Kept,
 }
 
 pub(super) fn reference(
@@ -225,10 +228,11 @@ impl<'a> Inputs<'a> {
         let key_head = head / spec.group();
         let query_head = if spec.heads_of_q() == spec.heads { key_head } else { query };
         let (mut state, mut z) = self.first_state(sequence, head);
+        let mut kept = query.is_multiple_of(spec.queries()).then(|| Kept::new(spec, &state));
         let mut o = vec![0.0; len * wide];
         let mut magnitudes = vec![0.0; len * wide];
         let order = (0..len).map(|i| if reverse { len - 1 - i } else { i });
-        for position in order.clone() {
+        for (position, taken) in order.clone().zip(1..) {
             let token = start + position;
             let hidden = self.kv_len.as_ref().is_some_and(|lengths| (position as f64) >= lengths[batch]);
             if let Some(bonus) = &self.bonus {
@@ -256,6 +260,9 @@ impl<'a> Inputs<'a> {
                     variances.step(&state, wide, spec.steps, |d| self.decay((batch, token), head, d));
                 }
             }
+            if let Some(kept) = &mut kept {
+                kept.token(spec, &state, taken, hidden);
+            }
             if spec.causal && self.bonus.is_none() {
                 let at = position * wide..(position + 1) * wide;
                 let q = self.q.row(batch, query_head, token);
@@ -278,7 +285,9 @@ impl<'a> Inputs<'a> {
             }
         }
         debug_assert_eq!(state.len(), tall * wide);
-        Outcome { sequence, query, o, allowance: magnitudes, state, z }
+        let mut kept = kept.unwrap_or_default();
+        kept.end(spec, &state);
+        Outcome { sequence, query, o, allowance: magnitudes, state, z, kept }
     }
 
     fn first_state(&self, sequence: usize, head: usize) -> (Vec<f64>, Vec<f64>) {
@@ -393,7 +402,8 @@ impl<'a> Inputs<'a> {
             let mut o = outcome.allowance.clone();
             o.resize(outcome.o.len(), 0.0);
             let (sequence, query) = (outcome.sequence, outcome.query);
-            let bounds = Outcome { sequence, query, o, allowance: vec![], state: vec![], z: vec![] };
+            let kept = Kept::default();
+            let bounds = Outcome { sequence, query, o, allowance: vec![], state: vec![], z: vec![], kept };
             self.place(name, &bounds, &mut found);
         }
         found.sort_unstable_by_key(|&(at, _)| at);
@@ -418,16 +428,25 @@ impl<'a> Inputs<'a> {
             }
             // The queries of a state come to the same one.
             _ if !outcome.query.is_multiple_of(spec.queries()) => {}
-            "state_out" => {
-                let to = |at: usize| match spec.state_layout {
-                    StateLayout::Kv => at,
-                    StateLayout::Vk => at % wide * tall + at / wide,
-                };
-                found.extend(
-                    outcome.state.iter().enumerate().map(|(at, &x)| (pair * tall * wide + to(at), x)),
-                );
+            "state_out" => self.place_state(&outcome.state, pair, found),
+            "states" | "window_states" => {
+                let entries = outcome.kept.entries(name);
+                let (of, head) = (outcome.sequence * entries.len(), outcome.query / spec.queries());
+                for (entry, state) in entries.into_iter().enumerate() {
+                    self.place_state(state, (of + entry) * spec.value_heads + head, found);
+                }
             }
             _ => found.extend(outcome.z.iter().enumerate().map(|(d, &x)| (pair * tall + d, x))),
         }
+    }
+
+    /// Adds the elements of the state that is the `number`-th of an output.
+    fn place_state(&self, state: &[f64], number: usize, found: &mut Vec<(usize, f64)>) {
+        let (tall, wide) = (self.spec.key_dim(), self.spec.value_dim);
+        let to = |at: usize| match self.spec.state_layout {
+            StateLayout::Kv => at,
+            StateLayout::Vk => at % wide * tall + at / wide,
+        };
+        found.extend(state.iter().enumerate().map(|(at, &x)| (number * tall * wide + to(at), x)));
     }
 }

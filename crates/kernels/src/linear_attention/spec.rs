@@ -27,7 +27,7 @@ pub struct LinearAttention {
     pub value_dim: usize,
     /// Order of the dimensions of all tensors with tokens.
     pub layout: Layout,
-    /// Storage of q, k, v, o, `erase_key`, a and b. Gates, beta and states are f32, and so is arithmetic.
+    /// Storage of q, k, v, o, `erase_key`, a and b. Gates and beta are f32, and so is arithmetic; states have `state_dtype`.
     pub dtype: Dtype,
     /// How a token changes the state.
     pub rule: Rule,
@@ -79,6 +79,15 @@ pub struct LinearAttention {
     pub z_out: bool,
     /// Order of the dimensions of states.
     pub state_layout: StateLayout,
+    /// Storage of `state_in`, `state_out`, `states` and `window_states`; f32 if not causal.
+    pub state_dtype: Dtype,
+    /// C, at least 1: states are computed as `states` `[N, ceil(T / C), HV, Dk, Dv]` too, entry i after the first min((i + 1) C, T)
+    /// tokens in the order that they are taken. A packed sequence's own tokens count; its later entries are its last state.
+    pub checkpoint_every: Option<usize>,
+    /// W, 1 to T: the states after each of a sequence's last W tokens are computed as `window_states` `[N, W, HV, Dk, Dv]` too, so
+    /// that tokens can be taken back. Entry i is the state after all but W - 1 - i of the tokens that change it, or the first
+    /// state if there are no more.
+    pub state_window: Option<usize>,
     /// The distribution of random inputs.
     pub fill: InputDistribution,
     /// Passes are chosen as for this problem: how a small problem gets the shaders of a large one.
@@ -128,6 +137,9 @@ impl LinearAttention {
             z_in: false,
             z_out: false,
             state_layout: StateLayout::Kv,
+            state_dtype: Dtype::F32,
+            checkpoint_every: None,
+            state_window: None,
             fill: InputDistribution::default(),
             specialized_for: None,
         }
@@ -266,10 +278,12 @@ impl LinearAttention {
             ));
         }
         self.validate_rules()?;
+        self.validate_states()?;
         let elements =
             [self.len, self.steps, self.heads_of_o(), self.batch, self.key_dim().max(self.value_dim)];
         let count = elements.into_iter().try_fold(1usize, usize::checked_mul);
-        let states = [self.states(), self.value_heads, self.key_dim(), self.value_dim];
+        let kept = self.checkpoints().max(self.state_window.unwrap_or(0)).max(1);
+        let states = [self.states(), kept, self.value_heads, self.key_dim(), self.value_dim];
         let states = states.into_iter().try_fold(1usize, usize::checked_mul);
         if [count, states].into_iter().any(|n| n.is_none_or(|n| n > isize::MAX as usize / 8)) {
             return Err(Error::invalid("q", "has more elements than can be addressed"));
@@ -395,6 +409,7 @@ impl LinearAttention {
         }
         let mut names: Vec<&str> = vec!["q", "k", "v", "o", "g", "beta", "a", "b", "cu_seqlens"];
         names.extend(["state_in", "state_out", "z_in", "z_out", "q_weight", "k_weight"]);
+        names.extend(["states", "window_states"]);
         for (option, name) in self.named_tensors() {
             let Some(name) = name else { continue };
             if names.contains(&name.as_str()) {

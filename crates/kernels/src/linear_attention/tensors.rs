@@ -95,14 +95,24 @@ impl LinearAttention {
         }
         let (states, sums) = (self.state_shape(), vec![self.states(), 1, value_heads, self.key_dim()]);
         if self.state_in {
-            tensor_specs.push(input("state_in", Dtype::F32, (states.clone(), Some(1))));
+            tensor_specs.push(input("state_in", self.state_dtype, (states.clone(), Some(1))));
         }
         if self.z_in {
             tensor_specs.push(input("z_in", Dtype::F32, (sums.clone(), Some(2))));
         }
         tensor_specs.push(output("o", self.dtype, tokens(self.heads_of_o(), self.len, self.value_dim)));
         if self.state_out {
-            tensor_specs.push(output("state_out", Dtype::F32, (states, Some(1))));
+            tensor_specs.push(output("state_out", self.state_dtype, (states.clone(), Some(1))));
+        }
+        let kept = [
+            ("states", self.checkpoint_every.map(|_| self.checkpoints())),
+            ("window_states", self.state_window),
+        ];
+        for (name, entries) in kept {
+            let Some(entries) = entries else { continue };
+            let mut shape = states.clone();
+            shape.insert(1, entries);
+            tensor_specs.push(output(name, self.state_dtype, (shape, Some(2))));
         }
         if self.z_out {
             tensor_specs.push(output("z_out", Dtype::F32, (sums, Some(2))));

@@ -81,6 +81,13 @@ impl LinearAttention {
                 let strides = Strides { batch: self.value_heads * size, head: size, position: 0 };
                 Some(TensorExtent { strides, heads: value_heads, rows: 1, dim: size })
             }
+            "states" | "window_states" if self.packed().is_none() => {
+                let size = self.key_dim() * self.value_dim;
+                let rows = if name == "states" { self.checkpoints() } else { self.state_window.unwrap_or(0) };
+                let entry = self.value_heads * size;
+                let strides = Strides { batch: rows * entry, head: size, position: entry };
+                Some(TensorExtent { strides, heads: value_heads, rows, dim: size })
+            }
             name if self.erase_key.as_deref() == Some(name) => of(heads, rows, self.head_dim),
             name if self.dt.as_deref() == Some(name) => of(value_heads, rows, 1),
             _ => None,
@@ -118,6 +125,8 @@ impl LinearAttention {
                 self.bonus.is_some(),
                 self.state_in,
                 self.state_out,
+                self.checkpoint_every.is_some(),
+                self.state_window.is_some(),
                 self.z_in,
                 self.z_out,
                 self.packed().is_some(),

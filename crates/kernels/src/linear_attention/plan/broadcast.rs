@@ -46,7 +46,11 @@ pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
         return Err(reason.to_owned());
     }
     let lanes = min as usize;
+    if let Some(reason) = spec.keeps_within(lanes) {
+        return Err(reason);
+    }
     check_workgroup(adapter, lanes, 0)?;
+    spec.check_state_bindings(adapter)?;
     let (tall, wide) = (spec.key_dim().next_multiple_of(4), spec.value_dim.div_ceil(4));
     let fits = MAX_ELEMENTS / (4 * tall);
     if fits == 0 {
@@ -70,10 +74,11 @@ pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
     let gates = if spec.gate == crate::linear_attention::Gate::Vector { float(tall) } else { 0.0 };
     let chunk = float(tall + 4 * lanes * columns) * over_state / 2.0 * float(lanes);
     let states = if spec.state_in || spec.state_out { float(pairs * spec.times_followed()) } else { 0.0 };
+    let kept = float(pairs * spec.kept_states());
     let cost = Cost {
         fma: rows * (over_state * float(tall * 4 * lanes * columns) + chunk + 10.0 * gates * float(lanes)),
         storage_loads: rows * (float(2 * tall + 8 * lanes * columns) + gates)
-            + 2.0 * states * float(tall * spec.value_dim),
+            + (2.0 * states + kept) * float(tall * spec.value_dim),
         broadcasts: rows * over_state * float(tall * lanes) / 4.0,
         exp2: rows * (gates + float(lanes)),
         occupancy: occupancy(float(pairs * slices), adapter),

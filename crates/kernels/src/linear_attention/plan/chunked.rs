@@ -66,6 +66,26 @@ fn output_bindings(spec: &LinearAttention, adapter: &AdapterProfile) -> u32 {
     inputs + 2 + optional.into_iter().map(u32::from).sum::<u32>()
 }
 
+/// Those of the kernel in which the delta rule goes from chunk to chunk, or of that of the rule add.
+fn carrying_bindings(spec: &LinearAttention, segmented: bool) -> u32 {
+    let delta = spec.rule != Rule::Add;
+    let optional = [
+        spec.gate != Gate::None || spec.by_channels(),
+        spec.packed().is_some(),
+        spec.length_tensor().is_some(),
+        spec.state_in && !segmented,
+        segmented,
+        spec.state_out || !spec.causal,
+        spec.checkpoint_every.is_some(),
+        spec.normalises(),
+        spec.normalises() && spec.z_in,
+        spec.normalises() && (spec.z_out || !spec.causal),
+    ];
+    // The states; keys, values after erasing, and products with erase keys.
+    let always = if delta { 4 } else { 1 };
+    always + optional.into_iter().map(u32::from).sum::<u32>()
+}
+
 /// Fewer chunks are not worth cutting.
 const FEW_CHUNKS: usize = 4;
 
@@ -101,9 +121,12 @@ fn propose_one(
     if let Some(reason) = refusal(spec) {
         return Err(reason.to_owned());
     }
+    if let Some(reason) = spec.keeps_within(CHUNK) {
+        return Err(reason);
+    }
     check_workgroup(adapter, THREADS, STAGE_BYTES)?;
-    let (bindings, max) =
-        (output_bindings(spec, adapter), adapter.limits.max_storage_buffers_per_shader_stage);
+    let bindings = output_bindings(spec, adapter).max(carrying_bindings(spec, segments.is_some()));
+    let max = adapter.limits.max_storage_buffers_per_shader_stage;
     if bindings > max {
         return Err(format!(
             "needs {bindings} storage buffers, max_storage_buffers_per_shader_stage is {max}"
@@ -162,7 +185,8 @@ impl ChunkedTiles {
         let cost = Cost {
             fma,
             // A tile of operands for each product, and the states, which are written, replaced and read.
-            storage_loads: pairs * (products * 1.5 * block + 3.0 * state),
+            storage_loads: pairs * (products * 1.5 * block + 3.0 * state)
+                + float(spec.kept_states() * spec.states() * spec.value_heads) * state,
             // Two vectors for sixteen products.
             workgroup_loads: fma / 2.0,
             exp2: if spec.gate == Gate::None { 0.0 } else { pairs * value_tiles * block },

@@ -168,6 +168,7 @@ impl Passes<'_> {
         }
         let last = self.last_states(partition, !spec.causal)?;
         bound.0.extend(last.iter().cloned());
+        bound.0.extend(self.kept_states(partition)?);
         Ok(last)
     }
 
@@ -176,7 +177,7 @@ impl Passes<'_> {
         let spec = self.spec;
         let (key_dim, value_dim) = spec.padded();
         let request = self
-            .chunk_request("chunk_scan", run)
+            .keeping(self.chunk_request("chunk_scan", run))
             .replace("linear_attention/state", self.state_module())
             .tunable("HEAD_DIM", small(key_dim))
             .tunable("VALUE_DIM", small(value_dim))
@@ -260,6 +261,7 @@ impl Passes<'_> {
         let uses = Uses { k: true, ..LENGTHS };
         let tiles = |columns: usize| columns.div_ceil(4 * lanes);
         let Some(segments) = sizes.segments_of(spec) else {
+            let request = self.keeping(request);
             let request = request.tunable("STATE_IN", spec.state_in).tunable("STATE_OUT", spec.state_out);
             let scratch = [("states_out", chunks.states), ("u", u), ("w", w)];
             let mut bound = self.chunk_bound(run, uses, chunks.gates, &scratch)?;
@@ -287,9 +289,10 @@ impl Passes<'_> {
         self.push_segments("chunk_join", join, run, bound, [tiles_of_join, 1], segments)?;
 
         let scratch = [("states_out", chunks.states), ("u", u), ("w", w), ("segments", at)];
-        let request = request.tunable("STATE_OUT", spec.state_out);
+        let request = self.keeping(request).tunable("STATE_OUT", spec.state_out);
         let mut bound = self.chunk_bound(run, uses, chunks.gates, &scratch)?;
         bound.0.extend(self.last_states(run.partition, false)?);
+        bound.0.extend(self.kept_states(run.partition)?);
         self.push_segments("chunk_delta", request, run, bound, [tiles(value_dim), segments.count], segments)
     }
 

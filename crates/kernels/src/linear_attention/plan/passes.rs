@@ -8,6 +8,7 @@ use super::{
     bindings::{Partition, Uses},
     params::{First, RowLayout, RowLayouts, Segments},
     regions::{Region, width_params},
+    states::KEPT,
 };
 use crate::{
     Access, Error, Limits, Name, PassBinding, Strides,
@@ -269,6 +270,11 @@ impl Passes<'_> {
         let states = ["state_in", "state_out"].into_iter().find(|name| self.plan.tensor_index(name).is_ok());
         if let Some(name) = states {
             places.state = self.bind(name, name, partition)?.1;
+        }
+        for (base, (_, name)) in places.kept.iter_mut().zip(KEPT) {
+            if self.plan.tensor_index(name).is_ok() {
+                *base = self.bind(name, name, partition)?.1;
+            }
         }
         let widths = if uneven { width_params(spec.head_dim, spec.value_dim)? } else { Params::new() };
         Ok((bindings, places, widths))

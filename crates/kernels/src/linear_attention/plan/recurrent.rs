@@ -63,6 +63,7 @@ pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
     let sizes = RecurrentTiles::of(spec, adapter);
     let workgroup_bytes = sizes.workgroup_bytes(spec);
     check_workgroup(adapter, sizes.threads(), workgroup_bytes)?;
+    spec.check_state_bindings(adapter)?;
     let slices = spec.value_dim.div_ceil(4 * sizes.columns);
     let steps = float(spec.len * spec.kernel_steps() * spec.batch * spec.value_heads * spec.times_followed());
     let state = float(sizes.parts * sizes.depth * slices * sizes.columns * 4);
@@ -71,10 +72,11 @@ pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
     let width = float(spec.key_dim() * 3 + spec.value_dim);
     let states = spec.states() * spec.value_heads * spec.times_followed();
     let states = if spec.state_in || spec.state_out { float(states) } else { 0.0 };
+    let kept = float(spec.kept_states() * spec.states() * spec.value_heads);
     let groups = float(slices * spec.states() * spec.value_heads);
     let mut cost = Cost {
         fma: directions * steps * state * (passes_over_state + 0.5),
-        storage_loads: directions * steps * width * float(slices) + 2.0 * states * state,
+        storage_loads: directions * steps * width * float(slices) + (2.0 * states + kept) * state,
         workgroup_loads: if sizes.columns > 1 {
             directions * steps * state / 4.0 * passes_over_state
         } else {

@@ -7,10 +7,13 @@ use super::{
     passes::{Bound, Output, Passes, Run},
 };
 use crate::{
-    Error, PassBinding,
+    AdapterProfile, Error, PassBinding,
     linear_attention::{LinearAttention, StateLayout},
     plan::cost::small,
 };
+
+/// What kernels call the tensors of states on the way, and their names.
+pub(crate) const KEPT: [(&str, &str); 2] = [("checkpoints", "states"), ("window_states", "window_states")];
 
 /// Threads of `read` along columns and tokens.
 const READ_LANES: usize = 16;
@@ -22,6 +25,43 @@ impl LinearAttention {
     /// How often kernels that follow the tokens compute each state: once for each query that reads states on the way.
     pub(crate) fn times_followed(&self) -> usize {
         if self.causal { self.queries() } else { 1 }
+    }
+
+    /// Rows that kernels see from an entry of `states` to the next.
+    pub(crate) fn checkpoint_rows(&self) -> usize {
+        let every = self.checkpoint_every.unwrap_or(1).min(self.len);
+        (every * self.kernel_steps()).max(1)
+    }
+
+    /// Why variants that have states between chunks of so many rows do not store all that are asked for, if they do not.
+    pub(crate) fn keeps_within(&self, rows: usize) -> Option<String> {
+        if let Some(window) = self.state_window {
+            return Some(format!("state_window {window} asks for states within its chunks of {rows} rows"));
+        }
+        let every = self.checkpoint_every.filter(|&every| every < self.len)?;
+        let within = !self.checkpoint_rows().is_multiple_of(rows);
+        within.then(|| format!("checkpoint_every {every} asks for states within its chunks of {rows} rows"))
+    }
+
+    /// Checks that kernels which follow the tokens may bind all that they read and write.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub(crate) fn check_state_bindings(&self, adapter: &AdapterProfile) -> Result<(), String> {
+        // In place of q, k, v and o; what is not causal reads q and writes o later, from last states.
+        let (inputs, written) = match (self.is_prepared(&adapter.limits), self.causal) {
+            (prepared, true) => (if prepared { 1 } else { 3 }, 1),
+            (prepared, false) => {
+                let sums = self.normalises() && !self.z_out;
+                (if prepared { 1 } else { 2 }, usize::from(!self.state_out) + usize::from(sums))
+            }
+        };
+        let bindings = self.direct_bindings() - 4 + inputs + written;
+        let max = adapter.limits.max_storage_buffers_per_shader_stage as usize;
+        let fits = bindings <= max;
+        fits.then_some(()).ok_or_else(|| {
+            format!("needs {bindings} storage buffers, max_storage_buffers_per_shader_stage is {max}")
+        })
     }
 
     /// Says so.
@@ -37,15 +77,34 @@ impl LinearAttention {
 
 impl Passes<'_> {
     /// The module that reads and writes states.
-    pub(crate) fn state_module(&self) -> &'static str {
+    pub(crate) fn state_module(&self) -> String {
         let vectors = self.spec.state_layout == StateLayout::Kv && self.spec.value_dim.is_multiple_of(4);
-        if vectors { "linear_attention/state_x4" } else { "linear_attention/state_any" }
+        format!("linear_attention/state_{}{}", self.spec.state_dtype, if vectors { "x4" } else { "" })
+    }
+
+    /// The tunables of kernels that store states on the way.
+    pub(crate) fn keeping(&self, request: Request) -> Request {
+        let asked = [
+            ("CHECKPOINTS", self.spec.checkpoint_every.is_some()),
+            ("WINDOW", self.spec.state_window.is_some()),
+        ];
+        asked
+            .into_iter()
+            .filter(|&(_, asked)| asked)
+            .fold(request, |request, (name, _)| request.tunable(name, true))
+    }
+
+    /// The bindings of these.
+    pub(crate) fn kept_states(&self, partition: &Partition) -> Result<Vec<PassBinding>, Error> {
+        let asked = KEPT.iter().filter(|(_, name)| self.plan.tensor_index(name).is_ok());
+        asked.map(|&(variable, name)| Ok(self.bind(variable, name, partition)?.0)).collect()
     }
 
     /// The tunables of kernels that carry a state from token to token.
     pub(crate) fn with_states(&self, request: Request, run: &Run<'_>) -> Request {
         let spec = self.spec;
         let causal = spec.causal;
+        let request = if run.returns_states() { self.keeping(request) } else { request };
         request
             .replace("linear_attention/state", self.state_module())
             .tunable("STATE_IN", spec.state_in)
@@ -75,6 +134,9 @@ impl Passes<'_> {
         let last =
             if run.returns_states() { self.last_states(run.partition, !spec.causal)? } else { Vec::new() };
         bound.0.extend(last.iter().cloned());
+        if run.returns_states() {
+            bound.0.extend(self.kept_states(run.partition)?);
+        }
         Ok((bound, last))
     }
 
