@@ -138,8 +138,18 @@ export interface LinearOptions {
   /** `decay`: keys are `1 - exp(g)`, and there is no tensor k (HGRN2). */
   key?: "given" | "decay";
   kvLen?: string;
+  /** Heads of q and o, where no tensors are given: several queries read each state. */
+  queryHeads?: number;
+  /** One beta for all heads, `[B, 1, T]`. */
+  sharedBeta?: boolean;
   stateLayout?: "kv" | "vk";
   stateOut?: boolean;
+  /** Storage of states: f32 unless given. */
+  stateDtype?: "f32" | "f16" | "bf16";
+  /** States after every so many tokens and the last are computed too. */
+  checkpointEvery?: number;
+  /** States after each of so many last tokens are computed too, to go back to. */
+  stateWindow?: number;
 }
 
 /** Options of every call that computes. */
@@ -169,8 +179,12 @@ export interface AttentionResult<T> {
 export interface LinearResult<T> {
   /** `[B, HV, T, Dv]`, in the dtype of q. */
   o: T;
-  /** f32 `[B, HV, Dk, Dv]`, or as `stateLayout` has it, if the option `stateOut` asks for it. */
+  /** `[B, HV, Dk, Dv]`, or as `stateLayout` has it, in `stateDtype`, if the option `stateOut` asks for it. */
   state_out?: T;
+  /** `[B, ceil(T / C), HV, Dk, Dv]`, in `stateDtype`, if `checkpointEvery` C asks for it. */
+  states?: T;
+  /** `[B, W, HV, Dk, Dv]`, in `stateDtype`, if `stateWindow` W asks for it. */
+  window_states?: T;
   /** The sums of the normaliser `sum`, f32 `[B, 1, HV, Dk]`, beside `state_out`. */
   z_out?: T;
 }

@@ -307,6 +307,40 @@ pub fn queries(run: &Run<'_>, given: &Given) -> Result<f64> {
     Ok(off(&shared, &run(&apart)?))
 }
 
+/// States on the way are the last states of runs over fewer tokens, and none of them changes another result.
+///
+/// # Errors
+/// If something does not run.
+pub fn kept_states(run: &Run<'_>, given: &Given) -> Result<f64> {
+    let spec = &given.spec;
+    let whole = run(given)?;
+    let plain = given.of(|spec| (spec.checkpoint_every, spec.state_window) = (None, None));
+    let after = |tokens: usize| -> Result<Tensor> {
+        let taken =
+            if spec.direction == Direction::Reverse { spec.len - tokens..spec.len } else { 0..tokens };
+        Ok(named(&run(&plain.tokens(taken))?, "state_out")?.clone())
+    };
+    let every = spec.checkpoint_every.map_or(0, |every| spec.len.div_ceil(every));
+    let checkpoints =
+        (0..every).map(|entry| ((entry + 1) * spec.checkpoint_every.unwrap_or(1)).min(spec.len));
+    let window = spec.state_window.unwrap_or(0);
+    let windowed = (0..window).map(|entry| spec.len - (window - 1 - entry));
+    let mut others = whole.clone();
+    let mut worst = 0.0f64;
+    for (name, tokens) in [("states", checkpoints.collect::<Vec<_>>()), ("window_states", windowed.collect())]
+    {
+        let Some(kept) = others.remove(name) else {
+            ensure!(tokens.is_empty(), "{name} is not computed");
+            continue;
+        };
+        for (entry, &count) in tokens.iter().enumerate() {
+            let entries: Vec<usize> = (0..spec.batch).map(|batch| batch * tokens.len() + entry).collect();
+            worst = worst.max(kept.batch(&entries).off(&after(count)?));
+        }
+    }
+    Ok(worst.max(off(&others, &run(&plain)?)))
+}
+
 /// Problems that are not causal read, for every token, what a causal problem's last token would.
 ///
 /// # Errors
