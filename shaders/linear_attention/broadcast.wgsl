@@ -17,8 +17,8 @@
 // Made for adapters on which a load costs tens of FMAs, as software drivers' do: every element of q, k, v and o is loaded or
 // stored once, and rows are loaded as they lie. Subgroups have LANES lanes, no more and no less.
 
-import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, DELTA, STATE_IN, STATE_OUT, CHECKPOINTS, WRITE_O, GATE, STEPS, params, sequence_at, gate_of, beta_of, state_of, sums_of, checkpoint_of, last_checkpoint};
-import package::linear_attention::state::{state4, put_state4, put_checkpoint4};
+import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, DELTA, STATE_IN, STATE_OUT, WRITE_O, GATE, STEPS, params, sequence_at, gate_of, beta_of, state_of, sums_of};
+import package::linear_attention::state::{state4, put_state4};
 import package::linear_attention::sums::{NORMALISE, SUMS_OUT, put_z};
 import package::linear_attention::broadcast_steps::{row_at, State, Channels, Values, Outputs, load_sums, load_rows, multiply_rows, decay_channels, decay_rows, divisor_of_row, read_state, correct_values, write_row, update_state, update_sums};
 import package::shared::vector::{UNROLL_COMPONENTS};
@@ -38,18 +38,6 @@ const CHANNELS: u32 = (K_VECTORS + LANES - 1u) / LANES;
 const TURNS: u32 = select(2u, 3u, LANES == 8u);
 const_assert LANES % TOGETHER == 0u;
 const_assert LANES == 4u || LANES == 8u;
-
-fn put_checkpoint(
-    state: ptr<function, State>, column: ptr<function, array<u32, COLUMNS>>, writes: ptr<function, array<bool, COLUMNS>>, to: u32,
-) {
-    for (var c = 0u; c < COLUMNS; c += 1u) {
-        if writes[c] {
-            for (var d = 0u; d < HEAD_DIM; d += 1u) {
-                put_checkpoint4(to, d, column[c], state[d][c]);
-            }
-        }
-    }
-}
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
@@ -145,19 +133,6 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
         update_state(&state, &k, &u, &losses, &loss_of_all);
         if NORMALISE {
             update_sums(&z, &k, &losses, &loss_of_all);
-        }
-        if CHECKPOINTS {
-            let rows = first + LANES;
-            if rows <= sequence.len * STEPS && rows % params.checkpoint_rows == 0u {
-                let to = checkpoint_of(pair_sequence, rows / params.checkpoint_rows - 1u, head);
-                put_checkpoint(&state, &column, &writes, to);
-            }
-        }
-    }
-
-    if CHECKPOINTS {
-        for (var entry = last_checkpoint(sequence.len * STEPS); entry < params.checkpoints; entry += 1u) {
-            put_checkpoint(&state, &column, &writes, checkpoint_of(pair_sequence, entry, head));
         }
     }
 

@@ -13,6 +13,9 @@ pub(crate) struct Partition {
     pub(crate) heads: (usize, usize),
 }
 
+/// What kernels call the tensors of states on the way, and their names.
+pub(crate) const KEPT: [(&str, &str); 2] = [("checkpoints", "states"), ("window_states", "window_states")];
+
 /// The tensors that a kernel binds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Uses {

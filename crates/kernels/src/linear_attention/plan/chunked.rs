@@ -121,7 +121,7 @@ fn propose_one(
     if let Some(reason) = refusal(spec) {
         return Err(reason.to_owned());
     }
-    if let Some(reason) = spec.keeps_within(CHUNK) {
+    if let Some(reason) = spec.keeps_within_chunks() {
         return Err(reason);
     }
     check_workgroup(adapter, THREADS, STAGE_BYTES)?;

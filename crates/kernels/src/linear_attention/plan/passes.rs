@@ -5,10 +5,9 @@ use std::{fmt, sync::Arc};
 use foveal_shaders::Request;
 
 use super::{
-    bindings::{Partition, Uses},
+    bindings::{KEPT, Partition, Uses},
     params::{First, RowLayout, RowLayouts, Segments},
     regions::{Region, width_params},
-    states::KEPT,
 };
 use crate::{
     Access, Error, Limits, Name, PassBinding, Strides,

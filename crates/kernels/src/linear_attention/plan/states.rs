@@ -3,7 +3,8 @@
 use foveal_shaders::Request;
 
 use super::{
-    bindings::{Partition, Uses},
+    bindings::{KEPT, Partition, Uses},
+    chunks::CHUNK,
     passes::{Bound, Output, Passes, Run},
 };
 use crate::{
@@ -11,9 +12,6 @@ use crate::{
     linear_attention::{LinearAttention, StateLayout},
     plan::cost::small,
 };
-
-/// What kernels call the tensors of states on the way, and their names.
-pub(crate) const KEPT: [(&str, &str); 2] = [("checkpoints", "states"), ("window_states", "window_states")];
 
 /// Threads of `read` along columns and tokens.
 const READ_LANES: usize = 16;
@@ -33,14 +31,14 @@ impl LinearAttention {
         (every * self.kernel_steps()).max(1)
     }
 
-    /// Why variants that have states between chunks of so many rows do not store all that are asked for, if they do not.
-    pub(crate) fn keeps_within(&self, rows: usize) -> Option<String> {
+    /// Why variants that have states between chunks do not store all that are asked for, if they do not.
+    pub(crate) fn keeps_within_chunks(&self) -> Option<String> {
         if let Some(window) = self.state_window {
-            return Some(format!("state_window {window} asks for states within its chunks of {rows} rows"));
+            return Some(format!("state_window {window} asks for states within its chunks of {CHUNK} rows"));
         }
         let every = self.checkpoint_every.filter(|&every| every < self.len)?;
-        let within = !self.checkpoint_rows().is_multiple_of(rows);
-        within.then(|| format!("checkpoint_every {every} asks for states within its chunks of {rows} rows"))
+        let within = !self.checkpoint_rows().is_multiple_of(CHUNK);
+        within.then(|| format!("checkpoint_every {every} asks for states within its chunks of {CHUNK} rows"))
     }
 
     /// Checks that kernels which follow the tokens may bind all that they read and write.

@@ -37,7 +37,7 @@ impl LinearAttention {
                 };
                 of_loop(rows, staged) + left + before
             }
-            "broadcast" => of_loop(rows.div_ceil(count(request, "LANES").max(1)), 0) + left,
+            "broadcast" => of_loop(rows.div_ceil(count(request, "LANES").max(1)), 0),
             "read" => of_loop(value_dim.div_ceil(64), of_loop(key_dim / 4, 0)),
             "chunk_gates" => found + of_loop(CHUNK, 0),
             "chunk_channel_gates" => found + of_loop(key_dim.div_ceil(64), of_loop(4, 0)),
