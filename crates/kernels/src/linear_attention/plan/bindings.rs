@@ -6,7 +6,7 @@ use crate::{
     plan::partition::{ByteRange, byte_range},
 };
 
-/// The part of a problem that is computed together: ranges of batch entries and of heads of q and k.
+/// The part of a problem that is computed together: ranges of batch entries and of value heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Partition {
     pub(crate) batch: (usize, usize),
@@ -40,7 +40,7 @@ impl Uses {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TensorExtent {
     pub(crate) strides: Strides,
-    /// Its heads: as many as k has, or a multiple; or one for all.
+    /// Its heads: as many as v has, a multiple, or fewer, each for as many value heads.
     pub(crate) heads: usize,
     pub(crate) rows: usize,
     pub(crate) dim: usize,
@@ -48,12 +48,24 @@ pub(crate) struct TensorExtent {
 
 impl TensorExtent {
     /// From the first element of a partition to before its last.
-    fn elements(&self, partition: &Partition, key_heads: usize) -> (usize, usize) {
-        let each = self.heads / key_heads;
-        let (first, last) = (partition.heads.0 * each, (partition.heads.1 * each).saturating_sub(1));
+    fn elements(&self, partition: &Partition, value_heads: usize) -> (usize, usize) {
+        let (first, end) = heads_for(self.heads, value_heads, partition);
+        let last = end.saturating_sub(1);
         let at = |batch: usize, head: usize| batch * self.strides.batch + head * self.strides.head;
         let rows = self.rows.saturating_sub(1) * self.strides.position;
         (at(partition.batch.0, first), at(partition.batch.1 - 1, last) + rows + self.dim)
+    }
+}
+
+/// The heads, of `heads` in all, that a partition reads or writes: from the first to before the last.
+pub(crate) fn heads_for(heads: usize, value_heads: usize, partition: &Partition) -> (usize, usize) {
+    let (first, end) = partition.heads;
+    if heads >= value_heads {
+        let each = heads / value_heads.max(1);
+        (first * each, end * each)
+    } else {
+        let shared = value_heads / heads.max(1);
+        (first / shared, end.div_ceil(shared))
     }
 }
 
@@ -102,12 +114,6 @@ impl LinearAttention {
         self.packed().unwrap_or(partition.batch.1 - partition.batch.0)
     }
 
-    /// The value heads of a partition.
-    pub(crate) fn value_heads_of(&self, partition: &Partition) -> (usize, usize) {
-        let group = self.group();
-        (partition.heads.0 * group, partition.heads.1 * group)
-    }
-
     /// The range of a tensor that a partition touches.
     pub(crate) fn range(
         &self,
@@ -115,7 +121,8 @@ impl LinearAttention {
         partition: &Partition,
         limits: &Limits,
     ) -> ByteRange {
-        let elements = self.extent(&tensor_spec.name).map(|extent| extent.elements(partition, self.heads));
+        let elements =
+            self.extent(&tensor_spec.name).map(|extent| extent.elements(partition, self.value_heads));
         let (first, end) = elements.filter(|_| tensor_spec.span > 0).unwrap_or((0, tensor_spec.span));
         byte_range(first, end, tensor_spec.dtype.size_bytes(), limits)
     }

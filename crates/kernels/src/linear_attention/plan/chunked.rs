@@ -160,7 +160,7 @@ fn propose_one(
 
 impl ChunkedTiles {
     fn cost(self, spec: &LinearAttention, adapter: &AdapterProfile) -> Cost {
-        let whole = Partition { batch: (0, spec.batch), heads: (0, spec.heads) };
+        let whole = Partition { batch: (0, spec.batch), heads: (0, spec.value_heads) };
         let directions = if spec.direction == Direction::Both { 2.0 } else { 1.0 };
         let pairs = directions * float(spec.pairs(&whole));
         let (key_dim, value_dim) = spec.padded();
@@ -234,8 +234,8 @@ impl ChunkedTiles {
             matrices: of(delta * CHUNK * CHUNK),
             scores: of(usize::from(spec.by_channels()) * CHUNK * CHUNK),
             segments: self.segments_of(spec).map_or(0, |cut| {
-                let heads = spec.value_heads_of(partition);
-                let states = cut.count * spec.sequences_of(partition) * (heads.1 - heads.0);
+                let heads = partition.heads.1 - partition.heads.0;
+                let states = cut.count * spec.sequences_of(partition) * heads;
                 4 * (states * key_dim * (value_dim + key_dim)) as u64
             }),
             sums: of(usize::from(spec.normalises()) * key_dim),

@@ -93,10 +93,12 @@ impl<'a> Passes<'a> {
         let spec = self.spec;
         let max = self.limits().max_storage_buffer_binding_size;
         let preprocessed = spec.is_prepared(self.limits());
-        let (mut batch, mut heads) = (spec.batch, spec.heads);
+        let (mut batch, mut heads) = (spec.batch, spec.value_heads);
         loop {
             let partitions: Vec<Partition> = ranges((0, spec.batch), batch)
-                .flat_map(|batch| ranges((0, spec.heads), heads).map(move |heads| Partition { batch, heads }))
+                .flat_map(|batch| {
+                    ranges((0, spec.value_heads), heads).map(move |heads| Partition { batch, heads })
+                })
                 .collect();
             let largest = |partition: &Partition| {
                 let tensor_specs = self
@@ -119,7 +121,10 @@ impl<'a> Passes<'a> {
             }
             if batch > 1 {
                 batch = batch.div_ceil(2);
+            } else if heads > spec.group() {
+                heads = (heads / spec.group()).div_ceil(2) * spec.group();
             } else if heads > 1 {
+                // Value heads that share a key part last: each piece reads the key.
                 heads = heads.div_ceil(2);
             } else {
                 let message = format!(

@@ -95,7 +95,7 @@ impl LinearAttention {
             ("first_sequence", first.sequence),
             ("first_head", first.head),
             ("piece_sequence", partition.batch.0),
-            ("piece_head", self.value_heads_of(partition).0),
+            ("piece_head", partition.heads.0),
             ("sequences", self.states()),
             ("chunks", self.chunks()),
             ("slots", self.slots(partition)),

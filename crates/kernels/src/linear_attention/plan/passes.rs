@@ -340,7 +340,7 @@ impl Passes<'_> {
         let request = Arc::new(request);
         let max = self.limits().max_compute_workgroups_per_dimension as usize;
         for (first, [x, z]) in parts {
-            for heads in ranges(spec.value_heads_of(run.partition), max) {
+            for heads in ranges(run.partition.heads, max) {
                 let loop_turns = spec.loop_turns(&request, first.segments);
                 let mut params = spec.params(&places, run.partition, First { head: heads.0, ..first })?;
                 params.extend(widths.iter().cloned());

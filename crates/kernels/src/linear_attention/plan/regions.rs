@@ -1,6 +1,9 @@
 //! The buffer of preprocessed inputs: its regions, and where a partition's rows lie in them.
 
-use super::{bindings::Partition, params::RowLayout};
+use super::{
+    bindings::{Partition, heads_for},
+    params::RowLayout,
+};
 use crate::{
     Error, Limits, Strides,
     linear_attention::{Direction, FeatureMap, Gate, Key, LinearAttention, Rule},
@@ -76,14 +79,7 @@ impl LinearAttention {
     }
 
     pub(crate) fn heads_of(&self, region: Region, partition: &Partition) -> (usize, usize) {
-        match region {
-            Region::V | Region::G => self.value_heads_of(partition),
-            Region::Q => {
-                let each = self.heads_of_q() / self.heads;
-                (partition.heads.0 * each, partition.heads.1 * each)
-            }
-            Region::K | Region::X => partition.heads,
-        }
+        heads_for(self.region_size(region).0, self.value_heads, partition)
     }
 
     /// Where a region of a partition lies, and the element after its end.
