@@ -238,7 +238,7 @@ fn queries_that_share_a_state_are_heads_of_their_own() -> Result<()> {
 #[test]
 fn states_on_the_way_are_last_states_of_fewer_tokens() -> Result<()> {
     let mut by_chunks = spec(Rule::Delta, Gate::Scalar);
-    by_chunks.checkpoint_every = Some(64);
+    (by_chunks.checkpoint_every, by_chunks.state_window) = (Some(64), Some(2));
     let mut by_token = LinearAttention::new(LinearShape::bhtd(2, 1, 11, 32)).rule(Rule::Add).with_states();
     (by_token.checkpoint_every, by_token.state_window) = (Some(4), Some(3));
     by_token.direction = Direction::Reverse;

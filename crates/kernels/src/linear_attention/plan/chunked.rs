@@ -7,6 +7,7 @@ use super::{
     chunks::{CHUNK, TILE, grows},
     params::Segments,
     passes::Candidate,
+    recurrent::RecurrentTiles,
 };
 use crate::{
     AdapterKind, AdapterProfile, Cost,
@@ -25,6 +26,8 @@ pub(crate) struct ChunkedTiles {
     pub(crate) lanes: usize,
     /// Into how many segments that pass cuts a sequence, if it does; fewer if there are fewer chunks.
     pub(crate) segments: Option<usize>,
+    /// How the last tokens are followed once more, where the states after each are asked for.
+    pub(crate) replay: Option<RecurrentTiles>,
 }
 
 /// The reason why the problem is not served, if it is not.
@@ -132,7 +135,8 @@ fn propose_one(
             "needs {bindings} storage buffers, max_storage_buffers_per_shader_stage is {max}"
         ));
     }
-    let sizes = ChunkedTiles { lanes: lanes(spec, adapter), segments };
+    let replay = spec.state_window.map(|_| RecurrentTiles::checked(spec, adapter)).transpose()?;
+    let sizes = ChunkedTiles { lanes: lanes(spec, adapter), segments, replay };
     let smallest = Partition { batch: (0, 1), heads: (0, 1) };
     let needed = sizes.buffers(spec, &smallest).largest();
     let max = adapter.limits.max_storage_buffer_binding_size;
@@ -194,6 +198,9 @@ impl ChunkedTiles {
             ..Cost::default()
         };
         let mut cost = timed(cost, adapter);
+        if let (Some(replay), Some(window)) = (self.replay, spec.state_window) {
+            cost.time += replay.time(spec, adapter, window * spec.kernel_steps() + CHUNK / 2);
+        }
         // Passes wait for each other, and the states go from chunk to chunk.
         if adapter.kind != AdapterKind::Cpu {
             let (passes, step) =

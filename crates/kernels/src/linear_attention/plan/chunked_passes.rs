@@ -3,7 +3,7 @@
 use foveal_shaders::Request;
 
 use super::{
-    bindings::{Partition, Uses},
+    bindings::{KEPT, Partition, Uses},
     chunked::{Buffers, ChunkedTiles},
     chunks::{CHUNK, TILE},
     passes::{Bound, Output, Passes, Run, Schedule},
@@ -56,6 +56,9 @@ impl Schedule for ChunkedTiles {
         } else {
             passes.chunk_solve(run, &mut chunks)?;
             passes.chunk_delta(run, &chunks, *self)?;
+        }
+        if let Some(replay) = self.replay {
+            passes.replay(run, chunks.states, replay)?;
         }
         run.by_query().try_for_each(|run| passes.chunk_output(&run, &chunks))
     }
@@ -168,7 +171,7 @@ impl Passes<'_> {
         }
         let last = self.last_states(partition, !spec.causal)?;
         bound.0.extend(last.iter().cloned());
-        bound.0.extend(self.kept_states(partition)?);
+        bound.0.extend(self.kept_states(partition, &KEPT[..1])?);
         Ok(last)
     }
 
@@ -177,7 +180,7 @@ impl Passes<'_> {
         let spec = self.spec;
         let (key_dim, value_dim) = spec.padded();
         let request = self
-            .keeping(self.chunk_request("chunk_scan", run))
+            .with_checkpoints(self.chunk_request("chunk_scan", run))
             .replace("linear_attention/state", self.state_module())
             .tunable("HEAD_DIM", small(key_dim))
             .tunable("VALUE_DIM", small(value_dim))
@@ -261,7 +264,7 @@ impl Passes<'_> {
         let uses = Uses { k: true, ..LENGTHS };
         let tiles = |columns: usize| columns.div_ceil(4 * lanes);
         let Some(segments) = sizes.segments_of(spec) else {
-            let request = self.keeping(request);
+            let request = self.with_checkpoints(request);
             let request = request.tunable("STATE_IN", spec.state_in).tunable("STATE_OUT", spec.state_out);
             let scratch = [("states_out", chunks.states), ("u", u), ("w", w)];
             let mut bound = self.chunk_bound(run, uses, chunks.gates, &scratch)?;
@@ -289,10 +292,10 @@ impl Passes<'_> {
         self.push_segments("chunk_join", join, run, bound, [tiles_of_join, 1], segments)?;
 
         let scratch = [("states_out", chunks.states), ("u", u), ("w", w), ("segments", at)];
-        let request = self.keeping(request).tunable("STATE_OUT", spec.state_out);
+        let request = self.with_checkpoints(request).tunable("STATE_OUT", spec.state_out);
         let mut bound = self.chunk_bound(run, uses, chunks.gates, &scratch)?;
         bound.0.extend(self.last_states(run.partition, false)?);
-        bound.0.extend(self.kept_states(run.partition)?);
+        bound.0.extend(self.kept_states(run.partition, &KEPT[..1])?);
         self.push_segments("chunk_delta", request, run, bound, [tiles(value_dim), segments.count], segments)
     }
 

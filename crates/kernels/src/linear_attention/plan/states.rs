@@ -33,9 +33,6 @@ impl LinearAttention {
 
     /// Why variants that have states between chunks do not store all that are asked for, if they do not.
     pub(crate) fn keeps_within_chunks(&self) -> Option<String> {
-        if let Some(window) = self.state_window {
-            return Some(format!("state_window {window} asks for states within its chunks of {CHUNK} rows"));
-        }
         let every = self.checkpoint_every.filter(|&every| every < self.len)?;
         let within = !self.checkpoint_rows().is_multiple_of(CHUNK);
         within.then(|| format!("checkpoint_every {every} asks for states within its chunks of {CHUNK} rows"))
@@ -80,21 +77,24 @@ impl Passes<'_> {
         format!("linear_attention/state_{}{}", self.spec.state_dtype, if vectors { "x4" } else { "" })
     }
 
-    /// The tunables of kernels that store states on the way.
-    pub(crate) fn keeping(&self, request: Request) -> Request {
-        let asked = [
-            ("CHECKPOINTS", self.spec.checkpoint_every.is_some()),
-            ("WINDOW", self.spec.state_window.is_some()),
-        ];
-        asked
-            .into_iter()
-            .filter(|&(_, asked)| asked)
-            .fold(request, |request, (name, _)| request.tunable(name, true))
+    /// The tunable of kernels that store states after every so many rows.
+    pub(crate) fn with_checkpoints(&self, request: Request) -> Request {
+        if self.spec.checkpoint_every.is_some() { request.tunable("CHECKPOINTS", true) } else { request }
     }
 
-    /// The bindings of these.
-    pub(crate) fn kept_states(&self, partition: &Partition) -> Result<Vec<PassBinding>, Error> {
-        let asked = KEPT.iter().filter(|(_, name)| self.plan.tensor_index(name).is_ok());
+    /// The same of kernels that store those after each of the last tokens, too.
+    fn with_kept_states(&self, request: Request) -> Request {
+        let request = self.with_checkpoints(request);
+        if self.spec.state_window.is_some() { request.tunable("WINDOW", true) } else { request }
+    }
+
+    /// The bindings of these, as far as `kernels` know of them.
+    pub(crate) fn kept_states(
+        &self,
+        partition: &Partition,
+        kernels: &[(&'static str, &'static str)],
+    ) -> Result<Vec<PassBinding>, Error> {
+        let asked = kernels.iter().filter(|(_, name)| self.plan.tensor_index(name).is_ok());
         asked.map(|&(variable, name)| Ok(self.bind(variable, name, partition)?.0)).collect()
     }
 
@@ -102,7 +102,7 @@ impl Passes<'_> {
     pub(crate) fn with_states(&self, request: Request, run: &Run<'_>) -> Request {
         let spec = self.spec;
         let causal = spec.causal;
-        let request = if run.returns_states() { self.keeping(request) } else { request };
+        let request = if run.returns_states() { self.with_kept_states(request) } else { request };
         request
             .replace("linear_attention/state", self.state_module())
             .tunable("STATE_IN", spec.state_in)
@@ -133,7 +133,7 @@ impl Passes<'_> {
             if run.returns_states() { self.last_states(run.partition, !spec.causal)? } else { Vec::new() };
         bound.0.extend(last.iter().cloned());
         if run.returns_states() {
-            bound.0.extend(self.kept_states(run.partition)?);
+            bound.0.extend(self.kept_states(run.partition, &KEPT)?);
         }
         Ok((bound, last))
     }

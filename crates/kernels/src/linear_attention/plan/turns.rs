@@ -35,7 +35,9 @@ impl LinearAttention {
                 } else {
                     0
                 };
-                of_loop(rows, staged) + left + before
+                let replays = request.tunables.iter().any(|(tunable, _)| tunable == "REPLAY");
+                let last = self.state_window.unwrap_or(0) * self.kernel_steps() + CHUNK;
+                of_loop(if replays { rows.min(last) } else { rows }, staged) + left + before
             }
             "broadcast" => of_loop(rows.div_ceil(count(request, "LANES").max(1)), 0),
             "read" => of_loop(value_dim.div_ceil(64), of_loop(key_dim / 4, 0)),

@@ -126,8 +126,8 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     (
         "window_padded",
-        "3x2x19x33:31",
-        r#"{"gate":"vector","kv_len":"lengths","state_window":9,"checkpoint_every":7,"state_dtype":"bf16"}"#,
+        "3x2x79x33:31",
+        r#"{"gate":"vector","kv_len":"lengths","state_window":9,"checkpoint_every":64,"state_dtype":"bf16"}"#,
     ),
     ("no_state_out", "1x2x70x64", r#"{"gate":"scalar","state_out":false}"#),
     ("f16", "1x2x100x64", r#"{"gate":"scalar","dtype":"f16","state_in":true}"#),
