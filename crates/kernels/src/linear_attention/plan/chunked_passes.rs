@@ -180,8 +180,7 @@ impl Passes<'_> {
         let spec = self.spec;
         let (key_dim, value_dim) = spec.padded();
         let request = self
-            .with_checkpoints(self.chunk_request("chunk_scan", run))
-            .replace("linear_attention/state", self.state_module())
+            .with_stored_states(self.with_checkpoints(self.chunk_request("chunk_scan", run)))
             .tunable("HEAD_DIM", small(key_dim))
             .tunable("VALUE_DIM", small(value_dim))
             .tunable("STATE_IN", spec.state_in)
@@ -254,8 +253,7 @@ impl Passes<'_> {
         let [u, w, _] = delta_scratch(chunks)?;
         let value_dim = spec.padded().1;
         let request = self
-            .chunk_input_request("chunk_delta", run)
-            .replace("linear_attention/state", self.state_module())
+            .with_stored_states(self.chunk_input_request("chunk_delta", run))
             .tunable("VALUE_DIM", small(value_dim))
             .tunable("LANES", small(lanes))
             // Small workgroups stage less at a time, so that as many threads share a unit's workgroup memory.
@@ -278,8 +276,7 @@ impl Passes<'_> {
         self.push_segments("chunk_delta", summary, run, bound, [tiles(columns), segments.count], segments)?;
 
         let join = self
-            .chunk_request("chunk_join", run)
-            .replace("linear_attention/state", self.state_module())
+            .with_stored_states(self.chunk_request("chunk_join", run))
             .tunable("HEAD_DIM", small(spec.padded().0))
             .tunable("VALUE_DIM", small(value_dim))
             .tunable("LANES", small(JOIN_LANES))
@@ -302,9 +299,8 @@ impl Passes<'_> {
     /// A request for the kernel of outputs.
     fn output_request(&self, run: &Run<'_>) -> Request {
         let spec = self.spec;
-        self.with_queries(self.chunk_input_request("chunk_output", run))
+        self.with_stored_states(self.with_queries(self.chunk_input_request("chunk_output", run)))
             .replace("shared/output", self.output_module(run))
-            .replace("linear_attention/state", self.state_module())
             .tunable("VALUE_DIM", small(spec.padded().1))
             .tunable("DELTA", spec.rule != Rule::Add)
             .tunable("BONUS", spec.bonus.is_some())

@@ -155,8 +155,7 @@ impl Passes<'_> {
         // A packed sequence without tokens has no chunk.
         let state_in = spec.state_in && spec.packed().is_some();
         let request = self
-            .with_factors(self.request("linear_attention/recurrent", run))
-            .replace("linear_attention/state", self.state_module())
+            .with_stored_states(self.with_factors(self.request("linear_attention/recurrent", run)))
             .tunable("REPLAY", true)
             .tunable("WINDOW", true)
             .tunable("STATE_IN", state_in)

@@ -8,7 +8,7 @@ use super::{
     passes::{Bound, Output, Passes, Run},
 };
 use crate::{
-    AdapterProfile, Error, PassBinding,
+    AdapterProfile, Dtype, Error, PassBinding,
     linear_attention::{LinearAttention, StateLayout},
     plan::cost::small,
 };
@@ -71,10 +71,14 @@ impl LinearAttention {
 }
 
 impl Passes<'_> {
-    /// The module that reads and writes states.
-    pub(crate) fn state_module(&self) -> String {
-        let vectors = self.spec.state_layout == StateLayout::Kv && self.spec.value_dim.is_multiple_of(4);
-        format!("linear_attention/state_{}{}", self.spec.state_dtype, if vectors { "x4" } else { "" })
+    /// A request for a kernel that reads or writes states as they are stored.
+    pub(crate) fn with_stored_states(&self, request: Request) -> Request {
+        let spec = self.spec;
+        let vectors = spec.state_layout == StateLayout::Kv && spec.value_dim.is_multiple_of(4);
+        let words = if spec.state_dtype == Dtype::F32 { "f32" } else { "16bit" };
+        let module = format!("linear_attention/state_{words}{}", if vectors { "x4" } else { "" });
+        let request = request.replace("linear_attention/state", module);
+        if spec.state_dtype == Dtype::Bf16 { request.tunable("STATE_BF16", true) } else { request }
     }
 
     /// The tunable of kernels that store states after every so many rows.
@@ -103,8 +107,7 @@ impl Passes<'_> {
         let spec = self.spec;
         let causal = spec.causal;
         let request = if run.returns_states() { self.with_kept_states(request) } else { request };
-        request
-            .replace("linear_attention/state", self.state_module())
+        self.with_stored_states(request)
             .tunable("STATE_IN", spec.state_in)
             .tunable("STATE_OUT", run.returns_states() && (spec.state_out || !causal))
             .tunable("NORMALISE", spec.normalises())
@@ -205,8 +208,7 @@ impl Passes<'_> {
         }
         let uses = Uses { q: true, o: true, lengths: spec.packed().is_some(), ..Uses::default() };
         let request = self
-            .request("linear_attention/read", run)
-            .replace("linear_attention/state", self.state_module())
+            .with_stored_states(self.request("linear_attention/read", run))
             .tunable("NORMALISE", spec.normalises())
             .tunable("LANES", small(READ_LANES))
             .tunable("ROWS", small(READ_ROWS));

@@ -102,7 +102,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "state_bf16_odd",
         "2x1:3x20x7:5",
-        r#"{"rule":"delta","gate":"vector","state_dtype":"bf16","state_layout":"vk","state_in":true}"#,
+        r#"{"rule":"delta","gate":"vector","dtype":"bf16","state_dtype":"bf16","state_layout":"vk","state_in":true}"#,
     ),
     (
         "checkpoints",
