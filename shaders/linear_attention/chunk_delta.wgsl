@@ -14,10 +14,10 @@
 // H, from an empty state, and P, whose columns are those of the identity after the segment's steps without values.
 // linear_attention/chunk_join then makes the starts of them, from which a second dispatch goes on.
 
-import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, STATE_IN, STATE_OUT, GATE, PADDED, params, sequence_at, key_row, state_of, decayed};
+import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, STATE_IN, STATE_OUT, CHECKPOINTS, STEPS, GATE, PADDED, params, sequence_at, key_row, state_of, checkpoint_of, last_checkpoint, decayed};
 import package::linear_attention::chunk::{CHUNK, Chunk, chunk_of, chunks_of, row_of, pair_of, segment_of};
 import package::linear_attention::chunk_decays::{SUF, row_decays, row_total, channel_decays, channel_totals};
-import package::linear_attention::state::{state4, put_state4};
+import package::linear_attention::state::{state4, put_state4, put_checkpoint4};
 import package::shared::inputs::{k4};
 import package::shared::tile::{rank1_updates};
 import package::shared::grid::{workgroup_of};
@@ -109,6 +109,14 @@ fn decay_values(left: ptr<function, array<vec4f, 4>>, chunk: Chunk, pair: u32, r
     }
 }
 
+fn put_checkpoint(state: ptr<function, State>, to: u32, row_lane: u32, column: u32) {
+    for (var v = 0u; v < KEY_VECTORS; v += 1u) {
+        for (var r = 0u; r < 4u; r += 1u) {
+            put_checkpoint4(to, v * 64u + row_lane * 4u + r, column, state[v][r]);
+        }
+    }
+}
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
     let group = workgroup_of(dispatched);
@@ -156,6 +164,14 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 for (var r = 0u; r < 4u; r += 1u) {
                     states_out[((pair * HEAD_DIM + channel + r) * VALUE_DIM + column) / 4u] = state[v][r];
                 }
+            }
+        }
+
+        if CHECKPOINTS {
+            let rows = number * CHUNK;
+            if writes && rows > 0u && rows % params.checkpoint_rows == 0u {
+                let entry = rows / params.checkpoint_rows - 1u;
+                put_checkpoint(&state, checkpoint_of(pair_sequence, entry, head), row_lane, column);
             }
         }
 
@@ -228,6 +244,11 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                     segments[((segment_at + channel + r) * SEGMENT_COLUMNS + column) / 4u] = state[v][r];
                 }
             }
+        }
+    }
+    if CHECKPOINTS && writes && last {
+        for (var entry = last_checkpoint(sequence.len * STEPS); entry < params.checkpoints; entry += 1u) {
+            put_checkpoint(&state, checkpoint_of(pair_sequence, entry, head), row_lane, column);
         }
     }
     if STATE_OUT && writes && last {

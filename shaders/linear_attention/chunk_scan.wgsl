@@ -8,11 +8,11 @@
 // Numerics  f32; how states decay: `decay_step`
 // Source    Blelloch 1990, with one thread for each element instead of a tree: there are thousands of elements
 
-import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, STATE_IN, STATE_OUT, GATE, params, sequence_at, state_of, sums_of, decayed};
-import package::linear_attention::chunk::{chunks_of, first_slot_of, pair_of};
+import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, STATE_IN, STATE_OUT, CHECKPOINTS, STEPS, GATE, params, sequence_at, state_of, sums_of, checkpoint_of, last_checkpoint, decayed};
+import package::linear_attention::chunk::{CHUNK, chunks_of, first_slot_of, pair_of};
 import package::linear_attention::chunk_decays::{row_total, channel_totals};
 import package::linear_attention::sums::{NORMALISE, SUMS_IN, SUMS_OUT, z_at, put_z};
-import package::linear_attention::state::{state4, put_state4};
+import package::linear_attention::state::{state4, put_state4, put_checkpoint4};
 import package::shared::vector::{UNROLL_COMPONENTS};
 import package::shared::grid::{workgroup_of};
 
@@ -93,11 +93,23 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         for (var u = 0u; u < BATCH; u += 1u) {
             if c + u < chunks {
                 states[(first + c + u) * VECTORS + own] = state;
+                if CHECKPOINTS {
+                    let rows = (c + u) * CHUNK;
+                    if rows > 0u && rows % params.checkpoint_rows == 0u {
+                        let entry = rows / params.checkpoint_rows - 1u;
+                        put_checkpoint4(checkpoint_of(pair_sequence, entry, head), channel, column, state);
+                    }
+                }
                 if GATE != 0u {
                     state = decayed(state, vec4f(total[u]));
                 }
                 state += added[u];
             }
+        }
+    }
+    if CHECKPOINTS {
+        for (var entry = last_checkpoint(sequence.len * STEPS); entry < params.checkpoints; entry += 1u) {
+            put_checkpoint4(checkpoint_of(pair_sequence, entry, head), channel, column, state);
         }
     }
     if STATE_OUT {

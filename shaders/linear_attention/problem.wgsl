@@ -33,6 +33,10 @@ struct Params {
     beta_base: u32, beta_batch: u32, beta_head: u32, beta_row: u32,
     // Strides of states: of (sequence, value head) pairs, of key channels, of value columns.
     state_base: u32, state_pair: u32, state_channel: u32, state_column: u32,
+    // Of states on the way: rows from one of `checkpoints` to the next, how many a sequence has of these and of `window_states`,
+    // and where either begins relative to its binding.
+    checkpoint_rows: u32, checkpoints: u32, checkpoints_base: u32,
+    window: u32, window_base: u32,
     // Of kernels that work by chunks, see linear_attention/chunk: the first sequence and value head of what is computed
     // together, how many sequences are packed, chunks of each sequence (if they are not), slots of all, and the first slot of
     // a dispatch.
@@ -74,9 +78,14 @@ const BETA: bool = false;
 const DELTA: bool = false;
 const ERASE_KEY: bool = false;
 const ERASE_FIRST: bool = false;
+// Whether each value head has a query of its own, though value heads share keys.
+const OWN_QUERIES: bool = false;
 // Whether a sequence begins with a state that is given, and whether its last is written.
 const STATE_IN: bool = false;
 const STATE_OUT: bool = false;
+// Whether states are written after every so many rows, and after each of the last tokens.
+const CHECKPOINTS: bool = false;
+const WINDOW: bool = false;
 // Whether there are outputs beside the last state.
 const WRITE_O: bool = true;
 
@@ -113,7 +122,11 @@ fn place_of(sequence: Sequence, i: u32) -> u32 {
     return i;
 }
 
+// Heads of q are those of k or of v, as the strides are; of several queries of a value head, a dispatch reads one.
 fn query_row(batch: u32, head: u32, token: u32) -> u32 {
+    if OWN_QUERIES {
+        return params.q_base + batch * params.q_batch + head * params.q_head + token * params.q_row;
+    }
     return params.q_base + batch * params.q_batch + head / params.group * params.q_head + token * params.q_row;
 }
 
@@ -192,6 +205,22 @@ fn beta_of(batch: u32, head: u32, row: u32) -> f32 {
 // Where a sequence's state of a value head begins, and its sums of keys.
 fn state_of(sequence: u32, head: u32) -> u32 {
     return params.state_base + (sequence * params.value_heads + head) * params.state_pair;
+}
+
+// Where an entry of a sequence's states on the way begins.
+fn checkpoint_of(sequence: u32, entry: u32, head: u32) -> u32 {
+    let number = (sequence * params.checkpoints + entry) * params.value_heads + head;
+    return params.checkpoints_base + number * params.state_pair;
+}
+
+fn window_state_of(sequence: u32, entry: u32, head: u32) -> u32 {
+    let number = (sequence * params.window + entry) * params.value_heads + head;
+    return params.window_base + number * params.state_pair;
+}
+
+// The first entry of the states on the way that is the state after a sequence's last row; further ones are too.
+fn last_checkpoint(rows: u32) -> u32 {
+    return (max(rows, 1u) - 1u) / params.checkpoint_rows;
 }
 
 fn sums_of(sequence: u32, head: u32) -> u32 {

@@ -9,8 +9,9 @@
 // Numerics  f32; gates are 0 or less; how states decay: `decay_step`
 // Source    Katharopoulos et al. 2020, equations 18 to 20; Yang et al. 2024, DeltaNet, equation 1
 
-import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, DELTA, ERASE_KEY, ERASE_FIRST, STATE_IN, STATE_OUT, WRITE_O, GATE, PADDED, STEPS, params, sequence_at, place_of, query_row, key_row, value_row, output_row, gate_of, channel_gate_of, decay_step, decayed, beta_of, state_of, sums_of};
-import package::linear_attention::state::{state4, put_state4};
+import package::linear_attention::problem::{HEAD_DIM, VALUE_DIM, DELTA, ERASE_KEY, ERASE_FIRST, STATE_IN, STATE_OUT, CHECKPOINTS, WINDOW, WRITE_O, GATE, RAGGED, PADDED, REVERSE, STEPS, params, sequence_at, place_of, query_row, key_row, value_row, output_row, gate_of, channel_gate_of, decay_step, decayed, beta_of, state_of, sums_of, checkpoint_of, window_state_of, last_checkpoint};
+import package::linear_attention::chunk::{CHUNK, first_slot_of, pair_of};
+import package::linear_attention::state::{state4, put_state4, put_checkpoint4, put_window4};
 import package::linear_attention::sums::{NORMALISE, SUMS_IN, SUMS_OUT, BONUS, ADD_PARTIAL, z_at, put_z, bonus_of, partial_output};
 import package::linear_attention::erase::{erase4};
 import package::shared::inputs::{q4, k4, v4};
@@ -22,6 +23,9 @@ import package::shared::grid::{workgroup_of};
 const DEPTH: u32 = 16u;
 const PARTS: u32 = 4u;
 const COLUMNS: u32 = 16u;
+
+// Whether to begin with the chunk in which a sequence's last tokens begin, for the states after these.
+const REPLAY: bool = false;
 
 const THREADS: u32 = PARTS * COLUMNS;
 // Unrolled: where loops have a budget, a token must not cost more than a turn.
@@ -37,12 +41,14 @@ const LOSS_ROW: u32 = 3u * ROW;
 const_assert DEPTH % 4u == 0u;
 const_assert PARTS * DEPTH >= HEAD_DIM;
 
+@group(0) @binding(17) var<storage, read> chunk_states: array<vec4f>; // [HV, slots, Dk, Dv]: at the starts of chunks
+
 var<workgroup> rows: array<vec4f, 4u * ROW>;
 var<workgroup> sums: array<vec4f, THREADS>;
 var<workgroup> denominators: array<f32, THREADS>;
 
 // A row of the sequence: where it and its token lie, whether it changes the state, and whether the token's gate acts before.
-struct Row {
+struct TokenRow {
     batch: u32,
     head: u32,
     token: u32,
@@ -52,7 +58,7 @@ struct Row {
 }
 
 // Four channels of a row: q, k, x and steps of their decays.
-fn load_row(row: Row, channel: u32) -> array<vec4f, 4> {
+fn load_row(row: TokenRow, channel: u32) -> array<vec4f, 4> {
     let inside = channel < HEAD_DIM;
     let at = min(channel, HEAD_DIM - 4u);
     var q: vec4f;
@@ -76,6 +82,15 @@ fn load_row(row: Row, channel: u32) -> array<vec4f, 4> {
 
 // The thread's channels of a row.
 alias Channels = array<vec4f, CHANNELS>;
+
+// States at the start of a chunk.
+fn load_chunk_state(state: ptr<function, array<vec4f, DEPTH>>, pair: u32, first_channel: u32, column: u32) {
+    for (var d = 0u; d < DEPTH; d += 1u) {
+        let channel = first_channel + d;
+        let value = chunk_states[((pair * HEAD_DIM + min(channel, HEAD_DIM - 1u)) * VALUE_DIM + column) / 4u];
+        state[d] = select(vec4f(), value, channel < HEAD_DIM);
+    }
+}
 
 // First states of sequences, and the bonuses.
 fn load_state(
@@ -108,7 +123,7 @@ fn load_channels(
     if STAGED {
         workgroupBarrier();
         for (var at = thread; at < ROW; at += THREADS) {
-            let all = load_row(Row(batch, head, token, row, kept, kept && step == 0u), 4u * at);
+            let all = load_row(TokenRow(batch, head, token, row, kept, kept && step == 0u), 4u * at);
             rows[at] = all[0];
             rows[K_ROW + at] = all[1];
             if ERASE_KEY {
@@ -131,7 +146,7 @@ fn load_channels(
         }
     } else {
         for (var c = 0u; c < CHANNELS; c += 1u) {
-            let all = load_row(Row(batch, head, token, row, kept, kept && step == 0u), first_channel + 4u * c);
+            let all = load_row(TokenRow(batch, head, token, row, kept, kept && step == 0u), first_channel + 4u * c);
             q[c] = all[0];
             k[c] = all[1];
             x[c] = all[2];
@@ -228,6 +243,18 @@ fn update_state(
     }
 }
 
+fn put_checkpoint(state: ptr<function, array<vec4f, DEPTH>>, to: u32, first_channel: u32, column: u32) {
+    for (var d = 0u; d < DEPTH; d += 1u) {
+        put_checkpoint4(to, first_channel + d, column, state[d]);
+    }
+}
+
+fn put_window(state: ptr<function, array<vec4f, DEPTH>>, to: u32, first_channel: u32, column: u32) {
+    for (var d = 0u; d < DEPTH; d += 1u) {
+        put_window4(to, first_channel + d, column, state[d]);
+    }
+}
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
     let group = workgroup_of(dispatched);
@@ -247,9 +274,27 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     var state: array<vec4f, DEPTH>;
     var z: array<f32, DEPTH>;
     var own_bonus: array<f32, DEPTH>;
-    load_state(&state, &z, &own_bonus, head, state_at, sums_at, first_channel, column);
+    // Tokens up to the last that changes the state.
+    let ending = select(sequence.kept, sequence.len, REVERSE);
+    var first_row = 0u;
+    var end_row = sequence.len * STEPS;
+    if REPLAY {
+        first_row = (ending - min(ending, params.window)) * STEPS / CHUNK * CHUNK;
+        end_row = ending * STEPS;
+    }
+    if REPLAY && (!RAGGED || sequence.len > 0u) {
+        let pair = pair_of(head, first_slot_of(pair_sequence) + first_row / CHUNK);
+        load_chunk_state(&state, pair, first_channel, column);
+    } else {
+        load_state(&state, &z, &own_bonus, head, state_at, sums_at, first_channel, column);
+    }
+    if WINDOW && (RAGGED || PADDED) && writes {
+        for (var entry = 0u; entry + ending < params.window; entry += 1u) {
+            put_window(&state, window_state_of(pair_sequence, entry, head), first_channel, column);
+        }
+    }
 
-    for (var i = 0u; i < sequence.len * STEPS; i += 1u) {
+    for (var i = first_row; i < end_row; i += 1u) {
         let place = place_of(sequence, i / STEPS);
         let step = i % STEPS;
         let token = sequence.start + place;
@@ -303,8 +348,25 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 put_o4(to, column, o);
             }
         }
+        if CHECKPOINTS {
+            if writes && i + 1u < end_row && (i + 1u) % params.checkpoint_rows == 0u {
+                put_checkpoint(&state, checkpoint_of(pair_sequence, i / params.checkpoint_rows, head), first_channel, column);
+            }
+        }
+        if WINDOW {
+            // This token and those that follow.
+            let left = ending - min(i / STEPS, ending);
+            if writes && step == STEPS - 1u && left > 0u && left <= params.window {
+                put_window(&state, window_state_of(pair_sequence, params.window - left, head), first_channel, column);
+            }
+        }
     }
 
+    if CHECKPOINTS && writes {
+        for (var entry = last_checkpoint(sequence.len * STEPS); entry < params.checkpoints; entry += 1u) {
+            put_checkpoint(&state, checkpoint_of(pair_sequence, entry, head), first_channel, column);
+        }
+    }
     if STATE_OUT && writes {
         for (var d = 0u; d < DEPTH; d += 1u) {
             put_state4(state_at, first_channel + d, column, state[d]);

@@ -130,8 +130,12 @@ export interface AttentionResult<T> {
 export interface LinearResult<T> {
   /** `[B, HV, T, Dv]`, in the dtype of q. */
   o: T;
-  /** f32 `[B, HV, Dk, Dv]`, or as `stateLayout` has it, if the option `stateOut` asks for it. */
+  /** `[B, HV, Dk, Dv]`, or as `stateLayout` has it, in `stateDtype`, if the option `stateOut` asks for it. */
   state_out?: T;
+  /** `[B, ceil(T / C), HV, Dk, Dv]`, in `stateDtype`, if `checkpointEvery` C asks for it. */
+  states?: T;
+  /** `[B, W, HV, Dk, Dv]`, in `stateDtype`, if `stateWindow` W asks for it. */
+  window_states?: T;
   /** The sums of the normaliser `sum`, f32 `[B, 1, HV, Dk]`, beside `state_out`. */
   z_out?: T;
 }

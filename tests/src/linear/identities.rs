@@ -264,6 +264,83 @@ pub fn grouped(run: &Run<'_>, given: &Given) -> Result<f64> {
     Ok(off(&run(given)?, &run(&apart)?))
 }
 
+/// Queries that share a state are heads with a state, keys, values, gates and betas of their own; so is one beta for all heads.
+///
+/// # Errors
+/// If something does not run.
+pub fn queries(run: &Run<'_>, given: &Given) -> Result<f64> {
+    let (heads, each) = (given.spec.heads_of_q(), given.spec.queries());
+    ensure!(heads == given.spec.heads_of_o(), "q has {heads} heads, as many as o");
+    let repeated = |tensor: &Tensor| {
+        let [batch, of, rows, width] = tensor.sizes;
+        Tensor::of([batch, heads, rows, width], |[b, h, r, c]| tensor.at([b, h * of / heads, r, c]))
+    };
+    // Sums of keys have heads in the place of rows.
+    let sums_repeated = |tensor: &Tensor| {
+        let [batch, _, of, width] = tensor.sizes;
+        Tensor::of([batch, 1, heads, width], |[b, _, h, c]| tensor.at([b, 0, h * of / heads, c]))
+    };
+    let mut apart = given.of(|spec| {
+        (spec.heads, spec.value_heads, spec.query_heads, spec.shared_beta) = (heads, heads, None, false);
+    });
+    for (name, tensor) in &given.tensors {
+        let by_head =
+            (name == "g" && given.spec.gate == Gate::Constant) || given.spec.bonus.as_ref() == Some(name);
+        let width = tensor.sizes[3] / given.spec.value_heads;
+        let repeated = if by_head {
+            Tensor::of([1, 1, 1, heads * width], |[.., c]| {
+                tensor.at([0, 0, 0, c / width / each * width + c % width])
+            })
+        } else if name == "z_in" {
+            sums_repeated(tensor)
+        } else {
+            repeated(tensor)
+        };
+        apart = apart.with(name, repeated);
+    }
+    let mut shared = run(given)?;
+    for name in ["state_out", "z_out"] {
+        if let Some(tensor) = shared.get_mut(name) {
+            *tensor = if name == "z_out" { sums_repeated(tensor) } else { repeated(tensor) };
+        }
+    }
+    Ok(off(&shared, &run(&apart)?))
+}
+
+/// States on the way are the last states of runs over fewer tokens, and none of them changes another result.
+///
+/// # Errors
+/// If something does not run.
+pub fn kept_states(run: &Run<'_>, given: &Given) -> Result<f64> {
+    let spec = &given.spec;
+    let whole = run(given)?;
+    let plain = given.of(|spec| (spec.checkpoint_every, spec.state_window) = (None, None));
+    let after = |tokens: usize| -> Result<Tensor> {
+        let taken =
+            if spec.direction == Direction::Reverse { spec.len - tokens..spec.len } else { 0..tokens };
+        Ok(named(&run(&plain.tokens(taken))?, "state_out")?.clone())
+    };
+    let every = spec.checkpoint_every.map_or(0, |every| spec.len.div_ceil(every));
+    let checkpoints =
+        (0..every).map(|entry| ((entry + 1) * spec.checkpoint_every.unwrap_or(1)).min(spec.len));
+    let window = spec.state_window.unwrap_or(0);
+    let windowed = (0..window).map(|entry| spec.len - (window - 1 - entry));
+    let mut others = whole.clone();
+    let mut worst = 0.0f64;
+    for (name, tokens) in [("states", checkpoints.collect::<Vec<_>>()), ("window_states", windowed.collect())]
+    {
+        let Some(kept) = others.remove(name) else {
+            ensure!(tokens.is_empty(), "{name} is not computed");
+            continue;
+        };
+        for (entry, &count) in tokens.iter().enumerate() {
+            let entries: Vec<usize> = (0..spec.batch).map(|batch| batch * tokens.len() + entry).collect();
+            worst = worst.max(kept.batch(&entries).off(&after(count)?));
+        }
+    }
+    Ok(worst.max(off(&others, &run(&plain)?)))
+}
+
 /// Problems that are not causal read, for every token, what a causal problem's last token would.
 ///
 /// # Errors

@@ -128,6 +128,8 @@ pub struct Given {
 enum Kind {
     Tokens,
     State,
+    /// States on the way: entries of a sequence, one after the other.
+    Kept,
     Sums,
     Other,
 }
@@ -159,6 +161,7 @@ impl Given {
             "q" | "k" | "v" | "a" | "b" | "beta" | "o" => Kind::Tokens,
             "g" if self.spec.gate != Gate::Constant => Kind::Tokens,
             "state_in" | "state_out" => Kind::State,
+            "states" | "window_states" => Kind::Kept,
             "z_in" | "z_out" => Kind::Sums,
             _ if by_token => Kind::Tokens,
             _ => Kind::Other,
@@ -182,6 +185,15 @@ impl Given {
             }
             Kind::State => {
                 sizes.copy_from_slice(&tensor_spec.shape);
+                let tensor = Tensor { sizes, values };
+                if self.spec.state_layout == StateLayout::Vk { tensor.exchanged(2) } else { tensor }
+            }
+            Kind::Kept => {
+                let [sequences, entries, ref state @ ..] = tensor_spec.shape[..] else {
+                    return Tensor { sizes, values };
+                };
+                sizes[0] = sequences * entries;
+                sizes[1..].copy_from_slice(state);
                 let tensor = Tensor { sizes, values };
                 if self.spec.state_layout == StateLayout::Vk { tensor.exchanged(2) } else { tensor }
             }

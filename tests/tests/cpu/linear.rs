@@ -168,6 +168,45 @@ proptest! {
     }
 
     #[test]
+    fn queries_that_share_a_state_are_heads_of_their_own(given in problems(RULES, GATES), each in 1usize..4, shared: bool) {
+        let mut spec = given.spec.clone();
+        spec.query_heads = Some(spec.value_heads * each);
+        spec.shared_beta = shared && spec.rule == Rule::Delta;
+        let given = Given::random(spec, 5).expect("queries");
+        holds!(identities::queries(&reference, &given));
+    }
+
+    #[test]
+    fn states_on_the_way_are_last_states_of_fewer_tokens(
+        given in plain(RULES, GATES),
+        every in 1usize..24,
+        window in 1usize..24,
+        reverse in any::<bool>(),
+    ) {
+        let given = given.of(|spec| {
+            (spec.checkpoint_every, spec.state_window) = (Some(every), Some(window.min(spec.len)));
+            spec.direction = if reverse { Direction::Reverse } else { Direction::Forward };
+        });
+        holds!(identities::kept_states(&reference, &given));
+    }
+
+    /// Tokens beyond a length are none to take back.
+    #[test]
+    fn a_window_ends_with_the_tokens_that_count(given in plain(RULES, GATES), kept in 0usize..24, window in 1usize..24) {
+        let (kept, window) = (kept % (given.spec.len + 1), window.min(given.spec.len));
+        let lengths = foveal_tests::linear::Tensor::of([1, 1, 1, given.spec.batch], |_| kept as f64);
+        let padded = given.of(|spec| {
+            (spec.lengths, spec.state_window) = (Lengths::Padded("lengths".into()), Some(window));
+        });
+        let padded = padded.with("lengths", lengths).reference().expect("lengths");
+        for entry in 0..window {
+            let short = given.tokens(0..(kept + entry + 1).saturating_sub(window)).reference().expect("fewer tokens");
+            let entries: Vec<usize> = (0..given.spec.batch).map(|batch| batch * window + entry).collect();
+            prop_assert_eq!(&padded["window_states"].batch(&entries), &short["state_out"]);
+        }
+    }
+
+    #[test]
     fn what_is_not_causal_reads_the_last_state(given in plain(&[Rule::Add], &[Gate::None])) {
         holds!(identities::whole_reads_the_last_state(&reference, &given));
     }

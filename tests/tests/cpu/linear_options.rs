@@ -39,6 +39,12 @@ fn options_that_make_no_sense_are_errors_that_name_them() -> Result<()> {
         (json!({"causal": "no"}), "causal", &["true or false", "got \"no\""]),
         (json!({"state_in": 1}), "state_in", &["true or false", "got 1"]),
         (json!({"scale": true}), "scale", &["a number", "got true"]),
+        (json!({"state_dtype": "f61"}), "state_dtype", &["f32, f16 or bf16", "f61"]),
+        (json!({"state_dtype": "i32"}), "state_dtype", &["f32, f16 or bf16", "i32"]),
+        (json!({"checkpoint_every": 0}), "checkpoint_every", &["at least 1", "got 0"]),
+        (json!({"checkpoint_every": "all"}), "checkpoint_every", &["whole number", "all"]),
+        (json!({"state_window": 0}), "state_window", &["1 to the 64 tokens", "got 0"]),
+        (json!({"state_window": 65}), "state_window", &["1 to the 64 tokens", "got 65"]),
         (json!({"eps": -1}), "eps", &["0 or more", "got -1"]),
         (json!({"sequences": 0}), "cu_seqlens", &["two elements"]),
     ] {
@@ -54,6 +60,7 @@ fn options_that_make_no_sense_are_errors_that_name_them() -> Result<()> {
 fn options_that_exclude_each_other_are_errors_that_name_both() -> Result<()> {
     for (options, argument, words) in [
         (json!({"steps": 2}), "steps", &["expected 1 with the rule add", "got 2"][..]),
+        (json!({"shared_beta": true}), "shared_beta", &["with the rule add", "no beta"]),
         (json!({"steps": 2, "rule": "dplr"}), "steps", &["the rule dplr", "got 2"]),
         (json!({"erase_key": "p"}), "erase_key", &["with the rule add", "got `p`", "needs the rule delta"]),
         (json!({"erase_key": "p", "rule": "dplr"}), "erase_key", &["with the rule dplr", "got `p`"]),
@@ -73,6 +80,23 @@ fn options_that_exclude_each_other_are_errors_that_name_both() -> Result<()> {
         (json!({"causal": false, "direction": "reverse"}), "direction", &["expected forward", "got reverse"]),
         (json!({"direction": "both", "state_in": true}), "state_in", &["both directions", "one by one"]),
         (json!({"direction": "both", "state_out": true}), "state_out", &["both directions", "one by one"]),
+        (
+            json!({"direction": "both", "checkpoint_every": 8}),
+            "checkpoint_every",
+            &["both directions", "one by one", "got 8"],
+        ),
+        (json!({"direction": "both", "state_window": 2}), "state_window", &["both directions", "got 2"]),
+        (json!({"causal": false, "checkpoint_every": 8}), "checkpoint_every", &["not causal", "got 8"]),
+        (json!({"causal": false, "state_window": 2}), "state_window", &["not causal", "got 2"]),
+        (json!({"causal": false, "state_dtype": "f16"}), "state_dtype", &["not causal", "got f16"]),
+        (
+            json!({"normaliser": "sum", "checkpoint_every": 8}),
+            "checkpoint_every",
+            &["normaliser sum", "got 8"],
+        ),
+        (json!({"normaliser": "sum", "state_window": 2}), "state_window", &["normaliser sum", "got 2"]),
+        (json!({"bonus": "states"}), "bonus", &["got `states`", "another tensor"]),
+        (json!({"skip": "window_states"}), "skip", &["got `window_states`", "another tensor"]),
         (json!({"z_in": true}), "z_in", &["normaliser sum"]),
         (json!({"kv_len": "n", "sequences": 3}), "kv_len", &["packed sequences", "got `n`"]),
         (json!({"dt": "dt", "rule": "delta"}), "dt", &["with the rule delta", "beta", "got `dt`"]),
@@ -103,6 +127,14 @@ fn shapes_that_are_not_served_are_errors_that_say_what_is() -> Result<()> {
         ("0x2x64x32", json!({}), "batch", &["at least 1", "got 0"]),
         ("1x2:3x64x32", json!({}), "v", &["multiple of the 2 heads", "got 3"]),
         ("1x2:0x64x32", json!({}), "v", &["multiple of the 2 heads", "got 0"]),
+        (
+            "1x2:4x64x32",
+            json!({"query_heads": 6}),
+            "q",
+            &["2 heads", "multiple of the 4 heads of v", "got 6"],
+        ),
+        ("1x2x64x32", json!({"query_heads": 0}), "q", &["2 heads", "got 0"]),
+        ("1x2x64x32", json!({"query_heads": 1u64 << 62}), "q", &["more elements"]),
         ("1x2x64x257", json!({}), "head_dim", &["1 to 256", "got 257"]),
         ("1x2x64x32:257", json!({}), "value_dim", &["1 to 256", "got 257"]),
         ("1x2x64x601", json!({"causal": false}), "head_dim", &["1 to 600", "got 601"]),
@@ -150,6 +182,14 @@ fn tensors_that_do_not_fit_are_errors_that_say_which_would() -> Result<()> {
         (json!({}), &[("k", None)], "k", &["[1, 2, 10, 4]", "layout bhtd", "got none"]),
         (json!({}), &[("k", Some((&[1, 2, 9, 4], 1.0)))], "k", &["[1, 2, 10, 4]", "got [1, 2, 9, 4]"]),
         (json!({}), &[("v", Some((&[1, 3, 10, 6], 1.0)))], "v", &["multiple of the 2 heads", "got 3"]),
+        (json!({}), &[("q", Some((&[1, 6, 10, 4], 1.0)))], "q", &["2 heads", "of the 4 heads of v", "got 6"]),
+        (delta(), &[("beta", Some((&[1, 2, 10], 1.0)))], "beta", &["[1, 4, 10]", "got [1, 2, 10]"]),
+        (
+            json!({"rule": "delta", "shared_beta": false}),
+            &[("beta", Some((&[1, 1, 10], 1.0)))],
+            "beta",
+            &["[1, 4, 10]", "got [1, 1, 10]"],
+        ),
         (json!({"gate": "scalar"}), &[], "g", &["[1, 4, 10]", "gate scalar", "got none"]),
         (json!({"gate": "vector"}), &[("g", Some((by_token, -1.0)))], "g", &["[1, 4, 10, 4]", "gate vector"]),
         (json!({"gate": "constant"}), &[("g", Some((by_token, -1.0)))], "g", &["[4]", "got [1, 4, 10]"]),
@@ -188,6 +228,11 @@ fn tensors_that_do_not_fit_are_errors_that_say_which_would() -> Result<()> {
     ensure!(
         complaint(json!({}), &[("extra", Some((&[3], 1.0)))])?.is_none(),
         "other tensors are nobody's business"
+    );
+    let queries: Change<'_> = ("q", Some((&[1, 8, 10, 4], 1.0)));
+    ensure!(
+        complaint(delta(), &[queries, ("beta", Some((&[1, 1, 10], 1.0)))])?.is_none(),
+        "8 queries, one beta"
     );
     Ok(())
 }

@@ -226,6 +226,26 @@ fn value_heads_that_share_keys_are_heads_of_their_own() -> Result<()> {
 }
 
 #[test]
+fn queries_that_share_a_state_are_heads_of_their_own() -> Result<()> {
+    let specs = specs().into_iter().zip([1, 2, 3].into_iter().cycle()).map(|(mut spec, each)| {
+        (spec.batch, spec.query_heads) = (1, Some(spec.value_heads * each));
+        spec.shared_beta = spec.rule == Rule::Delta;
+        spec
+    });
+    holds("queries", &specs.collect::<Vec<_>>(), identities::queries)
+}
+
+#[test]
+fn states_on_the_way_are_last_states_of_fewer_tokens() -> Result<()> {
+    let mut by_chunks = spec(Rule::Delta, Gate::Scalar);
+    (by_chunks.checkpoint_every, by_chunks.state_window) = (Some(64), Some(2));
+    let mut by_token = LinearAttention::new(LinearShape::bhtd(2, 1, 11, 32)).rule(Rule::Add).with_states();
+    (by_token.checkpoint_every, by_token.state_window) = (Some(4), Some(3));
+    by_token.direction = Direction::Reverse;
+    holds("states on the way", &[by_chunks, by_token], identities::kept_states)
+}
+
+#[test]
 fn step_sizes_and_skips_are_what_a_caller_could_compute() -> Result<()> {
     let specs = [Gate::None, Gate::Constant, Gate::Scalar, Gate::Vector].map(|gate| {
         let mut spec = spec(Rule::Add, gate);

@@ -5,7 +5,7 @@ use foveal::Engine;
 use foveal_kernels::attention::{Attention, Layout, QkNorm, Scale, Shape};
 use foveal_kernels::block_mask::{BlockGrid, BlockMask};
 use foveal_kernels::expr::{Expr, Table};
-use foveal_kernels::linear_attention::{Gate, LinearAttention, LinearShape, Rule};
+use foveal_kernels::linear_attention::{FeatureMap, Gate, LinearAttention, LinearShape, Rule};
 use foveal_kernels::{
     AdapterProfile, Constraints, Described, Dtype, ErrorKind, Problem, operator, testing::Case,
 };
@@ -119,6 +119,19 @@ fn pieces_of_linear_attention_equal_the_whole() -> Result<()> {
     let packed =
         LinearAttention::new(LinearShape::bhtd(1, 2, 1500, 16)).gate(Gate::Scalar).with_states().sequences(5);
     split_equals_whole(&engine, &packed, &narrow, "sixteen workgroups a dimension")
+}
+
+/// Value heads that share a key come apart. States of odd size in 16 bits share words.
+#[test]
+fn pieces_of_value_heads_equal_the_whole() -> Result<()> {
+    let engine = engine_or_skip!();
+    // Prepared inputs of a value head are 56 KB, of two 98 KB.
+    let small = lowered(&engine, |limits| limits.max_storage_buffer_binding_size = 60 << 10);
+    let shape = LinearShape::bhtd(2, 1, 100, 33).value_heads(4).value_dim(31).query_heads(8);
+    let spec =
+        LinearAttention::new(shape).rule(Rule::Delta).gate(Gate::Scalar).feature_map(FeatureMap::L2Norm);
+    let spec = spec.with_states().state_dtype(Dtype::F16).checkpoint_every(64);
+    split_equals_whole(&engine, &spec, &small, "bindings of 60 KiB")
 }
 
 #[test]

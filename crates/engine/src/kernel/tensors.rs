@@ -121,10 +121,15 @@ tensors! {
         k_weight,
         /// Where sequences begin in the packed axis T, and the end, i32 `[sequences + 1]`; read.
         cu_seqlens,
-        /// States before the first token, f32 `[B, HV, Dk, Dv]`, or with the last two axes exchanged; read.
+        /// States before the first token, `[B, HV, Dk, Dv]`, or with the last two axes exchanged, f32 unless the problem says
+        /// otherwise; read.
         state_in,
         /// States after the last token, of the same shape; written. Another buffer than `state_in`.
         state_out,
+        /// States after every C tokens and the last, `[B, ceil(T / C), HV, Dk, Dv]`, stored as `state_out`; written.
+        states,
+        /// States after each of the last W tokens, `[B, W, HV, Dk, Dv]`, stored as `state_out`; written.
+        window_states,
         /// The normaliser's sums before the first token, f32 `[B, 1, HV, Dk]`; read.
         z_in,
         /// Its sums after the last token, of the same shape; written.

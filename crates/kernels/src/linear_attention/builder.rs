@@ -18,6 +18,13 @@ impl LinearAttention {
         self
     }
 
+    /// With one beta for all heads.
+    #[must_use]
+    pub fn shared_beta(mut self) -> Self {
+        self.shared_beta = true;
+        self
+    }
+
     /// With states in and out.
     #[must_use]
     pub fn with_states(mut self) -> Self {
@@ -148,6 +155,27 @@ impl LinearAttention {
     #[must_use]
     pub fn state_layout(mut self, layout: StateLayout) -> Self {
         self.state_layout = layout;
+        self
+    }
+
+    /// With states stored as `dtype`.
+    #[must_use]
+    pub fn state_dtype(mut self, dtype: Dtype) -> Self {
+        self.state_dtype = dtype;
+        self
+    }
+
+    /// Computing the states after every `tokens` tokens and the last too, as `states`.
+    #[must_use]
+    pub fn checkpoint_every(mut self, tokens: usize) -> Self {
+        self.checkpoint_every = Some(tokens);
+        self
+    }
+
+    /// Computing the states after each of the last `tokens` tokens too, as `window_states`.
+    #[must_use]
+    pub fn state_window(mut self, tokens: usize) -> Self {
+        self.state_window = Some(tokens);
         self
     }
 

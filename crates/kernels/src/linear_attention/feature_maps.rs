@@ -5,16 +5,21 @@ use super::{
     products::{Rowed, times},
 };
 
-/// The rows of q or k after the feature map.
-pub(super) fn mapped(spec: &LinearAttention, rows: Rowed, count: usize, weight: Option<&[f64]>) -> Rowed {
+/// The `[heads, count]` rows of q or k after the feature map.
+pub(super) fn mapped(
+    spec: &LinearAttention,
+    rows: Rowed,
+    [heads, count]: [usize; 2],
+    weight: Option<&[f64]>,
+) -> Rowed {
     if spec.feature_map == FeatureMap::Identity {
         return rows;
     }
     let dim = spec.key_dim();
-    let strides = spec.token_strides(spec.heads, count, dim);
-    let mut elements = vec![0.0; spec.batch * spec.heads * count * dim];
+    let strides = spec.token_strides(heads, count, dim);
+    let mut elements = vec![0.0; spec.batch * heads * count * dim];
     for batch in 0..spec.batch {
-        for head in 0..spec.heads {
+        for head in 0..heads {
             for position in 0..count {
                 let x = rows.row(batch, head, position);
                 let mapped = match weight {

@@ -26,6 +26,7 @@
 
 mod builder;
 mod feature_maps;
+mod kept;
 mod kinds;
 mod models;
 mod operator;
@@ -36,6 +37,7 @@ mod reference;
 mod rounding;
 mod shape;
 mod spec;
+mod states;
 mod tensors;
 mod testing;
 

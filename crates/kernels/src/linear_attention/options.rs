@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Direction, FeatureMap, Gate, Key, Lengths, LinearAttention, LinearShape, Normaliser};
+use super::{Direction, FeatureMap, Gate, Key, Lengths, LinearAttention, LinearShape, Normaliser, Rule};
 use crate::{
     Dtype, Error,
     spec::options::{
@@ -29,6 +29,21 @@ impl Options for LinearAttention {
             "the decay D = exp(g), g <= 0: g [HV], [B, HV, T] or [B, HV, T, Dk]; in the layout bthd [B, T, HV], [B, T, HV, Dk] \
                (default: none)",
             |spec| (spec.gate != Gate::None).then(|| format!("{} gate", spec.gate))
+        ),
+        row(
+            "query_heads",
+            "HQ",
+            "heads of q and o, a multiple of HV: several queries read each state, where no tensors are given (default: H and HV)",
+            |spec, input| input.count().map(|heads| spec.query_heads = Some(heads)),
+            |spec| (spec.heads_of_q() != spec.heads).then(|| json!(spec.heads_of_q())),
+            |spec| (spec.heads_of_q() != spec.heads).then(|| format!("{} query heads", spec.heads_of_q())),
+        ),
+        flag_row!(
+            "shared_beta",
+            shared_beta,
+            false,
+            "one beta for all heads: [B, 1, T], in the layout bthd [B, T, 1] (default: if beta is given so)",
+            |spec| spec.shared_beta.then(|| "one beta for all heads".to_owned())
         ),
         row(
             "steps",
@@ -159,6 +174,34 @@ impl Options for LinearAttention {
             "order of the dimensions of states: [N, HV, Dk, Dv] or [N, HV, Dv, Dk] (default: kv)",
             untold
         ),
+        row(
+            "state_dtype",
+            "f32|f16|bf16",
+            "storage of states (default: f32)",
+            |spec, input| {
+                let dtype = input.text()?.parse().map_err(|_| input.expected("f32, f16 or bf16"))?;
+                spec.state_dtype = dtype;
+                Ok(())
+            },
+            |spec| (spec.state_dtype != Dtype::F32).then(|| json!(spec.state_dtype.to_string())),
+            |spec| (spec.state_dtype != Dtype::F32).then(|| format!("states in {}", spec.state_dtype)),
+        ),
+        row(
+            "checkpoint_every",
+            "C",
+            "compute states too, those after every C tokens and the last: [N, ceil(T / C), HV, Dk, Dv] (default: none)",
+            |spec, input| input.count().map(|every| spec.checkpoint_every = Some(every)),
+            |spec| spec.checkpoint_every.map(|every| json!(every)),
+            |spec| spec.checkpoint_every.map(|every| format!("states every {every} tokens")),
+        ),
+        row(
+            "state_window",
+            "W",
+            "compute window_states too, those after each of the last W tokens: [N, W, HV, Dk, Dv] (default: none)",
+            |spec, input| input.count().map(|window| spec.state_window = Some(window)),
+            |spec| spec.state_window.map(|window| json!(window)),
+            |spec| spec.state_window.map(|window| format!("states of the last {window} tokens")),
+        ),
         flag_row!(
             "state_in",
             state_in,
@@ -206,6 +249,11 @@ impl Options for LinearAttention {
             if given.option(name).is_none() {
                 *begins = given.tensor(name).is_some();
             }
+        }
+        if let Some(beta) = given.tensor("beta").filter(|_| given.option("shared_beta").is_none()) {
+            let (_, axis) = self.layout.shape([1, 1, 1, 1]);
+            let one = beta.shape().len() == 3 && beta.shape()[axis] == 1;
+            self.shared_beta = one && self.rule == Rule::Delta && self.value_heads > 1;
         }
         if given.option("state_out").is_none() {
             self.state_out = self.direction != Direction::Both;

@@ -3,6 +3,7 @@
 use super::{
     Direction, Gate, Key, LinearAttention, Rule, StateLayout,
     feature_maps::mapped,
+    kept::Kept,
     products::{Rowed, add_outer, times},
     rounding::{Variances, add_magnitudes, cancels, with_infinities},
 };
@@ -32,10 +33,11 @@ struct Inputs<'a> {
     z_in: Option<Vec<f64>>,
 }
 
-/// The result of a head of a sequence.
+/// The result of a query head of a sequence.
 struct Outcome {
     sequence: usize,
-    head: usize,
+    /// A head of o.
+    query: usize,
     /// By position: o, `[len, Dv]`.
     o: Vec<f64>,
     /// The allowance of each element of o in f32; empty unless the head is ill-conditioned.
@@ -44,6 +46,8 @@ struct Outcome {
     state: Vec<f64>,
     /// `[Dk]`.
     z: Vec<f64>,
+    /// States on the way, of the first of the queries that share them.
+    kept: Kept,
 }
 
 pub(super) fn reference(
@@ -54,10 +58,10 @@ pub(super) fn reference(
     let given = Inputs::new(spec, inputs)?;
     let pairs = chosen(spec, rows);
     let outcomes: Vec<Outcome> = parallel::map(pairs.len(), |index| {
-        let (s, h) = pairs[index];
-        given.outcome(s, h)
+        let (sequence, query) = pairs[index];
+        given.outcome(sequence, query)
     });
-    let whole = pairs.len() == spec.states() * spec.value_heads;
+    let whole = pairs.len() == spec.states() * spec.heads_of_o();
     let outputs = spec.all_tensors().into_iter().filter(|tensor_spec| tensor_spec.access == Access::Write);
     Ok(outputs
         .map(|tensor_spec| {
@@ -80,7 +84,8 @@ pub(super) fn reference(
         .collect())
 }
 
-/// The (sequence, value head) pairs to compute: rows follow from each other, so heads are taken whole.
+/// The (sequence, head of o) pairs to compute: rows follow from each other, so heads are taken whole, and with all queries of their
+/// states.
 fn chosen(spec: &LinearAttention, rows: Rows) -> Vec<(usize, usize)> {
     let mut pairs: Vec<(usize, usize)> =
         (0..spec.states()).flat_map(|s| (0..spec.value_heads).map(move |h| (s, h))).collect();
@@ -89,7 +94,8 @@ fn chosen(spec: &LinearAttention, rows: Rows) -> Vec<(usize, usize)> {
         let tokens = spec.len * spec.batch / spec.states().max(1);
         pairs.truncate(count.div_ceil(tokens.max(1)).max(2));
     }
-    pairs
+    let queries = spec.queries();
+    pairs.into_iter().flat_map(|(s, h)| (0..queries).map(move |query| (s, h * queries + query))).collect()
 }
 
 impl<'a> Inputs<'a> {
@@ -119,7 +125,7 @@ impl<'a> Inputs<'a> {
         };
         let (heads, value_heads, rows) = (spec.heads, spec.value_heads, spec.rows());
         let (dim, key_dim) = (spec.head_dim, spec.key_dim());
-        let mut q = needed(rowed("q", heads, spec.len, dim)?, "q")?;
+        let mut q = needed(rowed("q", spec.heads_of_q(), spec.len, dim)?, "q")?;
         let mut k = match spec.key {
             Key::Given => needed(rowed("k", heads, rows, dim)?, "k")?,
             Key::Decay => {
@@ -129,8 +135,8 @@ impl<'a> Inputs<'a> {
             }
         };
         let weights = |name: &str| elements(name);
-        q = mapped(spec, q, spec.len, weights("q_weight")?.as_deref());
-        k = mapped(spec, k, rows, weights("k_weight")?.as_deref());
+        q = mapped(spec, q, [spec.heads_of_q(), spec.len], weights("q_weight")?.as_deref());
+        k = mapped(spec, k, [heads, rows], weights("k_weight")?.as_deref());
         let g = match spec.gate {
             Gate::None => None,
             Gate::Constant => elements("g")?.map(|elements| Rowed {
@@ -155,7 +161,7 @@ impl<'a> Inputs<'a> {
             b: rowed("b", heads, rows, dim)?,
             erase_key: rowed(&named(&spec.erase_key), heads, rows, dim)?,
             g,
-            beta: rowed("beta", value_heads, rows, 1)?,
+            beta: elements("beta")?.map(|elements| Rowed { elements, strides: spec.beta_strides(), dim: 1 }),
             bonus: bonus.map(|elements| Rowed {
                 elements,
                 strides: Strides { batch: 0, head: key_dim, position: 0 },
@@ -178,13 +184,13 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    fn outcome(&self, sequence: usize, head: usize) -> Outcome {
+    fn outcome(&self, sequence: usize, query: usize) -> Outcome {
         match self.spec.direction {
-            Direction::Forward => self.one_way(sequence, head, false),
-            Direction::Reverse => self.one_way(sequence, head, true),
+            Direction::Forward => self.one_way(sequence, query, false),
+            Direction::Reverse => self.one_way(sequence, query, true),
             Direction::Both => {
-                let mut sum = self.one_way(sequence, head, false);
-                let other = self.one_way(sequence, head, true);
+                let mut sum = self.one_way(sequence, query, false);
+                let other = self.one_way(sequence, query, true);
                 sum.o.iter_mut().zip(&other.o).for_each(|(sum, other)| *sum += other);
                 if !other.allowance.is_empty() {
                     sum.allowance.resize(sum.o.len(), 0.0);
@@ -196,11 +202,12 @@ impl<'a> Inputs<'a> {
     }
 
     /// The recurrence, and again with the variances of its state where outputs cancel.
-    fn one_way(&self, sequence: usize, head: usize, reverse: bool) -> Outcome {
-        let outcome = self.recurrence(sequence, head, reverse, None);
+    fn one_way(&self, sequence: usize, query: usize, reverse: bool) -> Outcome {
+        let outcome = self.recurrence(sequence, query, reverse, None);
         if cancels(&outcome.o, &outcome.allowance) {
+            let head = query / self.spec.queries();
             let variances = Variances::new(&self.first_state(sequence, head).0);
-            self.recurrence(sequence, head, reverse, Some(variances))
+            self.recurrence(sequence, query, reverse, Some(variances))
         } else {
             Outcome { allowance: Vec::new(), ..outcome }
         }
@@ -210,25 +217,28 @@ impl<'a> Inputs<'a> {
     fn recurrence(
         &self,
         sequence: usize,
-        head: usize,
+        query: usize,
         reverse: bool,
         mut variances: Option<Variances>,
     ) -> Outcome {
         let spec = self.spec;
         let (batch, start, len) = self.sequence(sequence);
         let (tall, wide) = (spec.key_dim(), spec.value_dim);
+        let head = query / spec.queries();
         let key_head = head / spec.group();
+        let query_head = if spec.heads_of_q() == spec.heads { key_head } else { query };
         let (mut state, mut z) = self.first_state(sequence, head);
+        let mut kept = query.is_multiple_of(spec.queries()).then(|| Kept::new(spec, &state));
         let mut o = vec![0.0; len * wide];
         let mut magnitudes = vec![0.0; len * wide];
         let order = (0..len).map(|i| if reverse { len - 1 - i } else { i });
-        for position in order.clone() {
+        for (position, taken) in order.clone().zip(1..) {
             let token = start + position;
             let hidden = self.kv_len.as_ref().is_some_and(|lengths| (position as f64) >= lengths[batch]);
             if let Some(bonus) = &self.bonus {
                 let (k, v) = (self.k.row(batch, key_head, token), self.v.row(batch, head, token));
                 let u = bonus.row(0, head, 0);
-                let q = self.q.row(batch, key_head, token);
+                let q = self.q.row(batch, query_head, token);
                 let dt = self.dt.as_ref().map_or(1.0, |dt| dt.row(batch, head, token)[0]);
                 let own = dt * q.iter().zip(u).zip(k).map(|((q, u), k)| q * u * k).sum::<f64>();
                 let mut row = times(&state, q, wide);
@@ -250,9 +260,12 @@ impl<'a> Inputs<'a> {
                     variances.step(&state, wide, spec.steps, |d| self.decay((batch, token), head, d));
                 }
             }
+            if let Some(kept) = &mut kept {
+                kept.token(spec, &state, taken, hidden);
+            }
             if spec.causal && self.bonus.is_none() {
                 let at = position * wide..(position + 1) * wide;
-                let q = self.q.row(batch, key_head, token);
+                let q = self.q.row(batch, query_head, token);
                 self.read(&state, &z, q, (&mut o[at.clone()], &mut magnitudes[at]), variances.as_ref());
             }
         }
@@ -266,13 +279,15 @@ impl<'a> Inputs<'a> {
         }
         if !spec.causal {
             for position in order {
-                let q = self.q.row(batch, key_head, start + position);
+                let q = self.q.row(batch, query_head, start + position);
                 let at = position * wide..(position + 1) * wide;
                 self.read(&state, &z, q, (&mut o[at.clone()], &mut magnitudes[at]), variances.as_ref());
             }
         }
         debug_assert_eq!(state.len(), tall * wide);
-        Outcome { sequence, head, o, allowance: magnitudes, state, z }
+        let mut kept = kept.unwrap_or_default();
+        kept.end(spec, &state);
+        Outcome { sequence, query, o, allowance: magnitudes, state, z, kept }
     }
 
     fn first_state(&self, sequence: usize, head: usize) -> (Vec<f64>, Vec<f64>) {
@@ -386,8 +401,9 @@ impl<'a> Inputs<'a> {
         for outcome in outcomes {
             let mut o = outcome.allowance.clone();
             o.resize(outcome.o.len(), 0.0);
-            let (sequence, head) = (outcome.sequence, outcome.head);
-            let bounds = Outcome { sequence, head, o, allowance: vec![], state: vec![], z: vec![] };
+            let (sequence, query) = (outcome.sequence, outcome.query);
+            let kept = Kept::default();
+            let bounds = Outcome { sequence, query, o, allowance: vec![], state: vec![], z: vec![], kept };
             self.place(name, &bounds, &mut found);
         }
         found.sort_unstable_by_key(|&(at, _)| at);
@@ -398,28 +414,39 @@ impl<'a> Inputs<'a> {
     fn place(&self, name: &str, outcome: &Outcome, found: &mut Vec<(usize, f64)>) {
         let spec = self.spec;
         let (tall, wide) = (spec.key_dim(), spec.value_dim);
-        let pair = outcome.sequence * spec.value_heads + outcome.head;
+        let pair = outcome.sequence * spec.value_heads + outcome.query / spec.queries();
         match name {
             "o" => {
                 let (batch, start, _) = self.sequence(outcome.sequence);
-                let strides = spec.token_strides(spec.value_heads, spec.len, wide);
+                let strides = spec.token_strides(spec.heads_of_o(), spec.len, wide);
                 for (position, row) in outcome.o.chunks_exact(wide).enumerate() {
                     let at = batch * strides.batch
-                        + outcome.head * strides.head
+                        + outcome.query * strides.head
                         + (start + position) * strides.position;
                     found.extend(row.iter().enumerate().map(|(c, &x)| (at + c, x)));
                 }
             }
-            "state_out" => {
-                let to = |at: usize| match spec.state_layout {
-                    StateLayout::Kv => at,
-                    StateLayout::Vk => at % wide * tall + at / wide,
-                };
-                found.extend(
-                    outcome.state.iter().enumerate().map(|(at, &x)| (pair * tall * wide + to(at), x)),
-                );
+            // The queries of a state come to the same one.
+            _ if !outcome.query.is_multiple_of(spec.queries()) => {}
+            "state_out" => self.place_state(&outcome.state, pair, found),
+            "states" | "window_states" => {
+                let entries = outcome.kept.entries(name);
+                let (of, head) = (outcome.sequence * entries.len(), outcome.query / spec.queries());
+                for (entry, state) in entries.into_iter().enumerate() {
+                    self.place_state(state, (of + entry) * spec.value_heads + head, found);
+                }
             }
             _ => found.extend(outcome.z.iter().enumerate().map(|(d, &x)| (pair * tall + d, x))),
         }
+    }
+
+    /// Adds the elements of the state that is the `number`-th of an output.
+    fn place_state(&self, state: &[f64], number: usize, found: &mut Vec<(usize, f64)>) {
+        let (tall, wide) = (self.spec.key_dim(), self.spec.value_dim);
+        let to = |at: usize| match self.spec.state_layout {
+            StateLayout::Kv => at,
+            StateLayout::Vk => at % wide * tall + at / wide,
+        };
+        found.extend(state.iter().enumerate().map(|(at, &x)| (number * tall * wide + to(at), x)));
     }
 }

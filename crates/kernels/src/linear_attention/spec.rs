@@ -11,9 +11,13 @@ use crate::{Dtype, Error, Layout, check::InputDistribution};
 pub struct LinearAttention {
     /// Batch size B; 1 if sequences are packed.
     pub batch: usize,
-    /// Heads H of q and k; at least 1.
+    /// Heads H of k, and of q unless it has `query_heads`; at least 1.
     pub heads: usize,
-    /// Heads HV of v, o, gates, beta and states; a multiple of `heads`: value head h reads q and k of head h / (HV / H).
+    /// Heads HQ of q and o, if they have their own: a multiple of `value_heads`; head h reads the state of value head
+    /// h / (HQ / HV). `None` means that q has `heads` and o has `value_heads`.
+    pub query_heads: Option<usize>,
+    /// Heads HV of v, gates, beta and states, and of o unless it has `query_heads`; a multiple of `heads`: value head h reads q
+    /// and k of head h / (HV / H).
     pub value_heads: usize,
     /// Tokens T, of all sequences together if `sequences` are given; 0 gives an empty result.
     pub len: usize,
@@ -23,12 +27,14 @@ pub struct LinearAttention {
     pub value_dim: usize,
     /// Order of the dimensions of all tensors with tokens.
     pub layout: Layout,
-    /// Storage of q, k, v, o, `erase_key`, a and b. Gates, beta and states are f32, and so is arithmetic.
+    /// Storage of q, k, v, o, `erase_key`, a and b. Gates and beta are f32, and so is arithmetic; states have `state_dtype`.
     pub dtype: Dtype,
     /// How a token changes the state.
     pub rule: Rule,
     /// The decay of the state before each token.
     pub gate: Gate,
+    /// Whether one beta serves all heads: beta is `[B, T, 1]`, or `[B, 1, T]` as the layout is ([`Rule::Delta`]).
+    pub shared_beta: bool,
     /// Delta steps a token: k, v, beta and `erase_key` have `T * steps` rows, row `t * steps + j` being step j of token t. The
     /// gate acts before the first, the output is read after the last (Siems et al. 2025, DeltaProduct).
     pub steps: usize,
@@ -73,6 +79,15 @@ pub struct LinearAttention {
     pub z_out: bool,
     /// Order of the dimensions of states.
     pub state_layout: StateLayout,
+    /// Storage of `state_in`, `state_out`, `states` and `window_states`; f32 if not causal.
+    pub state_dtype: Dtype,
+    /// C, at least 1: states are computed as `states` `[N, ceil(T / C), HV, Dk, Dv]` too, entry i after the first min((i + 1) C, T)
+    /// tokens in the order that they are taken. A packed sequence's own tokens count; its later entries are its last state.
+    pub checkpoint_every: Option<usize>,
+    /// W, 1 to T: the states after each of a sequence's last W tokens are computed as `window_states` `[N, W, HV, Dk, Dv]` too, so
+    /// that tokens can be taken back. Entry i is the state after all but W - 1 - i of the tokens that change it, or the first
+    /// state if there are no more.
+    pub state_window: Option<usize>,
     /// The distribution of random inputs.
     pub fill: InputDistribution,
     /// Passes are chosen as for this problem: how a small problem gets the shaders of a large one.
@@ -89,10 +104,11 @@ impl LinearAttention {
     /// Plain causal linear attention of tensors of that shape: f32, no gate, from an empty state.
     #[must_use]
     pub fn new(shape: LinearShape) -> Self {
-        let LinearShape { batch, heads, value_heads, len, head_dim, value_dim } = shape;
+        let LinearShape { batch, heads, query_heads, value_heads, len, head_dim, value_dim } = shape;
         Self {
             batch,
             heads,
+            query_heads,
             value_heads,
             len,
             head_dim,
@@ -101,6 +117,7 @@ impl LinearAttention {
             dtype: Dtype::F32,
             rule: Rule::Add,
             gate: Gate::None,
+            shared_beta: false,
             steps: 1,
             causal: true,
             direction: Direction::Forward,
@@ -120,6 +137,9 @@ impl LinearAttention {
             z_in: false,
             z_out: false,
             state_layout: StateLayout::Kv,
+            state_dtype: Dtype::F32,
+            checkpoint_every: None,
+            state_window: None,
             fill: InputDistribution::default(),
             specialized_for: None,
         }
@@ -131,7 +151,30 @@ impl LinearAttention {
         if self.feature_map == FeatureMap::Learned { 2 * self.feature_dim } else { self.head_dim }
     }
 
-    /// Value heads that share q and k.
+    /// Heads of q.
+    #[must_use]
+    pub fn heads_of_q(&self) -> usize {
+        self.query_heads.unwrap_or(self.heads)
+    }
+
+    /// Heads of o: the more of those of q and of v.
+    #[must_use]
+    pub fn heads_of_o(&self) -> usize {
+        self.heads_of_q().max(self.value_heads)
+    }
+
+    /// Queries of a token that read the state of one value head.
+    #[must_use]
+    pub fn queries(&self) -> usize {
+        self.heads_of_o() / self.value_heads.max(1)
+    }
+
+    /// Whether value heads that share a key have queries of their own.
+    pub(crate) fn own_queries(&self) -> bool {
+        self.heads_of_q() != self.heads && self.group() > 1
+    }
+
+    /// Value heads that share a head of k, and of q unless it has `query_heads`.
     #[must_use]
     pub fn group(&self) -> usize {
         self.value_heads / self.heads.max(1)
@@ -179,7 +222,19 @@ impl LinearAttention {
             return Err(Error::invalid(
                 "v",
                 format!(
-                    "expected a multiple of the {} heads of q and k, got {} heads",
+                    "expected a multiple of the {} heads of {}, got {} heads",
+                    self.heads,
+                    if self.heads_of_q() == self.heads { "q and k" } else { "k" },
+                    self.value_heads
+                ),
+            ));
+        }
+        let queries = self.heads_of_q();
+        if queries != self.heads && (queries == 0 || !queries.is_multiple_of(self.value_heads)) {
+            return Err(Error::invalid(
+                "q",
+                format!(
+                    "expected {} heads, as many as k has, or a multiple of the {} heads of v, got {queries} heads",
                     self.heads, self.value_heads
                 ),
             ));
@@ -223,10 +278,12 @@ impl LinearAttention {
             ));
         }
         self.validate_rules()?;
+        self.validate_states()?;
         let elements =
-            [self.len, self.steps, self.value_heads, self.batch, self.key_dim().max(self.value_dim)];
+            [self.len, self.steps, self.heads_of_o(), self.batch, self.key_dim().max(self.value_dim)];
         let count = elements.into_iter().try_fold(1usize, usize::checked_mul);
-        let states = [self.states(), self.value_heads, self.key_dim(), self.value_dim];
+        let kept = self.checkpoints().max(self.state_window.unwrap_or(0)).max(1);
+        let states = [self.states(), kept, self.value_heads, self.key_dim(), self.value_dim];
         let states = states.into_iter().try_fold(1usize, usize::checked_mul);
         if [count, states].into_iter().any(|n| n.is_none_or(|n| n > isize::MAX as usize / 8)) {
             return Err(Error::invalid("q", "has more elements than can be addressed"));
@@ -246,6 +303,11 @@ impl LinearAttention {
                 "steps",
                 self.steps > 1 && !delta,
                 format!("expected 1 with the rule {rule}, got {}", self.steps),
+            ),
+            (
+                "shared_beta",
+                self.shared_beta && !delta,
+                format!("expected false with the rule {rule}, which has no beta, got true"),
             ),
             (
                 "erase_key",
@@ -347,6 +409,7 @@ impl LinearAttention {
         }
         let mut names: Vec<&str> = vec!["q", "k", "v", "o", "g", "beta", "a", "b", "cu_seqlens"];
         names.extend(["state_in", "state_out", "z_in", "z_out", "q_weight", "k_weight"]);
+        names.extend(["states", "window_states"]);
         for (option, name) in self.named_tensors() {
             let Some(name) = name else { continue };
             if names.contains(&name.as_str()) {

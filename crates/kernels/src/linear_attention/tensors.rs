@@ -22,6 +22,17 @@ impl LinearAttention {
         self.len * self.steps
     }
 
+    /// Heads of beta.
+    pub(super) fn heads_of_beta(&self) -> usize {
+        if self.shared_beta { 1 } else { self.value_heads }
+    }
+
+    /// Strides of beta; those of one that serves all heads do not go from head to head.
+    pub(super) fn beta_strides(&self) -> Strides {
+        let strides = self.token_strides(self.heads_of_beta(), self.rows(), 1);
+        Strides { head: if self.shared_beta { 0 } else { strides.head }, ..strides }
+    }
+
     pub(crate) fn all_tensors(&self) -> Vec<TensorSpec> {
         let (heads, value_heads, rows) = (self.heads, self.value_heads, self.rows());
         let tensor_spec = |name: Name, access, dtype, (shape, head_axis): (Vec<usize>, Option<usize>)| {
@@ -35,7 +46,8 @@ impl LinearAttention {
             |name: &str, dtype, shape| tensor_spec(name.to_owned().into(), Access::Read, dtype, shape);
         let output =
             |name: &'static str, dtype, shape| tensor_spec(Name::Borrowed(name), Access::Write, dtype, shape);
-        let mut tensor_specs = vec![input("q", self.dtype, tokens(heads, self.len, self.head_dim))];
+        let mut tensor_specs =
+            vec![input("q", self.dtype, tokens(self.heads_of_q(), self.len, self.head_dim))];
         if self.key == Key::Given {
             tensor_specs.push(input("k", self.dtype, tokens(heads, rows, self.head_dim)));
         }
@@ -57,7 +69,8 @@ impl LinearAttention {
             }
         }
         if self.rule == Rule::Delta {
-            tensor_specs.push(input("beta", Dtype::F32, tokens(value_heads, rows, 0)));
+            let (shape, axis) = self.token_shape(self.heads_of_beta(), rows, 0);
+            tensor_specs.push(input("beta", Dtype::F32, (shape, (!self.shared_beta).then_some(axis))));
         }
         if let Some(name) = &self.dt {
             tensor_specs.push(input(name, Dtype::F32, tokens(value_heads, rows, 0)));
@@ -69,7 +82,7 @@ impl LinearAttention {
             tensor_specs.push(input(name, Dtype::F32, (vec![value_heads, self.key_dim()], Some(0))));
         }
         if self.feature_map == FeatureMap::Learned {
-            for name in ["q_weight", "k_weight"] {
+            for (name, heads) in [("q_weight", self.heads_of_q()), ("k_weight", heads)] {
                 let shape = vec![heads, self.head_dim, self.feature_dim];
                 tensor_specs.push(input(name, Dtype::F32, (shape, Some(0))));
             }
@@ -82,14 +95,24 @@ impl LinearAttention {
         }
         let (states, sums) = (self.state_shape(), vec![self.states(), 1, value_heads, self.key_dim()]);
         if self.state_in {
-            tensor_specs.push(input("state_in", Dtype::F32, (states.clone(), Some(1))));
+            tensor_specs.push(input("state_in", self.state_dtype, (states.clone(), Some(1))));
         }
         if self.z_in {
             tensor_specs.push(input("z_in", Dtype::F32, (sums.clone(), Some(2))));
         }
-        tensor_specs.push(output("o", self.dtype, tokens(value_heads, self.len, self.value_dim)));
+        tensor_specs.push(output("o", self.dtype, tokens(self.heads_of_o(), self.len, self.value_dim)));
         if self.state_out {
-            tensor_specs.push(output("state_out", Dtype::F32, (states, Some(1))));
+            tensor_specs.push(output("state_out", self.state_dtype, (states.clone(), Some(1))));
+        }
+        let kept = [
+            ("states", self.checkpoint_every.map(|_| self.checkpoints())),
+            ("window_states", self.state_window),
+        ];
+        for (name, entries) in kept {
+            let Some(entries) = entries else { continue };
+            let mut shape = states.clone();
+            shape.insert(1, entries);
+            tensor_specs.push(output(name, self.state_dtype, (shape, Some(2))));
         }
         if self.z_out {
             tensor_specs.push(output("z_out", Dtype::F32, (sums, Some(2))));
@@ -105,7 +128,7 @@ impl LinearAttention {
         vec![self.states(), self.value_heads, tall, wide]
     }
 
-    /// The operations of the token rule at its cheapest: a state is read and written once a row, and erased once by the delta
+    /// The operations of the token rule at its cheapest: a state is read once a query and written once a row, and erased once by the delta
     /// rules. Gates and feature maps come on top and are not counted.
     pub(crate) fn work_of(&self) -> Work {
         #[expect(clippy::cast_precision_loss, reason = "a rate is reported with a few digits")]
@@ -117,7 +140,8 @@ impl LinearAttention {
             Rule::Dplr => 2.0,
         };
         let directions = if self.direction == super::Direction::Both { 2.0 } else { 1.0 };
-        let flops = directions * per_state * (of(self.len) + of(self.rows()) * (1.0 + erased));
+        let flops =
+            directions * per_state * (of(self.len * self.queries()) + of(self.rows()) * (1.0 + erased));
         let bytes: f64 = self
             .all_tensors()
             .iter()

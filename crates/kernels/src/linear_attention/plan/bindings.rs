@@ -6,12 +6,15 @@ use crate::{
     plan::partition::{ByteRange, byte_range},
 };
 
-/// The part of a problem that is computed together: ranges of batch entries and of heads of q and k.
+/// The part of a problem that is computed together: ranges of batch entries and of value heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Partition {
     pub(crate) batch: (usize, usize),
     pub(crate) heads: (usize, usize),
 }
+
+/// What kernels call the tensors of states on the way, and their names.
+pub(crate) const KEPT: [(&str, &str); 2] = [("checkpoints", "states"), ("window_states", "window_states")];
 
 /// The tensors that a kernel binds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,50 +40,71 @@ impl Uses {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TensorExtent {
     pub(crate) strides: Strides,
-    /// Whether its heads are value heads.
-    pub(crate) of_values: bool,
+    /// Its heads: as many as v has, a multiple, or fewer, each for as many value heads.
+    pub(crate) heads: usize,
     pub(crate) rows: usize,
     pub(crate) dim: usize,
 }
 
 impl TensorExtent {
     /// From the first element of a partition to before its last.
-    fn elements(&self, partition: &Partition, group: usize) -> (usize, usize) {
-        let group = if self.of_values { group } else { 1 };
-        let (first, last) = (partition.heads.0 * group, partition.heads.1 * group - 1);
+    fn elements(&self, partition: &Partition, value_heads: usize) -> (usize, usize) {
+        let (first, end) = heads_for(self.heads, value_heads, partition);
+        let last = end.saturating_sub(1);
         let at = |batch: usize, head: usize| batch * self.strides.batch + head * self.strides.head;
         let rows = self.rows.saturating_sub(1) * self.strides.position;
         (at(partition.batch.0, first), at(partition.batch.1 - 1, last) + rows + self.dim)
     }
 }
 
+/// The heads, of `heads` in all, that a partition reads or writes: from the first to before the last.
+pub(crate) fn heads_for(heads: usize, value_heads: usize, partition: &Partition) -> (usize, usize) {
+    let (first, end) = partition.heads;
+    if heads >= value_heads {
+        let each = heads / value_heads.max(1);
+        (first * each, end * each)
+    } else {
+        let shared = value_heads / heads.max(1);
+        (first / shared, end.div_ceil(shared))
+    }
+}
+
 impl LinearAttention {
     /// The tensors that grow with batch and heads; others are bound whole.
     pub(crate) fn extent(&self, name: &str) -> Option<TensorExtent> {
-        let of = |of_values: bool, rows, dim| {
-            let heads = if of_values { self.value_heads } else { self.heads };
-            Some(TensorExtent { strides: self.token_strides(heads, rows, dim), of_values, rows, dim })
+        let of = |heads, rows, dim| {
+            Some(TensorExtent { strides: self.token_strides(heads, rows, dim), heads, rows, dim })
         };
-        let rows = self.rows();
+        let (rows, heads, value_heads) = (self.rows(), self.heads, self.value_heads);
         match name {
-            "q" => of(false, self.len, self.head_dim),
-            "k" | "a" | "b" => of(false, rows, self.head_dim),
-            "v" => of(true, rows, self.value_dim),
-            "o" => of(true, self.len, self.value_dim),
-            "beta" => of(true, rows, 1),
+            "q" => of(self.heads_of_q(), self.len, self.head_dim),
+            "k" | "a" | "b" => of(heads, rows, self.head_dim),
+            "v" => of(value_heads, rows, self.value_dim),
+            "o" => of(self.heads_of_o(), self.len, self.value_dim),
+            "beta" => {
+                let (strides, heads) = (self.beta_strides(), self.heads_of_beta());
+                Some(TensorExtent { strides, heads, rows, dim: 1 })
+            }
             "g" => match self.gate {
-                Gate::Vector => of(true, self.len, self.key_dim()),
-                Gate::Scalar => of(true, self.len, 1),
+                Gate::Vector => of(value_heads, self.len, self.key_dim()),
+                Gate::Scalar => of(value_heads, self.len, 1),
                 Gate::None | Gate::Constant => None,
             },
             // Packed sequences have more states than batch entries.
             "state_in" | "state_out" if self.packed().is_none() => {
                 let size = self.key_dim() * self.value_dim;
                 let strides = Strides { batch: self.value_heads * size, head: size, position: 0 };
-                Some(TensorExtent { strides, of_values: true, rows: 1, dim: size })
+                Some(TensorExtent { strides, heads: value_heads, rows: 1, dim: size })
             }
-            name if self.erase_key.as_deref() == Some(name) => of(false, rows, self.head_dim),
-            name if self.dt.as_deref() == Some(name) => of(true, rows, 1),
+            "states" | "window_states" if self.packed().is_none() => {
+                let size = self.key_dim() * self.value_dim;
+                let rows = if name == "states" { self.checkpoints() } else { self.state_window.unwrap_or(0) };
+                let entry = self.value_heads * size;
+                let strides = Strides { batch: rows * entry, head: size, position: entry };
+                Some(TensorExtent { strides, heads: value_heads, rows, dim: size })
+            }
+            name if self.erase_key.as_deref() == Some(name) => of(heads, rows, self.head_dim),
+            name if self.dt.as_deref() == Some(name) => of(value_heads, rows, 1),
             _ => None,
         }
     }
@@ -90,12 +114,6 @@ impl LinearAttention {
         self.packed().unwrap_or(partition.batch.1 - partition.batch.0)
     }
 
-    /// The value heads of a partition.
-    pub(crate) fn value_heads_of(&self, partition: &Partition) -> (usize, usize) {
-        let group = self.group();
-        (partition.heads.0 * group, partition.heads.1 * group)
-    }
-
     /// The range of a tensor that a partition touches.
     pub(crate) fn range(
         &self,
@@ -103,7 +121,8 @@ impl LinearAttention {
         partition: &Partition,
         limits: &Limits,
     ) -> ByteRange {
-        let elements = self.extent(&tensor_spec.name).map(|extent| extent.elements(partition, self.group()));
+        let elements =
+            self.extent(&tensor_spec.name).map(|extent| extent.elements(partition, self.value_heads));
         let (first, end) = elements.filter(|_| tensor_spec.span > 0).unwrap_or((0, tensor_spec.span));
         byte_range(first, end, tensor_spec.dtype.size_bytes(), limits)
     }
@@ -116,6 +135,8 @@ impl LinearAttention {
                 self.bonus.is_some(),
                 self.state_in,
                 self.state_out,
+                self.checkpoint_every.is_some(),
+                self.state_window.is_some(),
                 self.z_in,
                 self.z_out,
                 self.packed().is_some(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    bindings::Uses,
+    bindings::Partition,
     chunks::grows,
     passes::{Candidate, Passes, Run, Schedule},
 };
@@ -46,7 +46,11 @@ pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
         return Err(reason.to_owned());
     }
     let lanes = min as usize;
+    if spec.kept_states() > 0 {
+        return Err("stores states at the end only: the text that stores one on the way takes software drivers minutes".into());
+    }
     check_workgroup(adapter, lanes, 0)?;
+    spec.check_state_bindings(adapter)?;
     let (tall, wide) = (spec.key_dim().next_multiple_of(4), spec.value_dim.div_ceil(4));
     let fits = MAX_ELEMENTS / (4 * tall);
     if fits == 0 {
@@ -64,12 +68,12 @@ pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
     let slices = wide.div_ceil(lanes * columns);
     let directions = if spec.direction == crate::linear_attention::Direction::Both { 2.0 } else { 1.0 };
     let rows = directions
-        * float(pairs * slices)
+        * float(pairs * slices * spec.times_followed())
         * float((spec.len * spec.batch / spec.states().max(1) * spec.kernel_steps()).next_multiple_of(lanes));
     let over_state = if spec.rule == Rule::Add { 2.0 } else { 3.0 };
     let gates = if spec.gate == crate::linear_attention::Gate::Vector { float(tall) } else { 0.0 };
     let chunk = float(tall + 4 * lanes * columns) * over_state / 2.0 * float(lanes);
-    let states = if spec.state_in || spec.state_out { float(pairs) } else { 0.0 };
+    let states = if spec.state_in || spec.state_out { float(pairs * spec.times_followed()) } else { 0.0 };
     let cost = Cost {
         fma: rows * (over_state * float(tall * 4 * lanes * columns) + chunk + 10.0 * gates * float(lanes)),
         storage_loads: rows * (float(2 * tall + 8 * lanes * columns) + gates)
@@ -95,18 +99,13 @@ pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
 
 impl Schedule for BroadcastTiles {
     fn make(&self, passes: &mut Passes<'_>, run: &Run<'_>) -> Result<(), Error> {
-        let spec = passes.spec;
         let Self { lanes, columns } = *self;
-        let causal = spec.causal;
-        let uses = Uses::of_tokens(causal);
-        let request = passes.request("linear_attention/broadcast", run);
-        let request = passes
-            .with_states(passes.with_factors(request), run)
-            .tunable("LANES", small(lanes))
-            .tunable("COLUMNS", small(columns))
-            .tunable("TOGETHER", 2u32);
-        let (bound, last) = passes.with_state_bindings(run, uses)?;
-        passes.push("broadcast", request, run, bound, spec.value_dim.div_ceil(4 * lanes * columns))?;
-        if causal { Ok(()) } else { passes.read_states(run, &last) }
+        let tunables = [("LANES", lanes), ("COLUMNS", columns), ("TOGETHER", 2)];
+        let x = passes.spec.value_dim.div_ceil(4 * lanes * columns);
+        passes.follow_tokens("broadcast", run, &tunables, x)
+    }
+
+    fn notes(&self, spec: &LinearAttention, _: &[Partition]) -> Vec<(String, String)> {
+        spec.note_of_repeated_states()
     }
 }

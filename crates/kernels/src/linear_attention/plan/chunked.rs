@@ -7,6 +7,7 @@ use super::{
     chunks::{CHUNK, TILE, grows},
     params::Segments,
     passes::Candidate,
+    recurrent::RecurrentTiles,
 };
 use crate::{
     AdapterKind, AdapterProfile, Cost,
@@ -25,6 +26,8 @@ pub(crate) struct ChunkedTiles {
     pub(crate) lanes: usize,
     /// Into how many segments that pass cuts a sequence, if it does; fewer if there are fewer chunks.
     pub(crate) segments: Option<usize>,
+    /// How the last tokens are followed once more, where the states after each are asked for.
+    pub(crate) replay: Option<RecurrentTiles>,
 }
 
 /// The reason why the problem is not served, if it is not.
@@ -66,6 +69,26 @@ fn output_bindings(spec: &LinearAttention, adapter: &AdapterProfile) -> u32 {
     inputs + 2 + optional.into_iter().map(u32::from).sum::<u32>()
 }
 
+/// Those of the kernel in which the delta rule goes from chunk to chunk, or of that of the rule add.
+fn carrying_bindings(spec: &LinearAttention, segmented: bool) -> u32 {
+    let delta = spec.rule != Rule::Add;
+    let optional = [
+        spec.gate != Gate::None || spec.by_channels(),
+        spec.packed().is_some(),
+        spec.length_tensor().is_some(),
+        spec.state_in && !segmented,
+        segmented,
+        spec.state_out || !spec.causal,
+        spec.checkpoint_every.is_some(),
+        spec.normalises(),
+        spec.normalises() && spec.z_in,
+        spec.normalises() && (spec.z_out || !spec.causal),
+    ];
+    // The states; keys, values after erasing, and products with erase keys.
+    let always = if delta { 4 } else { 1 };
+    always + optional.into_iter().map(u32::from).sum::<u32>()
+}
+
 /// Fewer chunks are not worth cutting.
 const FEW_CHUNKS: usize = 4;
 
@@ -101,15 +124,19 @@ fn propose_one(
     if let Some(reason) = refusal(spec) {
         return Err(reason.to_owned());
     }
+    if let Some(reason) = spec.keeps_within_chunks() {
+        return Err(reason);
+    }
     check_workgroup(adapter, THREADS, STAGE_BYTES)?;
-    let (bindings, max) =
-        (output_bindings(spec, adapter), adapter.limits.max_storage_buffers_per_shader_stage);
+    let bindings = output_bindings(spec, adapter).max(carrying_bindings(spec, segments.is_some()));
+    let max = adapter.limits.max_storage_buffers_per_shader_stage;
     if bindings > max {
         return Err(format!(
             "needs {bindings} storage buffers, max_storage_buffers_per_shader_stage is {max}"
         ));
     }
-    let sizes = ChunkedTiles { lanes: lanes(spec, adapter), segments };
+    let replay = spec.state_window.map(|_| RecurrentTiles::checked(spec, adapter)).transpose()?;
+    let sizes = ChunkedTiles { lanes: lanes(spec, adapter), segments, replay };
     let smallest = Partition { batch: (0, 1), heads: (0, 1) };
     let needed = sizes.buffers(spec, &smallest).largest();
     let max = adapter.limits.max_storage_buffer_binding_size;
@@ -137,7 +164,7 @@ fn propose_one(
 
 impl ChunkedTiles {
     fn cost(self, spec: &LinearAttention, adapter: &AdapterProfile) -> Cost {
-        let whole = Partition { batch: (0, spec.batch), heads: (0, spec.heads) };
+        let whole = Partition { batch: (0, spec.batch), heads: (0, spec.value_heads) };
         let directions = if spec.direction == Direction::Both { 2.0 } else { 1.0 };
         let pairs = directions * float(spec.pairs(&whole));
         let (key_dim, value_dim) = spec.padded();
@@ -147,6 +174,7 @@ impl ChunkedTiles {
         let squares = key_tiles * value_tiles;
         let scores = if spec.by_channels() { 3.0 * key_tiles } else { squares };
         let outputs = if spec.causal { squares + scores + value_tiles } else { squares };
+        let outputs = float(spec.queries()) * outputs;
         let states = if spec.rule == Rule::Add {
             squares
         } else {
@@ -161,7 +189,8 @@ impl ChunkedTiles {
         let cost = Cost {
             fma,
             // A tile of operands for each product, and the states, which are written, replaced and read.
-            storage_loads: pairs * (products * 1.5 * block + 3.0 * state),
+            storage_loads: pairs * (products * 1.5 * block + 3.0 * state)
+                + float(spec.kept_states() * spec.states() * spec.value_heads) * state,
             // Two vectors for sixteen products.
             workgroup_loads: fma / 2.0,
             exp2: if spec.gate == Gate::None { 0.0 } else { pairs * value_tiles * block },
@@ -169,6 +198,9 @@ impl ChunkedTiles {
             ..Cost::default()
         };
         let mut cost = timed(cost, adapter);
+        if let (Some(replay), Some(window)) = (self.replay, spec.state_window) {
+            cost.time += replay.time(spec, adapter, window * spec.kernel_steps() + CHUNK / 2);
+        }
         // Passes wait for each other, and the states go from chunk to chunk.
         if adapter.kind != AdapterKind::Cpu {
             let (passes, step) =
@@ -209,8 +241,8 @@ impl ChunkedTiles {
             matrices: of(delta * CHUNK * CHUNK),
             scores: of(usize::from(spec.by_channels()) * CHUNK * CHUNK),
             segments: self.segments_of(spec).map_or(0, |cut| {
-                let heads = spec.value_heads_of(partition);
-                let states = cut.count * spec.sequences_of(partition) * (heads.1 - heads.0);
+                let heads = partition.heads.1 - partition.heads.0;
+                let states = cut.count * spec.sequences_of(partition) * heads;
                 4 * (states * key_dim * (value_dim + key_dim)) as u64
             }),
             sums: of(usize::from(spec.normalises()) * key_dim),

@@ -3,7 +3,7 @@
 use foveal_shaders::Request;
 
 use super::{
-    bindings::{Partition, Uses},
+    bindings::{KEPT, Partition, Uses},
     chunked::{Buffers, ChunkedTiles},
     chunks::{CHUNK, TILE},
     passes::{Bound, Output, Passes, Run, Schedule},
@@ -51,13 +51,16 @@ impl Schedule for ChunkedTiles {
             passes.chunk_state(run, &chunks)?;
             let last = passes.chunk_scan(run, &chunks)?;
             if !spec.causal {
-                return passes.chunk_read(run, &last);
+                return run.by_query().try_for_each(|run| passes.chunk_read(&run, &last));
             }
         } else {
             passes.chunk_solve(run, &mut chunks)?;
             passes.chunk_delta(run, &chunks, *self)?;
         }
-        passes.chunk_output(run, &chunks)
+        if let Some(replay) = self.replay {
+            passes.replay(run, chunks.states, replay)?;
+        }
+        run.by_query().try_for_each(|run| passes.chunk_output(&run, &chunks))
     }
 
     fn scratch_bytes(&self, spec: &LinearAttention, partition: &Partition) -> u64 {
@@ -168,6 +171,7 @@ impl Passes<'_> {
         }
         let last = self.last_states(partition, !spec.causal)?;
         bound.0.extend(last.iter().cloned());
+        bound.0.extend(self.kept_states(partition, &KEPT[..1])?);
         Ok(last)
     }
 
@@ -176,8 +180,7 @@ impl Passes<'_> {
         let spec = self.spec;
         let (key_dim, value_dim) = spec.padded();
         let request = self
-            .chunk_request("chunk_scan", run)
-            .replace("linear_attention/state", self.state_module())
+            .with_stored_states(self.with_checkpoints(self.chunk_request("chunk_scan", run)))
             .tunable("HEAD_DIM", small(key_dim))
             .tunable("VALUE_DIM", small(value_dim))
             .tunable("STATE_IN", spec.state_in)
@@ -207,6 +210,9 @@ impl Passes<'_> {
             .tunable("STRICT", erase)
             .tunable("BEFORE", bonus || (erase && spec.rule == Rule::Dplr))
             .tunable("BONUS", bonus);
+        if !erase {
+            request = self.with_queries(request);
+        }
         let uses = Uses { q: !erase, k: true, bonus, ..LENGTHS };
         let bound = self.chunk_bound(run, uses, chunks.gates, &[("scores_out", at)])?;
         self.push_chunks("chunk_scores", request, run, bound, 1)
@@ -247,8 +253,7 @@ impl Passes<'_> {
         let [u, w, _] = delta_scratch(chunks)?;
         let value_dim = spec.padded().1;
         let request = self
-            .chunk_input_request("chunk_delta", run)
-            .replace("linear_attention/state", self.state_module())
+            .with_stored_states(self.chunk_input_request("chunk_delta", run))
             .tunable("VALUE_DIM", small(value_dim))
             .tunable("LANES", small(lanes))
             // Small workgroups stage less at a time, so that as many threads share a unit's workgroup memory.
@@ -257,6 +262,7 @@ impl Passes<'_> {
         let uses = Uses { k: true, ..LENGTHS };
         let tiles = |columns: usize| columns.div_ceil(4 * lanes);
         let Some(segments) = sizes.segments_of(spec) else {
+            let request = self.with_checkpoints(request);
             let request = request.tunable("STATE_IN", spec.state_in).tunable("STATE_OUT", spec.state_out);
             let scratch = [("states_out", chunks.states), ("u", u), ("w", w)];
             let mut bound = self.chunk_bound(run, uses, chunks.gates, &scratch)?;
@@ -270,8 +276,7 @@ impl Passes<'_> {
         self.push_segments("chunk_delta", summary, run, bound, [tiles(columns), segments.count], segments)?;
 
         let join = self
-            .chunk_request("chunk_join", run)
-            .replace("linear_attention/state", self.state_module())
+            .with_stored_states(self.chunk_request("chunk_join", run))
             .tunable("HEAD_DIM", small(spec.padded().0))
             .tunable("VALUE_DIM", small(value_dim))
             .tunable("LANES", small(JOIN_LANES))
@@ -284,18 +289,18 @@ impl Passes<'_> {
         self.push_segments("chunk_join", join, run, bound, [tiles_of_join, 1], segments)?;
 
         let scratch = [("states_out", chunks.states), ("u", u), ("w", w), ("segments", at)];
-        let request = request.tunable("STATE_OUT", spec.state_out);
+        let request = self.with_checkpoints(request).tunable("STATE_OUT", spec.state_out);
         let mut bound = self.chunk_bound(run, uses, chunks.gates, &scratch)?;
         bound.0.extend(self.last_states(run.partition, false)?);
+        bound.0.extend(self.kept_states(run.partition, &KEPT[..1])?);
         self.push_segments("chunk_delta", request, run, bound, [tiles(value_dim), segments.count], segments)
     }
 
     /// A request for the kernel of outputs.
     fn output_request(&self, run: &Run<'_>) -> Request {
         let spec = self.spec;
-        self.chunk_input_request("chunk_output", run)
+        self.with_stored_states(self.with_queries(self.chunk_input_request("chunk_output", run)))
             .replace("shared/output", self.output_module(run))
-            .replace("linear_attention/state", self.state_module())
             .tunable("VALUE_DIM", small(spec.padded().1))
             .tunable("DELTA", spec.rule != Rule::Add)
             .tunable("BONUS", spec.bonus.is_some())

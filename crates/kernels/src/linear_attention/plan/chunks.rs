@@ -35,8 +35,7 @@ impl LinearAttention {
 
     /// Pairs of a slot and a value head of a partition.
     pub(crate) fn pairs(&self, partition: &Partition) -> usize {
-        let heads = self.value_heads_of(partition);
-        self.slots(partition) * (heads.1 - heads.0)
+        self.slots(partition) * (partition.heads.1 - partition.heads.0)
     }
 }
 

@@ -37,6 +37,9 @@ impl<'a> Passes<'a> {
     /// Notes on the passes.
     fn notes(&self, schedule: &dyn Schedule) -> Vec<(String, String)> {
         let mut notes = schedule.notes(self.spec, &self.partitions);
+        if self.spec.queries() > 1 {
+            notes.push(("queries a state".to_owned(), self.spec.queries().to_string()));
+        }
         if self.preprocessed_at.is_some() {
             notes.push(("inputs".to_owned(), "prepared as f32 in one buffer".to_owned()));
         }
@@ -65,15 +68,20 @@ impl<'a> Passes<'a> {
             if spec.direction != Direction::Both {
                 self.add_skip(partition, false)?;
             }
+            let queries = spec.queries();
             let runs: &[(bool, Output)] = match spec.direction {
                 Direction::Forward => &[(false, o)],
                 Direction::Reverse => &[(true, o)],
                 Direction::Both => &[(false, Output::Partial), (true, Output::Sum)],
             };
-            for &(reverse, o) in runs {
-                schedule.make(self, &Run { partition, reverse, o })?;
-                if o == Output::Partial {
-                    self.add_skip(partition, true)?;
+            // What two directions add up to is kept for one query at a time.
+            let apart = if spec.direction == Direction::Both { 1 } else { queries.max(1) };
+            for queries in ranges((0, queries), apart) {
+                for &(reverse, o) in runs {
+                    schedule.make(self, &Run { partition, reverse, o, queries })?;
+                    if o == Output::Partial {
+                        self.add_skip(partition, true)?;
+                    }
                 }
             }
         }
@@ -85,10 +93,12 @@ impl<'a> Passes<'a> {
         let spec = self.spec;
         let max = self.limits().max_storage_buffer_binding_size;
         let preprocessed = spec.is_prepared(self.limits());
-        let (mut batch, mut heads) = (spec.batch, spec.heads);
+        let (mut batch, mut heads) = (spec.batch, spec.value_heads);
         loop {
             let partitions: Vec<Partition> = ranges((0, spec.batch), batch)
-                .flat_map(|batch| ranges((0, spec.heads), heads).map(move |heads| Partition { batch, heads }))
+                .flat_map(|batch| {
+                    ranges((0, spec.value_heads), heads).map(move |heads| Partition { batch, heads })
+                })
                 .collect();
             let largest = |partition: &Partition| {
                 let tensor_specs = self
@@ -111,7 +121,10 @@ impl<'a> Passes<'a> {
             }
             if batch > 1 {
                 batch = batch.div_ceil(2);
+            } else if heads > spec.group() {
+                heads = (heads / spec.group()).div_ceil(2) * spec.group();
             } else if heads > 1 {
+                // Value heads that share a key part last: each piece reads the key.
                 heads = heads.div_ceil(2);
             } else {
                 let message = format!(

@@ -18,6 +18,16 @@ pub(crate) struct RowLayout {
     pub(crate) strides: Strides,
 }
 
+impl RowLayout {
+    /// The rows of every `queries`-th head from head `query` on.
+    pub(crate) fn of_query(self, query: usize, queries: usize) -> Self {
+        let Strides { head, .. } = self.strides;
+        #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32 on purpose")]
+        let base = self.base.wrapping_add((query * head) as u32);
+        Self { base, strides: Strides { head: head * queries, ..self.strides } }
+    }
+}
+
 impl Default for RowLayout {
     fn default() -> Self {
         Self { base: 0, strides: Strides { batch: 0, head: 0, position: 0 } }
@@ -35,6 +45,8 @@ pub(crate) struct RowLayouts {
     pub(crate) g: RowLayout,
     pub(crate) beta: RowLayout,
     pub(crate) state: u32,
+    /// `states` and `window_states`.
+    pub(crate) kept: [u32; 2],
 }
 
 /// Where a dispatch begins, and how it cuts sequences.
@@ -83,7 +95,7 @@ impl LinearAttention {
             ("first_sequence", first.sequence),
             ("first_head", first.head),
             ("piece_sequence", partition.batch.0),
-            ("piece_head", self.value_heads_of(partition).0),
+            ("piece_head", partition.heads.0),
             ("sequences", self.states()),
             ("chunks", self.chunks()),
             ("slots", self.slots(partition)),
@@ -94,6 +106,9 @@ impl LinearAttention {
             ("state_pair", key_dim * value_dim),
             ("state_channel", channel),
             ("state_column", column),
+            ("checkpoint_rows", self.checkpoint_rows()),
+            ("checkpoints", self.checkpoints()),
+            ("window", self.state_window.unwrap_or(0)),
         ])?;
         // Positions are compared with signed lengths.
         if self.len > i32::MAX as usize / 2 {
@@ -104,6 +119,8 @@ impl LinearAttention {
         params.push(("scale".into(), ParamValue::F32(scale)));
         params.push(("eps".into(), ParamValue::F32(eps)));
         params.push(("state_base".into(), ParamValue::U32(places.state)));
+        params.push(("checkpoints_base".into(), ParamValue::U32(places.kept[0])));
+        params.push(("window_base".into(), ParamValue::U32(places.kept[1])));
         for (fields, place) in [
             (["q_base", "q_batch", "q_head", "q_row"], places.q),
             (["k_base", "k_batch", "k_head", "k_row"], places.k),

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use foveal_shaders::Request;
 
 use super::{
-    bindings::{Partition, Uses},
+    bindings::{KEPT, Partition, Uses},
     params::{First, RowLayout, RowLayouts, Segments},
     regions::{Region, width_params},
 };
@@ -64,6 +64,20 @@ pub(crate) struct Run<'p> {
     pub(crate) partition: &'p Partition,
     pub(crate) reverse: bool,
     pub(crate) o: Output,
+    /// The queries of each state that are computed, from the first to before the last.
+    pub(crate) queries: (usize, usize),
+}
+
+impl Run<'_> {
+    /// A run for each query.
+    pub(crate) fn by_query(self) -> impl Iterator<Item = Self> {
+        (self.queries.0..self.queries.1).map(move |query| Self { queries: (query, query + 1), ..self })
+    }
+
+    /// Whether the states of this run are those that are returned: each query comes to the same ones.
+    pub(crate) fn returns_states(&self) -> bool {
+        self.queries.0 == 0
+    }
 }
 
 /// Bindings, where the tensors lie relative to them, and the uniform's fields beside the problem's own.
@@ -109,13 +123,18 @@ impl Passes<'_> {
     /// A request for a kernel of this problem that imports inputs and output.
     pub(crate) fn request(&self, module: &str, run: &Run<'_>) -> Request {
         let spec = self.spec;
-        Request::new(module)
+        self.with_queries(Request::new(module))
             .replace("shared/inputs", self.inputs_module())
             .replace("shared/output", self.output_module(run))
             .tunable("HEAD_DIM", small(spec.key_dim().next_multiple_of(4)))
             .tunable("VALUE_DIM", small(spec.value_dim.next_multiple_of(4)))
             .tunable("RAGGED", spec.packed().is_some())
             .tunable("REVERSE", run.reverse)
+    }
+
+    /// The tunable of kernels that read q, where value heads share a key but not a query.
+    pub(crate) fn with_queries(&self, request: Request) -> Request {
+        if self.spec.own_queries() { request.tunable("OWN_QUERIES", true) } else { request }
     }
 
     /// The tunables of gates, beta and lengths.
@@ -181,9 +200,10 @@ impl Passes<'_> {
             bindings.push(binding);
             Ok(RowLayout { base, strides: strides(name) })
         };
+        let query = |rows: RowLayout| rows.of_query(run.queries.0, spec.queries());
         let inputs = uses.q || uses.k || uses.v;
         if let Some(at) = self.preprocessed_at.filter(|_| inputs) {
-            places.q = spec.region(Region::Q, partition).0;
+            places.q = query(spec.region(Region::Q, partition).0);
             places.k = spec.region(Region::K, partition).0;
             places.v = spec.region(Region::V, partition).0;
             if spec.erases_by_another() {
@@ -193,7 +213,7 @@ impl Passes<'_> {
         } else if inputs {
             uneven |= !self.inputs_aligned();
             if uses.q {
-                places.q = bound("q")?;
+                places.q = query(bound("q")?);
             }
             if uses.k {
                 places.k = bound("k")?;
@@ -211,7 +231,7 @@ impl Passes<'_> {
                 (second, at) => {
                     let (binding, base) = self.bind("o", "o", partition)?;
                     bindings.push(binding);
-                    places.o = RowLayout { base, strides: strides("o") };
+                    places.o = query(RowLayout { base, strides: strides("o") });
                     uneven |= !spec.value_dim.is_multiple_of(4);
                     if let Some(at) = at.filter(|_| second == Output::Sum) {
                         bindings.push(self.plan.scratch("first_o", at));
@@ -249,6 +269,11 @@ impl Passes<'_> {
         let states = ["state_in", "state_out"].into_iter().find(|name| self.plan.tensor_index(name).is_ok());
         if let Some(name) = states {
             places.state = self.bind(name, name, partition)?.1;
+        }
+        for (base, (_, name)) in places.kept.iter_mut().zip(KEPT) {
+            if self.plan.tensor_index(name).is_ok() {
+                *base = self.bind(name, name, partition)?.1;
+            }
         }
         let widths = if uneven { width_params(spec.head_dim, spec.value_dim)? } else { Params::new() };
         Ok((bindings, places, widths))
@@ -315,7 +340,7 @@ impl Passes<'_> {
         let request = Arc::new(request);
         let max = self.limits().max_compute_workgroups_per_dimension as usize;
         for (first, [x, z]) in parts {
-            for heads in ranges(spec.value_heads_of(run.partition), max) {
+            for heads in ranges(run.partition.heads, max) {
                 let loop_turns = spec.loop_turns(&request, first.segments);
                 let mut params = spec.params(&places, run.partition, First { head: heads.0, ..first })?;
                 params.extend(widths.iter().cloned());

@@ -182,7 +182,7 @@ impl<'a> Passes<'a> {
         }
         if tensor == "g" || spec.skip.as_deref() == Some(tensor) {
             let strides = Strides { batch: 0, head: 1, position: 0 };
-            return Ok(TensorExtent { strides, of_values: true, rows: spec.len, dim: 1 });
+            return Ok(TensorExtent { strides, heads: spec.value_heads, rows: spec.len, dim: 1 });
         }
         Err(Error::internal("plan", format!("`{tensor}` has no rows")))
     }

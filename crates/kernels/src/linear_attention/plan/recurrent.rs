@@ -1,9 +1,9 @@
 //! The variant `recurrent`: its proposal and passes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    bindings::Uses,
+    bindings::{KEPT, Partition, Uses},
     passes::{Candidate, Passes, Run, Schedule},
 };
 use crate::{
@@ -17,6 +17,9 @@ const DEPTH: usize = 16;
 
 /// And at most on a CPU, whose drivers keep registers in cache.
 const MAX_DEPTH: usize = 32;
+
+/// Nanoseconds of a token that waits for barriers and memory.
+const LATENCY: f64 = 2000.0;
 
 /// How a workgroup divides a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,27 @@ impl RecurrentTiles {
         Self { depth: DEPTH, parts, columns }
     }
 
+    /// Those of a kernel that the adapter runs; otherwise the reason why not.
+    pub(crate) fn checked(spec: &LinearAttention, adapter: &AdapterProfile) -> Result<Self, String> {
+        let sizes = Self::of(spec, adapter);
+        check_workgroup(adapter, sizes.threads(), sizes.workgroup_bytes(spec))?;
+        Ok(sizes)
+    }
+
+    /// The time that following so many rows takes, beside loading and storing states.
+    pub(crate) fn time(self, spec: &LinearAttention, adapter: &AdapterProfile, rows: usize) -> Duration {
+        let slices = spec.value_dim.div_ceil(4 * self.columns);
+        let state = float(self.parts * self.depth * slices * self.columns * 4);
+        let pairs = float(spec.states() * spec.value_heads);
+        let cost = Cost {
+            fma: 3.0 * float(rows) * pairs * state,
+            occupancy: occupancy(pairs * float(slices), adapter),
+            ..Cost::default()
+        };
+        let latency = if adapter.kind == AdapterKind::Cpu { 0.0 } else { LATENCY };
+        timed(cost, adapter).time + Duration::from_secs_f64((float(rows) * latency * 1e-9).min(3e7))
+    }
+
     fn threads(self) -> usize {
         self.parts * self.columns
     }
@@ -60,20 +84,21 @@ impl RecurrentTiles {
 }
 
 pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Result<Candidate, String> {
-    let sizes = RecurrentTiles::of(spec, adapter);
-    let workgroup_bytes = sizes.workgroup_bytes(spec);
-    check_workgroup(adapter, sizes.threads(), workgroup_bytes)?;
+    let sizes = RecurrentTiles::checked(spec, adapter)?;
+    spec.check_state_bindings(adapter)?;
     let slices = spec.value_dim.div_ceil(4 * sizes.columns);
-    let steps = float(spec.len * spec.kernel_steps() * spec.batch * spec.value_heads);
+    let steps = float(spec.len * spec.kernel_steps() * spec.batch * spec.value_heads * spec.times_followed());
     let state = float(sizes.parts * sizes.depth * slices * sizes.columns * 4);
     let passes_over_state = if spec.rule == crate::linear_attention::Rule::Add { 2.0 } else { 3.0 };
     let directions = if spec.direction == crate::linear_attention::Direction::Both { 2.0 } else { 1.0 };
     let width = float(spec.key_dim() * 3 + spec.value_dim);
-    let states = if spec.state_in || spec.state_out { float(spec.states() * spec.value_heads) } else { 0.0 };
+    let states = spec.states() * spec.value_heads * spec.times_followed();
+    let states = if spec.state_in || spec.state_out { float(states) } else { 0.0 };
+    let kept = float(spec.kept_states() * spec.states() * spec.value_heads);
     let groups = float(slices * spec.states() * spec.value_heads);
     let mut cost = Cost {
         fma: directions * steps * state * (passes_over_state + 0.5),
-        storage_loads: directions * steps * width * float(slices) + 2.0 * states * state,
+        storage_loads: directions * steps * width * float(slices) + (2.0 * states + kept) * state,
         workgroup_loads: if sizes.columns > 1 {
             directions * steps * state / 4.0 * passes_over_state
         } else {
@@ -84,10 +109,11 @@ pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
         ..Cost::default()
     };
     // Tokens follow each other: on a GPU each waits for barriers and memory.
-    let latency = if adapter.kind == AdapterKind::Cpu { 0.0 } else { 2000.0 };
+    let latency = if adapter.kind == AdapterKind::Cpu { 0.0 } else { LATENCY };
     cost = timed(cost, adapter);
-    cost.time += std::time::Duration::from_secs_f64(
-        (float(spec.len * spec.kernel_steps()) * directions * latency * 1e-9).min(3e7),
+    cost.time += Duration::from_secs_f64(
+        (float(spec.len * spec.kernel_steps() * spec.times_followed()) * directions * latency * 1e-9)
+            .min(3e7),
     );
     Ok(Candidate {
         variant: "recurrent",
@@ -97,7 +123,7 @@ pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
             tile("threads", sizes.threads()),
         ],
         threads: small(sizes.threads()),
-        workgroup_bytes,
+        workgroup_bytes: sizes.workgroup_bytes(spec),
         cost,
         schedule: Arc::new(sizes),
     })
@@ -106,17 +132,44 @@ pub(crate) fn propose(spec: &LinearAttention, adapter: &AdapterProfile) -> Resul
 impl Schedule for RecurrentTiles {
     /// The recurrence; if outputs read the last states only, they follow in a pass of their own.
     fn make(&self, passes: &mut Passes<'_>, run: &Run<'_>) -> Result<(), Error> {
-        let spec = passes.spec;
-        let causal = spec.causal;
-        let uses = Uses::of_tokens(causal);
-        let request = passes.request("linear_attention/recurrent", run);
-        let request = passes
-            .with_states(passes.with_factors(request), run)
-            .tunable("DEPTH", small(self.depth))
-            .tunable("PARTS", small(self.parts))
-            .tunable("COLUMNS", small(self.columns));
-        let (bound, last) = passes.with_state_bindings(run, uses)?;
-        passes.push("recurrent", request, run, bound, spec.value_dim.div_ceil(4 * self.columns))?;
-        if causal { Ok(()) } else { passes.read_states(run, &last) }
+        let Self { depth, parts, columns } = *self;
+        let tunables = [("DEPTH", depth), ("PARTS", parts), ("COLUMNS", columns)];
+        let x = passes.spec.value_dim.div_ceil(4 * columns);
+        passes.follow_tokens("recurrent", run, &tunables, x)
+    }
+
+    fn notes(&self, spec: &LinearAttention, _: &[Partition]) -> Vec<(String, String)> {
+        spec.note_of_repeated_states()
+    }
+}
+
+impl Passes<'_> {
+    /// The pass that follows the last tokens once more from the state at the start of a chunk, for the states after each.
+    pub(crate) fn replay(
+        &mut self,
+        run: &Run<'_>,
+        states: usize,
+        sizes: RecurrentTiles,
+    ) -> Result<(), Error> {
+        let spec = self.spec;
+        // A packed sequence without tokens has no chunk.
+        let state_in = spec.state_in && spec.packed().is_some();
+        let request = self
+            .with_stored_states(self.with_factors(self.request("linear_attention/recurrent", run)))
+            .tunable("REPLAY", true)
+            .tunable("WINDOW", true)
+            .tunable("STATE_IN", state_in)
+            .tunable("WRITE_O", false);
+        let tunables = [("DEPTH", sizes.depth), ("PARTS", sizes.parts), ("COLUMNS", sizes.columns)];
+        let request =
+            tunables.into_iter().fold(request, |request, (name, value)| request.tunable(name, small(value)));
+        let uses = Uses { q: false, o: false, bonus: false, ..Uses::of_tokens(true) };
+        let mut bound = self.inputs_and_output(run, uses)?;
+        bound.0.push(self.plan.scratch("chunk_states", states));
+        if state_in {
+            bound.0.push(self.bind("state_in", "state_in", run.partition)?.0);
+        }
+        bound.0.extend(self.kept_states(run.partition, &KEPT[1..])?);
+        self.push("replay", request, run, bound, spec.value_dim.div_ceil(4 * sizes.columns))
     }
 }

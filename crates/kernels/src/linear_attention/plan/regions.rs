@@ -1,6 +1,9 @@
 //! The buffer of preprocessed inputs: its regions, and where a partition's rows lie in them.
 
-use super::{bindings::Partition, params::RowLayout};
+use super::{
+    bindings::{Partition, heads_for},
+    params::RowLayout,
+};
 use crate::{
     Error, Limits, Strides,
     linear_attention::{Direction, FeatureMap, Gate, Key, LinearAttention, Rule},
@@ -48,7 +51,7 @@ impl LinearAttention {
         self.direction == Direction::Both || self.skip.is_some()
     }
 
-    /// Strides of what is added to outputs, as f32.
+    /// Strides of what is added to outputs, as f32: those of one query of each state.
     pub(crate) fn partial_strides(&self) -> Strides {
         let width = self.value_dim.next_multiple_of(4);
         let head = self.len * width;
@@ -67,7 +70,7 @@ impl LinearAttention {
         let rows = self.len * self.kernel_steps();
         let (key_dim, value_dim) = (self.key_dim().next_multiple_of(4), self.value_dim.next_multiple_of(4));
         match region {
-            Region::Q => (self.heads, self.len, key_dim),
+            Region::Q => (self.heads_of_q(), self.len, key_dim),
             Region::K | Region::X => (self.heads, rows, key_dim),
             Region::V => (self.value_heads, rows, value_dim),
             Region::G if self.gate == Gate::Vector => (self.value_heads, self.len, key_dim),
@@ -76,10 +79,7 @@ impl LinearAttention {
     }
 
     pub(crate) fn heads_of(&self, region: Region, partition: &Partition) -> (usize, usize) {
-        match region {
-            Region::V | Region::G => self.value_heads_of(partition),
-            Region::Q | Region::K | Region::X => partition.heads,
-        }
+        heads_for(self.region_size(region).0, self.value_heads, partition)
     }
 
     /// Where a region of a partition lies, and the element after its end.

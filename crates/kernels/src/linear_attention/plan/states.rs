@@ -3,10 +3,15 @@
 use foveal_shaders::Request;
 
 use super::{
-    bindings::{Partition, Uses},
+    bindings::{KEPT, Partition, Uses},
+    chunks::CHUNK,
     passes::{Bound, Output, Passes, Run},
 };
-use crate::{Error, PassBinding, linear_attention::StateLayout, plan::cost::small};
+use crate::{
+    AdapterProfile, Dtype, Error, PassBinding,
+    linear_attention::{LinearAttention, StateLayout},
+    plan::cost::small,
+};
 
 /// Threads of `read` along columns and tokens.
 const READ_LANES: usize = 16;
@@ -14,24 +19,100 @@ const READ_ROWS: usize = 4;
 pub(crate) const READ_THREADS: u32 = 64;
 const _: () = assert!(READ_THREADS as usize == READ_LANES * READ_ROWS);
 
+impl LinearAttention {
+    /// How often kernels that follow the tokens compute each state: once for each query that reads states on the way.
+    pub(crate) fn times_followed(&self) -> usize {
+        if self.causal { self.queries() } else { 1 }
+    }
+
+    /// Rows that kernels see from an entry of `states` to the next.
+    pub(crate) fn checkpoint_rows(&self) -> usize {
+        let every = self.checkpoint_every.unwrap_or(1).min(self.len);
+        (every * self.kernel_steps()).max(1)
+    }
+
+    /// Why variants that have states between chunks do not store all that are asked for, if they do not.
+    pub(crate) fn keeps_within_chunks(&self) -> Option<String> {
+        let every = self.checkpoint_every.filter(|&every| every < self.len)?;
+        let within = !self.checkpoint_rows().is_multiple_of(CHUNK);
+        within.then(|| format!("checkpoint_every {every} asks for states within its chunks of {CHUNK} rows"))
+    }
+
+    /// Checks that kernels which follow the tokens may bind all that they read and write.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub(crate) fn check_state_bindings(&self, adapter: &AdapterProfile) -> Result<(), String> {
+        // In place of q, k, v and o; what is not causal reads q and writes o later, from last states.
+        let (inputs, written) = match (self.is_prepared(&adapter.limits), self.causal) {
+            (prepared, true) => (if prepared { 1 } else { 3 }, 1),
+            (prepared, false) => {
+                let sums = self.normalises() && !self.z_out;
+                (if prepared { 1 } else { 2 }, usize::from(!self.state_out) + usize::from(sums))
+            }
+        };
+        let bindings = self.direct_bindings() - 4 + inputs + written;
+        let max = adapter.limits.max_storage_buffers_per_shader_stage as usize;
+        let fits = bindings <= max;
+        fits.then_some(()).ok_or_else(|| {
+            format!("needs {bindings} storage buffers, max_storage_buffers_per_shader_stage is {max}")
+        })
+    }
+
+    /// Says so.
+    pub(crate) fn note_of_repeated_states(&self) -> Vec<(String, String)> {
+        let times = self.times_followed();
+        let repeated = times > 1;
+        repeated
+            .then(|| ("states".to_owned(), format!("computed {times} times, once a query")))
+            .into_iter()
+            .collect()
+    }
+}
+
 impl Passes<'_> {
-    /// The module that reads and writes states.
-    pub(crate) fn state_module(&self) -> &'static str {
-        let vectors = self.spec.state_layout == StateLayout::Kv && self.spec.value_dim.is_multiple_of(4);
-        if vectors { "linear_attention/state_x4" } else { "linear_attention/state_any" }
+    /// A request for a kernel that reads or writes states as they are stored.
+    pub(crate) fn with_stored_states(&self, request: Request) -> Request {
+        let spec = self.spec;
+        let vectors = spec.state_layout == StateLayout::Kv && spec.value_dim.is_multiple_of(4);
+        let words = if spec.state_dtype == Dtype::F32 { "f32" } else { "16bit" };
+        let module = format!("linear_attention/state_{words}{}", if vectors { "x4" } else { "" });
+        let request = request.replace("linear_attention/state", module);
+        if spec.state_dtype == Dtype::Bf16 { request.tunable("STATE_BF16", true) } else { request }
+    }
+
+    /// The tunable of kernels that store states after every so many rows.
+    pub(crate) fn with_checkpoints(&self, request: Request) -> Request {
+        if self.spec.checkpoint_every.is_some() { request.tunable("CHECKPOINTS", true) } else { request }
+    }
+
+    /// The same of kernels that store those after each of the last tokens, too.
+    fn with_kept_states(&self, request: Request) -> Request {
+        let request = self.with_checkpoints(request);
+        if self.spec.state_window.is_some() { request.tunable("WINDOW", true) } else { request }
+    }
+
+    /// The bindings of these, as far as `kernels` know of them.
+    pub(crate) fn kept_states(
+        &self,
+        partition: &Partition,
+        kernels: &[(&'static str, &'static str)],
+    ) -> Result<Vec<PassBinding>, Error> {
+        let asked = kernels.iter().filter(|(_, name)| self.plan.tensor_index(name).is_ok());
+        asked.map(|&(variable, name)| Ok(self.bind(variable, name, partition)?.0)).collect()
     }
 
     /// The tunables of kernels that carry a state from token to token.
     pub(crate) fn with_states(&self, request: Request, run: &Run<'_>) -> Request {
         let spec = self.spec;
         let causal = spec.causal;
-        request
-            .replace("linear_attention/state", self.state_module())
+        let request = if run.returns_states() { self.with_kept_states(request) } else { request };
+        self.with_stored_states(request)
             .tunable("STATE_IN", spec.state_in)
-            .tunable("STATE_OUT", spec.state_out || !causal)
+            .tunable("STATE_OUT", run.returns_states() && (spec.state_out || !causal))
             .tunable("NORMALISE", spec.normalises())
             .tunable("SUMS_IN", spec.z_in)
-            .tunable("SUMS_OUT", spec.z_out || (spec.normalises() && !causal))
+            .tunable("SUMS_OUT", run.returns_states() && (spec.z_out || (spec.normalises() && !causal)))
             .tunable("BONUS", spec.bonus.is_some())
             .tunable("ADD_PARTIAL", run.o == Output::Sum)
             .tunable("WRITE_O", causal)
@@ -51,8 +132,12 @@ impl Passes<'_> {
         if spec.z_in {
             bound.0.push(self.bind("z_in", "z_in", run.partition)?.0);
         }
-        let last = self.last_states(run.partition, !spec.causal)?;
+        let last =
+            if run.returns_states() { self.last_states(run.partition, !spec.causal)? } else { Vec::new() };
         bound.0.extend(last.iter().cloned());
+        if run.returns_states() {
+            bound.0.extend(self.kept_states(run.partition, &KEPT)?);
+        }
         Ok((bound, last))
     }
 
@@ -87,6 +172,34 @@ impl Passes<'_> {
         Ok(bindings)
     }
 
+    /// Kernels whose tokens read as they write, once for each query of a state; if outputs read the last states only, these are
+    /// computed once and the outputs follow in passes of their own.
+    pub(crate) fn follow_tokens(
+        &mut self,
+        name: &'static str,
+        run: &Run<'_>,
+        tunables: &[(&'static str, usize)],
+        x: usize,
+    ) -> Result<(), Error> {
+        let causal = self.spec.causal;
+        let uses = Uses::of_tokens(causal);
+        let each = run.by_query().take(if causal { usize::MAX } else { 1 });
+        for one in each {
+            let request = self.request(&format!("linear_attention/{name}"), &one);
+            let request = self.with_states(self.with_factors(request), &one);
+            let request =
+                tunables.iter().fold(request, |request, &(name, value)| request.tunable(name, small(value)));
+            let (bound, last) = self.with_state_bindings(&one, uses)?;
+            self.push(name, request, &one, bound, x)?;
+            if !causal {
+                for one in run.by_query() {
+                    self.read_states(&one, &last)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The pass in which every token reads the last state.
     pub(crate) fn read_states(&mut self, run: &Run<'_>, last: &[PassBinding]) -> Result<(), Error> {
         let spec = self.spec;
@@ -95,8 +208,7 @@ impl Passes<'_> {
         }
         let uses = Uses { q: true, o: true, lengths: spec.packed().is_some(), ..Uses::default() };
         let request = self
-            .request("linear_attention/read", run)
-            .replace("linear_attention/state", self.state_module())
+            .with_stored_states(self.request("linear_attention/read", run))
             .tunable("NORMALISE", spec.normalises())
             .tunable("LANES", small(READ_LANES))
             .tunable("ROWS", small(READ_ROWS));

@@ -22,6 +22,9 @@ impl LinearAttention {
             Some(sequences) => of_loop(sequences.max(1).ilog2() as usize + 1, 0),
             None => 0,
         };
+        // Entries of states on the way that are the last state or the first: all, if a sequence has no tokens.
+        let left = of_loop(if self.packed().is_some() { self.checkpoints() } else { 1 }, 0);
+        let before = of_loop(self.state_window.unwrap_or(0), 0);
         let slices = |of: usize, inside: u64| of_loop(key_dim.div_ceil(of), inside);
         match request.module.trim_start_matches("linear_attention/") {
             "recurrent" => {
@@ -32,7 +35,9 @@ impl LinearAttention {
                 } else {
                     0
                 };
-                of_loop(rows, staged)
+                let replays = request.tunables.iter().any(|(tunable, _)| tunable == "REPLAY");
+                let last = self.state_window.unwrap_or(0) * self.kernel_steps() + CHUNK;
+                of_loop(if replays { rows.min(last) } else { rows }, staged) + left + before
             }
             "broadcast" => of_loop(rows.div_ceil(count(request, "LANES").max(1)), 0),
             "read" => of_loop(value_dim.div_ceil(64), of_loop(key_dim / 4, 0)),
@@ -42,7 +47,7 @@ impl LinearAttention {
             // Products that end at the diagonal, in each slice of rows.
             "chunk_apply" => found + of_loop(CHUNK / 8, of_loop(CHUNK, 0)) + of_loop(4, 0),
             // Of packed sequences, any may have all tokens.
-            "chunk_scan" => of_loop(self.chunks(), 0),
+            "chunk_scan" => of_loop(self.chunks(), 0) + left,
             "chunk_scores" => found + slices(16, 2 * of_loop(4, 0)) + 2 * of_loop(4, 0),
             // Products of blocks, and the matrix on its way out.
             "chunk_solve" => {
@@ -57,7 +62,7 @@ impl LinearAttention {
                 let chunks = if segments.count > 1 { segments.chunks } else { self.chunks() };
                 // The rows once for each vector of channels that a thread owns.
                 let vectors = key_dim.div_ceil(64) as u64;
-                of_loop(chunks, slices(slice, 0) + vectors * of_loop(CHUNK.div_ceil(slice), 0))
+                of_loop(chunks, slices(slice, 0) + vectors * of_loop(CHUNK.div_ceil(slice), 0)) + left
             }
             "chunk_join" => slices(32, 0) + of_loop(segments.count, of_loop(key_dim / 4, 2 * of_loop(4, 0))),
             _ => found + slices(16, 0) + of_loop(CHUNK / 32, of_loop(CHUNK, 0)) + of_loop(4, 0),

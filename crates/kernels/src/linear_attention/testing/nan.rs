@@ -27,7 +27,7 @@ pub(crate) fn scatter(spec: &LinearAttention, drawn: &mut [(TensorSpec, Vec<f32>
         }
         let Some(extent) = spec.extent(&tensor_spec.name) else { continue };
         let rows_a_token = extent.rows / spec.len.max(1);
-        let heads = if extent.of_values { spec.value_heads } else { spec.heads };
+        let heads = extent.heads;
         let mut put = |at: [usize; 3], columns: usize| {
             let first = place(&extent.strides, at);
             values[first..first + columns].fill(f32::NAN);

@@ -62,8 +62,12 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> LinearAttention {
         spec.state_in = random.bool();
         spec.state_out = !rarely(random, 3);
     }
+    if rarely(random, 4) {
+        spec.query_heads = Some(value_heads * one(random, &[1, 2, 3]));
+    }
     match spec.rule {
         Rule::Delta => {
+            spec.shared_beta = rarely(random, 4);
             spec.steps = one(random, &[1, 1, 1, 2, 3]);
             spec.erase_key = rarely(random, 5).then(|| "p".into());
             if rarely(random, 6) {
@@ -73,6 +77,7 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> LinearAttention {
         Rule::Add => add_only(random, &mut spec),
         Rule::Dplr => {}
     }
+    keep_states(random, &mut spec);
     if rarely(random, 4) {
         spec.batch = 1;
         spec.lengths = Lengths::Packed(1 + random.usize(..6));
@@ -81,6 +86,27 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> LinearAttention {
     }
     spec.fill.nan = rarely(random, 3);
     spec
+}
+
+/// Storage of states, and those on the way.
+fn keep_states(random: &mut fastrand::Rng, spec: &mut LinearAttention) {
+    if !spec.causal {
+        return;
+    }
+    if rarely(random, 4) {
+        spec.state_dtype = one(random, &[Dtype::F16, Dtype::Bf16]);
+    }
+    // Small ones: there are many.
+    let small = spec.len > 0 && spec.key_dim() * spec.value_dim <= 64 * 64;
+    if spec.direction == Direction::Both || spec.normaliser == Normaliser::Sum || !small {
+        return;
+    }
+    if rarely(random, 5) {
+        spec.checkpoint_every = Some(one(random, &[1, 5, 8, 32, 64, 64, 128]).max(spec.len / 16));
+    }
+    if rarely(random, 8) {
+        spec.state_window = Some(1 + random.usize(..spec.len.min(16)));
+    }
 }
 
 /// Step sizes, skips, and keys that are decays.
