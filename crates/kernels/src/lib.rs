@@ -41,7 +41,7 @@ pub mod specs {
 pub mod testing {
     pub use crate::check::{
         Checked, Comparison, Expected, GateDistribution, InputDistribution, Reference, Rows,
-        TableDistribution, Tolerance, Worst, compare,
+        TableDistribution, Tolerance, Worst, compare, unchanged,
     };
     pub use crate::operator::Case;
 }
