@@ -55,6 +55,7 @@ fn tensor(view: &TensorView<'_>) -> Result<HostTensor> {
         Stored::I32 => HostTensor::new(shape, TensorData::I32(words(bytes, i32::from_le_bytes)))?,
         Stored::I64 => HostTensor::new(shape, TensorData::I64(words(bytes, i64::from_le_bytes)))?,
         Stored::U8 | Stored::BOOL => HostTensor::new(shape, TensorData::U8(bytes.to_vec()))?,
+        Stored::I8 => HostTensor::from_bytes(shape, bytes, Dtype::I8)?,
         other => bail!("tensors of type {other:?} are not read"),
     })
 }
@@ -86,6 +87,7 @@ pub fn write(
                         Dtype::F32 => Stored::F32,
                         Dtype::I32 => Stored::I32,
                         Dtype::U8 => Stored::U8,
+                        Dtype::I8 => Stored::I8,
                     };
                     let mut bytes = tensor.to_bytes(dtype);
                     bytes.truncate(tensor.len() * dtype.size_bytes());

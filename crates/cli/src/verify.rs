@@ -95,7 +95,7 @@ pub(crate) fn non_finite(tensor: &HostTensor) -> Option<String> {
         TensorData::Bf16(values) => count(values.iter().map(|x| [x.is_nan(), x.is_infinite()])),
         TensorData::F32(values) => count(values.iter().map(|x| [x.is_nan(), x.is_infinite()])),
         TensorData::F64(values) => count(values.iter().map(|x| [x.is_nan(), x.is_infinite()])),
-        TensorData::I32(_) | TensorData::I64(_) | TensorData::U8(_) => return None,
+        TensorData::I32(_) | TensorData::I64(_) | TensorData::U8(_) | TensorData::I8(_) => return None,
     };
     let parts: Vec<String> = [(nan, "NaN"), (infinite, "infinite")]
         .into_iter()

@@ -2,17 +2,20 @@
 //
 // Shapes are outermost first, `[B, H, T, D]` in the layout `bhtd` (the default) and `[B, T, H, D]` in `bthd`.
 
-/** How elements are stored. Arithmetic is in 32-bit floats, whatever the storage. `u8` and `i32` are for tables, lists and lengths. */
-export type Dtype = "f32" | "f16" | "bf16" | "u8" | "i32";
+/**
+ * How elements are stored. Arithmetic is in 32-bit floats, whatever the storage. `u8` and `i32` are for tables, lists and lengths, `i8` for
+ * quantised keys and values.
+ */
+export type Dtype = "f32" | "f16" | "bf16" | "u8" | "i8" | "i32";
 
 /**
  * A tensor in memory of the page: dense, row-major.
  *
- * `f32` lies in a `Float32Array`, `i32` in an `Int32Array`, `u8` in a `Uint8Array`, `f16` and `bf16` in a `Uint16Array` of bit
+ * `f32` lies in a `Float32Array`, `i32` in an `Int32Array`, `u8` in a `Uint8Array`, `i8` in an `Int8Array`, `f16` and `bf16` in a `Uint16Array` of bit
  * patterns (`f16` in a `Float16Array` too, where the browser has them).
  */
 export interface HostTensor {
-  data: Float32Array | Int32Array | Uint8Array | Uint16Array;
+  data: Float32Array | Int32Array | Uint8Array | Int8Array | Uint16Array;
   /** Sizes, outermost first; their product is `data.length`. */
   shape: readonly number[];
   /** Needed for a `Uint16Array` only, which may be `f16` (assumed) or `bf16`. */

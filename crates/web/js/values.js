@@ -2,13 +2,14 @@
 
 import { usage } from "./errors.js";
 
-const ARRAYS = { f32: Float32Array, i32: Int32Array, u8: Uint8Array, f16: Uint16Array, bf16: Uint16Array };
+const ARRAYS = { f32: Float32Array, i32: Int32Array, u8: Uint8Array, i8: Int8Array, f16: Uint16Array, bf16: Uint16Array };
 
 /** The storage types that an array can hold, the assumed one first. */
 function dtypesOf(data) {
   if (data instanceof Float32Array) return ["f32"];
   if (data instanceof Int32Array) return ["i32"];
   if (data instanceof Uint8Array) return ["u8"];
+  if (data instanceof Int8Array) return ["i8"];
   if (data instanceof Uint16Array) return ["f16", "bf16"];
   if (globalThis.Float16Array && data instanceof globalThis.Float16Array) return ["f16"];
   return [];
@@ -30,7 +31,7 @@ export function hostEntry(name, { data, shape, dtype }) {
   const sizes = checkedShape(name, shape);
   const dtypes = dtypesOf(data);
   if (dtypes.length === 0) {
-    const wanted = "a Float32Array, Uint16Array, Int32Array or Uint8Array";
+    const wanted = "a Float32Array, Uint16Array, Int32Array, Uint8Array or Int8Array";
     throw usage(named(name), `expected ${wanted} as data, got ${kindOf(data)}`);
   }
   if (dtype !== undefined && !dtypes.includes(dtype)) {

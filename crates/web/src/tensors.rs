@@ -48,7 +48,8 @@ fn one(entry: &JsValue) -> Result<(String, TensorArgument), Failure> {
         Some("bf16") => Dtype::Bf16,
         Some("i32") => Dtype::I32,
         Some("u8") => Dtype::U8,
-        _ => return Err(wrong("expected a dtype of f32, f16, bf16, i32 or u8")),
+        Some("i8") => Dtype::I8,
+        _ => return Err(wrong("expected a dtype of f32, f16, bf16, i32, u8 or i8")),
     };
     let Ok(bytes) = get("bytes").dyn_into::<Uint8Array>() else {
         return Ok((name, TensorArgument::Shape(shape, dtype)));
@@ -59,6 +60,7 @@ fn one(entry: &JsValue) -> Result<(String, TensorArgument), Failure> {
         Dtype::Bf16 => TensorData::Bf16(elements(&bytes)),
         Dtype::I32 => TensorData::I32(elements(&bytes)),
         Dtype::U8 => TensorData::U8(elements(&bytes)),
+        Dtype::I8 => TensorData::I8(elements(&bytes)),
     };
     let tensor = HostTensor::new(shape, data).map_err(|error| wrong(&error.to_string()))?;
     Ok((name, TensorArgument::Host(tensor)))
@@ -90,6 +92,7 @@ pub(crate) fn zeros(shape: &[usize], dtype: Dtype) -> Result<HostTensor, Failure
         Dtype::Bf16 => TensorData::Bf16(vec![bf16::ZERO; count]),
         Dtype::I32 => TensorData::I32(vec![0; count]),
         Dtype::U8 => TensorData::U8(vec![0; count]),
+        Dtype::I8 => TensorData::I8(vec![0; count]),
     };
     Ok(HostTensor::new(shape.to_vec(), data)?)
 }
@@ -101,6 +104,7 @@ pub(crate) fn to_page(name: &str, tensor: &HostTensor) -> JsValue {
         TensorData::Bf16(x) => (Dtype::Bf16, cast_slice(x)),
         TensorData::I32(x) => (Dtype::I32, cast_slice(x)),
         TensorData::U8(x) => (Dtype::U8, x),
+        TensorData::I8(x) => (Dtype::I8, cast_slice(x)),
         TensorData::F32(x) => (Dtype::F32, cast_slice(x)),
         // No operator has such inputs or outputs: what comes here is rounded.
         TensorData::F64(_) | TensorData::I64(_) => {

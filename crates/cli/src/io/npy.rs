@@ -162,6 +162,7 @@ fn element(dtype: &DType) -> (Kind, bool) {
         (TypeChar::Int, 4) => Element::I32,
         (TypeChar::Int, 8) => Element::I64,
         (TypeChar::Uint, 1) => Element::U8,
+        (TypeChar::Int, 1) => Element::I8,
         (TypeChar::Bool, 1) => Element::Bool,
         // The form of ml_dtypes' bfloat16, and of other elements of two bytes without a name.
         (TypeChar::RawData, 2) => {
@@ -184,6 +185,7 @@ pub(super) fn write(out: &mut dyn Write, tensor: &HostTensor) -> std::io::Result
         TensorData::I32(_) => "<i4",
         TensorData::I64(_) => "<i8",
         TensorData::U8(_) => "|u1",
+        TensorData::I8(_) => "|i1",
     };
     let sizes: Vec<String> = tensor.shape().iter().map(|size| format!("{size},")).collect();
     let mut header =

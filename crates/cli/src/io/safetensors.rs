@@ -98,7 +98,7 @@ fn check_size(name: &str, entry: &Entry) -> Result<Kind> {
     let count = shape.iter().try_fold(1u64, |n, &size| n.checked_mul(size as u64));
     let count = count.ok_or_else(|| usage(format!("tensor `{name}`: its shape {shape:?} overflows")))?;
     let kind = element(&entry.dtype).ok_or_else(|| {
-        format!("it is stored as {}, expected F32, F16, BF16, F64, I32, I64, U8 or BOOL", entry.dtype)
+        format!("it is stored as {}, expected F32, F16, BF16, F64, I32, I64, U8, I8 or BOOL", entry.dtype)
     });
     // Of types that are not known it is known that an element has a bit at least.
     let (min, max) = match kind {
@@ -169,6 +169,7 @@ fn element(dtype: &str) -> Option<Element> {
         "I32" => Element::I32,
         "I64" => Element::I64,
         "U8" => Element::U8,
+        "I8" => Element::I8,
         "BOOL" => Element::Bool,
         _ => return None,
     })
@@ -184,6 +185,7 @@ fn dtype(data: &TensorData) -> (&'static str, usize) {
         TensorData::I32(_) => ("I32", 4),
         TensorData::I64(_) => ("I64", 8),
         TensorData::U8(_) => ("U8", 1),
+        TensorData::I8(_) => ("I8", 1),
     }
 }
 

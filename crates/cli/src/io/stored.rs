@@ -22,13 +22,14 @@ pub(crate) enum Element {
     I32,
     I64,
     U8,
+    I8,
     Bool,
 }
 
 impl Element {
     pub(super) const fn size_bytes(self) -> usize {
         match self {
-            Self::U8 | Self::Bool => 1,
+            Self::U8 | Self::I8 | Self::Bool => 1,
             Self::F16 | Self::Bf16 => 2,
             Self::F32 | Self::I32 => 4,
             Self::F64 | Self::I64 => 8,
@@ -47,6 +48,7 @@ impl Element {
             Self::F32 => Some(Dtype::F32),
             Self::I32 => Some(Dtype::I32),
             Self::U8 | Self::Bool => Some(Dtype::U8),
+            Self::I8 => Some(Dtype::I8),
             Self::F64 | Self::I64 => None,
         }
     }
@@ -113,6 +115,7 @@ impl Stored {
             Element::I32 => TensorData::I32(self.read(i32::from_le_bytes)?),
             Element::I64 => TensorData::I64(self.read(i64::from_le_bytes)?),
             Element::U8 => TensorData::U8(self.read(u8::from_le_bytes)?),
+            Element::I8 => TensorData::I8(self.read(i8::from_le_bytes)?),
             Element::Bool => TensorData::U8(self.read(|[byte]| u8::from(byte != 0))?),
         })
     }
@@ -133,7 +136,9 @@ impl Stored {
             Dtype::F16 => TensorData::F16(self.read(|bytes| f16::from_f64(from(bytes)))?),
             Dtype::Bf16 => TensorData::Bf16(self.read(|bytes| bf16::from_f64(from(bytes)))?),
             Dtype::F32 => TensorData::F32(self.read(|bytes| from(bytes) as f32)?),
-            Dtype::I32 | Dtype::U8 => return Err(usage(format!("{dtype} is no type of real numbers"))),
+            Dtype::I32 | Dtype::U8 | Dtype::I8 => {
+                return Err(usage(format!("{dtype} is no type of real numbers")));
+            }
         })
     }
 
@@ -179,6 +184,7 @@ impl Stored {
             (Element::F64, _) => TensorData::F64(zeros(count)?),
             (Element::I32, _) => TensorData::I32(zeros(count)?),
             (Element::I64, _) => TensorData::I64(zeros(count)?),
+            (Element::I8, _) => TensorData::I8(zeros(count)?),
             _ => TensorData::U8(zeros(count)?),
         };
         HostTensor::new(self.shape.clone(), data).map_err(|error| usage(error.to_string()))

@@ -15,6 +15,7 @@ pub(super) fn write_elements(out: &mut dyn Write, tensor: &HostTensor) -> std::i
         TensorData::I32(values) => write_all(out, values, i32::to_le_bytes),
         TensorData::I64(values) => write_all(out, values, i64::to_le_bytes),
         TensorData::U8(values) => out.write_all(values),
+        TensorData::I8(values) => write_all(out, values, i8::to_le_bytes),
     }
 }
 

@@ -64,6 +64,7 @@ enum Data<'a> {
     Bf16(&'a [bf16]),
     I32(&'a [i32]),
     U8(&'a [u8]),
+    I8(&'a [i8]),
 }
 
 /// An index out of range, small so that the way without one stays fast.
@@ -356,6 +357,7 @@ impl<'a> Evaluator<'a> {
             Data::Bf16(x) => (0, x.get(offset).map_or(0.0, |x| x.to_f64())),
             Data::I32(x) => (x.get(offset).copied().map_or(0, i64::from), 0.0),
             Data::U8(x) => (x.get(offset).copied().map_or(0, i64::from), 0.0),
+            Data::I8(x) => (x.get(offset).copied().map_or(0, i64::from), 0.0),
         })
     }
 
@@ -392,6 +394,7 @@ fn bind<'a>(table: &'a super::Table, tables: &[(&str, &'a HostTensor)]) -> Resul
         (TensorData::Bf16(x), Dtype::Bf16) => Data::Bf16(x),
         (TensorData::I32(x), Dtype::I32) => Data::I32(x),
         (TensorData::U8(x), Dtype::U8) => Data::U8(x),
+        (TensorData::I8(x), Dtype::I8) => Data::I8(x),
         (data, element) => {
             let got = element_name(data);
             return Err(Error::invalid(name, format!("expected elements of type {element}, got {got}")));
@@ -413,5 +416,6 @@ fn element_name(data: &TensorData) -> &'static str {
         TensorData::I32(_) => "i32",
         TensorData::I64(_) => "i64",
         TensorData::U8(_) => "u8",
+        TensorData::I8(_) => "i8",
     }
 }

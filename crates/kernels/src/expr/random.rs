@@ -196,6 +196,7 @@ impl Generator<'_> {
         let (element, build) = self.lookup(size, |element| !element.is_float())?;
         Some(match element {
             Dtype::U8 => Int { build, low: 0, high: 255 },
+            Dtype::I8 => Int { build, low: -128, high: 127 },
             // Its elements may be anything; these two operators hold them in.
             _ if self.rng.bool() => self.clamped(build, -50, 50),
             _ => Int { build: build % int(13), low: 0, high: 12 },

@@ -16,8 +16,10 @@ pub enum Dtype {
     Bf16,
     /// Signed integers, four bytes: tables that expressions read, lists, lengths.
     I32,
-    /// Bytes, 0 to 255: tables that expressions read.
+    /// Bytes, 0 to 255: tables that expressions read; two 4-bit numbers each in quantised caches.
     U8,
+    /// Signed bytes, -128 to 127: quantised keys and values, tables.
+    I8,
 }
 
 impl Dtype {
@@ -30,7 +32,7 @@ impl Dtype {
         match self {
             Self::F32 | Self::I32 => 4,
             Self::F16 | Self::Bf16 => 2,
-            Self::U8 => 1,
+            Self::U8 | Self::I8 => 1,
         }
     }
 
@@ -51,6 +53,7 @@ impl Dtype {
             Self::Bf16 => half::bf16::from_f32(value).to_f32(),
             Self::I32 => (value as i32) as f32,
             Self::U8 => f32::from(value as u8),
+            Self::I8 => f32::from(value as i8),
         }
     }
 }
@@ -63,6 +66,7 @@ impl fmt::Display for Dtype {
             Self::Bf16 => "bf16",
             Self::I32 => "i32",
             Self::U8 => "u8",
+            Self::I8 => "i8",
         })
     }
 }

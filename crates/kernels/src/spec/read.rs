@@ -40,6 +40,7 @@ pub(crate) fn storage(name: &str, tensor: &HostTensor) -> Result<Dtype, Error> {
             TensorData::F64(_) => "f64",
             TensorData::I64(_) => "i64",
             TensorData::I32(_) => "i32",
+            TensorData::I8(_) => "i8",
             _ => "u8",
         };
         Error::invalid(name, format!("expected elements of type f32, f16 or bf16, got {got}"))

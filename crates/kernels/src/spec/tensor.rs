@@ -22,6 +22,7 @@ pub enum TensorData {
     I32(Vec<i32>),
     I64(Vec<i64>),
     U8(Vec<u8>),
+    I8(Vec<i8>),
 }
 
 impl TensorData {
@@ -36,6 +37,7 @@ impl TensorData {
             Self::I32(x) => x.len(),
             Self::I64(x) => x.len(),
             Self::U8(x) => x.len(),
+            Self::I8(x) => x.len(),
         }
     }
 
@@ -65,7 +67,7 @@ impl HostTensor {
     /// A tensor stored as `dtype`, each value rounded to it.
     ///
     /// # Errors
-    /// As [`HostTensor::new`], and for i32 and u8 if they do not hold a value: one that is out of range, or no whole number.
+    /// As [`HostTensor::new`], and for integers if they do not hold a value: one that is out of range, or no whole number.
     pub fn from_f32(shape: Vec<usize>, values: &[f32], dtype: Dtype) -> Result<Self, Error> {
         let integers = || values.iter().copied();
         let integer = |&value: &f32| integer(f64::from(value));
@@ -75,6 +77,7 @@ impl HostTensor {
             Dtype::Bf16 => TensorData::Bf16(values.iter().map(|&x| bf16::from_f32(x)).collect()),
             Dtype::I32 => TensorData::I32(stored("values", integers(), integer, dtype)?),
             Dtype::U8 => TensorData::U8(stored("values", integers(), integer, dtype)?),
+            Dtype::I8 => TensorData::I8(stored("values", integers(), integer, dtype)?),
         };
         Self::new(shape, data)
     }
@@ -101,6 +104,7 @@ impl HostTensor {
                 bytes.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
             ),
             Dtype::U8 => TensorData::U8(bytes.to_vec()),
+            Dtype::I8 => TensorData::I8(bytes.iter().map(|&byte| byte.cast_signed()).collect()),
         };
         Self::new(shape, data)
     }
@@ -126,6 +130,7 @@ impl HostTensor {
             TensorData::Bf16(_) => Some(Dtype::Bf16),
             TensorData::I32(_) => Some(Dtype::I32),
             TensorData::U8(_) => Some(Dtype::U8),
+            TensorData::I8(_) => Some(Dtype::I8),
             TensorData::F64(_) | TensorData::I64(_) => None,
         }
     }
@@ -154,6 +159,7 @@ impl HostTensor {
             #[expect(clippy::cast_precision_loss, reason = "indices are far below 2^53")]
             TensorData::I64(x) => x.iter().map(|&x| x as f64).collect(),
             TensorData::U8(x) => x.iter().map(|&x| f64::from(x)).collect(),
+            TensorData::I8(x) => x.iter().map(|&x| f64::from(x)).collect(),
         }
     }
 
@@ -161,16 +167,16 @@ impl HostTensor {
     /// what a storage buffer is filled with. `name` is what an error calls the tensor.
     ///
     /// # Errors
-    /// If `dtype` is i32 or u8 and does not hold an element: one that is out of its range, or no whole number.
+    /// If `dtype` is one of integers and does not hold an element: one that is out of its range, or no whole number.
     pub fn checked_bytes(&self, name: &str, dtype: Dtype) -> Result<Vec<u8>, Error> {
         if dtype.is_float() || self.dtype() == Some(dtype) {
             return Ok(self.to_bytes(dtype));
         }
         let mut bytes = Vec::with_capacity((self.len() * dtype.size_bytes()).next_multiple_of(4));
-        if dtype == Dtype::U8 {
-            bytes.extend(self.whole::<u8>(name, dtype)?);
-        } else {
-            bytes.extend(self.whole::<i32>(name, dtype)?.into_iter().flat_map(i32::to_le_bytes));
+        match dtype {
+            Dtype::U8 => bytes.extend(self.whole::<u8>(name, dtype)?),
+            Dtype::I8 => bytes.extend(self.whole::<i8>(name, dtype)?.into_iter().flat_map(i8::to_le_bytes)),
+            _ => bytes.extend(self.whole::<i32>(name, dtype)?.into_iter().flat_map(i32::to_le_bytes)),
         }
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         Ok(bytes)
@@ -192,6 +198,7 @@ impl HostTensor {
             (TensorData::Bf16(x), Dtype::Bf16) => bytes.extend(x.iter().flat_map(|x| x.to_le_bytes())),
             (TensorData::I32(x), Dtype::I32) => bytes.extend(x.iter().flat_map(|x| x.to_le_bytes())),
             (TensorData::U8(x), Dtype::U8) => bytes.extend(x),
+            (TensorData::I8(x), Dtype::I8) => bytes.extend(x.iter().flat_map(|x| x.to_le_bytes())),
             _ => {
                 for x in self.to_f64() {
                     match dtype {
@@ -200,6 +207,7 @@ impl HostTensor {
                         Dtype::Bf16 => bytes.extend(bf16::from_f64(x).to_le_bytes()),
                         Dtype::I32 => bytes.extend((x as i32).to_le_bytes()),
                         Dtype::U8 => bytes.push(x as u8),
+                        Dtype::I8 => bytes.extend((x as i8).to_le_bytes()),
                     }
                 }
             }
@@ -214,6 +222,7 @@ impl HostTensor {
             TensorData::I64(x) => stored(name, x.iter().copied(), |&x| Some(x), dtype),
             TensorData::I32(x) => stored(name, x.iter().copied(), |&x| Some(i64::from(x)), dtype),
             TensorData::U8(x) => stored(name, x.iter().copied(), |&x| Some(i64::from(x)), dtype),
+            TensorData::I8(x) => stored(name, x.iter().copied(), |&x| Some(i64::from(x)), dtype),
             _ => stored(name, self.to_f64().into_iter(), |&x| integer(x), dtype),
         }
     }
@@ -234,6 +243,7 @@ pub(crate) fn check_integers(
         match dtype {
             _ if tensor.dtype() == Some(dtype) => {}
             Dtype::U8 => drop(tensor.whole::<u8>(name, dtype)?),
+            Dtype::I8 => drop(tensor.whole::<i8>(name, dtype)?),
             _ => drop(tensor.whole::<i32>(name, dtype)?),
         }
     }
@@ -255,7 +265,11 @@ fn stored<V: std::fmt::Display, T: TryFrom<i64>>(
 ) -> Result<Vec<T>, Error> {
     let one = |(at, value): (usize, V)| {
         integer(&value).and_then(|value| T::try_from(value).ok()).ok_or_else(|| {
-            let (min, max) = if dtype == Dtype::U8 { (0, 255) } else { (i32::MIN, i32::MAX) };
+            let (min, max) = match dtype {
+                Dtype::U8 => (0, 255),
+                Dtype::I8 => (-128, 127),
+                _ => (i32::MIN, i32::MAX),
+            };
             let message = format!("element {at} is {value}; {dtype} holds whole numbers from {min} to {max}");
             Error::invalid(name, message)
         })

@@ -33,6 +33,7 @@ pub(crate) fn value_range(tensor: &HostTensor) -> Option<ValueRange> {
     match tensor.data() {
         TensorData::I32(x) => of(x, f64::from),
         TensorData::U8(x) => of(x, f64::from),
+        TensorData::I8(x) => of(x, f64::from),
         TensorData::F32(x) => of(x, f64::from),
         _ => of(&tensor.to_f64(), |x| x),
     }

@@ -209,9 +209,10 @@ fn element_range(element: Dtype, known: Option<ValueRange>) -> Value {
         known.filter(|range| range.min <= range.max && range.min.is_finite() && range.max.is_finite());
     match (element, known) {
         (Dtype::U8, None) => Value::Int(Ints::new(0, 255)),
+        (Dtype::I8, None) => Value::Int(Ints::new(-128, 127)),
         (Dtype::I32, None) => Value::Int(Ints::new(i64::from(i32::MIN), i64::from(i32::MAX))),
         #[expect(clippy::cast_possible_truncation, reason = "elements are i32 or less, and casts saturate")]
-        (Dtype::U8 | Dtype::I32, Some(range)) => {
+        (Dtype::U8 | Dtype::I8 | Dtype::I32, Some(range)) => {
             Value::Int(Ints::new(range.min.floor() as i64, range.max.ceil() as i64))
         }
         (Dtype::F32 | Dtype::F16 | Dtype::Bf16, None) => Value::Unknown,

@@ -71,7 +71,7 @@ pub fn tables(tables: &[Table], uses: &TableUses, first_binding: u32) -> String 
             Dtype::F32 => ("f32", "f32"),
             Dtype::F16 | Dtype::Bf16 => ("u32", "f32"),
             Dtype::I32 => ("i32", "i32"),
-            Dtype::U8 => ("u32", "i32"),
+            Dtype::U8 | Dtype::I8 => ("u32", "i32"),
         };
         let binding = first_binding + place;
         let _ = writeln!(text, "@group(0) @binding({binding}) var<storage, read> {name}: array<{words}>;");
@@ -116,6 +116,10 @@ fn write_accessor(text: &mut String, i: usize, table: &Table, clamped: bool, res
         Dtype::U8 => {
             let _ = writeln!(text, "    let word = {name}[at / 4u] >> ((at % 4u) * 8u);");
             text.push_str("    return i32(word & 255u);\n");
+        }
+        Dtype::I8 => {
+            let _ = writeln!(text, "    let word = {name}[at / 4u] << (24u - (at % 4u) * 8u);");
+            text.push_str("    return bitcast<i32>(word) >> 24u;\n");
         }
     }
     text.push_str("}\n");

@@ -145,7 +145,7 @@ impl Binder<'_> {
         }
         let ty = match element {
             Dtype::F32 | Dtype::F16 | Dtype::Bf16 => Type::Float,
-            Dtype::I32 | Dtype::U8 => Type::Int,
+            Dtype::I32 | Dtype::U8 | Dtype::I8 => Type::Int,
         };
         Ok(self.steps.push(Op::Lookup { table, indices }, ty))
     }

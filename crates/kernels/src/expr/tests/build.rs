@@ -32,7 +32,7 @@ impl Builder {
             }
             Op::Lookup { table, .. } => match self.program.tables[*table].element {
                 Dtype::F32 | Dtype::F16 | Dtype::Bf16 => Type::Float,
-                Dtype::I32 | Dtype::U8 => Type::Int,
+                Dtype::I32 | Dtype::U8 | Dtype::I8 => Type::Int,
             },
             Op::Negate(a) | Op::Abs(a) => self.ty(*a),
             Op::Add(a, _)
