@@ -15,6 +15,6 @@ pub use dtype::Dtype;
 pub use layout::{Layout, Strides};
 pub use options::OptionSpec;
 pub use tensor::{HostTensor, TensorData};
-pub(crate) use tensor::{check_integers, tensor_named};
+pub(crate) use tensor::{check_integers, integer, tensor_named};
 pub use tensor_spec::{Access, Name, TensorSpec};
 pub use work::Work;
