@@ -67,7 +67,8 @@ impl OperatorSpec for Append {
         let [k_cache, v_cache] = [given.needed("k_cache")?, given.needed("v_cache")?];
         let wrong = |name: &str| Error::invalid(name, "expected elements of type f32, f16, bf16, i8 or u8");
         let dtype = k_cache.dtype().ok_or_else(|| wrong("k_cache"))?;
-        self.cache_dtype = Some(CacheDtype::of(dtype).ok_or_else(|| wrong("k_cache"))?);
+        let cached_as = CacheDtype::of(dtype).ok_or_else(|| wrong("k_cache"))?;
+        self.cache_dtype = Some(cached_as).filter(|&cached_as| cached_as != CacheDtype::Float(self.dtype));
         if v_cache.dtype() != Some(dtype) {
             return Err(Error::invalid(
                 "v_cache",

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::{Append, QUANT_BLOCK};
+use super::{Append, CacheDtype, QUANT_BLOCK};
 use crate::{
-    Dtype,
+    Dtype, Error,
     rope::{BASE, Pairing},
-    spec::options::{OptionRow, Options, flag_row, layout_row, name_row, row, untold, word},
+    spec::options::{Arguments, OptionRow, Options, flag_row, layout_row, name_row, row, untold, word},
 };
 
 impl Options for Append {
@@ -105,6 +105,12 @@ impl Options for Append {
             "pos"
         ),
     ];
+
+    /// The type that k and v have is no other.
+    fn complete(&mut self, _: &Arguments<'_>) -> Result<(), Error> {
+        self.cache_dtype = self.cache_dtype.filter(|&dtype| dtype != CacheDtype::Float(self.dtype));
+        Ok(())
+    }
 
     fn dtype_mut(&mut self) -> &mut Dtype {
         &mut self.dtype

@@ -55,7 +55,7 @@ fn propose(
     cost: Cost,
     adapter: &AdapterProfile,
 ) -> Result<Candidate<Append>, String> {
-    let workgroup_bytes = if schedule == Schedule::Rows { 0 } else { 16 };
+    let workgroup_bytes = if schedule == Schedule::Rows { 0 } else { 32 };
     check_workgroup(adapter, THREADS, workgroup_bytes)?;
     let each = match schedule {
         Schedule::Rows => (spec.len * spec.key_dim.div_ceil(4)).div_ceil(THREADS),

@@ -166,7 +166,7 @@ impl Side {
 struct Integers {
     bits: usize,
     values: Vec<f64>,
-    /// How far each may be off.
+    /// How far each may be off as it is stored.
     allowance: Vec<f64>,
 }
 
@@ -220,7 +220,11 @@ impl Integers {
         let held = unrounded.clamp(-most, most);
         self.values[at] = held.round_ties_even();
         let to_half = (held.abs().fract() - 0.5).abs();
-        self.allowance[at] = if to_half < most * 2f64.powi(-19) { 1.0 } else { 0.0 };
+        if to_half < most * 2f64.powi(-19) {
+            let other = held.floor() + held.ceil() - self.values[at];
+            let stored = |x: f64| if self.bits == 8 { x } else { x.rem_euclid(16.0) };
+            self.allowance[at] = (stored(other) - stored(self.values[at])).abs();
+        }
     }
 
     /// The integers as the cache's bytes.
@@ -230,8 +234,7 @@ impl Integers {
             return;
         }
         let byte = |pair: &[f64]| pair[0].rem_euclid(16.0) + 16.0 * pair[1].rem_euclid(16.0);
-        // The other neighbour of -1 may be 0: all bits of a half change.
-        let allowed = |pair: &[f64]| 15.0 * pair[0] + 240.0 * pair[1];
+        let allowed = |pair: &[f64]| pair[0] + 16.0 * pair[1];
         cache.values = self.values.chunks_exact(2).map(byte).collect();
         cache.allowance = Some(self.allowance.chunks_exact(2).map(allowed).collect());
     }

@@ -105,7 +105,10 @@ pub(super) fn random(random: &mut fastrand::Rng) -> Append {
     let cache_dtype = match bits {
         8 => Some(CacheDtype::I8),
         4 => Some(CacheDtype::I4),
-        _ => random.bool().then_some(CacheDtype::Float(Dtype::FLOATS[random.usize(..3)])),
+        _ => {
+            let other = Dtype::FLOATS[random.usize(..3)];
+            (other != float).then_some(CacheDtype::Float(other))
+        }
     };
     Append {
         layout: if random.bool() { Layout::Bhtd } else { Layout::Bthd },

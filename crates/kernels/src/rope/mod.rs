@@ -12,7 +12,7 @@
 //! its pair, at any position that i32 holds.
 //! Source: Su et al. 2021, RoFormer, section 3.2.2; the pairing by halves is GPT-NeoX's (Black et al. 2022).
 
-mod reference;
+mod rotate;
 mod turns;
 
 use std::{fmt, str::FromStr};
