@@ -4,6 +4,7 @@
 //! engine, so that a pipeline is compiled once; what fails is left in the target folder's `tmp`.
 
 mod adversarial;
+mod append;
 mod cases;
 mod conditioning;
 mod decode;
