@@ -52,6 +52,7 @@ impl OperatorSpec for Append {
         let [entries, _, slots, _] = sizes("k_cache", cache, layout)?;
         let mut spec = Self::new([batch, heads, len], slots, [key_dim, value_dim]);
         (spec.layout, spec.dtype) = (layout, storage("k", k)?);
+        spec.cache_dtype = cache_dtype(cache, spec.dtype)?;
         if let Some(input) = given.input("block_table") {
             let name = input.text()?;
             let &[_, places] = given.needed(name)?.shape() else {
@@ -65,15 +66,12 @@ impl OperatorSpec for Append {
 
     fn fit_tensors(&mut self, given: &Arguments<'_>) -> Result<(), Error> {
         let [k_cache, v_cache] = [given.needed("k_cache")?, given.needed("v_cache")?];
-        let wrong = |name: &str| Error::invalid(name, "expected elements of type f32, f16, bf16, i8 or u8");
-        let dtype = k_cache.dtype().ok_or_else(|| wrong("k_cache"))?;
-        let cached_as = CacheDtype::of(dtype).ok_or_else(|| wrong("k_cache"))?;
-        self.cache_dtype = Some(cached_as).filter(|&cached_as| cached_as != CacheDtype::Float(self.dtype));
-        if v_cache.dtype() != Some(dtype) {
-            return Err(Error::invalid(
-                "v_cache",
-                format!("expected elements of type {dtype}, as k_cache has them"),
-            ));
+        // Tensors are stored as they are, over any option.
+        self.cache_dtype = cache_dtype(k_cache, self.dtype)?;
+        if v_cache.dtype() != k_cache.dtype() {
+            let message =
+                format!("expected elements of type {}, as k_cache has them", self.cached_as().stored());
+            return Err(Error::invalid("v_cache", message));
         }
         if self.block_table.is_some() {
             let [pages, _, page, _] = sizes("k_cache", k_cache, self.layout)?;
@@ -84,6 +82,9 @@ impl OperatorSpec for Append {
             if pages != self.pages {
                 let message = format!("expected {pages}, the pages of k_cache, got {}", self.pages);
                 return Err(Error::invalid("pages", message));
+            }
+            if pages == self.batch.saturating_mul(self.places()) {
+                self.pages = 0;
             }
         }
         self.validate()?;
@@ -230,6 +231,14 @@ impl OperatorSpec for Append {
     fn random(random: &mut fastrand::Rng) -> Self {
         testing::random(random)
     }
+}
+
+/// How a cache is stored; `None` if as k and v.
+fn cache_dtype(cache: &HostTensor, dtype: Dtype) -> Result<Option<CacheDtype>, Error> {
+    let cached_as = cache.dtype().and_then(CacheDtype::of).ok_or_else(|| {
+        Error::invalid("k_cache", "expected elements of type f32, f16, bf16, i8 or u8 (two of i4)")
+    })?;
+    Ok(Some(cached_as).filter(|&cached_as| cached_as != CacheDtype::Float(dtype)))
 }
 
 impl Append {

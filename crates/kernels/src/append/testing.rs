@@ -119,7 +119,7 @@ pub(super) fn random(random: &mut fastrand::Rng) -> Append {
         q_lengths: name(random.bool(), "m"),
         block_table: name(kind == 2, "table"),
         page,
-        pages: if kind == 2 { batch * capacity / page + random.usize(..3) } else { 0 },
+        pages: if kind == 2 && random.bool() { batch * capacity / page + random.usize(1..4) } else { 0 },
         k_scale: name(bits > 0, "ks"),
         v_scale: name(bits > 0, "vs"),
         quant_block: if bits > 0 { quant_block } else { super::QUANT_BLOCK },
