@@ -85,16 +85,18 @@ fn row_of(batch: u32, head: u32, slot: u32) -> u32 {
     return select(row, NOWHERE, slot == NOWHERE);
 }
 
-// Four elements of a new row, rotated.
+// Four elements of a new row, rotated. `v` is bound to k, v or q.
 fn new_row4(batch: u32, head: u32, t: u32, column: u32) -> vec4f {
     let from_row = batch * append.row_batch + head * append.row_head + t * append.row_row;
     let x = v4(from_row, column);
     if ROPE == 0u {
         return x;
     }
-    var position = first_position(batch) + i32(t);
+    var position: i32;
     if POSITIONS {
         position = positions[batch * append.len + t];
+    } else {
+        position = first_position(batch) + i32(t);
     }
     var partner = x.yxwz;
     if ROPE == 1u && ROPE_HALF % 4u == 0u {

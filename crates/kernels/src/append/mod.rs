@@ -13,6 +13,9 @@
 //! | `ring` | p mod S | p < 0, and p < l - S: later ones take their places |
 //! | `block_table` | slot p mod page of page `block_table[b, p / page]` | p < 0, p >= n page; pages that are none |
 //!
+//! With `q_rotated`, rows of q `[B, H, T, Dk]` are turned by the same positions: `q_rotated[b, h, t] = rope(q[b, h, t], p)`, for
+//! all t, so that attention over the caches needs no positions.
+//!
 //! All other elements stay as they were. `kv_len` and `q_len` mean what they mean to `attention`: one tensor serves both.
 //! Entries share no page that is written. On the host such tables, lengths beyond the cache and pages that are none are errors;
 //! on the device such rows are not written.
@@ -56,6 +59,8 @@ pub struct Append {
     pub batch: usize,
     /// Key/value heads G; at least 1.
     pub heads: usize,
+    /// Heads H of q, a multiple of G, where q is rotated; G elsewhere.
+    pub q_heads: usize,
     /// New rows T of an entry; 0 changes nothing.
     pub len: usize,
     /// Slots S of an entry: of pages, those of all its places in the table.
@@ -96,6 +101,8 @@ pub struct Append {
     pub rope_dim: usize,
     /// The name of a tensor i32 `[B, T]` of positions for the rotation; rows' own if `None`.
     pub positions: Option<String>,
+    /// Whether q is rotated, too, into a tensor `q_rotated`.
+    pub q_rotated: bool,
     /// Whether random inputs have values that are not finite.
     odd_values: bool,
 }
@@ -108,6 +115,7 @@ impl Append {
         Self {
             batch,
             heads,
+            q_heads: heads,
             len,
             capacity,
             key_dim,
@@ -128,6 +136,7 @@ impl Append {
             rope_base: BASE,
             rope_dim: 0,
             positions: None,
+            q_rotated: false,
             odd_values: false,
         }
     }
@@ -209,6 +218,13 @@ impl Append {
         self
     }
 
+    /// With q of so many heads turned by the positions of the new rows.
+    #[must_use]
+    pub fn with_rotated_q(mut self, q_heads: usize) -> Self {
+        (self.q_heads, self.q_rotated) = (q_heads, true);
+        self
+    }
+
     /// The rotation of k.
     fn rotation(&self) -> Rope {
         let dim = if self.rope_dim == 0 { self.key_dim } else { self.rope_dim };
@@ -220,12 +236,25 @@ impl Append {
         self.layout.strides([self.heads, self.len, width])
     }
 
+    /// Strides of q.
+    fn q_strides(&self) -> Strides {
+        self.layout.strides([self.q_heads, self.len, self.key_dim])
+    }
+
+    fn q_tensor(&self, name: &'static str, access: Access) -> TensorSpec {
+        let (shape, axis) = self.layout.shape([self.batch, self.q_heads, self.len, self.key_dim]);
+        TensorSpec::dense(name, access, self.dtype, shape, Some(axis))
+    }
+
     /// The tensors that are bound: inputs first, then what is changed in place.
     pub(crate) fn all_tensors(&self) -> Vec<TensorSpec> {
         let mut tensors: Vec<TensorSpec> = Vec::new();
         for (name, width) in [("k", self.key_dim), ("v", self.value_dim)] {
             let (shape, axis) = self.layout.shape([self.batch, self.heads, self.len, width]);
             tensors.push(TensorSpec::dense(name, Access::Read, self.dtype, shape, Some(axis)));
+        }
+        if self.q_rotated {
+            tensors.push(self.q_tensor("q", Access::Read));
         }
         let integers = [
             (&self.kv_lengths, vec![self.batch]),
@@ -246,6 +275,9 @@ impl Append {
         for name in self.k_scale.iter().chain(&self.v_scale) {
             let shape = vec![self.batch, self.heads, self.blocks()];
             tensors.push(TensorSpec::dense(name.clone(), Access::Update, Dtype::F32, shape, Some(1)));
+        }
+        if self.q_rotated {
+            tensors.push(self.q_tensor("q_rotated", Access::Write));
         }
         tensors
     }

@@ -21,7 +21,7 @@ const MAX_QUANT_BLOCK: usize = 1024;
 
 impl OperatorSpec for Append {
     const SUMMARY: &'static str = "new rows of k and v into a cache, a ring or pages, in place: cache[b, g, slot(p)] = rope(x[b, g, t], p)";
-    const SHAPE_HELP: &'static str = "BxGxTxSxDk:Dv (4x8x1x4096x128)";
+    const SHAPE_HELP: &'static str = "BxH:GxTxSxDk:Dv (4x32:8x1x4096x128)";
     const BENCH_SHAPES: &'static [&'static str] =
         &["8x8x1x4096x128", "1x8x1024x4096x128", "1x8x4096x4096x64"];
     const RECIPES: &'static [Recipe] = testing::RECIPES;
@@ -30,17 +30,15 @@ impl OperatorSpec for Append {
     type Schedule = plan::Schedule;
 
     fn of_shape(shape: &str) -> Result<Self, Error> {
-        let Some((outer, widths)) = shape.rsplit_once('x') else {
-            let message = format!("expected {}, got `{shape}`", Self::SHAPE_HELP);
-            return Err(Error::invalid("shape", message));
-        };
-        // The last of four pairs is of widths.
         let wrong = || Error::invalid("shape", format!("expected {}, got `{shape}`", Self::SHAPE_HELP));
-        let outer: Vec<usize> =
-            outer.split('x').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
-        let &[batch, heads, len, capacity] = outer.as_slice() else { return Err(wrong()) };
-        let [.., (key_dim, value_dim)] = shape_pairs(&format!("1x1x1x{widths}"), Self::SHAPE_HELP)?;
-        Ok(Self::new([batch, heads, len], capacity, [key_dim, value_dim]))
+        let parts: Vec<&str> = shape.split('x').collect();
+        let &[batch, heads, len, capacity, widths] = parts.as_slice() else { return Err(wrong()) };
+        let number = |text: &str| text.parse::<usize>().map_err(|_| wrong());
+        let [.., (q_heads, heads), (key_dim, value_dim)] =
+            shape_pairs(&format!("1x1x{heads}x{widths}"), Self::SHAPE_HELP)?;
+        let sizes = [number(batch)?, heads, number(len)?];
+        let spec = Self::new(sizes, number(capacity)?, [key_dim, value_dim]);
+        Ok(Self { q_heads, ..spec })
     }
 
     fn of_tensors(given: &Arguments<'_>) -> Result<Self, Error> {
@@ -53,6 +51,9 @@ impl OperatorSpec for Append {
         let mut spec = Self::new([batch, heads, len], slots, [key_dim, value_dim]);
         (spec.layout, spec.dtype) = (layout, storage("k", k)?);
         spec.cache_dtype = cache_dtype(cache, spec.dtype)?;
+        if let Some(q) = given.tensor("q").filter(|_| given.option("q_rotated").is_some()) {
+            [_, spec.q_heads, ..] = sizes("q", q, layout)?;
+        }
         if let Some(input) = given.input("block_table") {
             let name = input.text()?;
             let &[_, places] = given.needed(name)?.shape() else {
@@ -113,19 +114,21 @@ impl OperatorSpec for Append {
         let q_lengths = self.q_lengths.iter().filter(|name| self.kv_lengths.as_ref() != Some(name));
         let named = [&self.kv_lengths, &self.block_table, &self.positions, &self.k_scale, &self.v_scale];
         let named = named.into_iter().flatten().chain(q_lengths).map(String::as_str);
-        let mut names = vec!["k", "v", "k_cache", "v_cache"];
+        let mut names = vec!["k", "v", "q", "q_rotated", "k_cache", "v_cache"];
         for name in named {
             if names.contains(&name) {
                 return Err(Error::invalid(name, "two tensors have this name"));
             }
             names.push(name);
         }
+        self.validate_queries()?;
         let countable = |sizes: &[usize]| {
             let count = sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
             count.is_some_and(|count| count <= isize::MAX as usize / 8)
         };
         for (name, width) in [("k", self.key_dim), ("v", self.value_dim)] {
-            if !countable(&[self.batch, self.heads, self.len, width]) || !countable(&self.cache_sizes(width))
+            if !countable(&[self.batch, self.q_heads.max(self.heads), self.len, width])
+                || !countable(&self.cache_sizes(width))
             {
                 return Err(Error::invalid(name, "has more elements than can be addressed"));
             }
@@ -134,7 +137,8 @@ impl OperatorSpec for Append {
     }
 
     fn shape(&self) -> String {
-        let Self { batch, heads, len, capacity, key_dim, value_dim, .. } = self;
+        let Self { batch, heads, q_heads, len, capacity, key_dim, value_dim, .. } = self;
+        let heads = read::pair(if self.q_rotated { *q_heads } else { *heads }, *heads);
         format!("{batch}x{heads}x{len}x{capacity}x{}", read::pair(*key_dim, *value_dim))
     }
 
@@ -175,7 +179,8 @@ impl OperatorSpec for Append {
     fn self_check_problem(&self) -> Self {
         let page = self.page.min(16);
         let capacity = if self.block_table.is_some() { 3 * page } else { self.capacity.min(40) };
-        let small = Self { batch: 2, heads: 3, page, pages: 0, capacity, ..self.clone() };
+        let q_heads = if self.q_rotated { 6 } else { 3 };
+        let small = Self { batch: 2, heads: 3, q_heads, page, pages: 0, capacity, ..self.clone() };
         // Without lengths all new rows have to find room.
         Self { len: self.len.min(21).min(capacity), odd_values: true, ..small }
     }
@@ -197,7 +202,8 @@ impl OperatorSpec for Append {
     /// either side ([`Expected::allowance`]); scales are a quotient of one such element.
     fn tolerance(&self, output: &str) -> Tolerance {
         let cache = ["k_cache", "v_cache"].contains(&output);
-        match self.cached_as() {
+        let stored = if output == "q_rotated" { CacheDtype::Float(self.dtype) } else { self.cached_as() };
+        match stored {
             CacheDtype::Float(Dtype::F16) => Tolerance { rel_rmse: 4e-4, worst: 1e-3, floor: 1e-7 },
             CacheDtype::Float(Dtype::Bf16) => Tolerance { rel_rmse: 3e-3, worst: 5e-3, floor: 1e-7 },
             CacheDtype::Float(_) => Tolerance { rel_rmse: 4e-7, worst: 4e-6, floor: 1e-7 },
@@ -219,8 +225,10 @@ impl OperatorSpec for Append {
             }
             None => (0.0, self.cached_as().stored().size_bytes() as f64),
         };
-        let flops = rows * (rotated + quantising);
-        let bytes = rows * elements * (self.dtype.size_bytes() as f64 + kept);
+        let q_rows = if self.q_rotated { (self.batch * self.q_heads * self.len) as f64 } else { 0.0 };
+        let flops = rows * (rotated + quantising) + q_rows * rotated;
+        let of_q = q_rows * (2 * self.key_dim * self.dtype.size_bytes()) as f64;
+        let bytes = rows * elements * (self.dtype.size_bytes() as f64 + kept) + of_q;
         Work { flops, dense_flops: flops, bytes }
     }
 
@@ -270,6 +278,21 @@ impl Append {
         }
         if i32::try_from(self.pool()).is_err() {
             return Err(Error::invalid("pages", format!("pages have 31 bits, got {}", self.pool())));
+        }
+        Ok(())
+    }
+
+    fn validate_queries(&self) -> Result<(), Error> {
+        if !self.q_rotated {
+            return Ok(());
+        }
+        if self.rope == Pairing::None {
+            return Err(Error::invalid("q_rotated", "expected `rope` halves or pairs with it, got none"));
+        }
+        if self.q_heads == 0 || !self.q_heads.is_multiple_of(self.heads) {
+            let message =
+                format!("expected a multiple of the {} heads of k, got {}", self.heads, self.q_heads);
+            return Err(Error::invalid("q", message));
         }
         Ok(())
     }

@@ -104,11 +104,21 @@ impl Options for Append {
             "a tensor [B, T] of i32: positions for the rotation (default: those in the cache)",
             "pos"
         ),
+        flag_row!(
+            "q_rotated",
+            q_rotated,
+            false,
+            "turns a tensor q [B, H, T, Dk] by the same positions, into an output of this name",
+            |spec| spec.q_rotated.then(|| "q".to_owned())
+        ),
     ];
 
-    /// The type that k and v have is no other.
+    /// The type that k and v have is no other; heads of q count where it is read.
     fn complete(&mut self, _: &Arguments<'_>) -> Result<(), Error> {
         self.cache_dtype = self.cache_dtype.filter(|&dtype| dtype != CacheDtype::Float(self.dtype));
+        if !self.q_rotated {
+            self.q_heads = self.heads;
+        }
         Ok(())
     }
 

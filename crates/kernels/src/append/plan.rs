@@ -77,6 +77,80 @@ fn propose(
     })
 }
 
+/// The dispatches for q.
+fn queries(spec: &Append, plan: &mut PlanBuilder) -> Result<(), Error> {
+    let width = spec.key_dim;
+    let aligned = width.is_multiple_of(4);
+    let request = Request::new("append/queries")
+        .replace("shared/output", storage_module("output", spec.dtype, aligned));
+    let request = Arc::new(with_rope(told(request, spec, width), spec));
+    let mut bindings = vec![plan.tensor("v", "q")?, plan.tensor("o", "q_rotated")?];
+    // Rows' own positions follow from lengths.
+    if spec.positions.is_none() {
+        bind_named(plan, &mut bindings, [("kv_lengths", &spec.kv_lengths), ("q_lengths", &spec.q_lengths)])?;
+    }
+    bind_rope(spec, plan, &mut bindings)?;
+    let padded = width.next_multiple_of(4);
+    u32_params([("elements", spec.batch * spec.q_heads * spec.len * padded)])?;
+    let (max, vectors) = (plan.max_workgroups(1)?, padded / 4);
+    for batch in ranges((0, spec.batch), max) {
+        for head in ranges((0, spec.q_heads), max) {
+            for rows in ranges((0, spec.len), (max * THREADS / vectors).max(1)) {
+                let x = ((rows.1 - rows.0) * vectors).div_ceil(THREADS);
+                let workgroups = [x, head.1 - head.0, batch.1 - batch.0];
+                let strides = [spec.q_strides(); 2];
+                let params = Schedule::Rows.params(spec, width, strides, [batch.0, head.0, rows.0])?;
+                plan.push("q", &request, bindings.clone(), params, workgroups, 0)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What all kernels are told.
+fn told(request: Request, spec: &Append, width: usize) -> Request {
+    request
+        .replace("shared/inputs", storage_module("inputs", spec.dtype, width.is_multiple_of(4)))
+        .tunable("WIDTH", small(width.next_multiple_of(4)))
+        .tunable("KV_LENGTHS", spec.kv_lengths.is_some())
+        .tunable("Q_LENGTHS", spec.q_lengths.is_some())
+        .tunable("RING", spec.ring)
+        .tunable("PAGED", spec.block_table.is_some())
+}
+
+/// With the rotation, if there is one.
+fn with_rope(request: Request, spec: &Append) -> Request {
+    if spec.rope == Pairing::None {
+        return request;
+    }
+    request
+        .tunable("ROPE", if spec.rope == Pairing::Halves { 1u32 } else { 2 })
+        .tunable("ROPE_DIM", small(spec.rotation().dim))
+        .tunable("POSITIONS", spec.positions.is_some())
+}
+
+fn bind_named<const N: usize>(
+    plan: &PlanBuilder,
+    bindings: &mut Vec<PassBinding>,
+    named: [(&'static str, &Option<String>); N],
+) -> Result<(), Error> {
+    for (variable, name) in named {
+        if let Some(name) = name {
+            bindings.push(plan.tensor(variable, name)?);
+        }
+    }
+    Ok(())
+}
+
+fn bind_rope(spec: &Append, plan: &mut PlanBuilder, bindings: &mut Vec<PassBinding>) -> Result<(), Error> {
+    if spec.rope == Pairing::None {
+        return Ok(());
+    }
+    let at = plan.add_contents("foveal.append.turns", turns(&spec.rotation()).into())?;
+    bindings.push(plan.scratch("rope_turns", at));
+    bind_named(plan, bindings, [("positions", &spec.positions)])
+}
+
 impl Append {
     /// Blocks that the new rows of an entry and head lie in, at most: they begin anywhere, and in a ring the last block may be
     /// short.
@@ -96,7 +170,8 @@ impl Schedule {
             return Ok(());
         }
         self.side(spec, plan, true)?;
-        self.side(spec, plan, false)
+        self.side(spec, plan, false)?;
+        if spec.q_rotated { queries(spec, plan) } else { Ok(()) }
     }
 
     fn side(self, spec: &Append, plan: &mut PlanBuilder, of_keys: bool) -> Result<(), Error> {
@@ -130,7 +205,8 @@ impl Schedule {
                     let count = range.1 - range.0;
                     let x = if self == Self::Rows { (count * vectors).div_ceil(THREADS) } else { count };
                     let workgroups = [x, head.1 - head.0, batch.1 - batch.0];
-                    let params = self.params(spec, width, [batch.0, head.0, range.0])?;
+                    let strides = [spec.strides(width), spec.cache_strides(width)];
+                    let params = self.params(spec, width, strides, [batch.0, head.0, range.0])?;
                     plan.push(name, &request, bindings.clone(), params, workgroups, loop_turns)?;
                 }
             }
@@ -139,34 +215,18 @@ impl Schedule {
     }
 
     fn request(self, spec: &Append, width: usize, of_keys: bool) -> Request {
-        let aligned = width.is_multiple_of(4);
-        let inputs = storage_module("inputs", spec.dtype, aligned);
-        let (module, output) = match (self, spec.cached_as()) {
+        let request = match (self, spec.cached_as()) {
             (Self::Rows, CacheDtype::Float(dtype)) => {
-                ("append/rows", Some(storage_module("output", dtype, aligned)))
+                let output = storage_module("output", dtype, width.is_multiple_of(4));
+                Request::new("append/rows").replace("shared/output", output)
             }
-            _ => ("append/blocks", None),
+            _ => Request::new("append/blocks"),
         };
-        let mut request = Request::new(module)
-            .replace("shared/inputs", inputs)
-            .tunable("WIDTH", small(width.next_multiple_of(4)))
-            .tunable("KV_LENGTHS", spec.kv_lengths.is_some())
-            .tunable("Q_LENGTHS", spec.q_lengths.is_some())
-            .tunable("RING", spec.ring)
-            .tunable("PAGED", spec.block_table.is_some());
-        if let Some(output) = output {
-            request = request.replace("shared/output", output);
-        }
+        let mut request = told(request, spec, width);
         if let Self::Blocks(bits) = self {
             request = request.tunable("BITS", small(bits));
         }
-        if !of_keys || spec.rope == Pairing::None {
-            return request;
-        }
-        request
-            .tunable("ROPE", if spec.rope == Pairing::Halves { 1u32 } else { 2 })
-            .tunable("ROPE_DIM", small(spec.rotation().dim))
-            .tunable("POSITIONS", spec.positions.is_some())
+        if of_keys { with_rope(request, spec) } else { request }
     }
 
     fn bindings(
@@ -179,32 +239,32 @@ impl Schedule {
     ) -> Result<Vec<PassBinding>, Error> {
         let to = if self == Self::Rows { "o" } else { "cache" };
         let mut bindings = vec![plan.tensor("v", name)?, plan.tensor(to, cache)?];
-        let integers = [
-            ("kv_lengths", &spec.kv_lengths),
-            ("q_lengths", &spec.q_lengths),
-            ("block_table", &spec.block_table),
-        ];
-        for (variable, name) in integers {
-            if let Some(name) = name {
-                bindings.push(plan.tensor(variable, name)?);
-            }
-        }
+        bind_named(
+            plan,
+            &mut bindings,
+            [
+                ("kv_lengths", &spec.kv_lengths),
+                ("q_lengths", &spec.q_lengths),
+                ("block_table", &spec.block_table),
+            ],
+        )?;
         if let Some(name) = scale {
             bindings.push(plan.tensor("scales", name)?);
         }
-        if of_keys && spec.rope != Pairing::None {
-            let at = plan.add_contents("foveal.append.turns", turns(&spec.rotation()).into())?;
-            bindings.push(plan.scratch("rope_turns", at));
-            if let Some(name) = &spec.positions {
-                bindings.push(plan.tensor("positions", name)?);
-            }
+        if of_keys {
+            bind_rope(spec, plan, &mut bindings)?;
         }
         Ok(bindings)
     }
 
     /// The uniform that `shaders/append/problem.wgsl` declares.
-    fn params(self, spec: &Append, width: usize, first: [usize; 3]) -> Result<Params, Error> {
-        let (row, cache) = (spec.strides(width), spec.cache_strides(width));
+    fn params(
+        self,
+        spec: &Append,
+        width: usize,
+        [row, cache]: [Strides; 2],
+        first: [usize; 3],
+    ) -> Result<Params, Error> {
         let of = |Strides { batch, head, position }: Strides| [batch, head, position];
         let (page, places, pages) = match spec.block_table {
             Some(_) => (spec.page, spec.places(), spec.pool()),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Append, CacheDtype, values::Places};
 use crate::{
-    Error, HostTensor,
+    Access, Error, HostTensor, TensorSpec,
     check::Expected,
     rope::{Pairing, Rope},
     spec::tensor_named,
@@ -53,7 +53,37 @@ pub(super) fn reference(spec: &Append, inputs: &[(&str, &HostTensor)]) -> Result
         }
     }
     caches.extend(scales);
+    if spec.q_rotated {
+        caches.push(rotated_queries(spec, inputs, &places, positions.as_deref())?);
+    }
     Ok(caches)
+}
+
+/// Every row of q, turned.
+fn rotated_queries(
+    spec: &Append,
+    inputs: &[(&str, &HostTensor)],
+    places: &Places,
+    positions: Option<&[i64]>,
+) -> Result<Expected, Error> {
+    let mut values = tensor_named(inputs, "q")?.to_f64();
+    let TensorSpec { name, shape, span, head_axis, .. } = spec.q_tensor("q_rotated", Access::Write);
+    if values.len() != span {
+        return Err(Error::invalid("q", format!("expected {span} elements, got {}", values.len())));
+    }
+    let strides = spec.q_strides();
+    for entry in 0..spec.batch {
+        for t in 0..spec.len {
+            #[expect(clippy::cast_possible_wrap, reason = "positions have 31 bits")]
+            let own = places.ends[entry] - places.new[entry] + t as i64;
+            let position = positions.map_or(own, |positions| positions[entry * spec.len + t]);
+            for head in 0..spec.q_heads {
+                let at = entry * strides.batch + head * strides.head + t * strides.position;
+                spec.rotation().rotate(&mut values[at..at + spec.key_dim], position);
+            }
+        }
+    }
+    Ok(Expected { name, shape, elements: None, values, allowance: None, head_axis })
 }
 
 /// The values of a tensor that is changed in place, before.

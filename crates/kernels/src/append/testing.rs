@@ -2,7 +2,7 @@
 
 use super::{Append, CacheDtype};
 use crate::{
-    Dtype, HostTensor, Layout, Name, Recipe, TensorData,
+    Access, Dtype, HostTensor, Layout, Name, Recipe, TensorData,
     check::random::normal,
     operator::described_cases,
     rope::{BASE, Pairing},
@@ -11,8 +11,8 @@ use crate::{
 pub(super) const RECIPES: &[Recipe] = &[
     Recipe {
         name: "paged-attention",
-        shape: "4x8x1x256x128",
-        options: r#"{"dtype":"f16","layout":"bthd","kv_len":"kv_len","block_table":"block_table","rope":"halves"}"#,
+        shape: "4x32:8x1x256x128",
+        options: r#"{"dtype":"f16","layout":"bthd","kv_len":"kv_len","block_table":"block_table","rope":"halves","q_rotated":true}"#,
         source: "Kwon et al. 2023, Efficient Memory Management for Large Language Model Serving with PagedAttention, section 4.3",
     },
     Recipe {
@@ -32,10 +32,14 @@ pub(super) const RECIPES: &[Recipe] = &[
 const CASES: &[(&str, &str, &str)] = &[
     ("prefill", "2x3x17x40x64", "{}"),
     ("decode", "3x2x1x50x128", r#"{"kv_len":"n","dtype":"f16","layout":"bthd"}"#),
-    ("ragged", "3x2x20x64x32:48", r#"{"kv_len":"n","q_len":"m","rope":"halves"}"#),
+    ("ragged", "3x6:2x20x64x32:48", r#"{"kv_len":"n","q_len":"m","rope":"halves","q_rotated":true}"#),
     ("one_tensor", "3x2x20x64x32", r#"{"kv_len":"n","q_len":"n"}"#),
     ("odd_f16", "2x2x9x30x33:7", r#"{"kv_len":"n","dtype":"f16","rope":"pairs","rope_dim":30}"#),
-    ("odd_bf16", "2x3x5x30x7:1", r#"{"dtype":"bf16","layout":"bthd","rope":"halves","rope_dim":6}"#),
+    (
+        "odd_bf16",
+        "2x3x5x30x7:1",
+        r#"{"dtype":"bf16","layout":"bthd","rope":"halves","rope_dim":6,"q_rotated":true}"#,
+    ),
     ("narrowed", "2x2x9x30x40", r#"{"kv_len":"n","cache_dtype":"f16","rope":"halves","pos":"pos"}"#),
     ("widened", "1x2x9x30x20", r#"{"dtype":"bf16","cache_dtype":"f32","rope":"pairs","rope_base":500000.0}"#),
     ("ring", "3x2x5x24x64", r#"{"ring":true,"kv_len":"n","rope":"halves"}"#),
@@ -99,6 +103,7 @@ pub(super) fn random(random: &mut fastrand::Rng) -> Append {
         1 => Pairing::Halves,
         _ => Pairing::Pairs,
     };
+    let q_rotated = rope != Pairing::None && random.u8(..3) == 0;
     let part = random.usize(1..=key_dim.max(2) / 2) * 2;
     let whole = key_dim.is_multiple_of(2) && random.bool();
     let float = Dtype::FLOATS[random.usize(..3)];
@@ -127,6 +132,8 @@ pub(super) fn random(random: &mut fastrand::Rng) -> Append {
         rope_base: if random.bool() { BASE } else { 1e6 },
         rope_dim: if rope == Pairing::None || whole { 0 } else { part },
         positions: name(rope != Pairing::None && random.bool(), "pos"),
+        q_heads: if q_rotated { heads * random.usize(1..=3) } else { heads },
+        q_rotated,
         odd_values: random.u8(..3) == 0,
         ..Append::new([batch, heads, len], capacity, [key_dim, value_dim])
     }
@@ -140,6 +147,9 @@ pub(super) fn random_inputs(spec: &Append, seed: u64) -> Vec<(Name, HostTensor)>
     for (at, tensor_spec) in (1..).zip(spec.all_tensors()) {
         let count: usize = tensor_spec.shape.iter().product();
         let is = |name: &Option<String>| name.as_deref() == Some(&*tensor_spec.name);
+        if tensor_spec.access == Access::Write {
+            continue;
+        }
         let data = if is(&spec.kv_lengths) {
             TensorData::I32(lengths.ends.clone())
         } else if is(&spec.q_lengths) {
