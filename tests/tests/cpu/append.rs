@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::specs::{Append, CacheDtype, Pairing};
 use foveal_kernels::{
-    Access, Dtype, HostTensor, Problem, TensorData, operator,
-    testing::{Expected, Reference, Rows},
+    Access, AdapterProfile, Constraints, Dtype, HostTensor, Problem, TensorData, operator,
+    testing::{Expected, Reference, Rows, unchanged},
 };
 use foveal_tests::{files, skipped};
 use serde_json::{Value, json};
@@ -146,7 +146,7 @@ fn four_bits_lie_two_a_byte_and_a_ring_forgets_its_largest() -> Result<()> {
     Ok(())
 }
 
-fn problem(options: Value, tensors: &[(String, HostTensor)]) -> Result<String> {
+fn problem(options: &Value, tensors: &[(String, HostTensor)]) -> Result<String> {
     let options = options.as_object().context("options")?.clone();
     let made = operator("append")?.problem(&options, tensors);
     Ok(made.err().map(|error| error.to_string()).unwrap_or_default())
@@ -181,17 +181,17 @@ fn input_that_makes_no_sense_is_refused() -> Result<()> {
         (json!({"rope": "pairs", "rope_base": 0.5}), &["rope_base", "1 to"]),
         (json!({"rope": "pairs", "pos": "n"}), &["n", "[2, 3]"]),
     ] {
-        let said = problem(options.clone(), &given)?;
+        let said = problem(&options, &given)?;
         ensure!(said.is_empty() == words.is_empty(), "{options}: {said}");
         ensure!(words.iter().all(|word| said.contains(word)), "{options}: {said}");
     }
     let bytes = |shape: &[usize]| tensor(shape, TensorData::I8(vec![0; shape.iter().product()]));
     given[2].1 = bytes(&[2, 1, 16, 8])?;
     given.push(("z".to_owned(), floats(&[2, 1, 1])?));
-    let said = problem(json!({"k_scale": "s", "v_scale": "z"}), &given)?;
+    let said = problem(&json!({"k_scale": "s", "v_scale": "z"}), &given)?;
     ensure!(said.contains("v_cache") && said.contains("i8"), "{said}");
     given[3].1 = bytes(&[2, 1, 16, 8])?;
-    let said = problem(json!({"k_scale": "s"}), &given)?;
+    let said = problem(&json!({"k_scale": "s"}), &given)?;
     ensure!(said.contains("v_scale") && said.contains("i8"), "{said}");
     let shape = |shape: &str, options: Value| -> Result<String> {
         let made = operator("append")?.problem_of_shape(shape, options.as_object().context("options")?);
@@ -240,6 +240,9 @@ fn lengths_and_pages_without_room_are_refused() -> Result<()> {
         let said = said.context("it was taken")?;
         ensure!(words.iter().all(|word| said.contains(word)), "{said}");
     }
+    // Only read by entry 0, but written by entry 1.
+    let read = outputs(&pages(), &tensors(&pages(), &[("n", ints(&[7, 3])), table(&[0, 1, 0, 3])])?);
+    ensure!(read.is_err_and(|error| error.to_string().contains("elements 0 and 2")));
     // A page that is shared and only read is fine.
     let shared = [("n", ints(&[7, 7])), table(&[0, 1, 0, 3])];
     outputs(&pages(), &tensors(&pages(), &shared)?)?;
@@ -271,6 +274,66 @@ fn rotated_products_depend_on_distances_alone() -> Result<()> {
         ensure!((dot(0, 0) - dot(2, 2)).abs() < 1e-9 && (dot(0, 1) - dot(0, 0)).abs() > 1e-3, "{pairing}");
     }
     Ok(())
+}
+
+#[test]
+fn what_has_to_stay_is_held_to_it() -> Result<()> {
+    let expected = |allowance| Expected {
+        name: "cache".into(),
+        shape: vec![3],
+        elements: None,
+        values: vec![1.0, f64::NAN, 3.0],
+        allowance,
+        head_axis: None,
+    };
+    let held = |values: [f32; 3]| HostTensor::new(vec![3], TensorData::F32(values.to_vec()));
+    let before = held([1.0, f32::NAN, 2.0])?;
+    unchanged(&expected(None), &before, &held([1.0, f32::NAN, 3.1])?)?;
+    for wrong in [[1.000_000_1, f32::NAN, 3.0], [1.0, 0.0, 3.0]] {
+        ensure!(unchanged(&expected(None), &before, &held(wrong)?).is_err(), "{wrong:?}");
+        unchanged(&expected(Some(vec![1.0, 1.0, 0.0])), &before, &held(wrong)?)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn q_is_turned_as_the_rows_appended_with_it() -> Result<()> {
+    let spec =
+        Append::new([2, 1, 3], 8, [4, 4]).kv_lengths("n").rope(Pairing::Halves, 100.0).with_rotated_q(2);
+    let row = [1.0f32, 2.0, 3.0, 4.0];
+    let given = |spec: &Append| -> Result<Inputs> {
+        let mut inputs = tensors(spec, &[("k", TensorData::F32(row.repeat(6))), ("n", ints(&[8, 3]))])?;
+        inputs.push(("q", HostTensor::new(vec![2, 2, 3, 4], TensorData::F32(row.repeat(12)))?));
+        Ok(inputs)
+    };
+    let outputs = outputs(&spec, &given(&spec)?)?;
+    let values = |name: &str| -> Result<&[f64]> {
+        let found = outputs.iter().find(|output| output.name == name);
+        Ok(&found.with_context(|| format!("there is no {name}"))?.values)
+    };
+    let (q, k) = (values("q_rotated")?, values("k_cache")?);
+    for (entry, first) in [(0, 5), (1, 0)] {
+        for t in 0..3 {
+            let in_cache = &k[4 * (8 * entry + first + t)..][..4];
+            for head in 0..2 {
+                let turned = &q[4 * (3 * (2 * entry + head) + t)..][..4];
+                ensure!(turned == in_cache, "{entry} {head} {t}: {turned:?}, not {in_cache:?}");
+            }
+        }
+    }
+    // Position 6, pair 1: an angle of 0.6.
+    let (sin, cos) = 0.6f64.sin_cos();
+    ensure!((k[4 * 6 + 1] - (2.0 * cos - 4.0 * sin)).abs() < 1e-12, "{k:?}");
+    let odd = Append::new([1, 2, 1], 8, [4, 4]).rope(Pairing::Halves, 100.0).with_rotated_q(3);
+    ensure!(plan_error(&odd).contains("multiple of the 2 heads"), "{}", plan_error(&odd));
+    let still = Append::new([1, 2, 1], 8, [4, 4]).with_rotated_q(2);
+    ensure!(plan_error(&still).contains("rope"), "{}", plan_error(&still));
+    Ok(())
+}
+
+fn plan_error(spec: &Append) -> String {
+    let made = spec.plan(&AdapterProfile::webgpu_floor(), &Constraints::default());
+    made.err().map(|error| error.to_string()).unwrap_or_default()
 }
 
 /// fla's rotary embedding. Its frequencies are rounded to f32: at position p an angle is off by up to p times that.

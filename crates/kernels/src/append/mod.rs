@@ -17,7 +17,7 @@
 //! all t, so that attention over the caches needs no positions.
 //!
 //! All other elements stay as they were. `kv_len` and `q_len` mean what they mean to `attention`: one tensor serves both.
-//! Entries share no page that is written. On the host such tables, lengths beyond the cache and pages that are none are errors;
+//! A page that is written is in the table once. On the host such tables, lengths beyond the cache and pages that are none are errors;
 //! on the device such rows are not written.
 //!
 //! **Quantised caches** hold integers, and a scale for each block of `quant_block` slots of an entry and head: element =

@@ -214,18 +214,20 @@ impl OperatorSpec for Append {
 
     #[expect(clippy::cast_precision_loss, reason = "a rate is reported with a few digits")]
     fn work(&self) -> Work {
-        let rows = (self.batch * self.heads * self.len) as f64;
+        let entries = self.batch as f64;
+        let rows = entries * self.heads as f64 * self.len as f64;
         let rotated = if self.rope == Pairing::None { 0.0 } else { 3.0 * self.rotation().dim as f64 };
         let elements = (self.key_dim + self.value_dim) as f64;
         let (quantising, kept) = match self.cached_as().bits() {
             // The largest, and a division; a block's old rows are read and written.
             Some(bits) => {
-                let old = (self.batch * self.heads * self.quant_block) as f64 * elements * bits as f64 / 4.0;
+                let old =
+                    entries * (self.heads as f64) * self.quant_block as f64 * elements * bits as f64 / 4.0;
                 (2.0 * elements, bits as f64 / 8.0 + old / rows.max(1.0) / elements)
             }
             None => (0.0, self.cached_as().stored().size_bytes() as f64),
         };
-        let q_rows = if self.q_rotated { (self.batch * self.q_heads * self.len) as f64 } else { 0.0 };
+        let q_rows = if self.q_rotated { entries * self.q_heads as f64 * self.len as f64 } else { 0.0 };
         let flops = rows * (rotated + quantising) + q_rows * rotated;
         let of_q = q_rows * (2 * self.key_dim * self.dtype.size_bytes()) as f64;
         let bytes = rows * elements * (self.dtype.size_bytes() as f64 + kept) + of_q;

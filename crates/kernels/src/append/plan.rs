@@ -32,7 +32,7 @@ pub(super) fn rows(spec: &Append, adapter: &AdapterProfile) -> Result<Candidate<
     if let CacheDtype::I8 | CacheDtype::I4 = spec.cached_as() {
         return Err(format!("writes real numbers, the caches are {}", spec.cached_as()));
     }
-    let rows = float(spec.batch * spec.heads * spec.len);
+    let rows = float(spec.batch) * float(spec.heads) * float(spec.len);
     let vectors = float(spec.key_dim.div_ceil(4) + spec.value_dim.div_ceil(4));
     let cost = Cost { fma: rows * vectors * 40.0, storage_loads: rows * vectors * 4.0, ..Cost::default() };
     propose("rows", spec, Schedule::Rows, cost, adapter)
@@ -42,7 +42,7 @@ pub(super) fn blocks(spec: &Append, adapter: &AdapterProfile) -> Result<Candidat
     let Some(bits) = spec.cached_as().bits() else {
         return Err(format!("writes integers, the caches are {}", spec.cached_as()));
     };
-    let slots = float(spec.batch * spec.heads * spec.touched_blocks() * spec.quant_block);
+    let slots = float(spec.batch) * float(spec.heads) * float(spec.touched_blocks() * spec.quant_block);
     let words = float((spec.key_dim + spec.value_dim) * bits / 32);
     let cost = Cost { fma: slots * words * 80.0, storage_loads: slots * words * 4.0, ..Cost::default() };
     propose("blocks", spec, Schedule::Blocks(bits), cost, adapter)
@@ -61,7 +61,7 @@ fn propose(
         Schedule::Rows => (spec.len * spec.key_dim.div_ceil(4)).div_ceil(THREADS),
         Schedule::Blocks(_) => spec.touched_blocks(),
     };
-    let groups = float(spec.batch * spec.heads * each);
+    let groups = float(spec.batch) * float(spec.heads) * float(each);
     let cost = Cost { occupancy: occupancy(groups, adapter), ..cost };
     let tiles = match schedule {
         Schedule::Rows => vec![tile("elements a thread", 4)],

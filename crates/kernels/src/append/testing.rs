@@ -92,7 +92,7 @@ pub(super) fn random(random: &mut fastrand::Rng) -> Append {
     let capacity = one(&[70, 71, 96, 128, 150]);
     let capacity = if kind == 2 { capacity.next_multiple_of(page) } else { capacity };
     let bits = one(&[0, 0, 8, 4]);
-    let unit = if bits == 0 { 1 } else { 32 / bits };
+    let unit = 32usize.checked_div(bits).unwrap_or(1);
     let mut width = || one(&[1, 2, 3, 4, 7, 8, 16, 33, 64, 72, 80, 128]).next_multiple_of(unit);
     let (key_dim, value_dim) = (width(), width());
     let quant_block = one(&[64, 64, 16, 32, 7, 1, 200]);
@@ -244,7 +244,7 @@ impl Lengths {
         let mut table = Vec::new();
         for &end in &self.ends {
             for place in 0..spec.places() {
-                let needed = place * spec.page < end as usize;
+                let needed = ((place * spec.page) as i32) < end;
                 table.push(if needed { pool.next().unwrap_or(-1) } else { -1 });
             }
         }

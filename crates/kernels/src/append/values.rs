@@ -1,5 +1,7 @@
 //! The integers that say where rows go, and what they may be on the host.
 
+use std::collections::BTreeMap;
+
 use super::Append;
 use crate::{Error, HostTensor, spec::tensor_named};
 
@@ -32,7 +34,7 @@ impl Append {
         Ok(Some(Places { ends, new, table }))
     }
 
-    /// Checks that every new row has a place, and no two entries write to one page.
+    /// Checks that every new row has a place, and that no page that is written has another.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] naming the tensor.
@@ -55,30 +57,31 @@ impl Append {
             }
         }
         let (Some(name), Some(table)) = (&self.block_table, table) else { return Ok(()) };
-        let mut writers = vec![None; self.pool()];
+        // Of each page its first place, and whether rows are written there.
+        let mut seen: BTreeMap<i64, (usize, bool)> = BTreeMap::new();
         for (entry, (&end, &new)) in ends.iter().zip(&new).enumerate() {
-            if new == 0 {
-                continue;
-            }
+            let [first, end] = [end - new, end].map(|p| usize::try_from(p).unwrap_or(0));
             // With a block's scale its older rows change.
-            let first = usize::try_from(end - new).unwrap_or(0);
             let first =
                 if self.k_scale.is_some() { first / self.quant_block * self.quant_block } else { first };
-            let last = usize::try_from(end - 1).unwrap_or(0);
-            for place in first / self.page..=last / self.page {
+            for place in 0..end.div_ceil(self.page) {
+                let written = new > 0 && (place + 1) * self.page > first;
                 let at = entry * self.places() + place;
-                let value = table.get(at).copied().unwrap_or(-1);
-                let page = usize::try_from(value).ok().and_then(|page| writers.get_mut(page));
-                let Some(writer) = page else {
+                let page = table.get(at).copied().unwrap_or(-1);
+                if !usize::try_from(page).is_ok_and(|page| page < self.pool()) {
+                    if !written {
+                        continue;
+                    }
+                    let last = self.pool() - 1;
                     let message = format!(
-                        "element {at} is {value}, expected a page from 0 to {}: rows are written there",
-                        self.pool() - 1
+                        "element {at} is {page}, expected a page from 0 to {last}: rows are written there"
                     );
                     return Err(Error::invalid(name.as_str(), message));
-                };
-                if let Some(other) = writer.replace(at) {
-                    let message =
-                        format!("elements {other} and {at} are both page {value}, which is written");
+                }
+                if let Some((other, was_written)) = seen.insert(page, (at, written))
+                    && (written || was_written)
+                {
+                    let message = format!("elements {other} and {at} are both page {page}, which is written");
                     return Err(Error::invalid(name.as_str(), message));
                 }
             }
