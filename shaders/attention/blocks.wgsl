@@ -3,7 +3,7 @@
 // With lists, a tile visits the blocks of its list, those first of which some elements are hidden; without, all keys from
 // the first to the last that it sees, and every element is tested. A *step* is as many keys as a kernel takes at a time.
 
-import package::attention::problem::{KV_LENGTHS, Q_LENGTHS, params};
+import package::attention::problem::{KV_LENGTHS, Q_LENGTHS, PACKED_Q, params, place_of_slot};
 
 const LISTS: bool = false;
 // Without lists: whether the last tile follows the first, then come the second and the last but one, and so on. Where each
@@ -47,6 +47,9 @@ struct Place {
 }
 
 fn place_of(workgroup: vec3u) -> Place {
+    if PACKED_Q {
+        return Place(place_of_slot(workgroup), 0u);
+    }
     if LISTS {
         let list = lists[params.order_at + workgroup.x];
         let over_tiles = list / params.list_tiles;

@@ -19,6 +19,7 @@
 import package::attention::problem::{HEAD_DIM, VALUE_DIM, params, row_count, kv_head, k_head_offset, v_head_offset, batch_of, last_key, keys_of_tile};
 import package::attention::blocks::{ELEMENT_BITS, KV_BLOCK, WORDS, position_of, place_of, visits_of, first_key};
 import package::attention::softmax::{HIDES, FIRST_ROW_MAX, LOG2_E};
+import package::attention::keys::{QUANTISED, scales_of};
 import package::attention::scale::{NORMALISE, SINKS, key_norms_of, with_sink};
 import package::shared::math::{is_finite};
 import package::attention::broadcast_steps::{Scores, Outputs, load_rows, load_bits, load_keys, spread_keys, multiply_rows, modify_and_mask, take_scores, load_values, spread_values, add_values, find_odd, finish_first_row};
@@ -72,6 +73,11 @@ fn main(
         k_norms = key_norms_of(batch, kv_head(group));
     }
 
+    var scales = 0u;
+    if QUANTISED {
+        scales = scales_of(batch, kv_head(group));
+    }
+
     let visits = visits_of(place.list, keys.some, RUN);
     var odd_columns: array<array<u32, COLUMN_WORDS>, ROWS>;
     for (var attempt = FIRST; attempt < ATTEMPTS; attempt += 1u) {
@@ -110,7 +116,7 @@ fn main(
                 // Every load comes before the first FMA, so that what follows is one straight line.
                 let key = position_of(min(key_0 + lane % KEYS, last));
                 var mine: array<vec4f, K_VECTORS>;
-                load_keys(&mine, key, k_first, &k_norms);
+                load_keys(&mine, key, k_first, &k_norms, batch, scales);
                 var keys_of: array<array<mat4x4f, K_VECTORS>, KEY_QUADS>;
                 spread_keys(&keys_of, &mine);
 
@@ -129,7 +135,7 @@ fn main(
                 }
 
                 var my_value: array<vec4f, V_VECTORS>;
-                load_values(&my_value, key, v_first, kept, in_place_of_odd);
+                load_values(&my_value, key, v_first, kept, in_place_of_odd, batch, scales);
                 var values_of: array<array<mat4x4f, V_VECTORS>, KEY_QUADS>;
                 spread_values(&values_of, &my_value);
                 add_values(&o, &s, &rescale, &values_of);
@@ -161,7 +167,7 @@ fn main(
                     o[0][c] *= sunk.y;
                 }
             }
-            if index < row_count() && attempt != MARKING {
+            if index < row_count(batch) && attempt != MARKING {
                 finish_first_row(&o, &row_max, &row_sum, &odd_columns, index, group);
             }
             if HIDES {

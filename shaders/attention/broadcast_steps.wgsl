@@ -3,7 +3,9 @@
 import package::kernel::{THREADS, ROWS, TILE_ROWS, VALUE_ROWS, KEYS, KEY_QUADS, RUN, K_VECTORS, V_VECTORS, COLUMN_WORDS, MARKING};
 import package::attention::problem::{WRITE_LSE, params, row_at, q_row, o_row, num_visible_keys, put_lse};
 import package::shared::math::{not_finite, nan_where, finite_or_nan};
-import package::shared::inputs::{q4, k4, v4};
+import package::attention::keys::{PAGED, QUANTISED, key_at, k_row, v_row, are_stored, k_factor, v_factor};
+import package::shared::inputs::{q4};
+import package::shared::kv::{key4, value4};
 import package::shared::output::{put_o4};
 import package::attention::hooks::{SCORE_MOD, MASK_MOD, Element, hook_score_mod, hook_mask_mod};
 import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, WORDS, bits_of_step, word_of_bits, visible_by_word, Visits};
@@ -113,9 +115,16 @@ fn load_bits(
     }
 }
 
-fn load_keys(mine: ptr<function, array<vec4f, K_VECTORS>>, key: u32, k_first: u32, k_norms: ptr<function, u32>) {
+fn load_keys(mine: ptr<function, array<vec4f, K_VECTORS>>, key: u32, k_first: u32, k_norms: ptr<function, u32>, batch: u32, scales: u32) {
+    let from_row = k_row(k_first, key_at(batch, key));
     for (var c = 0u; c < K_VECTORS; c += 1u) {
-        mine[c] = k4(k_first + key * params.k_row, 4u * c);
+        mine[c] = key4(from_row, 4u * c);
+    }
+    if QUANTISED {
+        let factor = k_factor(scales, key);
+        for (var c = 0u; c < K_VECTORS; c += 1u) {
+            mine[c] *= factor;
+        }
     }
     if NORMALISE {
         let norm = inverse_norms[*k_norms + key];
@@ -169,6 +178,9 @@ fn modify_and_mask(
             s[r][g][i] = hook_score_mod(s[r][g][i], at);
         }
     }
+    if PAGED {
+        s[r][g] = select(vec4f(hidden), s[r][g], are_stored(batch, here));
+    }
     if MASK_MOD {
         let at = Element(batch, head[r], query[r], key_0);
         s[r][g] = select(vec4f(hidden), s[r][g], hook_mask_mod(at, here) | vec4<bool>(whole));
@@ -199,9 +211,20 @@ fn take_scores(
     }
 }
 
-fn load_values(my_value: ptr<function, array<vec4f, V_VECTORS>>, key: u32, v_first: u32, kept: u32, in_place_of_odd: u32) {
+fn load_values(
+    my_value: ptr<function, array<vec4f, V_VECTORS>>,
+    key: u32, v_first: u32, kept: u32, in_place_of_odd: u32, batch: u32, scales: u32,
+) {
+    let from_row = v_row(v_first, key_at(batch, key));
+    var factor = 1.0;
+    if QUANTISED {
+        factor = v_factor(scales, key);
+    }
     for (var c = 0u; c < V_VECTORS; c += 1u) {
-        my_value[c] = v4(v_first + key * params.v_row, 4u * c);
+        my_value[c] = value4(from_row, 4u * c);
+        if QUANTISED {
+            my_value[c] *= factor;
+        }
         if HIDES {
             let bits = bitcast<vec4u>(my_value[c]) & vec4u(kept);
             my_value[c] = bitcast<vec4f>(select(bits, vec4u(in_place_of_odd), not_finite(my_value[c])));

@@ -1,7 +1,7 @@
 // Merging the groups of a workgroup, each of which has seen keys of its own.
 
 import package::kernel::{THREADS, ROWS, LANES, KEYS, GROUPS, MERGED, V_VECTORS};
-import package::attention::problem::{WRITE_LSE, row_at, row_count};
+import package::attention::problem::{WRITE_LSE, row_at, row_count, batch_of};
 import package::attention::softmax::{FIRST_ROW_MAX, weight};
 import package::attention::decode_steps::{Outputs, UNROLL_KEYS_APART, exchanged, row_end, o_row_of, put_vector, put_row_lse};
 
@@ -76,7 +76,7 @@ fn merge_in_memory(
         let row = row_at(first_row + r, group);
         let end = row_end(new_max, total, row);
         factors[r] = end.x;
-        if WRITE_LSE && first_row + r < row_count() {
+        if WRITE_LSE && first_row + r < row_count(batch_of(group)) {
             put_row_lse(row, split, end.y);
         }
     }
@@ -108,7 +108,7 @@ fn merge_in_memory(
             }
             let output = first + out / LANES;
             let r = output / V_VECTORS;
-            if first_row + r < row_count() {
+            if first_row + r < row_count(batch_of(group)) {
                 let from_row = o_row_of(row_at(first_row + r, group), split);
                 put_vector(from_row, output % V_VECTORS * LANES + lane, sum * factors[r]);
             }

@@ -1,8 +1,10 @@
 // The steps of attention of few rows, on the rows of a workgroup.
 
 import package::kernel::{THREADS, ROWS, LANES, KEYS, APART, SUBGROUPS, IN_MEMORY, ONE_SUBGROUP, SPLITS, GROUPS, K_VECTORS, V_VECTORS, FIRST, MARKING};
-import package::attention::problem::{HEAD_DIM, VALUE_DIM, WRITE_LSE, params, Row, row_at, row_count, q_row, o_row, num_visible_keys, lse};
-import package::shared::inputs::{q4, k4, v4};
+import package::attention::problem::{HEAD_DIM, VALUE_DIM, WRITE_LSE, params, Row, row_at, row_count, batch_of, q_row, o_row, num_visible_keys, lse, lse_at};
+import package::attention::keys::{PAGED, QUANTISED, KeyAt, key_at, k_row, v_row, is_stored, k_factor, v_factor};
+import package::shared::inputs::{q4};
+import package::shared::kv::{key4, value4};
 import package::shared::output::{put_o4};
 import package::attention::hooks::{SCORE_MOD, MASK_MOD, Element, hook_score_mod, hook_mask_mod};
 import package::attention::blocks::{ELEMENT_BITS, position_of, bits_of_step, visible_by_bits, Visits};
@@ -47,6 +49,7 @@ struct Step {
     batch: u32,
     last: u32,
     k_norms: u32,
+    scales: u32,
 }
 
 // Whether a group is a quad.
@@ -106,42 +109,56 @@ fn clear_rows(o: ptr<function, Outputs>, row_max: ptr<function, array<f32, ROWS>
     }
 }
 
-// Where a group's j-th key begins. Beyond the last key it is that one again.
-fn k_row(k_first: u32, first: u32, j: u32, last: u32) -> u32 {
-    return k_first + position_of(min(first + j, last)) * params.k_row;
-}
-
-fn v_row(v_first: u32, first: u32, j: u32, last: u32) -> u32 {
-    return v_first + position_of(min(first + j, last)) * params.v_row;
+// Where a group's keys are. Beyond the last key it is that one again.
+fn find_keys(at: ptr<function, array<KeyAt, KEYS>>, batch: u32, first: u32, last: u32) {
+    for (var j = 0u; j < KEYS; j += 1u) {
+        at[j] = key_at(batch, position_of(min(first + j, last)));
+    }
 }
 
 // A thread's vectors of the group's keys: zeros beyond the row's end.
-fn load_keys(k: ptr<function, Keys>, k_first: u32, first: u32, last: u32, lane: u32) {
+fn load_keys(k: ptr<function, Keys>, keys: ptr<function, array<KeyAt, KEYS>>, k_first: u32, lane: u32) {
     for (var j = 0u; j < KEYS; j += 1u) {
-        let from_row = k_row(k_first, first, j, last);
+        let from_row = k_row(k_first, keys[j]);
         for (var c = 0u; c < K_VECTORS; c += 1u) {
             let at = c * LANES + lane;
             if K_VECTORS * LANES * 4u == HEAD_DIM {
-                k[j][c] = k4(from_row, 4u * at);
+                k[j][c] = key4(from_row, 4u * at);
             } else {
-                k[j][c] = select(vec4f(), k4(from_row, 4u * min(at, HEAD_DIM / 4u - 1u)), at < HEAD_DIM / 4u);
+                k[j][c] = select(vec4f(), key4(from_row, 4u * min(at, HEAD_DIM / 4u - 1u)), at < HEAD_DIM / 4u);
             }
         }
     }
 }
 
 // The same of values. Those that are not finite become NaN at first. Marking, they are ones and all others zeros; then they are zeros.
-fn load_values(v: ptr<function, Values>, v_first: u32, first: u32, last: u32, lane: u32, attempt: u32) {
+fn load_values(
+    v: ptr<function, Values>,
+    keys: ptr<function, array<KeyAt, KEYS>>,
+    v_first: u32,
+    scales: u32,
+    first: u32,
+    last: u32,
+    lane: u32,
+    attempt: u32,
+) {
     let kept = select(0xffffffffu, 0u, attempt == MARKING);
     let in_place_of_odd = select(select(0u, 0x3f800000u, attempt == MARKING), 0x7fc00000u, attempt == FIRST);
     for (var j = 0u; j < KEYS; j += 1u) {
-        let from_row = v_row(v_first, first, j, last);
+        let from_row = v_row(v_first, keys[j]);
+        var factor = 1.0;
+        if QUANTISED {
+            factor = v_factor(scales, position_of(min(first + j, last)));
+        }
         for (var c = 0u; c < V_VECTORS; c += 1u) {
             let at = c * LANES + lane;
             if V_VECTORS * LANES * 4u == VALUE_DIM {
-                v[j][c] = v4(from_row, 4u * at);
+                v[j][c] = value4(from_row, 4u * at);
             } else {
-                v[j][c] = select(vec4f(), v4(from_row, 4u * min(at, VALUE_DIM / 4u - 1u)), at < VALUE_DIM / 4u);
+                v[j][c] = select(vec4f(), value4(from_row, 4u * min(at, VALUE_DIM / 4u - 1u)), at < VALUE_DIM / 4u);
+            }
+            if QUANTISED {
+                v[j][c] *= factor;
             }
             if HIDES {
                 let bits = bitcast<vec4u>(v[j][c]);
@@ -166,6 +183,9 @@ fn multiply_row(sums: ptr<function, array<f32, KEYS>>, q: ptr<function, array<ve
 fn score_of(product: f32, step: Step, row_in_tile: u32, head: u32, query: u32, seen: u32, place: u32) -> f32 {
     let at = Element(step.batch, head, query, position_of(min(place, step.last)));
     var score = product;
+    if QUANTISED {
+        score *= k_factor(step.scales, at.key);
+    }
     if NORMALISE {
         score *= inverse_norms[step.k_norms + at.key];
     }
@@ -174,6 +194,9 @@ fn score_of(product: f32, step: Step, row_in_tile: u32, head: u32, query: u32, s
     }
     let whole = step.at >= step.visits.partial_steps;
     var visible = place < seen;
+    if PAGED {
+        visible = visible & is_stored(step.batch, at.key);
+    }
     if MASK_MOD {
         visible = visible & (whole | hook_mask_mod(at, vec4u(at.key)).x);
     }
@@ -409,7 +432,7 @@ fn put_vector(from_row: u32, vector: u32, value: vec4f) {
 }
 
 fn put_row_lse(row: Row, split: u32, value: f32) {
-    var at = params.lse_base + row.batch * params.lse_batch + row.head * params.lse_head + row.query;
+    var at = lse_at(row);
     if SPLITS {
         at += split * splits.lse_part;
     }
@@ -428,7 +451,7 @@ fn finish_rows(
     thread: u32,
 ) {
     for (var turn = 0u; turn < ROWS; turn += 1u) {
-        if (first_row + turn < row_count()) & (thread < LANES) {
+        if (first_row + turn < row_count(batch_of(group))) & (thread < LANES) {
             let row = row_at(first_row + turn, group);
             let end = row_end(row_max[0], row_sum[0], row);
             let from_row = o_row_of(row, split);

@@ -9,7 +9,9 @@
 // Source    Milakov and Gimelshein 2018, algorithm 3
 
 import package::attention::problem::{HEAD_DIM, VALUE_DIM, params, row_at, row_count, q_row, kv_head, k_head_offset, v_head_offset, num_visible_keys};
-import package::shared::inputs::{q4, k4, v4};
+import package::attention::keys::{PAGED, QUANTISED, key_at, k_row, v_row, is_stored, scales_of, k_factor, v_factor};
+import package::shared::inputs::{q4};
+import package::shared::kv::{key4, value4};
 import package::attention::hooks::{SCORE_MOD, MASK_MOD, Element, hook_score_mod, hook_mask_mod};
 import package::attention::blocks::{KV_BLOCK, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
 import package::attention::softmax::{FIRST_ROW_MAX, weight, is_hidden};
@@ -36,6 +38,10 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     if NORMALISE {
         k_norms = key_norms_of(row.batch, kv_head(group));
     }
+    var scales = 0u;
+    if QUANTISED {
+        scales = scales_of(row.batch, kv_head(group));
+    }
     let keys = num_visible_keys(row.batch, row.query);
     let visits = visits_of(place.list, keys, KV_BLOCK);
 
@@ -55,23 +61,32 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 continue;
             }
         }
+        if PAGED {
+            if !is_stored(row.batch, key) {
+                continue;
+            }
+        }
+        let at = key_at(row.batch, key);
         var score = 0.0;
         for (var d = 0u; d < HEAD_DIM; d += 4u) {
-            score += dot(q4(q_first, d), k4(k_first + key * params.k_row, d));
+            score += dot(q4(q_first, d), key4(k_row(k_first, at), d));
         }
         score *= scale;
+        if QUANTISED {
+            score *= k_factor(scales, key);
+        }
         if NORMALISE {
             score *= inverse_norms[k_norms + key];
         }
-        let at = Element(row.batch, row.head, row.query, key);
+        let element = Element(row.batch, row.head, row.query, key);
         if SCORE_MOD {
-            score = hook_score_mod(score, at);
+            score = hook_score_mod(score, element);
             if is_hidden(score) {
                 continue;
             }
         }
         if MASK_MOD {
-            if step < visits.partial_steps && !hook_mask_mod(at, vec4u(key)).x {
+            if step < visits.partial_steps && !hook_mask_mod(element, vec4u(key)).x {
                 continue;
             }
         }
@@ -80,15 +95,19 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         let w = weight(score, new_max);
         row_max = new_max;
         row_sum = fma(row_sum, rescale, w);
+        var factor = 1.0;
+        if QUANTISED {
+            factor = v_factor(scales, key);
+        }
         for (var c = 0u; c < VALUE_VECTORS; c += 1u) {
-            o[c] = fma(o[c], vec4f(rescale), w * v4(v_first + key * params.v_row, 4u * c));
+            o[c] = fma(o[c], vec4f(rescale), w * (factor * value4(v_row(v_first, at), 4u * c)));
         }
     }
 
     if SINKS {
         add_sink(&o, &row_max, &row_sum, row.head);
     }
-    if index < row_count() {
+    if index < row_count(row.batch) {
         finish_row(&o, &row_max, &row_sum, row, 0u, 1u);
     }
 }

@@ -9,7 +9,9 @@
 
 import package::attention::problem::{Row, HEAD_DIM, params, q_row};
 import package::attention::scale::{key_norms_of};
-import package::shared::inputs::{q4, k4};
+import package::attention::keys::{PAGED, QUANTISED, key_at, k_row, scales_of, k_factor};
+import package::shared::inputs::{q4};
+import package::shared::kv::{key4};
 import package::shared::grid::{workgroup_of};
 
 const OF_KEYS: bool = false;
@@ -26,22 +28,31 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     var rows = params.q_len;
     var to = (batch * params.q_heads + head) * rows;
     var from_row = q_row(Row(batch, head, min(row, rows - 1u)));
+    var factor = 1.0;
     if OF_KEYS {
         rows = params.kv_len;
         to = key_norms_of(batch, head);
-        from_row = params.k_base + batch * params.k_batch + head * params.k_head + min(row, rows - 1u) * params.k_row;
+        let key = min(row, rows - 1u);
+        if PAGED {
+            from_row = k_row(params.k_base + head * params.k_head, key_at(batch, key));
+        } else {
+            from_row = params.k_base + batch * params.k_batch + head * params.k_head + key * params.k_row;
+        }
+        if QUANTISED {
+            factor = k_factor(scales_of(batch, head), key);
+        }
     }
     var square = 0.0;
     for (var d = 0u; d < HEAD_DIM; d += 4u) {
         var x: vec4f;
         if OF_KEYS {
-            x = k4(from_row, d);
+            x = key4(from_row, d);
         } else {
             x = q4(from_row, d);
         }
         square += dot(x, x);
     }
     if row < rows {
-        norms[to + row] = 1.0 / max(sqrt(square), 1e-12);
+        norms[to + row] = 1.0 / max(sqrt(square) * abs(factor), 1e-12);
     }
 }

@@ -1,6 +1,6 @@
 // Factors of scores, and the sink in a row's denominator.
 
-import package::attention::problem::{params, Row};
+import package::attention::problem::{PACKED_K, params, Row, stored_at, k_start};
 import package::attention::softmax::{weight};
 
 // Whether every head has a scale of its own.
@@ -21,7 +21,8 @@ fn row_scale(row: Row) -> f32 {
         scale *= head_scale[row.head];
     }
     if NORMALISE {
-        scale *= inverse_norms[(row.batch * params.q_heads + row.head) * params.q_len + row.query];
+        let at = stored_at(row);
+        scale *= inverse_norms[(at.batch * params.q_heads + row.head) * params.q_len + at.position];
     }
     return scale;
 }
@@ -29,6 +30,9 @@ fn row_scale(row: Row) -> f32 {
 // Where the inverse norms of a key/value head begin.
 fn key_norms_of(batch: u32, kv_head: u32) -> u32 {
     let kv_heads = params.q_heads / params.group;
+    if PACKED_K {
+        return params.key_norms_at + kv_head * params.kv_len + k_start(batch);
+    }
     return params.key_norms_at + (batch * kv_heads + kv_head) * params.kv_len;
 }
 

@@ -14,13 +14,15 @@
 // of loads feeds an outer product of 16 FMAs. The weights are staged as [key][row] for the same reason.
 
 import package::attention::problem::{HEAD_DIM, VALUE_DIM, params, row_at, row_count, q_row, q_row_after, kv_head, k_head_offset, v_head_offset, batch_of, last_key, keys_of_tile};
-import package::shared::inputs::{q4, k4};
+import package::attention::keys::{PAGED, QUANTISED};
+import package::shared::inputs::{q4};
+import package::shared::kv::{key4};
 import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, place_of, visits_of, first_key};
 import package::attention::hooks::{SCORE_MOD, MASK_MOD};
 import package::attention::softmax::{HIDES, FIRST_ROW_MAX, weights};
 import package::attention::scale::{HEAD_SCALE, NORMALISE, SINKS, row_scale, key_norms_of};
 import package::attention::online_softmax::{add_sink, finish_row};
-import package::attention::tiled_steps::{Scores, Outputs, key_in, scale_scores, divide_by_key_norms, modify_scores, mask_scores, hide_unseen_keys, find_hidden, new_row_max, take_scores, mark_hidden, stage_weights_and_values, add_values, add_seen_values, sum_rows};
+import package::attention::tiled_steps::{Scores, Outputs, key_in, k_row_in, scale_scores, multiply_by_key_scales, hide_missing_pages, divide_by_key_norms, modify_scores, mask_scores, hide_unseen_keys, find_hidden, new_row_max, take_scores, mark_hidden, stage_weights_and_values, add_values, add_seen_values, sum_rows};
 import package::shared::tile::{stage_transposed, rank1_updates};
 import package::shared::grid::{workgroup_of};
 
@@ -117,14 +119,12 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                     let place = key_0 + quad * 4u;
                     let a = k_first + place * params.k_row;
                     if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
-                        if TOKEN_ORDER {
-                            stage_transposed(at, LANES, k4(k_first + key_in(place, group) * params.k_row, d),
-                                k4(k_first + key_in(place + 1u, group) * params.k_row, d),
-                                k4(k_first + key_in(place + 2u, group) * params.k_row, d),
-                                k4(k_first + key_in(place + 3u, group) * params.k_row, d));
+                        if TOKEN_ORDER || PAGED {
+                            stage_transposed(at, LANES, key4(k_row_in(k_first, place, group), d), key4(k_row_in(k_first, place + 1u, group), d),
+                                key4(k_row_in(k_first, place + 2u, group), d), key4(k_row_in(k_first, place + 3u, group), d));
                         } else {
-                            stage_transposed(at, LANES, k4(min(a, k_last), d), k4(min(a + params.k_row, k_last), d),
-                                k4(min(a + 2u * params.k_row, k_last), d), k4(min(a + 3u * params.k_row, k_last), d));
+                            stage_transposed(at, LANES, key4(min(a, k_last), d), key4(min(a + params.k_row, k_last), d),
+                                key4(min(a + 2u * params.k_row, k_last), d), key4(min(a + 3u * params.k_row, k_last), d));
                         }
                     } else {
                         stage_transposed(at, LANES, vec4f(), vec4f(), vec4f(), vec4f());
@@ -144,6 +144,9 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         if TOKEN_ORDER {
             these = vec4u(key_in(places.x, group), key_in(places.y, group), key_in(places.z, group), key_in(places.w, group));
         }
+        if QUANTISED {
+            multiply_by_key_scales(&s, group, &these);
+        }
         if NORMALISE {
             divide_by_key_norms(&s, &k_norms, &these);
         }
@@ -156,6 +159,9 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                 mask_scores(&s, step, key, first_row, row_lane, group, visits, places, &these);
             }
         }
+        if PAGED {
+            hide_missing_pages(&s, group, &these);
+        }
         if key_0 + BLOCK_K > keys.every {
             hide_unseen_keys(&s, key, first_row, row_lane, group);
         }
@@ -165,7 +171,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         var hidden = 0u;
         var odd = false;
         if HIDES {
-            tested = SCORE_MOD | (key_0 + BLOCK_K > keys.every);
+            tested = SCORE_MOD | PAGED | (key_0 + BLOCK_K > keys.every);
             if MASK_MOD || ELEMENT_BITS {
                 tested = tested | (step < visits.partial_steps);
             }
@@ -214,7 +220,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         if SINKS {
             add_sink(&o[r], &row_max[r], &row_sum[r], row_at(index, group).head);
         }
-        if index < row_count() {
+        if index < row_count(batch_of(group)) {
             finish_row(&o[r], &row_max[r], &row_sum[r], row_at(index, group), lane, LANES);
         }
     }

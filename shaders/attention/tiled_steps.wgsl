@@ -1,9 +1,10 @@
 // The steps of tiled attention: what a thread does with the scores and outputs of its 4 rows.
 
 import package::kernel::{stage, LANES, ROW_LANES, KEY_SLICE, BATCH, THREADS, BLOCK_K, VALUE_VECTORS, VALUE_LANES, UNROLL_VALUES, UNROLL_WEIGHTS, V_STAGE, UNROLL_BATCH};
-import package::attention::problem::{VALUE_DIM, params, row_at, batch_of, last_key, num_visible_keys};
+import package::attention::problem::{VALUE_DIM, params, row_at, batch_of, kv_head, last_key, num_visible_keys};
 import package::shared::math::{not_finite};
-import package::shared::inputs::{v4};
+import package::attention::keys::{PAGED, QUANTISED, key_at, k_row, v_row, are_stored, scales_of, k_factor, v_factor};
+import package::shared::kv::{value4};
 import package::attention::hooks::{MASK_MOD, Element, hook_score_mod, hook_mask_mod};
 import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, position_of, bits_of_step, visible_by_bits, Visits};
 import package::attention::softmax::{weight, weights, are_hidden};
@@ -18,6 +19,21 @@ alias Outputs = array<array<vec4f, VALUE_VECTORS>, 4>;
 // The key in a place, or in the last.
 fn key_in(place: u32, group: vec3u) -> u32 {
     return position_of(min(place, last_key(batch_of(group))));
+}
+
+// Where the row of the key in a place lies.
+fn k_row_in(k_first: u32, place: u32, group: vec3u) -> u32 {
+    return k_row(k_first, key_at(batch_of(group), key_in(place, group)));
+}
+
+// Four elements of the value in a place.
+fn value_in(v_first: u32, place: u32, column: u32, group: vec3u) -> vec4f {
+    let key = key_in(place, group);
+    let value = value4(v_row(v_first, key_at(batch_of(group), key)), column);
+    if QUANTISED {
+        return value * v_factor(scales_of(batch_of(group), kv_head(group)), key);
+    }
+    return value;
 }
 
 fn scale_scores(s: ptr<function, Scores>, scale: ptr<function, array<f32, 4>>) {
@@ -35,6 +51,22 @@ fn divide_by_key_norms(s: ptr<function, Scores>, k_norms: ptr<function, u32>, ke
         inverse_norms[*k_norms + (*keys).z], inverse_norms[*k_norms + (*keys).w]);
     for (var r = 0u; r < 4u; r += 1u) {
         s[r] *= norms;
+    }
+}
+
+fn multiply_by_key_scales(s: ptr<function, Scores>, group: vec3u, keys: ptr<function, vec4u>) {
+    let scales = scales_of(batch_of(group), kv_head(group));
+    let factors = vec4f(k_factor(scales, (*keys).x), k_factor(scales, (*keys).y), k_factor(scales, (*keys).z),
+        k_factor(scales, (*keys).w));
+    for (var r = 0u; r < 4u; r += 1u) {
+        s[r] *= factors;
+    }
+}
+
+fn hide_missing_pages(s: ptr<function, Scores>, group: vec3u, keys: ptr<function, vec4u>) {
+    let stored = are_stored(batch_of(group), *keys);
+    for (var r = 0u; r < 4u; r += 1u) {
+        s[r] = select(vec4f(params.negative_infinity), s[r], stored);
     }
 }
 
@@ -87,8 +119,7 @@ fn find_hidden(
     for (var block = thread; block < BLOCK_K * VALUE_LANES; block += THREADS) {
         let column = block % VALUE_LANES * 4u;
         if 4u * VALUE_LANES == VALUE_DIM || column < VALUE_DIM {
-            let from_key = v_first + key_in(key_0 + block / VALUE_LANES, group) * params.v_row;
-            values = values | not_finite(v4(from_key, column));
+            values = values | not_finite(value_in(v_first, key_0 + block / VALUE_LANES, column, group));
         }
     }
     *odd = any(values);
@@ -147,12 +178,11 @@ fn stage_weights_and_values(
         // else lies there need not be.
         let inside = KEY_SLICE * VALUE_LANES % THREADS == 0u || block < KEY_SLICE * VALUE_LANES;
         if inside && (4u * VALUE_LANES == VALUE_DIM || column < VALUE_DIM) {
-            if TOKEN_ORDER {
-                let from_key = v_first + key_in(key_0 + part + block / VALUE_LANES, group) * params.v_row;
-                stage[V_STAGE + block] = v4(from_key, column);
+            if TOKEN_ORDER || PAGED || QUANTISED {
+                stage[V_STAGE + block] = value_in(v_first, key_0 + part + block / VALUE_LANES, column, group);
             } else {
                 let from_key = v_first + (key_0 + part + block / VALUE_LANES) * params.v_row;
-                stage[V_STAGE + block] = v4(min(from_key, v_last), column);
+                stage[V_STAGE + block] = value4(min(from_key, v_last), column);
             }
         }
     }

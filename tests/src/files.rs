@@ -54,8 +54,8 @@ fn tensor(view: &TensorView<'_>) -> Result<HostTensor> {
         Stored::F64 => HostTensor::new(shape, TensorData::F64(words(bytes, f64::from_le_bytes)))?,
         Stored::I32 => HostTensor::new(shape, TensorData::I32(words(bytes, i32::from_le_bytes)))?,
         Stored::I64 => HostTensor::new(shape, TensorData::I64(words(bytes, i64::from_le_bytes)))?,
-        Stored::U8 | Stored::BOOL => HostTensor::new(shape, TensorData::U8(bytes.to_vec()))?,
         Stored::I8 => HostTensor::from_bytes(shape, bytes, Dtype::I8)?,
+        Stored::U8 | Stored::BOOL => HostTensor::new(shape, TensorData::U8(bytes.to_vec()))?,
         other => bail!("tensors of type {other:?} are not read"),
     })
 }

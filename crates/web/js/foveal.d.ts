@@ -2,10 +2,7 @@
 //
 // Shapes are outermost first, `[B, H, T, D]` in the layout `bhtd` (the default) and `[B, T, H, D]` in `bthd`.
 
-/**
- * How elements are stored. Arithmetic is in 32-bit floats, whatever the storage. `u8` and `i32` are for tables, lists and lengths, `i8` for
- * quantised keys and values.
- */
+/** How elements are stored. Arithmetic is in 32-bit floats, whatever the storage. `u8` and `i32` are for tables, lists and lengths. */
 export type Dtype = "f32" | "f16" | "bf16" | "u8" | "i8" | "i32";
 
 /**
@@ -98,6 +95,19 @@ export interface AttentionOptions {
   /** The names of `i32` tensors `[B]` that say how many of the queries, and of the keys, each batch entry has; read on the GPU. */
   qLen?: string;
   kvLen?: string;
+  /**
+   * The names of `i32` tensors `[S + 1]` that rise from 0: S sequences lie one after the other, without padding; q and o are
+   * `[1, H, Tq, D]`, k and v `[1, G, Tk, D]`. Read on the GPU.
+   */
+  cuSeqlensQ?: string;
+  cuSeqlensK?: string;
+  /** The name of an `i32` tensor `[B, Tk / page]`: k and v lie in pages, `[pages, G, page, D]`. -1 is no page. Read on the GPU. */
+  blockTable?: string;
+  /** The names of `f32` tensors `[B, G, blocks]`: k and v are integers, `i8` or two of four bits in a `u8`, times these scales. */
+  kScale?: string;
+  vScale?: string;
+  /** Keys that share a scale. Default: 64. */
+  quantBlock?: number;
 }
 
 /** Visible blocks whose lists are tensors on the GPU, `i32`: counts `[B or 1, H or 1, query blocks]`, indices `[.., maxBlocks]`. */

@@ -152,7 +152,10 @@ fn check_sizes(text: &str) -> Result<()> {
 fn element(dtype: &DType) -> (Kind, bool) {
     let refuse = |more: &str| {
         let descr = dtype.descr();
-        (Err(format!("its elements are of type {descr}, expected f2, f4, f8, i4, i8, u1 or b1{more}")), false)
+        (
+            Err(format!("its elements are of type {descr}, expected f2, f4, f8, i1, i4, i8, u1 or b1{more}")),
+            false,
+        )
     };
     let DType::Plain(plain) = dtype else { return refuse("") };
     let element = match (plain.type_char(), plain.size_field()) {

@@ -220,8 +220,8 @@ macro_rules! zero {
     };
 }
 zero!(
-    u8 = |count| vec![0; count],
     i8 = |count| vec![0; count],
+    u8 = |count| vec![0; count],
     i32 = |count| vec![0; count],
     i64 = |count| vec![0; count],
     f32 = |count| vec![0.0; count],

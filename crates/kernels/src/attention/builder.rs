@@ -1,6 +1,6 @@
 //! Attention problems, option by option.
 
-use super::{Attention, BlockSparsity, Layout, Mask, QkNorm, Scale, Strides, TableInput};
+use super::{Attention, BlockSparsity, Layout, Mask, Pages, QkNorm, Quantised, Scale, Strides, TableInput};
 use crate::{
     Dtype,
     expr::{Expr, Table},
@@ -54,6 +54,34 @@ impl Attention {
     #[must_use]
     pub fn q_lengths(mut self, name: impl Into<String>) -> Self {
         self.q_lengths = Some(name.into());
+        self
+    }
+
+    /// With queries of as many packed sequences as B says, whose borders are in the tensor `name` `[B + 1]`.
+    #[must_use]
+    pub fn cu_seqlens_q(mut self, name: impl Into<String>) -> Self {
+        self.cu_seqlens_q = Some(name.into());
+        self
+    }
+
+    /// With keys and values of as many packed sequences as B says, whose borders are in the tensor `name` `[B + 1]`.
+    #[must_use]
+    pub fn cu_seqlens_k(mut self, name: impl Into<String>) -> Self {
+        self.cu_seqlens_k = Some(name.into());
+        self
+    }
+
+    /// With keys and values in pages.
+    #[must_use]
+    pub fn pages(mut self, pages: Pages) -> Self {
+        self.pages = Some(pages);
+        self
+    }
+
+    /// With keys and values that are integers with scales.
+    #[must_use]
+    pub fn quantised(mut self, quantised: Quantised) -> Self {
+        self.quantised = Some(quantised);
         self
     }
 

@@ -43,18 +43,29 @@ impl Attention {
         Ok(())
     }
 
-    /// The tensors of i32 that only the device reads: lengths and lists.
+    /// The tensors that only the device reads: lengths, borders of sequences, pages, scales, lists.
     pub(super) fn device_tensors(&self) -> Vec<TensorSpec> {
         let tensor_spec =
             |name: &str, shape| TensorSpec::dense(name.to_owned(), Access::Read, Dtype::I32, shape, None);
         let lengths =
             self.q_lengths.iter().chain(&self.kv_lengths).map(|name| tensor_spec(name, vec![self.batch]));
+        let borders = self.cu_seqlens_q.iter().chain(&self.cu_seqlens_k);
+        let borders = borders.map(|name| tensor_spec(name, vec![self.batch + 1]));
+        let pages = self
+            .pages
+            .iter()
+            .map(|pages| tensor_spec(&pages.block_table, vec![self.batch, self.kv_len / pages.page.max(1)]));
+        let scales = self.quantised.iter().flat_map(|quantised| {
+            let shape = vec![self.batch, self.kv_heads, self.scales_of_head()];
+            [&quantised.k_scale, &quantised.v_scale]
+                .map(|name| TensorSpec::dense(name.clone(), Access::Read, Dtype::F32, shape.clone(), None))
+        });
         let lists = self.device_blocks().into_iter().flat_map(|listed| {
             let lists = vec![listed.batch, listed.heads, self.q_len.div_ceil(listed.q_block.max(1))];
             let indices = lists.iter().copied().chain([listed.max_blocks]).collect();
             [tensor_spec(&listed.num_blocks, lists), tensor_spec(&listed.indices, indices)]
         });
-        lengths.chain(lists).collect()
+        lengths.chain(borders).chain(pages).chain(scales).chain(lists).collect()
     }
 
     /// The lengths of batch entries, where a tensor says them.
@@ -124,7 +135,7 @@ impl Attention {
 }
 
 /// The integer that a float is.
-fn integer(value: f64) -> Option<i64> {
+pub(super) fn integer(value: f64) -> Option<i64> {
     #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and small")]
     (value.fract() == 0.0 && value.abs() < 1e15).then_some(value as i64)
 }

@@ -25,12 +25,8 @@ impl Attention {
     /// Inputs that are not at hand are not looked at, nor is what depends on them.
     pub(super) fn check_values(&self, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
         let given = |name: &String| inputs.iter().any(|(given, _)| given == name);
-        let lengths =
-            |name: &Option<String>, max| self.lengths(inputs, name.as_ref().filter(|name| given(name)), max);
-        let lengths = EntryLengths {
-            queries: lengths(&self.q_lengths, self.q_len)?,
-            keys: lengths(&self.kv_lengths, self.kv_len)?,
-        };
+        let lengths = self.placement_at_hand(inputs, given)?.lengths;
+        self.check_scales(inputs, &lengths, given)?;
         let at_hand =
             self.device_blocks().is_none_or(|listed| given(&listed.num_blocks) && given(&listed.indices));
         let listed = if at_hand { self.listed_values(inputs)? } else { None };

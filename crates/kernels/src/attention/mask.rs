@@ -116,6 +116,7 @@ pub(super) fn parse_table(name: &str, text: &str) -> Result<Table, Error> {
     let dtype = match element.trim() {
         "i32" => Dtype::I32,
         "u8" => Dtype::U8,
+        "i8" => Dtype::I8,
         float => float.parse().map_err(|_| wrong())?,
     };
     let shape: Vec<usize> =

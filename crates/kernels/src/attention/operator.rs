@@ -17,7 +17,7 @@ use crate::{
     plan::builder::PlanBuilder,
     spec::{
         options::Arguments,
-        read::{layout, pair, shape_pairs, sizes, storage},
+        read::{pair, shape_pairs},
     },
 };
 
@@ -56,18 +56,7 @@ impl OperatorSpec for Attention {
     }
 
     fn of_tensors(given: &Arguments<'_>) -> Result<Self, Error> {
-        let layout = layout(given)?;
-        let (q, k, v) = (given.needed("q")?, given.needed("k")?, given.needed("v")?);
-        let shape =
-            Shape::of_tensors(sizes("q", q, layout)?, sizes("k", k, layout)?, sizes("v", v, layout)?)?;
-        let dtype = storage("q", q)?;
-        for (name, tensor) in [("k", k), ("v", v)] {
-            let got = storage(name, tensor)?;
-            if got != dtype {
-                return Err(Error::invalid(name, format!("expected {dtype} as in q, got {got}")));
-            }
-        }
-        Ok(Self::new(shape).layout(layout).dtype(dtype))
+        Self::of_given(given)
     }
 
     fn fit_tensors(&mut self, given: &Arguments<'_>) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Attention, Mask, QkNorm, Scale, block_option, mask::describe_table};
+use super::{Attention, Mask, Pages, QkNorm, Quantised, Scale, block_option, mask::describe_table};
 use crate::{
     Dtype, Error,
     expr::Expr,
@@ -92,6 +92,119 @@ impl Options for Attention {
              (default: Tk); may be the tensor of q_len",
             "keys counted on the device"
         ),
+        name_row!(
+            "cu_seqlens_q",
+            cu_seqlens_q,
+            "a tensor [S + 1] of i32, rising from 0: S sequences of queries lie one after the other, q and o are [1, H, Tq, D]; of a \
+             shape, B is S",
+            "packed queries"
+        ),
+        name_row!(
+            "cu_seqlens_k",
+            cu_seqlens_k,
+            "the same of keys and values, [1, G, Tk, D]; may be the tensor of cu_seqlens_q",
+            "packed keys"
+        ),
+        row(
+            "block_table",
+            "NAME",
+            "a tensor [B, Tk / page] of i32: k and v lie in pages, [pages, G, page, D] or [pages, page, G, D] as the layout says; -1 is \
+             no page",
+            |spec, input| {
+                let name = input.text()?.to_owned();
+                let (page, count) = spec.pages.take().map_or((0, 0), |pages| (pages.page, pages.count));
+                spec.pages = Some(Pages::new(name, page, count));
+                Ok(())
+            },
+            |spec| spec.pages.as_ref().map(|pages| json!(pages.block_table)),
+            |spec| spec.pages.as_ref().map(|pages| format!("pages of {}", pages.page)),
+        ),
+        row(
+            "page",
+            "N",
+            "keys of a page: a multiple of 16 (default: as k has them, or 16)",
+            |spec, input| parse_of_pages(spec, input, |pages| &mut pages.page),
+            |spec| spec.pages.as_ref().map(|pages| json!(pages.page)),
+            untold,
+        ),
+        row(
+            "pages",
+            "N",
+            "pages that there are (default: as k has them, or as many as all entries have room for)",
+            |spec, input| parse_of_pages(spec, input, |pages| &mut pages.count),
+            |spec| spec.pages.as_ref().map(|pages| json!(pages.count)),
+            untold,
+        ),
+        row(
+            "k_scale",
+            "NAME",
+            "a tensor [B, G, ceil(Tk / quant_block)] of f32: k holds integers, i8 or two i4 in a byte, and a key is scale times integer",
+            |spec, input| quantised(spec, input).map(|(quantised, name)| quantised.k_scale = name),
+            |spec| spec.quantised.as_ref().map(|quantised| json!(quantised.k_scale)),
+            untold,
+        ),
+        row(
+            "v_scale",
+            "NAME",
+            "the same of v; given with k_scale",
+            |spec, input| quantised(spec, input).map(|(quantised, name)| quantised.v_scale = name),
+            |spec| spec.quantised.as_ref().map(|quantised| json!(quantised.v_scale)),
+            untold,
+        ),
+        row(
+            "quant_block",
+            "N",
+            "keys that share a scale, by their positions (default: 64)",
+            |spec, input| {
+                let block = input.count()?;
+                of_scales(spec, input)?.block = block;
+                Ok(())
+            },
+            |spec| spec.quantised.as_ref().filter(|of| of.block != 64).map(|of| json!(of.block)),
+            |spec| {
+                spec.quantised
+                    .as_ref()
+                    .map(|of| format!("{} keys and values, a scale for {}", of.integers, of.block))
+            },
+        ),
+        row(
+            "quant_blocks",
+            "N",
+            "scales a key/value head (default: as k_scale has them, or as many as Tk keys need)",
+            |spec, input| {
+                let number = input.count()?;
+                let given = input.given.tensors.is_some();
+                let of = of_scales(spec, input)?;
+                match of.blocks.filter(|_| given) {
+                    Some(blocks) if blocks != number => {
+                        Err(input.expected(&format!("{blocks} as in k_scale")))
+                    }
+                    _ => {
+                        of.blocks = Some(number);
+                        Ok(())
+                    }
+                }
+            },
+            |spec| spec.quantised.as_ref().and_then(|of| of.blocks).map(|blocks| json!(blocks)),
+            untold,
+        ),
+        row(
+            "kv_dtype",
+            "i8|i4",
+            "how the integers of k and v are stored where no tensors are given (default: as k has them, or i8)",
+            |spec, input| {
+                let integers = input.word()?;
+                let given = input.given.tensors.is_some();
+                let of = of_scales(spec, input)?;
+                if given && of.integers != integers {
+                    return Err(input.expected(&of.integers.to_string()));
+                }
+                of.integers = integers;
+                Ok(())
+            },
+            |spec| spec.quantised.as_ref().map(|of| json!(of.integers.to_string())),
+            untold,
+        ),
         row(
             "splits",
             "auto|N",
@@ -126,9 +239,62 @@ impl Options for Attention {
     }
 
     fn complete(&mut self, given: &Arguments<'_>) -> Result<(), Error> {
+        if let Some(pages) = &mut self.pages {
+            if pages.page == 0 {
+                pages.page = 16;
+            }
+            if pages.count == 0 {
+                pages.count = self.batch.saturating_mul(self.kv_len.div_ceil(pages.page));
+            }
+        }
+        // The usual number goes without saying.
+        let usual = self.quantised.as_ref().map(|of| self.kv_len.div_ceil(of.block.max(1)));
+        if let Some(quantised) = &mut self.quantised {
+            quantised.blocks = quantised.blocks.filter(|&blocks| Some(blocks) != usual);
+            for (name, scale) in [("k_scale", &quantised.k_scale), ("v_scale", &quantised.v_scale)] {
+                if scale.is_empty() {
+                    let message = "expected scales of k and of v, got one of them";
+                    return Err(Error::invalid(name, message));
+                }
+            }
+        }
         self.tables = block_option::tables(self, given)?;
         Ok(())
     }
+}
+
+/// A number of pages, which tensors that are there have already.
+fn parse_of_pages(
+    spec: &mut Attention,
+    input: &Input<'_>,
+    field: fn(&mut Pages) -> &mut usize,
+) -> Result<(), Error> {
+    let number = input.count()?;
+    let given = input.given.tensors.is_some();
+    let Some(pages) = &mut spec.pages else {
+        return Err(Error::invalid(input.name, "is about pages, which `block_table` names"));
+    };
+    let field = field(pages);
+    if given && *field != number {
+        return Err(input.expected(&format!("{field} as in k")));
+    }
+    if number == 0 {
+        return Err(input.expected("at least 1"));
+    }
+    *field = number;
+    Ok(())
+}
+
+/// The scales, of which one is named, and its name.
+fn quantised<'s>(spec: &'s mut Attention, input: &Input<'_>) -> Result<(&'s mut Quantised, String), Error> {
+    let name = input.text()?.to_owned();
+    Ok((spec.quantised.get_or_insert_with(|| Quantised::new("", "")), name))
+}
+
+fn of_scales<'s>(spec: &'s mut Attention, input: &Input<'_>) -> Result<&'s mut Quantised, Error> {
+    let missing =
+        || Error::invalid(input.name, "is about integers, whose scales `k_scale` and `v_scale` name");
+    spec.quantised.as_mut().ok_or_else(missing)
 }
 
 /// A number, the text of one, or `auto`. Whether the number makes sense is a matter of validation.

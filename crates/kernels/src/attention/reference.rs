@@ -3,16 +3,17 @@
 use std::{borrow::Cow, f64::consts::LOG2_E};
 
 use super::{
-    Attention, QkNorm, Strides, device_block_mask,
+    Attention, Integers, QkNorm, Quantised, Strides, device_block_mask,
     inputs::stored,
     layout::Tensor,
+    placement::Placement,
     programs::Programs,
-    rounding::{RowErrors, key_norms},
+    rounding::{RowErrors, norm},
 };
 use crate::{
     Access, Error, HostTensor,
     check::{Expected, Rows},
-    expr::{EntryLengths, Evaluator, Scratch},
+    expr::{Evaluator, Scratch},
     parallel,
     spec::tensor_named,
 };
@@ -32,15 +33,61 @@ impl Values {
         let strides = spec.strides(tensor);
         let span = spec.span(tensor).ok_or_else(|| Error::invalid(name, "too large"))?;
         if given.len() < span {
-            let expected = format!("expected {} x {heads} x {len} x {dim}, {span} elements", spec.batch);
+            let batch = spec.stored_batch(tensor);
+            let expected = format!("expected {batch} x {heads} x {len} x {dim}, {span} elements");
             return Err(Error::invalid(name, format!("{expected}, got {:?}", given.shape())));
         }
-        Ok(Self { elements: given.to_f64(), strides, dim })
+        let elements = given.to_f64();
+        match spec.quantised.as_ref().map(|quantised| quantised.integers) {
+            Some(Integers::I4) if matches!(tensor, Tensor::K | Tensor::V) => {
+                let twice = |stride: usize| 2 * stride;
+                let strides = Strides {
+                    batch: twice(strides.batch),
+                    head: twice(strides.head),
+                    position: twice(strides.position),
+                };
+                Ok(Self { elements: elements.into_iter().flat_map(halves).collect(), strides, dim: 2 * dim })
+            }
+            _ => Ok(Self { elements, strides, dim }),
+        }
     }
 
     fn row(&self, batch: usize, head: usize, position: usize) -> &[f64] {
         let at = batch * self.strides.batch + head * self.strides.head + position * self.strides.position;
         &self.elements[at..at + self.dim]
+    }
+
+    /// Norms of all stored rows of k.
+    fn norms(&self, spec: &Attention) -> Vec<f64> {
+        let [heads, len, _] = spec.sizes(Tensor::K);
+        let row = |at: usize| self.row(at / len / heads, at / len % heads, at % len);
+        (0..spec.stored_batch(Tensor::K) * heads * len).map(|at| norm(row(at))).collect()
+    }
+}
+
+/// The two integers of a byte, in two's complement: the low half first.
+fn halves(byte: f64) -> [f64; 2] {
+    let signed = |half: f64| if half >= 8.0 { half - 16.0 } else { half };
+    [signed(byte % 16.0), signed((byte / 16.0).floor())]
+}
+
+/// Scales of the integers of keys or values, `[B, G, ceil(Tk / block)]`.
+struct Scales {
+    values: Vec<f64>,
+    block: usize,
+    of_head: usize,
+}
+
+impl Scales {
+    fn of(spec: &Attention, inputs: &[(&str, &HostTensor)], name: &str, block: usize) -> Result<Self, Error> {
+        let of_head = spec.scales_of_head();
+        let given = tensor_named(inputs, name)?;
+        let shape = [spec.batch, spec.kv_heads, of_head];
+        if given.shape() != shape {
+            let message = format!("expected scales {shape:?}, got {:?}", given.shape());
+            return Err(Error::invalid(name, message));
+        }
+        Ok(Self { values: given.to_f64(), block, of_head })
     }
 }
 
@@ -79,17 +126,25 @@ struct Definition<'a> {
     q: Values,
     k: Values,
     v: Values,
-    /// Of the rows of k.
+    /// Norms of the integers or numbers in the stored rows of k.
     key_norms: Vec<f64>,
+    k_scales: Option<Scales>,
+    v_scales: Option<Scales>,
     /// One a head.
     scale: Vec<f64>,
     sinks: Option<Vec<f64>>,
-    /// Of each batch entry.
-    q_lengths: Option<Vec<usize>>,
-    kv_lengths: Option<Vec<usize>>,
+    placement: Placement,
     listed: Option<device_block_mask::Values>,
     mask: Option<Evaluator<'a>>,
     score: Option<Evaluator<'a>>,
+}
+
+/// A row of the output: where it is stored, and its place in a batch entry, if it is of one.
+#[derive(Clone, Copy)]
+struct Place {
+    stored: [usize; 3],
+    entry: Option<usize>,
+    query: usize,
 }
 
 /// The result of a query of a head.
@@ -141,28 +196,32 @@ impl Definition<'_> {
     fn num_visible_keys(&self, batch: usize, query: usize) -> usize {
         let of =
             |lengths: &Option<Vec<usize>>, all: usize| lengths.as_ref().map_or(all, |lengths| lengths[batch]);
-        let spec = self.spec;
-        let (q_len, kv_len) = (of(&self.q_lengths, spec.q_len), of(&self.kv_lengths, spec.kv_len));
+        let (spec, lengths) = (self.spec, &self.placement.lengths);
+        let (q_len, kv_len) = (of(&lengths.queries, spec.q_len), of(&lengths.keys, spec.kv_len));
         if query < q_len { spec.num_visible_keys_of(query, q_len, kv_len) } else { 0 }
     }
 
+    /// The factor of a key's integers, or of a value's.
+    fn factor(&self, scales: Option<&Scales>, [batch, kv_head, key]: [usize; 3]) -> f64 {
+        scales.map_or(1.0, |scales| {
+            let block = (batch * self.spec.kv_heads + kv_head) * scales.of_head + key / scales.block;
+            scales.values[block]
+        })
+    }
+
     /// `(lse, o)` of one row.
-    fn row(
-        &self,
-        room: &mut Room,
-        batch: usize,
-        head: usize,
-        query: usize,
-    ) -> Result<(f64, Vec<f64>), Error> {
+    fn row(&self, room: &mut Room, place: Place) -> Result<(f64, Vec<f64>), Error> {
         let spec = self.spec;
+        let [stored_batch, head, position] = place.stored;
+        let (batch, query) = (place.entry.unwrap_or(0), place.query);
         let kv_head = head / spec.group();
         let normalise = |row: &[f64]| match spec.qk_norm {
-            Some(QkNorm::L2) => 1.0 / row.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-12),
+            Some(QkNorm::L2) => 1.0 / norm(row).max(1e-12),
             None => 1.0,
         };
-        let query_row = self.q.row(batch, head, query);
+        let query_row = self.q.row(stored_batch, head, position);
         let scale = self.scale[head] * normalise(query_row);
-        let num_visible_keys = self.num_visible_keys(batch, query);
+        let num_visible_keys = place.entry.map_or(0, |entry| self.num_visible_keys(entry, query));
         for (evaluator, scratch) in [(&self.mask, &mut room.mask), (&self.score, &mut room.score)] {
             if num_visible_keys > 0
                 && let (Some(evaluator), Some(scratch)) = (evaluator, scratch)
@@ -173,15 +232,22 @@ impl Definition<'_> {
         // An evaluator that has not moved to a row knows no errors of its steps.
         let score = self.score.as_ref().zip(room.score.as_ref()).filter(|_| num_visible_keys > 0);
         room.errors.begin(spec, query_row, scale, score);
-        let norms = &self.key_norms[(batch * spec.kv_heads + kv_head) * spec.kv_len..];
         let mut scores: Vec<(usize, f64)> = Vec::new();
-        for (key, &key_norm) in norms.iter().enumerate().take(num_visible_keys) {
+        for key in 0..num_visible_keys {
+            let Some((stored, at)) = spec.key_at(&self.placement, batch, key) else { continue };
             if !self.visible(room, [batch, head, query, key])? {
                 continue;
             }
-            let key_row = self.k.row(batch, kv_head, key);
+            let key_row = self.k.row(stored, kv_head, at);
+            let factor = self.factor(self.k_scales.as_ref(), [batch, kv_head, key]);
+            let mut key_norm =
+                factor.abs() * self.key_norms[spec.stored_row(Tensor::K, [stored, kv_head, at])];
             let dot: f64 = query_row.iter().zip(key_row).map(|(a, b)| a * b).sum();
-            let scaled = scale * normalise(key_row) * dot;
+            let mut scaled = scale * factor * dot;
+            if let Some(QkNorm::L2) = spec.qk_norm {
+                scaled /= key_norm.max(1e-12);
+                key_norm = 1.0;
+            }
             let mut score = scaled;
             if let (Some(evaluator), Some(scratch)) = (&self.score, &mut room.score) {
                 score = evaluator.score_at(scratch, key, score)?;
@@ -206,24 +272,34 @@ impl Definition<'_> {
         }
         let total: f64 = all.map(|score| (score - maximum).exp()).sum();
         let mut output = vec![0.0; self.v.dim];
+        // What is not stored is not among the scores.
+        let value = |key: usize| {
+            let (stored, at) = spec.key_at(&self.placement, batch, key).unwrap_or_default();
+            let factor = self.factor(self.v_scales.as_ref(), [batch, kv_head, key]);
+            (factor, self.v.row(stored, kv_head, at))
+        };
         for &(key, score) in &scores {
             let weight = (score - maximum).exp() / total;
-            for (sum, &value) in output.iter_mut().zip(self.v.row(batch, kv_head, key)) {
+            let (factor, row) = value(key);
+            for (sum, &element) in output.iter_mut().zip(row) {
                 // A value that is not finite makes its column NaN, however small its weight.
-                *sum += if value.is_finite() { weight * value } else { f64::NAN };
+                *sum += if element.is_finite() { weight * factor * element } else { f64::NAN };
             }
         }
         let lse = maximum + total.ln();
-        room.errors.end(&scores, sink, (lse, &output), |key| self.v.row(batch, kv_head, key));
+        room.errors.end(&scores, sink, (lse, &output), value);
         Ok((lse, output))
     }
 
-    /// How many rows see each key: `[B, G, Tk]`.
+    /// How many rows see each key that is stored: `[stored batch, G, positions]`.
     fn seen(&self) -> Result<Vec<usize>, Error> {
         let spec = self.spec;
         let mut room = self.room();
-        let mut seen = vec![0; spec.batch * spec.kv_heads * spec.kv_len];
-        for (batch, head, query) in (0..spec.batch * spec.q_heads * spec.q_len).map(|row| spec.place(row)) {
+        let mut seen = vec![0; spec.stored_batch(Tensor::K) * spec.kv_heads * spec.sizes(Tensor::K)[1]];
+        for place in (0..spec.stored_rows()).map(|row| self.place(row)) {
+            let (Some(batch), [_, head, _], query) = (place.entry, place.stored, place.query) else {
+                continue;
+            };
             let num_visible_keys = self.num_visible_keys(batch, query);
             if num_visible_keys == 0 {
                 continue;
@@ -231,23 +307,32 @@ impl Definition<'_> {
             if let (Some(mask), Some(scratch)) = (&self.mask, &mut room.mask) {
                 mask.row(scratch, batch, head, query)?;
             }
-            let first = (batch * spec.kv_heads + head / spec.group()) * spec.kv_len;
             for key in 0..num_visible_keys {
-                seen[first + key] += usize::from(self.visible(&mut room, [batch, head, query, key])?);
+                let Some((stored, at)) = spec.key_at(&self.placement, batch, key) else { continue };
+                let at = spec.stored_row(Tensor::K, [stored, head / spec.group(), at]);
+                seen[at] += usize::from(self.visible(&mut room, [batch, head, query, key])?);
             }
         }
         Ok(seen)
     }
-}
 
-impl Attention {
-    /// Batch entry, head and query of a row.
-    fn place(&self, row: usize) -> (usize, usize, usize) {
-        (row / self.q_len / self.q_heads, row / self.q_len % self.q_heads, row % self.q_len)
+    /// A row of q, and of the outputs.
+    fn place(&self, row: usize) -> Place {
+        let spec = self.spec;
+        let stored = [row / spec.q_len / spec.q_heads, row / spec.q_len % spec.q_heads, row % spec.q_len];
+        let (entry, query) = spec.query_at(&self.placement, stored[0], stored[2]);
+        Place { stored, entry, query }
     }
 }
 
-/// How many rows see each key by mask, lists and lengths: `[B, G, Tk]`.
+impl Attention {
+    /// Rows of q.
+    fn stored_rows(&self) -> usize {
+        self.stored_batch(Tensor::Q) * self.q_heads * self.q_len
+    }
+}
+
+/// How many rows see each key that is stored by mask, lists and lengths: `[stored batch, G, positions]`.
 pub(super) fn seen(spec: &Attention, inputs: &[(&str, &HostTensor)]) -> Result<Vec<usize>, Error> {
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not general enough")]
     define(spec, inputs, &spec.programs()?, |definition| definition.seen())
@@ -262,11 +347,13 @@ fn define<T>(
 ) -> Result<T, Error> {
     let tables = table_values(spec, inputs)?;
     let tables: Vec<(&str, &HostTensor)> = tables.iter().map(|(name, tensor)| (*name, &**tensor)).collect();
-    let lengths = EntryLengths {
-        queries: spec.lengths(inputs, spec.q_lengths.as_ref(), spec.q_len)?,
-        keys: spec.lengths(inputs, spec.kv_lengths.as_ref(), spec.kv_len)?,
-    };
+    let placement = spec.placement(inputs)?;
+    let lengths = &placement.lengths;
     let evaluator = |program| Evaluator::with_lengths(program, spec.expr_sizes(), lengths.clone(), &tables);
+    let scales = |name: fn(&Quantised) -> &String| {
+        let of = |quantised: &Quantised| Scales::of(spec, inputs, name(quantised), quantised.block);
+        spec.quantised.as_ref().map(of).transpose()
+    };
     let scale = match &spec.head_scale() {
         Some(name) => of_heads(spec, inputs, name)?,
         None => vec![spec.resolved_scale(); spec.q_heads],
@@ -275,16 +362,17 @@ fn define<T>(
     and(&Definition {
         spec,
         q: Values::of(spec, inputs, Tensor::Q)?,
-        key_norms: key_norms(spec, |batch, head, key| k.row(batch, head, key)),
+        key_norms: k.norms(spec),
         k,
         v: Values::of(spec, inputs, Tensor::V)?,
+        k_scales: scales(|quantised| &quantised.k_scale)?,
+        v_scales: scales(|quantised| &quantised.v_scale)?,
         scale,
         sinks: spec.sink_logits.as_ref().map(|name| of_heads(spec, inputs, name)).transpose()?,
-        q_lengths: lengths.queries.clone(),
-        kv_lengths: lengths.keys.clone(),
         listed: spec.listed_values(inputs)?,
         mask: visibility.mask.as_ref().map(evaluator).transpose()?,
         score: visibility.score.as_ref().map(evaluator).transpose()?,
+        placement,
     })
 }
 
@@ -298,15 +386,15 @@ pub(super) fn reference(
 
 fn expected(definition: &Definition<'_>, rows: Rows) -> Result<Vec<Expected>, Error> {
     let spec = definition.spec;
-    let count = spec.batch * spec.q_heads * spec.q_len;
+    let count = spec.stored_rows();
     let chosen = rows.chosen(count);
-    let place = |row: usize| spec.place(row);
+    let place = |row: usize| definition.place(row);
     let computed: Vec<RowResult> = parallel::try_map_with(
         chosen.as_ref().map_or(count, Vec::len),
         || definition.room(),
         |room, index| {
-            let (batch, head, query) = place(chosen.as_ref().map_or(index, |chosen| chosen[index]));
-            let (lse, o) = definition.row(room, batch, head, query)?;
+            let place = place(chosen.as_ref().map_or(index, |chosen| chosen[index]));
+            let (lse, o) = definition.row(room, place)?;
             Ok::<_, Error>(RowResult { lse, o, allowance: room.errors.take() })
         },
     )?;
@@ -320,7 +408,7 @@ fn expected(definition: &Definition<'_>, rows: Rows) -> Result<Vec<Expected>, Er
         let width = if is_o { spec.value_dim } else { 1 };
         // Positions within the dense output: o may be stored with positions outside heads.
         let at = |row: usize| {
-            let (batch, head, query) = place(row);
+            let [batch, head, query] = place(row).stored;
             if is_o { batch * dense.batch + head * dense.head + query * dense.position } else { row }
         };
         let value = |row: &RowResult, column: usize| if is_o { row.o[column] } else { row.lse };

@@ -10,16 +10,8 @@ use crate::expr::{Evaluator, Scratch, StepErrors, UNIT};
 /// Below this mean error of a row's weights, tolerances are for what f32 does to it, and nothing is added to them.
 const ORDINARY: f64 = 1e-5;
 
-/// Norms of the keys, for the rows' bounds: 1 where they are normalised. Row-major `[B, G, Tk]`.
-pub(super) fn key_norms<'a>(spec: &Attention, row: impl Fn(usize, usize, usize) -> &'a [f64]) -> Vec<f64> {
-    let pairs = (0..spec.batch).flat_map(|batch| (0..spec.kv_heads).map(move |head| (batch, head)));
-    pairs
-        .flat_map(|(batch, head)| (0..spec.kv_len).map(move |key| (batch, head, key)))
-        .map(|(batch, head, key)| if spec.qk_norm.is_some() { 1.0 } else { norm(row(batch, head, key)) })
-        .collect()
-}
-
-fn norm(row: &[f64]) -> f64 {
+/// The norm of a row of q or k.
+pub(super) fn norm(row: &[f64]) -> f64 {
     row.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
@@ -57,7 +49,7 @@ impl RowErrors {
         }
     }
 
-    /// Adds a visible key whose scaled score is `scaled`, which the evaluator has just made `score` of.
+    /// Adds a visible key of such a norm, or 1 where rows are normalised, whose scaled score is `scaled`, which the evaluator has just made `score` of.
     pub(super) fn add(
         &mut self,
         key_norm: f64,
@@ -74,13 +66,13 @@ impl RowErrors {
         self.scores.push(if error.is_nan() { f64::INFINITY } else { error });
     }
 
-    /// Ends a row: `scores` are (key, score) in the order in which they were added.
+    /// Ends a row: `scores` are (key, score) in the order in which they were added, and values have factors.
     pub(super) fn end<'a>(
         &mut self,
         scores: &[(usize, f64)],
         sink: Option<f64>,
         (lse, output): (f64, &[f64]),
-        value: impl Fn(usize) -> &'a [f64],
+        value: impl Fn(usize) -> (f64, &'a [f64]),
     ) {
         let infinite = output.iter().any(|o| o.is_infinite());
         let sink = sink.map(|sink| Weight::new(sink - lse, 2.0 * UNIT * sink.abs()));
@@ -105,8 +97,8 @@ impl RowErrors {
             }
         };
         for (weight, &(key, _)) in weights.iter().zip(scores) {
-            let row = value(key);
-            add(weight, &|c| row[c]);
+            let (factor, row) = value(key);
+            add(weight, &|c| factor * row[c]);
         }
         if let Some(sink) = &sink {
             add(sink, &|_| 0.0);

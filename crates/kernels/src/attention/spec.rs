@@ -3,7 +3,8 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
-    BlockSparsity, DeviceBlockMask, Layout, Mask, QkNorm, Scale, Shape, Strides, TableInput, layout::Tensor,
+    BlockSparsity, DeviceBlockMask, Layout, Mask, Pages, QkNorm, Quantised, Scale, Shape, Strides,
+    TableInput, layout::Tensor,
 };
 use crate::{
     Dtype, Error,
@@ -17,15 +18,16 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Attention {
-    /// Batch size B; at least 1.
+    /// Batch size B; at least 1. Of packed sequences, their number.
     pub batch: usize,
     /// Query heads H; a multiple of `kv_heads`.
     pub q_heads: usize,
     /// Key/value heads G; at least 1.
     pub kv_heads: usize,
-    /// Queries Tq; 0 gives an empty result.
+    /// Queries Tq; 0 gives an empty result. Of packed sequences, all of them together.
     pub q_len: usize,
-    /// Keys Tk; without any, every query sees nothing: zeros, and -inf in `lse`.
+    /// Keys Tk; without any, every query sees nothing: zeros, and -inf in `lse`. Of packed sequences, all of them together; in
+    /// pages, those that a batch entry has room for.
     pub kv_len: usize,
     /// Width Dk of q and k, 1 to 576.
     pub head_dim: usize,
@@ -56,11 +58,21 @@ pub struct Attention {
     /// with any content. `Tk` in [`Mask::Causal`] and `nk` in expressions are then this. May be the tensor of
     /// `q_lengths`, and a table too.
     pub kv_lengths: Option<String>,
+    /// The name of a tensor `[B + 1]` of i32, rising from 0 to at most Tq: B sequences of queries lie one after the other, q and o
+    /// are `[1, H, Tq, D]` and lse `[1, H, Tq]`, and sequence b has the rows from element b to before element b + 1. Queries count
+    /// from 0 in each, and its length is `nq` in expressions. Rows beyond the last sequence see no key.
+    pub cu_seqlens_q: Option<String>,
+    /// The same of keys and values, `[1, G, Tk, D]`.
+    pub cu_seqlens_k: Option<String>,
+    /// Keys and values lie in pages.
+    pub pages: Option<Pages>,
+    /// Keys and values are integers that have scales.
+    pub quantised: Option<Quantised>,
     /// Parts that the keys of a tile are divided into, each for a workgroup of its own, and merged: 1 to 256. `None` leaves it to
     /// the plan, which then depends on the batch size. With a number, and few rows a key/value head, a batch entry's bits are the
     /// same in any batch.
     pub splits: Option<usize>,
-    /// Storage of q, k, v and o. Arithmetic is f32, and `lse` is stored as f32.
+    /// Storage of q, k, v and o; of q and o where keys and values are integers. Arithmetic is f32, and `lse` is stored as f32.
     pub dtype: Dtype,
     /// Whether `lse` is computed too.
     pub lse: bool,
@@ -110,6 +122,10 @@ impl Attention {
             blocks_option: None,
             q_lengths: None,
             kv_lengths: None,
+            cu_seqlens_q: None,
+            cu_seqlens_k: None,
+            pages: None,
+            quantised: None,
             splits: None,
             dtype: Dtype::F32,
             lse: false,
@@ -166,7 +182,7 @@ impl Attention {
     }
 
     /// The same, of a batch entry with so many queries and keys.
-    pub(super) fn num_visible_keys_of(&self, query: usize, q_len: usize, kv_len: usize) -> usize {
+    pub(crate) fn num_visible_keys_of(&self, query: usize, q_len: usize, kv_len: usize) -> usize {
         match *self.effective_mask() {
             Mask::None | Mask::Expression(_) => kv_len,
             Mask::Causal => (query + kv_len + 1).saturating_sub(q_len).min(kv_len),
@@ -212,13 +228,16 @@ impl Attention {
                 format!("expected auto or 1 to {MAX_SPLITS}, got {splits}"),
             ));
         }
+        self.validate_stored()?;
         for tensor in Tensor::ALL {
             self.span(tensor)
                 .ok_or_else(|| Error::invalid(tensor.name(), "has more elements than can be addressed"))?;
         }
         self.validate_visibility()?;
         let o = self.strides(Tensor::O);
-        if self.o_strides.is_some() && !o.writes_once(self.batch, self.q_heads, self.q_len, self.value_dim) {
+        if self.o_strides.is_some()
+            && !o.writes_once(self.stored_batch(Tensor::O), self.q_heads, self.q_len, self.value_dim)
+        {
             return Err(Error::invalid("o", format!("its strides {o:?} make rows of the output overlap")));
         }
         Ok(())
@@ -230,12 +249,13 @@ impl Attention {
     }
 
     pub(crate) fn strides(&self, tensor: Tensor) -> Strides {
-        let (given, [heads, len, dim]) = match tensor {
-            Tensor::Q => (self.q_strides, [self.q_heads, self.q_len, self.head_dim]),
-            Tensor::K => (self.k_strides, [self.kv_heads, self.kv_len, self.head_dim]),
-            Tensor::V => (self.v_strides, [self.kv_heads, self.kv_len, self.value_dim]),
-            Tensor::O => (self.o_strides, [self.q_heads, self.q_len, self.value_dim]),
+        let given = match tensor {
+            Tensor::Q => self.q_strides,
+            Tensor::K => self.k_strides,
+            Tensor::V => self.v_strides,
+            Tensor::O => self.o_strides,
         };
+        let [heads, len, dim] = self.sizes(tensor);
         let times = |a: usize, b: usize| a.saturating_mul(b);
         given.unwrap_or_else(|| match self.layout {
             Layout::Bhtd => {
@@ -247,24 +267,15 @@ impl Attention {
         })
     }
 
-    /// Sizes of a tensor: heads, positions, width.
-    pub(crate) fn sizes(&self, tensor: Tensor) -> [usize; 3] {
-        match tensor {
-            Tensor::Q => [self.q_heads, self.q_len, self.head_dim],
-            Tensor::K => [self.kv_heads, self.kv_len, self.head_dim],
-            Tensor::V => [self.kv_heads, self.kv_len, self.value_dim],
-            Tensor::O => [self.q_heads, self.q_len, self.value_dim],
-        }
-    }
-
     /// Elements from a tensor's first to its last, or `None` if they cannot be counted.
     pub(crate) fn span(&self, tensor: Tensor) -> Option<usize> {
         let [heads, len, dim] = self.sizes(tensor);
-        if self.batch == 0 || heads == 0 || len == 0 {
+        let batch = self.stored_batch(tensor);
+        if batch == 0 || heads == 0 || len == 0 {
             return Some(0);
         }
         let strides = self.strides(tensor);
-        let last = (self.batch - 1)
+        let last = (batch - 1)
             .checked_mul(strides.batch)?
             .checked_add((heads - 1).checked_mul(strides.head)?)?
             .checked_add((len - 1).checked_mul(strides.position)?)?
@@ -288,7 +299,10 @@ impl Attention {
     }
 
     /// Which lengths batch entries have of their own.
-    pub(super) fn own_lengths(&self) -> OwnLengths {
-        OwnLengths { queries: self.q_lengths.is_some(), keys: self.kv_lengths.is_some() }
+    pub(crate) fn own_lengths(&self) -> OwnLengths {
+        OwnLengths {
+            queries: self.q_lengths.is_some() || self.cu_seqlens_q.is_some(),
+            keys: self.kv_lengths.is_some() || self.cu_seqlens_k.is_some(),
+        }
     }
 }

@@ -7,11 +7,11 @@ impl Attention {
     pub(crate) fn all_tensors(&self) -> Vec<TensorSpec> {
         let main = |tensor: Tensor| {
             let [heads, len, dim] = self.sizes(tensor);
-            let (shape, head_axis) = self.layout.shape([self.batch, heads, len, dim]);
+            let (shape, head_axis) = self.layout.shape([self.stored_batch(tensor), heads, len, dim]);
             TensorSpec {
                 name: tensor.name().into(),
                 access: if tensor == Tensor::O { Access::Write } else { Access::Read },
-                dtype: self.dtype,
+                dtype: self.dtype_of(tensor),
                 shape,
                 span: self.span(tensor).unwrap_or(usize::MAX / 16),
                 head_axis: Some(head_axis),
@@ -27,7 +27,7 @@ impl Attention {
         }
         tensor_specs.push(main(Tensor::O));
         if self.lse {
-            let shape = vec![self.batch, self.q_heads, self.q_len];
+            let shape = vec![self.stored_batch(Tensor::O), self.q_heads, self.q_len];
             tensor_specs.push(TensorSpec::dense("lse", Access::Write, Dtype::F32, shape, Some(1)));
         }
         tensor_specs
@@ -83,7 +83,8 @@ impl Attention {
     /// Visible (query, key) pairs of all heads. Pairs that only the contents of tables decide count as visible;
     /// expressions are counted block by block, those of partly visible blocks by a sample.
     fn visible_pairs(&self) -> f64 {
-        let (tq, tk) = (self.q_len as u128, self.kv_len as u128);
+        let (q_len, kv_len) = self.typical_lengths();
+        let (tq, tk) = (q_len as u128, kv_len as u128);
         // Rows see 1, 2, ... keys up to a full row; `longest` is what the last row sees.
         let staircase =
             |rows: u128, longest: u128| rows.min(longest) * (2 * longest - rows.min(longest) + 1) / 2;
@@ -102,6 +103,7 @@ impl Attention {
     pub(crate) fn work_of(&self) -> Work {
         #[expect(clippy::cast_precision_loss, reason = "a rate is reported with a few digits")]
         let of = |x: usize| x as f64;
+        let (q_len, kv_len) = self.typical_lengths();
         let per_pair = 2.0 * of(self.head_dim + self.value_dim);
         let bytes: f64 = self
             .all_tensors()
@@ -110,7 +112,7 @@ impl Attention {
             .sum();
         Work {
             flops: per_pair * self.visible_pairs(),
-            dense_flops: per_pair * of(self.batch * self.q_heads) * of(self.q_len) * of(self.kv_len),
+            dense_flops: per_pair * of(self.batch * self.q_heads) * of(q_len) * of(kv_len),
             bytes,
         }
     }

@@ -16,9 +16,9 @@ pub enum Dtype {
     Bf16,
     /// Signed integers, four bytes: tables that expressions read, lists, lengths.
     I32,
-    /// Bytes, 0 to 255: tables that expressions read; two 4-bit numbers each in quantised caches.
+    /// Bytes, 0 to 255: tables that expressions read, and pairs of 4-bit integers.
     U8,
-    /// Signed bytes, -128 to 127: quantised keys and values, tables.
+    /// Signed bytes, -128 to 127: keys and values as integers that have scales.
     I8,
 }
 

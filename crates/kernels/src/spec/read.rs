@@ -36,12 +36,10 @@ pub(crate) fn fits_f32(name: &str, value: f64) -> Result<(), Error> {
 /// How a tensor of real numbers is stored.
 pub(crate) fn storage(name: &str, tensor: &HostTensor) -> Result<Dtype, Error> {
     tensor.dtype().filter(|dtype| dtype.is_float()).ok_or_else(|| {
-        let got = match tensor.data() {
-            TensorData::F64(_) => "f64",
-            TensorData::I64(_) => "i64",
-            TensorData::I32(_) => "i32",
-            TensorData::I8(_) => "i8",
-            _ => "u8",
+        let got = match (tensor.dtype(), tensor.data()) {
+            (Some(dtype), _) => dtype.to_string(),
+            (None, TensorData::F64(_)) => "f64".to_owned(),
+            (None, _) => "i64".to_owned(),
         };
         Error::invalid(name, format!("expected elements of type f32, f16 or bf16, got {got}"))
     })

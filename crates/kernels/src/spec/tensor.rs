@@ -67,7 +67,7 @@ impl HostTensor {
     /// A tensor stored as `dtype`, each value rounded to it.
     ///
     /// # Errors
-    /// As [`HostTensor::new`], and for integers if they do not hold a value: one that is out of range, or no whole number.
+    /// As [`HostTensor::new`], and for integer types if they do not hold a value: one that is out of range, or no whole number.
     pub fn from_f32(shape: Vec<usize>, values: &[f32], dtype: Dtype) -> Result<Self, Error> {
         let integers = || values.iter().copied();
         let integer = |&value: &f32| integer(f64::from(value));
@@ -104,7 +104,7 @@ impl HostTensor {
                 bytes.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
             ),
             Dtype::U8 => TensorData::U8(bytes.to_vec()),
-            Dtype::I8 => TensorData::I8(bytes.iter().map(|&byte| byte.cast_signed()).collect()),
+            Dtype::I8 => TensorData::I8(bytes.iter().map(|byte| byte.cast_signed()).collect()),
         };
         Self::new(shape, data)
     }
@@ -167,7 +167,7 @@ impl HostTensor {
     /// what a storage buffer is filled with. `name` is what an error calls the tensor.
     ///
     /// # Errors
-    /// If `dtype` is one of integers and does not hold an element: one that is out of its range, or no whole number.
+    /// If `dtype` is an integer type and does not hold an element: one that is out of its range, or no whole number.
     pub fn checked_bytes(&self, name: &str, dtype: Dtype) -> Result<Vec<u8>, Error> {
         if dtype.is_float() || self.dtype() == Some(dtype) {
             return Ok(self.to_bytes(dtype));
@@ -175,7 +175,7 @@ impl HostTensor {
         let mut bytes = Vec::with_capacity((self.len() * dtype.size_bytes()).next_multiple_of(4));
         match dtype {
             Dtype::U8 => bytes.extend(self.whole::<u8>(name, dtype)?),
-            Dtype::I8 => bytes.extend(self.whole::<i8>(name, dtype)?.into_iter().flat_map(i8::to_le_bytes)),
+            Dtype::I8 => bytes.extend(self.whole::<i8>(name, dtype)?.into_iter().map(i8::cast_unsigned)),
             _ => bytes.extend(self.whole::<i32>(name, dtype)?.into_iter().flat_map(i32::to_le_bytes)),
         }
         bytes.resize(bytes.len().next_multiple_of(4), 0);
@@ -198,7 +198,7 @@ impl HostTensor {
             (TensorData::Bf16(x), Dtype::Bf16) => bytes.extend(x.iter().flat_map(|x| x.to_le_bytes())),
             (TensorData::I32(x), Dtype::I32) => bytes.extend(x.iter().flat_map(|x| x.to_le_bytes())),
             (TensorData::U8(x), Dtype::U8) => bytes.extend(x),
-            (TensorData::I8(x), Dtype::I8) => bytes.extend(x.iter().flat_map(|x| x.to_le_bytes())),
+            (TensorData::I8(x), Dtype::I8) => bytes.extend(x.iter().map(|x| x.cast_unsigned())),
             _ => {
                 for x in self.to_f64() {
                     match dtype {
@@ -207,7 +207,7 @@ impl HostTensor {
                         Dtype::Bf16 => bytes.extend(bf16::from_f64(x).to_le_bytes()),
                         Dtype::I32 => bytes.extend((x as i32).to_le_bytes()),
                         Dtype::U8 => bytes.push(x as u8),
-                        Dtype::I8 => bytes.extend((x as i8).to_le_bytes()),
+                        Dtype::I8 => bytes.push((x as i8).cast_unsigned()),
                     }
                 }
             }

@@ -11,12 +11,28 @@ use crate::{
 };
 
 impl Passes<'_> {
-    /// The bindings of the lengths that batch entries have of their own.
+    /// The bindings of the lengths that batch entries have of their own, or of where packed sequences begin.
     pub(crate) fn bind_lengths(&self, bindings: &mut Vec<PassBinding>) -> Result<(), Error> {
-        for (variable, tensor) in [("q_lengths", &self.spec.q_lengths), ("kv_lengths", &self.spec.kv_lengths)]
-        {
+        let spec = self.spec;
+        let queries = spec.q_lengths.as_ref().or(spec.cu_seqlens_q.as_ref());
+        let keys = spec.kv_lengths.as_ref().or(spec.cu_seqlens_k.as_ref());
+        for (variable, tensor) in [("q_lengths", queries), ("kv_lengths", keys)] {
             if let Some(tensor) = tensor {
                 bindings.push(self.plan.tensor(variable, tensor)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The bindings of pages, and of the scales of k; of those of v too, if it is read.
+    pub(crate) fn bind_keys(&self, bindings: &mut Vec<PassBinding>, values: bool) -> Result<(), Error> {
+        if let Some(pages) = &self.spec.pages {
+            bindings.push(self.plan.tensor("block_table", &pages.block_table)?);
+        }
+        if let Some(quantised) = &self.spec.quantised {
+            bindings.push(self.plan.tensor("k_scale", &quantised.k_scale)?);
+            if values {
+                bindings.push(self.plan.tensor("v_scale", &quantised.v_scale)?);
             }
         }
         Ok(())
@@ -49,7 +65,7 @@ impl Passes<'_> {
         for extent in spec.extents() {
             let range = spec.range(&extent, partition, &self.plan.adapter.limits);
             bindings.push(PassBinding {
-                name: extent.name.into(),
+                name: spec.variable(extent.name).into(),
                 source: BoundTo::Tensor(self.plan.tensor_index(extent.name)?),
                 offset_bytes: range.offset_bytes,
                 size_bytes: range.size_bytes,

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Bindings from this number on are tables'; `shaders/attention` uses those below.
-pub(crate) const FIRST_TABLE_BINDING: u32 = 16;
+pub(crate) const FIRST_TABLE_BINDING: u32 = 20;
 
 /// Which expressions a kernel evaluates itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -89,7 +89,9 @@ impl<'a> MaskProgram<'a> {
         if specialized.host_blocks().is_some() {
             return ScheduleFrom::Host;
         }
-        if self.mask.is_none() {
+        // Of packed sequences only the device knows which rows a tile has.
+        let packed = specialized.cu_seqlens_q.is_some() || specialized.cu_seqlens_k.is_some();
+        if self.mask.is_none() || packed {
             return ScheduleFrom::Nowhere;
         }
         if !self.mask_waits() {
@@ -164,7 +166,7 @@ impl<'a> MaskProgram<'a> {
             return None;
         }
         // Lengths count positions, not places.
-        if spec.q_lengths.is_some() || spec.kv_lengths.is_some() {
+        if self.own.queries || self.own.keys {
             return None;
         }
         let share = |token_order: Option<&TokenOrder>| {

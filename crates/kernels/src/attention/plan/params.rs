@@ -48,9 +48,13 @@ impl Attention {
             ("entries_at", listed(|layout| layout.entries_at)),
             ("bits_of_at", listed(|layout| layout.bits_of_at)),
             ("bits_at", listed(|layout| layout.bits_at)),
-            ("key_norms_at", self.batch * self.q_heads * self.q_len),
+            ("key_norms_at", self.stored_batch(Tensor::Q) * self.q_heads * self.q_len),
             ("visit_from", 0),
             ("visit_end", 0),
+            ("sequences", self.batch),
+            ("pages_of_entry", self.pages.as_ref().map_or(0, |pages| self.kv_len / pages.page)),
+            ("pages", self.pages.as_ref().map_or(0, |pages| pages.count)),
+            ("scales_of_head", self.scales_of_head()),
         ] {
             let x = u32_of(name, x)?;
             if x > EVERYTHING.unsigned_abs() {

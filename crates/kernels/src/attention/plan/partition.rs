@@ -33,7 +33,7 @@ impl Attention {
                 name: tensor.name(),
                 strides: self.strides(tensor),
                 dim: self.sizes(tensor)[2],
-                element_bytes: self.dtype.size_bytes(),
+                element_bytes: self.dtype_of(tensor).size_bytes(),
                 of_queries: matches!(tensor, Tensor::Q | Tensor::O),
             })
             .collect();
@@ -57,13 +57,23 @@ impl Attention {
             let rows = if pack_gqa > 1 { (0, self.q_len) } else { partition.rows };
             ((first_head, last_head), (rows.0, rows.1 - 1))
         } else {
-            ((first_head / self.group(), last_head / self.group()), (0, self.kv_len.saturating_sub(1)))
+            (
+                (first_head / self.group(), last_head / self.group()),
+                (0, self.sizes(Tensor::K)[1].saturating_sub(1)),
+            )
         };
         let at = |batch: usize, head: usize, position: usize| {
             batch * extent.strides.batch + head * extent.strides.head + position * extent.strides.position
         };
-        let first = at(partition.batch.0, heads.0, positions.0);
-        let end = at(partition.batch.1 - 1, heads.1, positions.1) + extent.dim;
+        let batch = match extent.of_queries {
+            true if self.cu_seqlens_q.is_some() => (0, 1),
+            true => partition.batch,
+            // A page may be anyone's.
+            false if self.pages.is_some() || self.cu_seqlens_k.is_some() => (0, self.stored_batch(Tensor::K)),
+            false => partition.batch,
+        };
+        let first = at(batch.0, heads.0, positions.0);
+        let end = at(batch.1.max(1) - 1, heads.1, positions.1) + extent.dim;
         byte_range(first, end, extent.element_bytes, limits)
     }
 
@@ -73,13 +83,18 @@ impl Attention {
         let tiles = self.rows().div_ceil(tile_rows);
         let heads = self.q_heads / self.pack_gqa();
         // Largest partition in batch entries, heads and tiles; halved until every partition fits.
-        let mut max = [self.batch.min(groups), heads.min(groups), tiles.min(groups)];
+        let mut max = [self.stored_batch(Tensor::Q).min(groups), heads.min(groups), tiles.min(groups)];
+        if self.cu_seqlens_q.is_some() {
+            // Only the device knows which rows a tile has.
+            max[2] = tiles;
+        }
         loop {
             let partitions = self.cut(max, tile_rows)?;
             let excess = self.excess(&partitions, limits);
             let Some((extent, bytes)) = excess.worst else { return Ok(partitions) };
             let mut halved = None;
-            for axis in (0..3).filter(|&axis| max[axis] > 1) {
+            let axes = if self.cu_seqlens_q.is_some() { 0..2 } else { 0..3 };
+            for axis in axes.filter(|&axis| max[axis] > 1) {
                 let mut less = max;
                 less[axis] = less[axis].div_ceil(2);
                 if self.excess(&self.cut(less, tile_rows)?, limits).total < excess.total {
@@ -104,7 +119,7 @@ impl Attention {
     fn cut(&self, max: [usize; 3], tile_rows: usize) -> Result<Vec<Partition>, Error> {
         let heads = self.q_heads / self.pack_gqa();
         let tiles = self.rows().div_ceil(tile_rows);
-        let count = [(self.batch, max[0]), (heads, max[1]), (tiles, max[2])]
+        let count = [(self.stored_batch(Tensor::Q), max[0]), (heads, max[1]), (tiles, max[2])]
             .into_iter()
             .map(|(all, max)| all.div_ceil(max.max(1)))
             .fold(1usize, usize::saturating_mul);
@@ -117,7 +132,7 @@ impl Attention {
             ));
         }
         let mut partitions = Vec::with_capacity(count);
-        for batch in ranges((0, self.batch), max[0]) {
+        for batch in ranges((0, self.stored_batch(Tensor::Q)), max[0]) {
             for heads in ranges((0, heads), max[1]) {
                 for (first, last) in ranges((0, tiles), max[2]) {
                     let rows = (first * tile_rows, (last * tile_rows).min(self.rows()));

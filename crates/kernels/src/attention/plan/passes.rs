@@ -172,8 +172,10 @@ impl Attention {
             + usize::from(self.head_scale().is_some())
             + usize::from(self.sink_logits.is_some())
             + usize::from(self.qk_norm.is_some())
-            + usize::from(self.q_lengths.is_some())
-            + usize::from(self.kv_lengths.is_some())
+            + usize::from(self.own_lengths().queries)
+            + usize::from(self.own_lengths().keys)
+            + usize::from(self.pages.is_some())
+            + 2 * usize::from(self.quantised.is_some())
             + visibility.tables_of(evaluates).len()
     }
 }
@@ -259,7 +261,7 @@ impl<'a> Passes<'a> {
             let (batches, heads) =
                 (partition.batch.1 - partition.batch.0, partition.heads.1 - partition.heads.0);
             let Some(lists) = &mut self.lists else {
-                let tiles = (partition.rows.1 - partition.rows.0).div_ceil(taken.schedule.tile_rows);
+                let tiles = spec.tiles_of(partition.rows, taken.schedule.tile_rows);
                 let firsts = (partition.batch.0, partition.heads.0 * pack_gqa, partition.rows.0);
                 let first = self.plan.passes.len();
                 self.main_passes(&request, partition, evaluates, firsts, None, [tiles, heads, batches])?;
@@ -359,6 +361,7 @@ impl<'a> Passes<'a> {
             }
         }
         self.bind_lengths(&mut bindings)?;
+        self.bind_keys(&mut bindings, true)?;
         self.bind_tables(evaluates, &mut bindings, &mut params)?;
         let turns = self.taken.schedule.turns.with_blocks(self.blocks_of_segment());
         let zigzag = self.zigzag() && workgroups[0] > 1;

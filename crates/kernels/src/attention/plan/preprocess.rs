@@ -7,7 +7,7 @@ use foveal_shaders::Request;
 use super::{block_schedule::Layout, hooks::Evaluates, partition::Partition, passes::Passes};
 use crate::{
     Error, PassBinding,
-    attention::DeviceBlockMask,
+    attention::{DeviceBlockMask, layout::Tensor},
     plan::{
         builder::{Params, u32_params},
         cost::small,
@@ -23,7 +23,9 @@ impl Passes<'_> {
     /// One over the norms of all rows of q and k.
     pub(crate) fn norms(&mut self, partitions: &[Partition]) -> Result<(), Error> {
         let spec = self.spec;
-        let rows = spec.batch * (spec.q_heads * spec.q_len + spec.kv_heads * spec.kv_len);
+        let keys = if spec.cu_seqlens_k.is_some() { 1 } else { spec.batch };
+        let rows =
+            spec.stored_batch(Tensor::Q) * spec.q_heads * spec.q_len + keys * spec.kv_heads * spec.kv_len;
         let at = self.plan.add_scratch("foveal.attention.norms", 4 * rows as u64)?;
         self.at.norms = Some(at);
         for of_keys in [false, true] {
@@ -35,7 +37,8 @@ impl Passes<'_> {
                 let heads = (partition.heads.0 * pack_gqa, partition.heads.1 * pack_gqa);
                 let part = if of_keys {
                     let heads = (heads.0 / spec.group(), (heads.1 - 1) / spec.group() + 1);
-                    Partition { batch: partition.batch, heads, rows: (0, spec.kv_len) }
+                    let batch = if spec.cu_seqlens_k.is_some() { (0, 1) } else { partition.batch };
+                    Partition { batch, heads, rows: (0, spec.kv_len) }
                 } else {
                     let rows = if pack_gqa > 1 { (0, spec.q_len) } else { partition.rows };
                     Partition { batch: partition.batch, heads, rows }
@@ -49,10 +52,13 @@ impl Passes<'_> {
                 for heads in ranges(part.heads, max) {
                     for rows in ranges(part.rows, max * THREADS) {
                         let mut bindings = Vec::new();
-                        let mut params = self.params([partition.batch.0, heads.0, rows.0])?;
+                        let mut params = self.params([part.batch.0, heads.0, rows.0])?;
                         params.extend(spec.width_params()?);
                         self.bind_tensors(partition, &mut bindings, &mut params)?;
-                        bindings.retain(|binding| binding.name == name);
+                        bindings.retain(|binding| binding.name == spec.variable(name));
+                        if of_keys {
+                            self.bind_keys(&mut bindings, false)?;
+                        }
                         bindings.push(self.plan.scratch("norms", at));
                         let groups = (rows.1 - rows.0).div_ceil(THREADS);
                         let workgroups = [groups, heads.1 - heads.0, part.batch.1 - part.batch.0];

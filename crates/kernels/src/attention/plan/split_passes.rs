@@ -7,7 +7,7 @@ use foveal_shaders::Request;
 use super::{block_schedule::BlockSchedule, partition::Partition, passes::Passes, split_kv::SplitKv};
 use crate::{
     Error, PassBinding, Strides,
-    attention::spec::MAX_SPLITS,
+    attention::{layout::Tensor, spec::MAX_SPLITS},
     combine::Merge,
     plan::{
         builder::Params,
@@ -104,8 +104,10 @@ impl Passes<'_> {
         }
         // As many as there is room for the results of, in the problem that tiles are chosen for.
         let bytes_of_each = 4
-            * (specialized.batch * specialized.q_heads * specialized.q_len * specialized.padded_dims().1)
-                as u64;
+            * (specialized.stored_batch(Tensor::Q)
+                * specialized.q_heads
+                * specialized.q_len
+                * specialized.padded_dims().1) as u64;
         let room = self.plan.adapter.limits.max_storage_buffer_binding_size.min(4 * u64::from(u32::MAX));
         let room = usize::try_from(room / bytes_of_each.max(1)).unwrap_or(usize::MAX);
         if by_turns > 1 && room < by_turns {
@@ -132,7 +134,7 @@ impl Passes<'_> {
         };
         let width = spec.padded_dims().1;
         let rows_of_batch = spec.q_heads * spec.q_len;
-        let rows = spec.batch * rows_of_batch;
+        let rows = spec.stored_batch(Tensor::Q) * rows_of_batch;
         let bytes = |elements: usize| 4 * (count * rows * elements) as u64;
         Ok(Some(SplitKv {
             count,

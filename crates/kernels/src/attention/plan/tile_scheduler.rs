@@ -25,7 +25,7 @@ impl TileScheduler {
     /// dispatched.
     pub(crate) fn pairs(self, spec: &Attention) -> bool {
         let rising = matches!(*spec.effective_mask(), Mask::Causal | Mask::CausalTopLeft);
-        self == Self::Zigzag && rising && spec.q_lengths.is_none()
+        self == Self::Zigzag && rising && !spec.own_lengths().queries
     }
 
     /// Tiles that take less and less time, in this order.

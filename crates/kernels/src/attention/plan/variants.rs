@@ -5,7 +5,7 @@ use foveal_shaders::Request;
 use super::mask_program::MaskProgram;
 use crate::{
     AdapterKind, AdapterProfile, Cost,
-    attention::{Attention, Mask, Strides, layout::Tensor},
+    attention::{Attention, Mask, layout::Tensor},
     operator,
     plan::{
         cost::{check_workgroup, float, small, tile, timed},
@@ -59,7 +59,8 @@ impl Attention {
     pub(crate) fn pack_gqa(&self) -> usize {
         // Lists of the caller's are lists of single heads, and lengths count queries.
         let apart = self.is_block_sparse() || self.q_lengths.is_some();
-        if self.group() > 1 && self.specialized().q_len < FOLD_BELOW && !apart { self.group() } else { 1 }
+        let q_len = self.specialized().typical_lengths().0;
+        if self.group() > 1 && q_len < FOLD_BELOW && !apart { self.group() } else { 1 }
     }
 
     /// Rows that share a key/value head's workgroups.
@@ -69,20 +70,31 @@ impl Attention {
 
     /// Workgroups of tiles of so many rows, without splits.
     pub(crate) fn workgroups(&self, tile_rows: usize) -> usize {
-        self.rows().div_ceil(tile_rows) * self.batch * self.q_heads / self.pack_gqa()
+        self.tiles_of((0, self.rows()), tile_rows) * self.stored_batch(Tensor::Q) * self.q_heads
+            / self.pack_gqa()
     }
 
     /// Rows that tiles are chosen for.
     pub(crate) fn rows_for_tiles(&self) -> usize {
-        self.specialized().q_len * self.pack_gqa()
+        self.specialized().typical_lengths().0 * self.pack_gqa()
+    }
+
+    /// Workgroups that stretches of rows take along x: tiles, or slots of packed sequences.
+    pub(crate) fn tiles_of(&self, rows: (usize, usize), tile_rows: usize) -> usize {
+        match &self.cu_seqlens_q {
+            None => (rows.1 - rows.0).div_ceil(tile_rows),
+            // A tile may be begun in each, and in what lies beyond the last.
+            Some(_) => self.rows() / tile_rows + self.batch + 1,
+        }
     }
 
     /// Whether every row of every tensor starts on a multiple of four elements.
     pub(crate) fn aligned(&self) -> bool {
-        let vectors = |strides: Strides| strides.aligned_to(4);
+        let in_a_byte = self.quantised.as_ref().map_or(1, |quantised| quantised.integers.in_a_byte());
+        let four = |tensor| if matches!(tensor, Tensor::K | Tensor::V) { 4 / in_a_byte } else { 4 };
         self.head_dim.is_multiple_of(4)
             && self.value_dim.is_multiple_of(4)
-            && Tensor::ALL.into_iter().all(|tensor| vectors(self.strides(tensor)))
+            && Tensor::ALL.into_iter().all(|tensor| self.strides(tensor).aligned_to(four(tensor)))
     }
 
     pub(crate) fn padded_dims(&self) -> (usize, usize) {
@@ -92,8 +104,9 @@ impl Attention {
     /// The part that all variants' requests share.
     pub(crate) fn request(&self, module: &str) -> Request {
         let (head_dim, value_dim) = self.padded_dims();
-        Request::new(module)
+        let request = Request::new(module)
             .replace("shared/inputs", storage_module("inputs", self.dtype, self.aligned()))
+            .replace("shared/kv", self.kv_module())
             .replace("shared/output", storage_module("output", self.dtype, self.aligned()))
             .tunable("HEAD_DIM", small(head_dim))
             .tunable("VALUE_DIM", small(value_dim))
@@ -104,23 +117,59 @@ impl Attention {
             .tunable("SINKS", self.sink_logits.is_some())
             .tunable("NATURAL", self.natural_scores())
             .tunable("HIDES", self.may_hide())
-            .tunable("Q_LENGTHS", self.q_lengths.is_some())
-            .tunable("KV_LENGTHS", self.kv_lengths.is_some())
+            .tunable("Q_LENGTHS", self.own_lengths().queries)
+            .tunable("KV_LENGTHS", self.own_lengths().keys)
+            .tunable("PACKED_Q", self.cu_seqlens_q.is_some())
+            .tunable("PACKED_K", self.cu_seqlens_k.is_some());
+        self.with_keys(request)
+    }
+
+    /// The shaders' variable of a tensor.
+    pub(crate) fn variable(&self, tensor: &'static str) -> &'static str {
+        match tensor {
+            "k" if self.quantised.is_some() => "k_integers",
+            "v" if self.quantised.is_some() => "v_integers",
+            other => other,
+        }
+    }
+
+    /// The module that reads rows of k and v.
+    fn kv_module(&self) -> String {
+        let vectors = if self.aligned() { "x4" } else { "" };
+        match &self.quantised {
+            None => "shared/kv_like_q".to_owned(),
+            Some(quantised) => format!("shared/kv_{}{vectors}", quantised.integers),
+        }
+    }
+
+    /// The tunables that say where keys lie and how they are stored.
+    fn with_keys(&self, request: Request) -> Request {
+        let request = match &self.pages {
+            None => request,
+            Some(pages) => request.tunable("PAGED", true).tunable("PAGE", small(pages.page)),
+        };
+        match &self.quantised {
+            None => request,
+            Some(of) => request.tunable("QUANTISED", true).tunable("QUANT_BLOCK", small(of.block)),
+        }
     }
 
     /// Whether some keys may be hidden from some queries.
     pub(crate) fn may_hide(&self) -> bool {
-        let lengths = self.q_lengths.is_some() || self.kv_lengths.is_some();
+        let own = self.own_lengths();
+        let lengths = own.queries || own.keys;
         let blocks = self.is_block_sparse();
-        self.mask != Mask::None || self.score.is_some() || lengths || blocks
+        self.mask != Mask::None || self.score.is_some() || lengths || blocks || self.pages.is_some()
     }
 
     /// The request of the pass that computes norms.
     pub(crate) fn norms_request(&self, of_keys: bool) -> Request {
-        Request::new("attention/norms")
+        let request = Request::new("attention/norms")
             .replace("shared/inputs", storage_module("inputs", self.dtype, self.aligned()))
+            .replace("shared/kv", self.kv_module())
             .tunable("HEAD_DIM", small(self.padded_dims().0))
-            .tunable("OF_KEYS", of_keys)
+            .tunable("OF_KEYS", of_keys);
+        if of_keys { self.with_keys(request) } else { request }
     }
 
     /// Rows and (row, key) pairs that tiles of `rows` x `keys` visit, over the whole problem, if they can follow lists of
@@ -137,14 +186,14 @@ impl Attention {
     }
 
     pub(crate) fn visited_by_structure(&self, rows: usize, keys: usize) -> (f64, f64) {
-        let total = self.rows();
-        let tiles = total.div_ceil(rows);
+        let (q_len, kv_len) = self.typical_lengths();
+        let tiles = (q_len * self.pack_gqa()).div_ceil(rows);
         let heads = float(self.batch * self.q_heads / self.pack_gqa());
         let pairs: f64 = (0..tiles)
             .map(|tile| {
                 // The last query of the tile bounds its keys; with heads folded that is the last of all.
-                let last = if self.pack_gqa() > 1 { self.q_len } else { ((tile + 1) * rows).min(self.q_len) };
-                let seen = self.num_visible_keys(last.saturating_sub(1));
+                let last = if self.pack_gqa() > 1 { q_len } else { ((tile + 1) * rows).min(q_len) };
+                let seen = self.num_visible_keys_of(last.saturating_sub(1), q_len, kv_len);
                 float(rows * seen.next_multiple_of(keys))
             })
             .sum();

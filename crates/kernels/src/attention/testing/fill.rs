@@ -1,7 +1,7 @@
 //! Random inputs.
 
 use crate::{
-    Access, HostTensor, Name,
+    Access, Dtype, HostTensor, Name,
     attention::{Attention, TableInput, layout::Tensor, reference},
     check::{TableDistribution, random::normal},
     expr::{Op, Program},
@@ -78,6 +78,18 @@ fn drawn(
                     seed,
                     fill.filter(|_| of == Small::All || !input.table.element.is_float()),
                 ),
+                None if matches!(tensor_spec.dtype, Dtype::I8 | Dtype::U8) => {
+                    let low = if tensor_spec.dtype == Dtype::I8 { -127 } else { 0 };
+                    integers(seed, tensor_spec.span, low..=low + if low == 0 { 255 } else { 254 })
+                }
+                None if spec.is_scale_of_keys(&tensor_spec.name) => {
+                    // Integers then stand for numbers of ordinary size.
+                    let largest = if spec.dtype_of(Tensor::K) == Dtype::I8 { 0.02 } else { 0.3 };
+                    normal(seed, tensor_spec.span)
+                        .into_iter()
+                        .map(|x| largest * (0.1 + x.abs()) / 2.0)
+                        .collect()
+                }
                 // A scale that is negative or zero would be an odd one.
                 None if spec.head_scale().is_some_and(|name| **name == *tensor_spec.name) => {
                     normal(seed, tensor_spec.span).into_iter().map(|x| 0.1 + x.abs()).collect()
@@ -95,6 +107,12 @@ fn drawn(
     inputs
 }
 
+#[expect(clippy::cast_precision_loss, reason = "the integers are small")]
+fn integers(seed: u64, count: usize, range: std::ops::RangeInclusive<i32>) -> Vec<f32> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    (0..count).map(|_| random.i32(range.clone()) as f32).collect()
+}
+
 /// Puts NaN where it must not matter, and a few where it does: in keys and values that no query sees; in a column of a value, and
 /// in a key, that less than half of them see; and in one query.
 fn spoil(spec: &Attention, inputs: &mut [(Name, HostTensor)]) {
@@ -104,7 +122,8 @@ fn spoil(spec: &Attention, inputs: &mut [(Name, HostTensor)]) {
     let rows = spec.group() * spec.q_len;
     let mut change = |tensor: Tensor, places: &[([usize; 3], bool)]| {
         let Some((_, values)) = inputs.iter_mut().find(|(name, _)| **name == *tensor.name()) else { return };
-        let Some(dtype) = values.dtype() else { return };
+        // Integers know no NaN.
+        let Some(dtype) = values.dtype().filter(|dtype| dtype.is_float()) else { return };
         let (strides, width) = (spec.strides(tensor), spec.sizes(tensor)[2]);
         #[expect(clippy::cast_possible_truncation, reason = "inputs are stored as f32 or less")]
         let mut elements: Vec<f32> = values.to_f64().into_iter().map(|x| x as f32).collect();
@@ -118,8 +137,8 @@ fn spoil(spec: &Attention, inputs: &mut [(Name, HostTensor)]) {
             *values = changed;
         }
     };
-    let place =
-        |at: usize| [at / spec.kv_len / spec.kv_heads, at / spec.kv_len % spec.kv_heads, at % spec.kv_len];
+    let [heads, len, _] = spec.sizes(Tensor::K);
+    let place = |at: usize| [at / len / heads, at / len % heads, at % len];
     let unseen = seen.iter().enumerate().filter(|(_, count)| **count == 0).map(|(at, _)| (place(at), true));
     let (mut keys, mut values): (Vec<_>, Vec<_>) = (unseen.clone().collect(), unseen.collect());
     let few = || seen.iter().enumerate().filter(|(_, count)| (1..=rows / 2).contains(*count));
@@ -128,7 +147,7 @@ fn spoil(spec: &Attention, inputs: &mut [(Name, HostTensor)]) {
     change(Tensor::K, &keys);
     change(Tensor::V, &values);
     if rows > 1 {
-        change(Tensor::Q, &[([spec.batch - 1, spec.q_heads - 1, spec.q_len - 1], false)]);
+        change(Tensor::Q, &[([spec.stored_batch(Tensor::Q) - 1, spec.q_heads - 1, spec.q_len - 1], false)]);
     }
 }
 
@@ -208,6 +227,24 @@ impl Attention {
         programs.into_iter().any(|program| program.reads_at_lengths(self.own_lengths()))
     }
 
+    /// Borders of packed sequences of any lengths, none among them, which mostly reach the end.
+    fn random_borders(&self, random: &mut fastrand::Rng, total: usize) -> Vec<usize> {
+        let end = if random.u8(..4) == 0 { random.usize(..=total) } else { total };
+        let mut borders: Vec<usize> = (1..self.batch).map(|_| random.usize(..=end)).collect();
+        borders.sort_unstable();
+        if self.batch > 2 && random.u8(..3) == 0 {
+            borders[0] = borders[1];
+        }
+        borders.insert(0, 0);
+        borders.push(end);
+        borders
+    }
+
+    /// Whether a tensor holds scales of keys or values.
+    fn is_scale_of_keys(&self, name: &str) -> bool {
+        self.quantised.as_ref().is_some_and(|of| of.k_scale == name || of.v_scale == name)
+    }
+
     /// Random lists and lengths: none of anything, all of it, and what is in between.
     fn random_device_input(&self, name: &str, random: &mut fastrand::Rng) -> Option<Vec<f32>> {
         #[expect(clippy::cast_precision_loss, reason = "lengths and blocks are far below 2^24")]
@@ -225,6 +262,21 @@ impl Attention {
                 _ => random.usize(min..=max),
             };
             return Some((0..self.batch).map(|_| float(length(random))).collect());
+        }
+        for (given, total) in [(&self.cu_seqlens_q, self.q_len), (&self.cu_seqlens_k, self.kv_len)] {
+            if given.as_deref() == Some(name) {
+                let both = self.cu_seqlens_q == self.cu_seqlens_k;
+                let total = if both { self.q_len.min(self.kv_len) } else { total };
+                return Some(self.random_borders(random, total).into_iter().map(float).collect());
+            }
+        }
+        if let Some(pages) = self.pages.as_ref().filter(|pages| pages.block_table == name) {
+            // Each page is one entry's, as far as there are enough; a few are missing.
+            let mut all: Vec<usize> = (0..pages.count).collect();
+            random.shuffle(&mut all);
+            let count = self.batch * (self.kv_len / pages.page);
+            let page = |at: usize| all.get(at % pages.count).map_or(-1.0, |&page| float(page));
+            return Some((0..count).map(|at| if random.u8(..12) == 0 { -1.0 } else { page(at) }).collect());
         }
         let listed = self.device_blocks()?;
         let lists = listed.batch * listed.heads * self.q_len.div_ceil(listed.q_block);

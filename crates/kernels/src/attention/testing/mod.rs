@@ -5,3 +5,4 @@ pub(super) mod fill;
 pub(super) mod random_case;
 pub(super) mod recipes;
 pub(super) mod self_check_problem;
+mod serving;

@@ -2,7 +2,10 @@
 
 use crate::{
     Dtype,
-    attention::{Attention, BlockSparsity, DeviceBlockMask, Layout, Mask, QkNorm, Scale, Shape, TableInput},
+    attention::{
+        Attention, BlockSparsity, DeviceBlockMask, Integers, Layout, Mask, Pages, QkNorm, Quantised, Scale,
+        Shape, TableInput,
+    },
     block_mask::{BlockGrid, BlockMask},
     check::TableDistribution,
     expr::{Expr, ExprKind, Table},
@@ -71,9 +74,11 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> Attention {
     if random.u8(..8) == 0 {
         spec.q_lengths = Some("queries".into());
     }
-    if !spec.is_block_sparse() && random.u8(..8) == 0 {
+    serving(random, &mut spec);
+    let packed = spec.cu_seqlens_q.is_some() || spec.cu_seqlens_k.is_some();
+    if !spec.is_block_sparse() && !packed && random.u8(..8) == 0 {
         let (q_block, kv_block) = (one(random, &[64, 64, 128]), one(random, &[64, 128, 192]));
-        let max = 1 + random.usize(..kv_len.div_ceil(kv_block) + 1);
+        let max = 1 + random.usize(..spec.kv_len.div_ceil(kv_block) + 1);
         let lists = (one(random, &[1, spec.batch]), one(random, &[1, spec.q_heads]));
         spec.sparsity = DeviceBlockMask::new(q_block, kv_block, max).per(lists.0, lists.1).into();
     }
@@ -85,6 +90,34 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> Attention {
         spec.splits = Some(one(random, &SPLITS));
     }
     spec
+}
+
+/// Packed sequences, pages, and keys and values that are integers.
+fn serving(random: &mut fastrand::Rng, spec: &mut Attention) {
+    if random.u8(..6) == 0 {
+        let quantised =
+            Quantised::new("key_scales", "value_scales").block(one(random, &[16, 32, 64, 64, 100]));
+        let even = spec.head_dim.is_multiple_of(2) && spec.value_dim.is_multiple_of(2);
+        let integers = if even && random.u8(..3) == 0 { Integers::I4 } else { Integers::I8 };
+        spec.quantised = Some(quantised.integers(integers));
+    }
+    // Tables have the sizes of before.
+    let free = !spec.is_block_sparse() && spec.q_lengths.is_none();
+    let packed = free && random.u8(..8) == 0;
+    if packed {
+        spec.cu_seqlens_q = Some("q_borders".into());
+    }
+    let page = one(random, &[16, 16, 32, 64, 80]);
+    let tables =
+        spec.mask.expression().into_iter().chain(&spec.score).any(|expr| !expr.table_names().is_empty());
+    if !tables && spec.host_blocks().is_none() && random.u8(..8) == 0 {
+        spec.kv_len = spec.kv_len.next_multiple_of(page);
+        let used = spec.batch * spec.kv_len / page;
+        spec.pages = Some(Pages::new("pages", page, used + random.usize(..3)));
+    } else if free && spec.kv_lengths.is_none() && (packed || random.u8(..16) == 0) {
+        let same = packed && spec.q_len == spec.kv_len && random.bool();
+        spec.cu_seqlens_k = Some(if same { "q_borders".into() } else { "k_borders".into() });
+    }
 }
 
 /// Tables of several shapes and types; few, as bindings are.

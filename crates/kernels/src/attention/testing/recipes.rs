@@ -15,6 +15,9 @@ const FILLS: &[(&str, &str, TableDistribution)] = &[
     ("forgetting", "gate_sum", TableDistribution::Uniform(-8.0, 0.0)),
     ("varlen", "shift", TableDistribution::Between(0, 0)),
     ("longformer-global", "is_global", TableDistribution::Below(2)),
+    ("alisa", "kept", TableDistribution::Below(2)),
+    ("cache-craft", "at_q", TableDistribution::Below(200)),
+    ("cache-craft", "at_k", TableDistribution::Below(200)),
 ];
 
 macro_rules! recipe {
@@ -237,5 +240,47 @@ pub(crate) const RECIPES: &[Recipe] = &[
         "1x4x100x64",
         r#"{"scale":0.5}"#,
         "Ramsauer et al. 2021, Hopfield Networks Is All You Need, equation 3 (a free beta)"
+    ),
+    recipe!(
+        "paged",
+        "3x8:2x1:192x64",
+        r#"{"block_table":"pages","kv_len":"keys"}"#,
+        "Kwon et al. 2023, PagedAttention"
+    ),
+    recipe!(
+        "flash-infer",
+        "4x8:2x60:192x64",
+        r#"{"block_table":"pages","cu_seqlens_q":"cu_seqlens","kv_len":"keys","mask":"causal"}"#,
+        "Ye et al. 2025, FlashInfer (prefill, chunks and decode in one call, over pages)"
+    ),
+    recipe!(
+        "lean-attention",
+        "2x8:2x1:1024x64",
+        r#"{"splits":8}"#,
+        "Sanovar et al. 2024, Lean Attention (parts of the keys, merged)"
+    ),
+    recipe!(
+        "byte-transformer",
+        "4x4x200x64",
+        r#"{"cu_seqlens_k":"cu_seqlens","cu_seqlens_q":"cu_seqlens"}"#,
+        "Zhai et al. 2023, ByteTransformer (packed sequences, no padding)"
+    ),
+    recipe!(
+        "deepspeed-inference",
+        "2x8x1:256x64",
+        r#"{"kv_len":"keys"}"#,
+        "Aminabadi et al. 2022, DeepSpeed Inference (a token over the keys so far)"
+    ),
+    recipe!(
+        "alisa",
+        "1x4x200x64",
+        r#"{"mask":"causal & (window(31, 0) | kept[h, k] != 0)","tables":{"kept":"u8[4,200]"}}"#,
+        "Zhao et al. 2024, ALISA (recent tokens, and those that are kept for their weight)"
+    ),
+    recipe!(
+        "cache-craft",
+        "1x4x60:200x64",
+        r#"{"mask":"at_k[k] <= at_q[q]","tables":{"at_k":"i32[200]","at_q":"i32[60]"}}"#,
+        "Agarwal et al. 2025, Cache-Craft (chosen queries over keys from reused chunks, by their positions)"
     ),
 ];

@@ -1,7 +1,9 @@
 //! A small problem that runs with the shaders of a large one.
 
 use crate::{
-    attention::{Attention, Strides, TableInput, layout::Tensor, plan::mask_program::MaskProgram},
+    attention::{
+        Attention, Pages, Quantised, Strides, TableInput, layout::Tensor, plan::mask_program::MaskProgram,
+    },
     block_mask::{BlockGrid, BlockMask, Test},
     expr::sizes_needed,
 };
@@ -35,8 +37,18 @@ impl Attention {
         let q_len = if packed { self.q_len.clamp(1, 5) } else { q_len.max(1) };
         let kv_heads = if packed { 1 } else { 2 };
         let q_heads = if packed { self.group() } else { 2 };
+        let packed_sequences = self.cu_seqlens_q.is_some() || self.cu_seqlens_k.is_some();
+        let batch = if packed_sequences || self.pages.is_some() { 3 } else { 1 };
+        let pages = self.pages.as_ref().map(|pages| Pages {
+            // One page more than are used.
+            count: batch * kv_len.div_ceil(pages.page) + 1,
+            ..pages.clone()
+        });
+        let kv_len = pages.as_ref().map_or(kv_len, |pages| kv_len.next_multiple_of(pages.page));
         let mut small = Self {
-            batch: 1,
+            batch,
+            pages,
+            quantised: self.quantised.clone().map(|quantised| Quantised { blocks: None, ..quantised }),
             q_heads,
             kv_heads,
             q_len,

@@ -256,6 +256,7 @@ fn a_mask_fits_the_kernels() {
     ];
     let request = foveal_shaders::Request::new("attention/naive")
         .replace("shared/inputs", "shared/inputs_f32")
+        .replace("shared/kv", "shared/kv_like_q")
         .replace("shared/output", "shared/output_f32")
         .tunable("MASK_MOD", true)
         .hook("hook_mask_mod", text.concat());

@@ -136,7 +136,6 @@ fn naive(element: &Element<'_>, id: StepId) -> Naive {
             match values[table].data() {
                 TensorData::I32(x) => Naive::Int(x[offset].into()),
                 TensorData::U8(x) => Naive::Int(x[offset].into()),
-                TensorData::I8(x) => Naive::Int(x[offset].into()),
                 _ => Naive::Float(values[table].to_f64()[offset]),
             }
         }

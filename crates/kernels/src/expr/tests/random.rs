@@ -34,6 +34,7 @@ pub(super) fn tables(rng: &mut Rng, sizes: Sizes) -> (Vec<Table>, Vec<HostTensor
         ("bias", Dtype::F32, vec![1, sizes.q_len, sizes.kv_len]),
         ("half", Dtype::F16, vec![sizes.kv_len]),
         ("brief", Dtype::Bf16, vec![sizes.q_heads]),
+        ("signed", Dtype::I8, vec![sizes.kv_len]),
     ];
     shapes
         .into_iter()
@@ -46,7 +47,7 @@ pub(super) fn tables(rng: &mut Rng, sizes: Sizes) -> (Vec<Table>, Vec<HostTensor
                 Dtype::Bf16 => TensorData::Bf16((0..n).map(|_| bf16::from_f32(float())).collect()),
                 Dtype::I32 => TensorData::I32((0..n).map(|_| rng.i32(-3..9)).collect()),
                 Dtype::U8 => TensorData::U8((0..n).map(|_| rng.u8(0..4)).collect()),
-                Dtype::I8 => TensorData::I8((0..n).map(|_| rng.i8(-4..4)).collect()),
+                Dtype::I8 => TensorData::I8((0..n).map(|_| rng.i8(-3..4)).collect()),
             };
             let tensor = HostTensor::new(shape.clone(), data).unwrap();
             (Table { name: name.to_owned(), element, shape }, tensor)

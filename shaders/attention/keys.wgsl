@@ -1,0 +1,71 @@
+// Where the row of a key lies, and what the integers in it stand for.
+//
+// Shapes    block_table [B, pages of an entry]   k_scale, v_scale [B, G, blocks of keys]
+
+import package::attention::problem::{params};
+
+// Whether keys and values lie in pages of PAGE keys. A page that does not exist hides its keys.
+const PAGED: bool = false;
+const PAGE: u32 = 16u;
+// Whether keys and values are integers, with a scale for QUANT_BLOCK of them.
+const QUANTISED: bool = false;
+const QUANT_BLOCK: u32 = 64u;
+
+@group(0) @binding(12) var<storage, read> block_table: array<i32>;
+@group(0) @binding(16) var<storage, read> k_scale: array<f32>;
+@group(0) @binding(17) var<storage, read> v_scale: array<f32>;
+
+// A key's page and its number within: without pages, there is one.
+struct KeyAt {
+    page: u32,
+    slot: u32,
+}
+
+fn table_at(batch: u32, key: u32) -> i32 {
+    return block_table[batch * params.pages_of_entry + key / PAGE];
+}
+
+fn key_at(batch: u32, key: u32) -> KeyAt {
+    if PAGED {
+        return KeyAt(u32(clamp(table_at(batch, key), 0, i32(params.pages) - 1)), key % PAGE);
+    }
+    return KeyAt(0u, key);
+}
+
+// The row of a key, given where the head's rows begin.
+fn k_row(first: u32, at: KeyAt) -> u32 {
+    if PAGED {
+        return first + at.page * params.k_batch + at.slot * params.k_row;
+    }
+    return first + at.slot * params.k_row;
+}
+
+fn v_row(first: u32, at: KeyAt) -> u32 {
+    if PAGED {
+        return first + at.page * params.v_batch + at.slot * params.v_row;
+    }
+    return first + at.slot * params.v_row;
+}
+
+// Whether the key's page exists.
+fn is_stored(batch: u32, key: u32) -> bool {
+    let page = table_at(batch, key);
+    return (page >= 0) & (page < i32(params.pages));
+}
+
+fn are_stored(batch: u32, keys: vec4u) -> vec4<bool> {
+    return vec4<bool>(is_stored(batch, keys.x), is_stored(batch, keys.y), is_stored(batch, keys.z), is_stored(batch, keys.w));
+}
+
+// Where the scales of a key/value head begin.
+fn scales_of(batch: u32, kv_head: u32) -> u32 {
+    return (batch * (params.q_heads / params.group) + kv_head) * params.scales_of_head;
+}
+
+fn k_factor(scales: u32, key: u32) -> f32 {
+    return k_scale[scales + min(key / QUANT_BLOCK, params.scales_of_head - 1u)];
+}
+
+fn v_factor(scales: u32, key: u32) -> f32 {
+    return v_scale[scales + min(key / QUANT_BLOCK, params.scales_of_head - 1u)];
+}
