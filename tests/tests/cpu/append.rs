@@ -82,7 +82,7 @@ fn rows_go_where_the_definition_says() -> Result<()> {
 #[test]
 fn a_blocks_scale_grows_and_old_rows_are_rounded_anew() -> Result<()> {
     let spec =
-        Append::new([1, 1, 1], 8, [4, 4]).cache_dtype(CacheDtype::I8).scales("ks", "vs", 4).kv_lengths("n");
+        Append::new([1, 1, 1], 8, [4, 4]).kv_dtype(CacheDtype::I8).scales("ks", "vs", 4).kv_lengths("n");
     let old =
         |last: [i8; 4]| TensorData::I8([[127, -50, 25, 0], [9, 9, 9, 9], last, [9; 4]].concat().repeat(2));
     let scales = || TensorData::F32(vec![0.01, 0.5]);
@@ -124,7 +124,7 @@ fn a_blocks_scale_grows_and_old_rows_are_rounded_anew() -> Result<()> {
 #[test]
 fn four_bits_lie_two_a_byte_and_a_ring_forgets_its_largest() -> Result<()> {
     let spec = Append::new([1, 1, 1], 2, [8, 8])
-        .cache_dtype(CacheDtype::I4)
+        .kv_dtype(CacheDtype::I4)
         .scales("ks", "vs", 2)
         .ring()
         .kv_lengths("n");
@@ -174,7 +174,7 @@ fn input_that_makes_no_sense_is_refused() -> Result<()> {
         (json!({"block_table": "table", "page": 8}), &["page", "16", "8"]),
         (json!({"block_table": "table", "ring": true}), &["ring"]),
         (json!({"block_table": "table", "kv_len": "table"}), &["table", "two tensors"]),
-        (json!({"k_scale": "s", "v_scale": "s"}), &["k_scale", "cache_dtype"]),
+        (json!({"k_scale": "s", "v_scale": "s"}), &["k_scale", "kv_dtype"]),
         (json!({"rope": "thirds"}), &["rope", "halves"]),
         (json!({"rope": "pairs", "rope_dim": 3}), &["rope_dim", "even", "3"]),
         (json!({"rope": "pairs", "rope_dim": 10}), &["rope_dim", "8", "10"]),
@@ -199,10 +199,10 @@ fn input_that_makes_no_sense_is_refused() -> Result<()> {
     };
     for (text, options, words) in [
         ("1x1x17x16x8", json!({}), &["kv_len", "17", "16"][..]),
-        ("1x1x3x16x6", json!({"cache_dtype": "i8", "k_scale": "a", "v_scale": "b"}), &["key_dim", "4", "6"]),
+        ("1x1x3x16x6", json!({"kv_dtype": "i8", "k_scale": "a", "v_scale": "b"}), &["key_dim", "4", "6"]),
         (
             "1x1x3x16x8",
-            json!({"cache_dtype": "i8", "k_scale": "a", "v_scale": "b", "quant_block": 0}),
+            json!({"kv_dtype": "i8", "k_scale": "a", "v_scale": "b", "quant_block": 0}),
             &["quant_block"],
         ),
         ("1x1x3x16x8", json!({"block_table": "t", "page": 0}), &["page"]),
@@ -252,7 +252,7 @@ fn lengths_and_pages_without_room_are_refused() -> Result<()> {
 
 #[test]
 fn caches_are_changed_in_place() -> Result<()> {
-    let spec = Append::new([2, 1, 3], 8, [4, 4]).cache_dtype(CacheDtype::I8).scales("ks", "vs", 4);
+    let spec = Append::new([2, 1, 3], 8, [4, 4]).kv_dtype(CacheDtype::I8).scales("ks", "vs", 4);
     let changed = spec.tensors().into_iter().filter(|tensor| tensor.access == Access::Update);
     let names: Vec<String> = changed.map(|tensor| tensor.name.into_owned()).collect();
     ensure!(names == ["k_cache", "v_cache", "ks", "vs"], "{names:?}");

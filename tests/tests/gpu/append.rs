@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result, ensure};
 use foveal::wgpu;
-use foveal_kernels::attention::{Attention, Shape};
+use foveal_kernels::attention::{Attention, Integers, Pages, Quantised, Shape};
 use foveal_kernels::specs::{Append, CacheDtype, Pairing};
 use foveal_kernels::{
     Dtype, HostTensor, Name, Problem, TensorData,
-    testing::{Reference, Rows, compare},
+    testing::{Expected, Reference, Rows, compare},
 };
 use foveal_tests::harness::{self, Output};
 use pollster::block_on;
@@ -55,7 +55,7 @@ fn rows_without_a_place_are_not_written() -> Result<()> {
     for (name, spec) in [
         ("f32", plain()),
         ("f16", plain().dtype(Dtype::F16)),
-        ("i8", plain().cache_dtype(CacheDtype::I8).scales("ks", "vs", 4)),
+        ("i8", plain().kv_dtype(CacheDtype::I8).scales("ks", "vs", 4)),
     ] {
         let mut inputs = spec.random_inputs(5);
         set(&mut inputs, "n", ends.clone())?;
@@ -131,55 +131,97 @@ fn rotations_are_exact_at_far_positions() -> Result<()> {
     Ok(())
 }
 
-/// One tensor of lengths, one encoder: rows are written before attention reads them.
+/// One tensor of lengths, one table and one encoder: rows are written before attention reads them.
 #[test]
 fn attention_reads_what_was_appended_in_the_same_encoder() -> Result<()> {
     let engine = engine_or_skip!();
-    let (keys, dim) = (40, 16);
-    let spec = Append::new([2, 2, 3], keys, [dim, dim]).kv_lengths("n").rope(Pairing::Halves, 10_000.0);
-    let mut inputs = spec.random_inputs(8);
-    let finite = |seed: u64| -> Vec<f32> {
-        let mut random = fastrand::Rng::with_seed(seed);
-        (0..2 * 2 * keys * dim).map(|_| random.f32() - 0.5).collect()
+    let (keys, dim) = (48, 16);
+    let spec = || {
+        Append::new([2, 2, 3], keys, [dim, dim])
+            .kv_lengths("n")
+            .rope(Pairing::Halves, 10_000.0)
+            .with_rotated_q(4)
     };
-    set(&mut inputs, "k_cache", TensorData::F32(finite(1)))?;
-    set(&mut inputs, "v_cache", TensorData::F32(finite(2)))?;
-    set(&mut inputs, "n", ints(&[3, 33]))?;
-    let caches = spec.reference(&harness::borrowed(&inputs), Rows::All)?;
-    let attention = Attention::new(Shape::bhtd(2, 4, 3, dim).kv(2, keys)).causal().kv_lengths("n");
-    let q = attention.random_inputs(9).swap_remove(0).1;
-    let [k, v] = [caches[0].to_tensor()?, caches[1].to_tensor()?];
-    let given = [("q", &q), ("k", &k), ("v", &v), ("n", tensor(&inputs, "n")?)];
-    let expected = attention.reference(&given, Rows::All)?;
+    let attention = || Attention::new(Shape::bhtd(2, 4, 3, dim).kv(2, keys)).causal().kv_lengths("n");
+    step(&engine, &spec(), &attention())?;
+    let spec = spec().block_table("table", 16, 7).kv_dtype(CacheDtype::I8).scales("ks", "vs", 32);
+    let attention = attention()
+        .pages(Pages::new("table", 16, 7))
+        .quantised(Quantised::new("ks", "vs").block(32).integers(Integers::I8));
+    step(&engine, &spec, &attention)
+}
 
-    let append = block_on(engine.prepare(&engine.plan(&spec)?))?;
-    let attend = block_on(engine.prepare(&engine.plan(&attention)?))?;
-    let mut buffers = Vec::new();
-    for (name, tensor) in inputs.iter().chain([&("q".into(), q)]) {
-        let dtype = if name == "n" { Dtype::I32 } else { Dtype::F32 };
-        buffers.push((name.to_string(), block_on(engine.upload(name, tensor, dtype))?));
+/// Appends, and attends with the rotated queries.
+fn step(engine: &foveal::Engine, spec: &Append, attention: &Attention) -> Result<()> {
+    let mut inputs = spec.random_inputs(8);
+    set(&mut inputs, "n", ints(&[3, 33]))?;
+    if let Ok(table) = tensor(&inputs, "table").cloned() {
+        set(&mut inputs, "table", ints(&[4, -1, -1, 6, 0, 5]))?;
+        ensure!(table.len() == 6);
     }
-    let size = attention.tensors().into_iter().find(|tensor| tensor.name == "o").context("no o")?;
-    buffers.push(("o".to_owned(), block_on(engine.buffer("o", size.size_bytes()))?));
+    // Attention sees old rows that random inputs spoil.
+    for name in ["k_cache", "v_cache", "ks", "vs"] {
+        let Ok(TensorData::F32(values)) = tensor(&inputs, name).map(|tensor| tensor.data().clone()) else {
+            continue;
+        };
+        let values = values.into_iter().map(|x| if x.is_finite() { x } else { 0.5 }).collect();
+        set(&mut inputs, name, TensorData::F32(values))?;
+    }
+    let after = spec.reference(&harness::borrowed(&inputs), Rows::All)?;
+    // An integer that may be rounded to either side would tell nothing of the order.
+    let certain = |output: &Expected| output.allowance.iter().flatten().all(|&allowed| allowed == 0.0);
+    ensure!(after.iter().all(certain), "take another seed");
+    let mut given: Inputs = Vec::new();
+    for tensor_spec in attention.tensors().into_iter().filter(|tensor_spec| tensor_spec.access.reads()) {
+        let appended = match &*tensor_spec.name {
+            "q" => "q_rotated",
+            "k" => "k_cache",
+            "v" => "v_cache",
+            other => other,
+        };
+        let tensor = match after.iter().find(|output| output.name == appended) {
+            Some(output) => {
+                let bytes = output.to_tensor()?.to_bytes(tensor_spec.dtype);
+                HostTensor::from_bytes(output.shape.clone(), &bytes, tensor_spec.dtype)?
+            }
+            None => tensor(&inputs, appended)?.clone(),
+        };
+        given.push((tensor_spec.name, tensor));
+    }
+    let expected = attention.reference(&harness::borrowed(&given), Rows::All)?;
+
+    let append = block_on(engine.prepare(&engine.plan(spec)?))?;
+    let attend = block_on(engine.prepare(&engine.plan(attention)?))?;
+    let mut buffers: Vec<(Name, wgpu::Buffer)> = Vec::new();
+    for tensor_spec in spec.tensors() {
+        let buffer = match tensor(&inputs, &tensor_spec.name) {
+            Ok(tensor) => block_on(engine.upload(&tensor_spec.name, tensor, tensor_spec.dtype))?,
+            Err(_) => block_on(engine.buffer(&tensor_spec.name, tensor_spec.size_bytes()))?,
+        };
+        buffers.push((tensor_spec.name, buffer));
+    }
+    let o = attention.tensors().into_iter().find(|tensor| tensor.name == "o").context("no o")?;
+    buffers.push(("o".into(), block_on(engine.buffer("o", o.size_bytes()))?));
     let buffer = |name: &str| -> Result<&wgpu::Buffer> {
-        Ok(&buffers.iter().find(|(given, _)| given == name).context("no such buffer")?.1)
+        let found = buffers.iter().find(|(given, _)| given == name);
+        Ok(&found.with_context(|| format!("no buffer `{name}`"))?.1)
+    };
+    let bound = |kernel: &foveal::Kernel, renamed: &dyn Fn(&str) -> String| -> Result<foveal::BoundKernel> {
+        let tensors = kernel.plan().tensors.iter();
+        let tensors = tensors.map(|tensor| Ok((&*tensor.name, buffer(&renamed(&tensor.name))?)));
+        Ok(kernel.bind(&tensors.collect::<Result<Vec<(&str, &wgpu::Buffer)>>>()?)?)
     };
     let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    let names = ["k", "v", "n", "k_cache", "v_cache"];
-    let bound: Vec<(&str, &wgpu::Buffer)> =
-        names.into_iter().map(|name| Ok((name, buffer(name)?))).collect::<Result<_>>()?;
-    append.bind(&bound)?.encode(&mut encoder);
-    let bound = [
-        ("q", buffer("q")?),
-        ("k", buffer("k_cache")?),
-        ("v", buffer("v_cache")?),
-        ("n", buffer("n")?),
-        ("o", buffer("o")?),
-    ];
-    attend.bind(&bound)?.encode(&mut encoder);
+    bound(&append, &str::to_owned)?.encode(&mut encoder);
+    let renamed = |name: &str| match name {
+        "q" => "q_rotated".to_owned(),
+        "k" | "v" => format!("{name}_cache"),
+        other => other.to_owned(),
+    };
+    bound(&attend, &renamed)?.encode(&mut encoder);
     engine.queue().submit([encoder.finish()]);
-    let o = block_on(engine.read_back(buffer("o")?, &size.shape, Dtype::F32))?;
-    let comparison = compare(&expected[0], &o, attention.tolerance("o"))?;
+    let got = block_on(engine.read_back(buffer("o")?, &o.shape, Dtype::F32))?;
+    let comparison = compare(&expected[0], &got, attention.tolerance("o"))?;
     ensure!(comparison.passed, "{}", harness::describe(&comparison));
     Ok(())
 }

@@ -66,7 +66,7 @@ impl FromStr for CacheDtype {
             _ => text
                 .parse()
                 .map(Self::Float)
-                .map_err(|_| Error::no_word("cache_dtype", &["f32", "f16", "bf16", "i8", "i4"], text)),
+                .map_err(|_| Error::no_word("kv_dtype", &["f32", "f16", "bf16", "i8", "i4"], text)),
         }
     }
 }
@@ -74,7 +74,7 @@ impl FromStr for CacheDtype {
 impl Append {
     /// How the caches are stored.
     pub(super) fn cached_as(&self) -> CacheDtype {
-        self.cache_dtype.unwrap_or(CacheDtype::Float(self.dtype))
+        self.kv_dtype.unwrap_or(CacheDtype::Float(self.dtype))
     }
 
     /// Places of an entry in the table.

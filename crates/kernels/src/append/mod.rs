@@ -74,7 +74,7 @@ pub struct Append {
     /// Storage of k and v. Arithmetic is f32.
     pub dtype: Dtype,
     /// Storage of the caches; that of k and v if `None`.
-    pub cache_dtype: Option<CacheDtype>,
+    pub kv_dtype: Option<CacheDtype>,
     /// Whether positions are slots modulo S.
     pub ring: bool,
     /// The name of a tensor i32 `[B]`: rows of each entry, the new ones included.
@@ -122,7 +122,7 @@ impl Append {
             value_dim,
             layout: Layout::Bhtd,
             dtype: Dtype::F32,
-            cache_dtype: None,
+            kv_dtype: None,
             ring: false,
             kv_lengths: None,
             q_lengths: None,
@@ -157,8 +157,8 @@ impl Append {
 
     /// Caches stored as `dtype`.
     #[must_use]
-    pub fn cache_dtype(mut self, dtype: CacheDtype) -> Self {
-        self.cache_dtype = Some(dtype);
+    pub fn kv_dtype(mut self, dtype: CacheDtype) -> Self {
+        self.kv_dtype = Some(dtype);
         self
     }
 

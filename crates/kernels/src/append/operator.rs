@@ -50,7 +50,7 @@ impl OperatorSpec for Append {
         let [entries, _, slots, _] = sizes("k_cache", cache, layout)?;
         let mut spec = Self::new([batch, heads, len], slots, [key_dim, value_dim]);
         (spec.layout, spec.dtype) = (layout, storage("k", k)?);
-        spec.cache_dtype = cache_dtype(cache, spec.dtype)?;
+        spec.kv_dtype = kv_dtype(cache, spec.dtype)?;
         if let Some(q) = given.tensor("q").filter(|_| given.option("q_rotated").is_some()) {
             [_, spec.q_heads, ..] = sizes("q", q, layout)?;
         }
@@ -68,7 +68,7 @@ impl OperatorSpec for Append {
     fn fit_tensors(&mut self, given: &Arguments<'_>) -> Result<(), Error> {
         let [k_cache, v_cache] = [given.needed("k_cache")?, given.needed("v_cache")?];
         // Tensors are stored as they are, over any option.
-        self.cache_dtype = cache_dtype(k_cache, self.dtype)?;
+        self.kv_dtype = kv_dtype(k_cache, self.dtype)?;
         if v_cache.dtype() != k_cache.dtype() {
             let message =
                 format!("expected elements of type {}, as k_cache has them", self.cached_as().stored());
@@ -105,7 +105,7 @@ impl OperatorSpec for Append {
         }
         if let CacheDtype::Float(Dtype::I32 | Dtype::U8 | Dtype::I8) = self.cached_as() {
             let message = format!("expected f32, f16, bf16, i8 or i4, got {}", self.cached_as());
-            return Err(Error::invalid("cache_dtype", message));
+            return Err(Error::invalid("kv_dtype", message));
         }
         self.validate_kind()?;
         self.validate_quantised()?;
@@ -244,7 +244,7 @@ impl OperatorSpec for Append {
 }
 
 /// How a cache is stored; `None` if as k and v.
-fn cache_dtype(cache: &HostTensor, dtype: Dtype) -> Result<Option<CacheDtype>, Error> {
+fn kv_dtype(cache: &HostTensor, dtype: Dtype) -> Result<Option<CacheDtype>, Error> {
     let cached_as = cache.dtype().and_then(CacheDtype::of).ok_or_else(|| {
         Error::invalid("k_cache", "expected elements of type f32, f16, bf16, i8 or u8 (two of i4)")
     })?;
@@ -305,7 +305,7 @@ impl Append {
         let Some(bits) = dtype.bits() else {
             let given = names.iter().find_map(|(option, name)| name.as_ref().map(|name| (option, name)));
             let Some((option, name)) = given else { return Ok(()) };
-            let message = format!("expected `cache_dtype` i8 or i4 with scales, got {dtype} with `{name}`");
+            let message = format!("expected `kv_dtype` i8 or i4 with scales, got {dtype} with `{name}`");
             return Err(Error::invalid(*option, message));
         };
         if let Some((option, _)) = names.iter().find(|(_, name)| name.is_none()) {

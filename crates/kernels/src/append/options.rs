@@ -15,12 +15,12 @@ impl Options for Append {
     const OPTIONS: &'static [OptionRow<Self>] = &[
         layout_row!("order of the dimensions of k, v and the caches (default: bhtd)"),
         row(
-            "cache_dtype",
+            "kv_dtype",
             "f32|f16|bf16|i8|i4",
             "storage of the caches (default: that of k and v)",
-            |spec, input| input.word().map(|dtype| spec.cache_dtype = Some(dtype)),
-            |spec| spec.cache_dtype.map(|dtype| json!(dtype.to_string())),
-            |spec| spec.cache_dtype.map(|dtype| format!("to {dtype}")),
+            |spec, input| input.word().map(|dtype| spec.kv_dtype = Some(dtype)),
+            |spec| spec.kv_dtype.map(|dtype| json!(dtype.to_string())),
+            |spec| spec.kv_dtype.map(|dtype| format!("to {dtype}")),
         ),
         flag_row!("ring", ring, false, "a position's slot is its remainder by the capacity", |spec| {
             spec.ring.then(|| "ring".to_owned())
@@ -115,7 +115,7 @@ impl Options for Append {
 
     /// The type that k and v have is no other; heads of q count where it is read.
     fn complete(&mut self, _: &Arguments<'_>) -> Result<(), Error> {
-        self.cache_dtype = self.cache_dtype.filter(|&dtype| dtype != CacheDtype::Float(self.dtype));
+        self.kv_dtype = self.kv_dtype.filter(|&dtype| dtype != CacheDtype::Float(self.dtype));
         if !self.q_rotated {
             self.q_heads = self.heads;
         }

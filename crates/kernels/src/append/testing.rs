@@ -40,8 +40,8 @@ const CASES: &[(&str, &str, &str)] = &[
         "2x3x5x30x7:1",
         r#"{"dtype":"bf16","layout":"bthd","rope":"halves","rope_dim":6,"q_rotated":true}"#,
     ),
-    ("narrowed", "2x2x9x30x40", r#"{"kv_len":"n","cache_dtype":"f16","rope":"halves","pos":"pos"}"#),
-    ("widened", "1x2x9x30x20", r#"{"dtype":"bf16","cache_dtype":"f32","rope":"pairs","rope_base":500000.0}"#),
+    ("narrowed", "2x2x9x30x40", r#"{"kv_len":"n","kv_dtype":"f16","rope":"halves","pos":"pos"}"#),
+    ("widened", "1x2x9x30x20", r#"{"dtype":"bf16","kv_dtype":"f32","rope":"pairs","rope_base":500000.0}"#),
     ("ring", "3x2x5x24x64", r#"{"ring":true,"kv_len":"n","rope":"halves"}"#),
     ("ring_overrun", "2x2x40x24x16", r#"{"ring":true,"kv_len":"n","q_len":"m"}"#),
     ("pages", "3x2x9x64x64", r#"{"block_table":"table","kv_len":"n","rope":"halves","pos":"pos"}"#),
@@ -51,25 +51,21 @@ const CASES: &[(&str, &str, &str)] = &[
         r#"{"block_table":"table","page":32,"pages":11,"kv_len":"n","q_len":"m","layout":"bthd","dtype":"f16"}"#,
     ),
     ("empty", "1x2x0x16x64", r#"{"kv_len":"n"}"#),
-    (
-        "i8",
-        "2x2x9x150x40",
-        r#"{"cache_dtype":"i8","k_scale":"ks","v_scale":"vs","kv_len":"n","rope":"halves"}"#,
-    ),
+    ("i8", "2x2x9x150x40", r#"{"kv_dtype":"i8","k_scale":"ks","v_scale":"vs","kv_len":"n","rope":"halves"}"#),
     (
         "i8_pages",
         "3x1x1x256x48",
-        r#"{"cache_dtype":"i8","k_scale":"ks","v_scale":"vs","kv_len":"n","block_table":"table","page":64,"layout":"bthd"}"#,
+        r#"{"kv_dtype":"i8","k_scale":"ks","v_scale":"vs","kv_len":"n","block_table":"table","page":64,"layout":"bthd"}"#,
     ),
     (
         "i8_ring",
         "2x2x20x70x32",
-        r#"{"cache_dtype":"i8","k_scale":"ks","v_scale":"vs","kv_len":"n","q_len":"m","ring":true,"quant_block":16}"#,
+        r#"{"kv_dtype":"i8","k_scale":"ks","v_scale":"vs","kv_len":"n","q_len":"m","ring":true,"quant_block":16}"#,
     ),
     (
         "i4",
         "2x2x17x100x64:32",
-        r#"{"cache_dtype":"i4","k_scale":"ks","v_scale":"vs","kv_len":"n","quant_block":32,"rope":"pairs","dtype":"f16"}"#,
+        r#"{"kv_dtype":"i4","k_scale":"ks","v_scale":"vs","kv_len":"n","quant_block":32,"rope":"pairs","dtype":"f16"}"#,
     ),
 ];
 
@@ -107,7 +103,7 @@ pub(super) fn random(random: &mut fastrand::Rng) -> Append {
     let part = random.usize(1..=key_dim.max(2) / 2) * 2;
     let whole = key_dim.is_multiple_of(2) && random.bool();
     let float = Dtype::FLOATS[random.usize(..3)];
-    let cache_dtype = match bits {
+    let kv_dtype = match bits {
         8 => Some(CacheDtype::I8),
         4 => Some(CacheDtype::I4),
         _ => {
@@ -118,7 +114,7 @@ pub(super) fn random(random: &mut fastrand::Rng) -> Append {
     Append {
         layout: if random.bool() { Layout::Bhtd } else { Layout::Bthd },
         dtype: float,
-        cache_dtype,
+        kv_dtype,
         ring: kind == 1,
         kv_lengths: name(random.u8(..4) > 0, "n"),
         q_lengths: name(random.bool(), "m"),
