@@ -20,5 +20,6 @@ mod plans;
 mod properties;
 mod reference;
 mod self_check_problems;
+mod serving;
 mod snapshots;
 mod values;

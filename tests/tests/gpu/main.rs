@@ -22,6 +22,7 @@ mod not_finite;
 mod partitions;
 mod rolled;
 mod self_check;
+mod serving;
 mod slices;
 mod split_kv;
 mod strided;

@@ -6,9 +6,11 @@ use foveal_kernels::attention::{Attention, Layout, QkNorm, Scale, Shape};
 use foveal_kernels::block_mask::{BlockGrid, BlockMask};
 use foveal_kernels::expr::{Expr, Table};
 use foveal_kernels::linear_attention::{Gate, LinearAttention, LinearShape, Rule};
-use foveal_kernels::{AdapterProfile, Constraints, Dtype, ErrorKind, Problem, operator, testing::Case};
+use foveal_kernels::{
+    AdapterProfile, Constraints, Described, Dtype, ErrorKind, Problem, operator, testing::Case,
+};
 use foveal_tests::harness::Prepared;
-use foveal_tests::say;
+use foveal_tests::{device, say};
 use pollster::block_on;
 use std::sync::Arc;
 
@@ -48,6 +50,33 @@ fn lowered(engine: &Engine, change: impl FnOnce(&mut foveal_kernels::Limits)) ->
     let mut profile = engine.profile().clone();
     change(&mut profile.limits);
     profile
+}
+
+#[test]
+fn keys_beyond_a_binding_are_right() -> Result<()> {
+    let shared = engine_or_skip!();
+    // The self-check would be planned for the adapter's own limits.
+    let engine = device::unchecked(&shared)?;
+    // 256 keys of 64 elements are 64 KiB.
+    let small = lowered(&engine, |limits| limits.max_storage_buffer_binding_size = 72 << 10);
+    let spec = || Attention::new(Shape::bhtd(1, 2, 40, 64).kv(1, 700)).with_lse();
+    let mut odd = spec().kv_lengths("keys").causal().dtype(Dtype::F16).layout(Layout::Bthd);
+    (odd.head_dim, odd.value_dim) = (63, 70);
+    odd.sink_logits = Some("sinks".into());
+    for spec in [spec().causal(), spec().qk_norm(QkNorm::L2), odd] {
+        let prepared =
+            Prepared::new(Case { name: spec.describe(), problem: Arc::new(spec.clone()), seed: 9 })?;
+        let mut seen = 0;
+        for variant in operator("attention")?.variants() {
+            let Ok(plan) = spec.plan(&small, &Constraints::variant(variant.name)) else { continue };
+            ensure!(plan.passes.iter().any(|pass| pass.label.ends_with("combine")), "{plan}");
+            let kernel = block_on(engine.prepare_exact(&plan))?;
+            prepared.check(&engine, &kernel, folder()).with_context(|| variant.name)?;
+            seen += 1;
+        }
+        ensure!(seen >= 2, "only {seen} variants of {}", spec.describe());
+    }
+    Ok(())
 }
 
 #[test]

@@ -196,10 +196,27 @@ mod tests {
     }
 
     #[test]
-    fn keys_beyond_a_binding_are_an_error_that_names_the_limit() {
+    fn keys_beyond_a_binding_are_visited_in_segments() {
+        let adapter = AdapterProfile::webgpu_floor();
+        let max = adapter.limits.max_storage_buffer_binding_size;
+        for spec in [
+            Attention::new(Shape::bhtd(1, 1, 64, 64).kv(1, 1_000_000)),
+            Attention::new(Shape::bhtd(1, 4, 1, 64).kv(1, 1_000_000)).kv_lengths("keys").causal(),
+            Attention::new(Shape::bhtd(1, 1, 3, 64).kv(1, 1_000_000)).qk_norm(crate::attention::QkNorm::L2),
+        ] {
+            let plan = spec.plan(&adapter, &Constraints::default()).unwrap();
+            assert!(plan.passes.len() > 2, "{plan}");
+            let sizes = plan.passes.iter().flat_map(|pass| &pass.bindings).map(|binding| binding.size_bytes);
+            assert!(sizes.max().unwrap() <= max, "{plan}");
+        }
+    }
+
+    #[test]
+    fn pages_beyond_a_binding_are_an_error_that_names_the_limit() {
         let mut adapter = AdapterProfile::webgpu_floor();
         adapter.limits.max_buffer_size = 1 << 40;
         let spec = Attention::new(Shape::bhtd(1, 1, 64, 64).kv(1, 1 << 20));
+        let spec = spec.pages(crate::attention::Pages::new("pages", 16, 1 << 16));
         let error = spec.plan(&adapter, &Constraints::default()).unwrap_err();
         assert_eq!(error.argument(), "max_storage_buffer_binding_size");
     }

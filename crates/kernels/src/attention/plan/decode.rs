@@ -210,6 +210,9 @@ fn tiles(spec: &Attention, adapter: &AdapterProfile) -> Result<DecodeTiles, Stri
     if all_rows > MAX_ROWS {
         return Err(format!("for up to {MAX_ROWS} rows that share keys, here {all_rows} do"));
     }
+    if spec.specialized().keys_of_binding(&adapter.limits).is_some() {
+        return Err("splits keys in one dispatch, and a binding does not hold those of a head".to_owned());
+    }
     let tiles = DecodeTiles::of(spec, adapter);
     let (row, kv_block) = (tiles.vectors[0] + tiles.vectors[1], tiles.kv_block());
     if adapter.kind == AdapterKind::Cpu && row > MAX_VECTORS_OF_TEXT {

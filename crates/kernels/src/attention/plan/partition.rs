@@ -13,6 +13,8 @@ pub(crate) struct Partition {
     /// In units of the heads that a workgroup serves: `fold` query heads.
     pub(crate) heads: (usize, usize),
     pub(crate) rows: (usize, usize),
+    /// The keys that are bound, of those that are stored.
+    pub(crate) keys: (usize, usize),
 }
 
 /// A tensor as ranges of it are taken: strides, width and bytes of an element, and whether it follows query heads and rows.
@@ -59,7 +61,7 @@ impl Attention {
         } else {
             (
                 (first_head / self.group(), last_head / self.group()),
-                (0, self.sizes(Tensor::K)[1].saturating_sub(1)),
+                (partition.keys.0, partition.keys.1.max(1) - 1),
             )
         };
         let at = |batch: usize, head: usize, position: usize| {
@@ -75,6 +77,28 @@ impl Attention {
         let first = at(batch.0, heads.0, positions.0);
         let end = at(batch.1.max(1) - 1, heads.1, positions.1) + extent.dim;
         byte_range(first, end, extent.element_bytes, limits)
+    }
+
+    /// Keys whose rows are stored.
+    pub(crate) fn stored_keys(&self) -> (usize, usize) {
+        (0, self.sizes(Tensor::K)[1])
+    }
+
+    /// How many keys of a head a binding holds, where it does not hold all of them: whole blocks. They are then visited in segments.
+    pub(crate) fn keys_of_binding(&self, limits: &Limits) -> Option<usize> {
+        if self.pages.is_some() || self.cu_seqlens_k.is_some() || self.kv_len == 0 {
+            return None;
+        }
+        // What a binding's offset is rounded by, and the last row's end.
+        let room = limits.max_storage_buffer_binding_size.saturating_sub(UNALIGNED);
+        let held = [Tensor::K, Tensor::V].map(|tensor| {
+            let row = self.strides(tensor).position.max(1) * self.dtype_of(tensor).size_bytes();
+            let all = (row as u64).saturating_mul(self.kv_len as u64);
+            let held = usize::try_from(room).unwrap_or(usize::MAX) / row;
+            if all > limits.max_storage_buffer_binding_size { held } else { usize::MAX }
+        });
+        let keys = held[0].min(held[1]);
+        (keys < self.kv_len).then_some(keys / SEGMENT_UNIT * SEGMENT_UNIT).filter(|&keys| keys > 0)
     }
 
     /// The partitions of the problem for tiles of `tile_rows`.
@@ -136,7 +160,7 @@ impl Attention {
             for heads in ranges((0, heads), max[1]) {
                 for (first, last) in ranges((0, tiles), max[2]) {
                     let rows = (first * tile_rows, (last * tile_rows).min(self.rows()));
-                    partitions.push(Partition { batch, heads, rows });
+                    partitions.push(Partition { batch, heads, rows, keys: self.stored_keys() });
                 }
             }
         }
@@ -148,8 +172,14 @@ impl Attention {
     fn excess(&self, partitions: &[Partition], limits: &Limits) -> Excess {
         let mut excess = Excess { total: 0, worst: None };
         for extent in self.extents() {
-            let sizes = partitions.iter().map(|partition| self.range(&extent, partition, limits).size_bytes);
-            let bytes = sizes.max().unwrap_or(0);
+            let keys: Vec<(usize, usize)> = match self.keys_of_binding(limits) {
+                Some(keys) if !extent.of_queries => ranges(self.stored_keys(), keys).collect(),
+                _ => vec![self.stored_keys()],
+            };
+            let parts = partitions
+                .iter()
+                .flat_map(|partition| keys.iter().map(|&keys| Partition { keys, ..*partition }));
+            let bytes = parts.map(|part| self.range(&extent, &part, limits).size_bytes).max().unwrap_or(0);
             // Offsets on the device have 32 bits and count elements.
             let addressable = u64::from(u32::MAX) * extent.element_bytes as u64;
             let allowed = limits.max_storage_buffer_binding_size.min(addressable);
@@ -163,6 +193,12 @@ impl Attention {
         excess
     }
 }
+
+/// Bytes that a binding may need beside its rows: its offset is aligned, and the last row is one more.
+const UNALIGNED: u64 = 4096;
+
+/// Keys of a segment are whole blocks of every variant.
+const SEGMENT_UNIT: usize = 256;
 
 /// More dispatches than this take longer to record than anything they compute is worth.
 const MAX_PARTITIONS: usize = 1 << 16;

@@ -94,6 +94,15 @@ impl Attention {
         limits: &Limits,
     ) -> Result<Option<BlockSchedule>, Error> {
         let (rows, keys) = (taken.schedule.tile_rows, taken.schedule.kv_block);
+        if self.specialized().keys_of_binding(limits).is_some() {
+            // Segments of what is bound are stretches of the keys.
+            return if self.is_block_sparse() {
+                let message = "one head's keys or values need more, beside lists of blocks they have to fit";
+                Err(Error::limit("max_storage_buffer_binding_size", message))
+            } else {
+                Ok(None)
+            };
+        }
         let lists = match visibility.lists_from() {
             ScheduleFrom::Nowhere => return Ok(None),
             ScheduleFrom::Host => Some(BlockSchedule::on_host(
@@ -336,6 +345,7 @@ impl<'a> Passes<'a> {
         workgroups: [usize; 3],
     ) -> Result<(), Error> {
         let spec = self.spec;
+        let partition = &Partition { keys: self.keys_of_segment(segment), ..*partition };
         let mut bindings = Vec::new();
         let mut params = self.params([first_batch, first_head, first_row])?;
         params.extend(spec.width_params()?);

@@ -38,10 +38,10 @@ impl Passes<'_> {
                 let part = if of_keys {
                     let heads = (heads.0 / spec.group(), (heads.1 - 1) / spec.group() + 1);
                     let batch = if spec.cu_seqlens_k.is_some() { (0, 1) } else { partition.batch };
-                    Partition { batch, heads, rows: (0, spec.kv_len) }
+                    Partition { batch, heads, rows: (0, spec.kv_len), ..*partition }
                 } else {
                     let rows = if pack_gqa > 1 { (0, spec.q_len) } else { partition.rows };
-                    Partition { batch: partition.batch, heads, rows }
+                    Partition { heads, rows, ..*partition }
                 };
                 if done.contains(&part) {
                     continue;
@@ -50,7 +50,11 @@ impl Passes<'_> {
                 let name = if of_keys { "k" } else { "q" };
                 let max = self.plan.adapter.limits.max_compute_workgroups_per_dimension as usize;
                 for heads in ranges(part.heads, max) {
-                    for rows in ranges(part.rows, max * THREADS) {
+                    // Of a head of keys no more than a binding holds.
+                    let held = spec.keys_of_binding(&self.plan.adapter.limits).filter(|_| of_keys);
+                    for rows in ranges(part.rows, held.unwrap_or(usize::MAX).min(max * THREADS)) {
+                        let keys = if held.is_some() { rows } else { partition.keys };
+                        let partition = &Partition { keys, ..*partition };
                         let mut bindings = Vec::new();
                         let mut params = self.params([part.batch.0, heads.0, rows.0])?;
                         params.extend(spec.width_params()?);
@@ -106,6 +110,7 @@ impl Passes<'_> {
             batch: (0, self.spec.batch),
             heads: (0, self.spec.q_heads),
             rows: (0, self.spec.q_len),
+            keys: self.spec.stored_keys(),
         };
         self.bind_tensors(&partition, &mut Vec::new(), &mut params)?;
         params.extend(u32_params([

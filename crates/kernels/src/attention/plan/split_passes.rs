@@ -37,8 +37,27 @@ impl Passes<'_> {
         Ok(lists.as_ref().map_or(all, BlockSchedule::longest))
     }
 
+    /// The keys that a segment's dispatch binds: all, or those that it visits where a binding holds no more.
+    pub(crate) fn keys_of_segment(&self, segment: usize) -> (usize, usize) {
+        let all = self.spec.stored_keys();
+        match (self.spec.keys_of_binding(&self.plan.adapter.limits), self.segments) {
+            (Some(_), Some(segments)) => {
+                let first = (segment * segments.keys).min(all.1 - 1);
+                (first, (first + segments.keys).min(all.1))
+            }
+            _ => all,
+        }
+    }
+
     /// Blocks that a segment may have.
     fn max_blocks(&self) -> Result<usize, Error> {
+        let of_binding = self.spec.specialized().keys_of_binding(&self.plan.adapter.limits);
+        let of_binding = of_binding.map_or(usize::MAX, |keys| keys / self.taken.schedule.kv_block);
+        Ok(self.blocks_of_turns()?.min(of_binding))
+    }
+
+    /// Blocks after which a driver would end the loops.
+    fn blocks_of_turns(&self) -> Result<usize, Error> {
         let Some(max) = self.plan.adapter.loop_turns else { return Ok(usize::MAX) };
         let turns = self.taken.schedule.turns;
         match turns.blocks_within(max) {
@@ -94,10 +113,11 @@ impl Passes<'_> {
         let wanted = self.wanted_splits(by_time)?;
         // The first of splits in the grid have a part of a block more.
         let max_blocks = self.max_blocks()?;
-        let max_blocks = if in_grid { (max_blocks - 1).max(1) } else { max_blocks };
-        let by_turns = match self.plan.adapter.loop_turns {
-            None => 1,
-            Some(_) => self.blocks_of_sized(max_blocks)?.div_ceil(max_blocks),
+        let max_blocks =
+            if in_grid && max_blocks < usize::MAX { (max_blocks - 1).max(1) } else { max_blocks };
+        let by_turns = match max_blocks {
+            usize::MAX => 1,
+            _ => self.blocks_of_sized(max_blocks)?.div_ceil(max_blocks),
         };
         if wanted <= 1 && by_turns <= 1 {
             return Ok(None);
@@ -112,8 +132,8 @@ impl Passes<'_> {
         let room = usize::try_from(room / bytes_of_each.max(1)).unwrap_or(usize::MAX);
         if by_turns > 1 && room < by_turns {
             let message = format!(
-                "its keys have to be visited in {by_turns} segments for its loops to stay below what this adapter's driver lets \
-                 them take, and a binding holds the results of {room}"
+                "its keys have to be visited in {by_turns} segments, for bindings to hold them and for its loops to stay below what \
+                 this adapter's driver lets them take, and a binding holds the results of {room}"
             );
             return Err(Error::limit(turns::ARGUMENT, message));
         }
