@@ -228,7 +228,8 @@ impl OperatorSpec for Append {
             None => (0.0, self.cached_as().stored().size_bytes() as f64),
         };
         let q_rows = if self.q_rotated { entries * self.q_heads as f64 * self.len as f64 } else { 0.0 };
-        let flops = rows * (rotated + quantising) + q_rows * rotated;
+        // A copy counts as an operation: shares of a roof are shares of something.
+        let flops = rows * (elements + rotated + quantising) + q_rows * rotated;
         let of_q = q_rows * (2 * self.key_dim * self.dtype.size_bytes()) as f64;
         let bytes = rows * elements * (self.dtype.size_bytes() as f64 + kept) + of_q;
         Work { flops, dense_flops: flops, bytes }
