@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use foveal::{Access, Constraints, Engine, Kernel, wgpu};
+use foveal::{Constraints, Engine, Kernel, wgpu};
 use foveal_kernels::Problem;
 use foveal_kernels::attention::{Attention, Shape};
 use foveal_kernels::linear_attention::{Gate, LinearAttention, LinearShape, Rule};
@@ -82,7 +82,7 @@ async fn tensors(engine: &Engine, kernel: &Kernel) -> Result<Vec<(String, wgpu::
     let mut tensors = Vec::new();
     for tensor_spec in &kernel.plan().tensors {
         let buffer = match inputs.iter().find(|(name, _)| *name == tensor_spec.name) {
-            Some((_, tensor)) if tensor_spec.access == Access::Read => {
+            Some((_, tensor)) if tensor_spec.access.reads() => {
                 engine.upload(&tensor_spec.name, tensor, tensor_spec.dtype).await?
             }
             _ => engine.buffer(&tensor_spec.name, tensor_spec.size_bytes()).await?,

@@ -1,8 +1,7 @@
 // Where the row of a key lies, and what the integers in it stand for.
-//
-// Shapes    block_table [B, pages of an entry]   k_scale, v_scale [B, G, blocks of keys]
 
 import package::attention::problem::{params};
+import package::attention::entry_tables::{page_number_at, k_scale_at, v_scale_at};
 
 // Whether keys and values lie in pages of PAGE keys. A page that does not exist hides its keys.
 const PAGED: bool = false;
@@ -11,10 +10,6 @@ const PAGE: u32 = 16u;
 const QUANTISED: bool = false;
 const QUANT_BLOCK: u32 = 64u;
 
-@group(0) @binding(12) var<storage, read> block_table: array<i32>;
-@group(0) @binding(16) var<storage, read> k_scale: array<f32>;
-@group(0) @binding(17) var<storage, read> v_scale: array<f32>;
-
 // A key's page and its number within: without pages, there is one.
 struct KeyAt {
     page: u32,
@@ -22,7 +17,7 @@ struct KeyAt {
 }
 
 fn table_at(batch: u32, key: u32) -> i32 {
-    return block_table[batch * params.pages_of_entry + key / PAGE];
+    return page_number_at(batch * params.pages_of_entry + key / PAGE);
 }
 
 fn key_at(batch: u32, key: u32) -> KeyAt {
@@ -63,9 +58,9 @@ fn scales_of(batch: u32, kv_head: u32) -> u32 {
 }
 
 fn k_factor(scales: u32, key: u32) -> f32 {
-    return k_scale[scales + min(key / QUANT_BLOCK, params.scales_of_head - 1u)];
+    return k_scale_at(scales + min(key / QUANT_BLOCK, params.scales_of_head - 1u));
 }
 
 fn v_factor(scales: u32, key: u32) -> f32 {
-    return v_scale[scales + min(key / QUANT_BLOCK, params.scales_of_head - 1u)];
+    return v_scale_at(scales + min(key / QUANT_BLOCK, params.scales_of_head - 1u));
 }

@@ -10,6 +10,7 @@
 // together, rows run over head-in-group first, then over queries. Offsets and strides in elements.
 
 import package::attention::blocks::{TOKEN_ORDER, TILE, position_of};
+import package::attention::entry_tables::{q_length_at, kv_length_at};
 import package::attention::keys::{PAGED};
 
 struct Params {
@@ -48,6 +49,8 @@ struct Params {
     sequences: u32,
     pages_of_entry: u32, pages: u32,
     scales_of_head: u32,
+    // Where the small tensors begin in one that was gathered of them.
+    q_lengths_at: u32, kv_lengths_at: u32, block_table_at: u32, k_scale_at: u32, v_scale_at: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -65,8 +68,6 @@ const KV_LENGTHS: bool = false;
 // Whether the tensors say where packed sequences begin instead, and the last one ends.
 const PACKED_Q: bool = false;
 const PACKED_K: bool = false;
-@group(0) @binding(10) var<storage, read> q_lengths: array<i32>; // [B], packed [B + 1]
-@group(0) @binding(11) var<storage, read> kv_lengths: array<i32>; // [B], packed [B + 1]
 
 // Whether heads are folded together. Without it rows are queries, and no row needs a division.
 const PACK_GQA: bool = false;
@@ -123,12 +124,12 @@ fn row_at(row: u32, group: vec3u) -> Row {
 // Where a packed sequence of queries begins.
 fn q_start(sequence: u32) -> u32 {
     // Nothing branches: masks ask for lengths element by element.
-    let start = u32(clamp(q_lengths[min(sequence, params.sequences)], 0, i32(params.q_len)));
+    let start = u32(clamp(q_length_at(min(sequence, params.sequences)), 0, i32(params.q_len)));
     return select(select(start, 0u, sequence == 0u), params.q_len, sequence > params.sequences);
 }
 
 fn k_start(sequence: u32) -> u32 {
-    let start = u32(clamp(kv_lengths[min(sequence, params.sequences)], 0, i32(params.kv_len)));
+    let start = u32(clamp(kv_length_at(min(sequence, params.sequences)), 0, i32(params.kv_len)));
     return select(start, 0u, sequence == 0u);
 }
 
@@ -201,7 +202,7 @@ fn q_length(batch: u32) -> u32 {
         return max(q_start(batch + 1u), first) - first;
     }
     if Q_LENGTHS {
-        return u32(clamp(q_lengths[batch], 0, i32(params.q_len)));
+        return u32(clamp(q_length_at(batch), 0, i32(params.q_len)));
     }
     return params.q_len;
 }
@@ -212,7 +213,7 @@ fn kv_length(batch: u32) -> u32 {
         let first = k_start(batch);
         length = max(k_start(batch + 1u), first) - first;
     } else if KV_LENGTHS {
-        length = u32(clamp(kv_lengths[min(batch, params.sequences - 1u)], 0, i32(params.kv_len)));
+        length = u32(clamp(kv_length_at(min(batch, params.sequences - 1u)), 0, i32(params.kv_len)));
     }
     if PACKED_Q {
         // What lies beyond the last sequence.

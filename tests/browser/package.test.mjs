@@ -35,7 +35,7 @@ describe("the package", { skip, concurrency: 1 }, () => {
     assert.equal(info.backend, "webgpu");
     assert.ok(info.name.length > 0);
     assert.ok(info.limits.max_buffer_size > 0);
-    assert.deepEqual(Object.keys(info.refused), ["attention", "combine", "linear"]);
+    assert.deepEqual(Object.keys(info.refused), ["append", "attention", "combine", "linear"]);
   });
 
   for (const [operator, shape, options] of [

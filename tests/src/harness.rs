@@ -7,7 +7,7 @@ use foveal::wgpu;
 use foveal::{Engine, Kernel};
 use foveal_kernels::{
     Access, Dtype, HostTensor, Name, Plan, TensorData, TensorSpec,
-    testing::{Case, Comparison, Expected, Rows, compare},
+    testing::{Case, Comparison, Expected, Rows, compare, unchanged},
 };
 use pollster::block_on;
 
@@ -45,7 +45,7 @@ impl<'p> Placed<'p> {
         let alignment = engine.profile().limits.min_storage_buffer_offset_alignment as usize;
         // Aligned as little as the adapter allows: what is aligned better by accident hides mistakes.
         let start = alignment * (2 * 256usize.div_ceil(alignment) + 1);
-        let around = if tensor_spec.access == Access::Read { POISON } else { GUARD };
+        let around = if tensor_spec.access.writes() { GUARD } else { POISON };
         let mut bytes = vec![around; (start + size).next_multiple_of(4) + 256];
         bytes[start..start + body.len()].copy_from_slice(body);
         bytes[start + body.len()..start + size].fill(POISON);
@@ -66,7 +66,7 @@ impl<'p> Placed<'p> {
         let same = |range: std::ops::Range<usize>| after[range.clone()] == self.bytes[range];
         ensure!(same(0..self.start), "the kernel wrote before `{}`", self.tensor_spec.name);
         ensure!(same(end..after.len()), "the kernel wrote beyond `{}`", self.tensor_spec.name);
-        if self.tensor_spec.access == Access::Read {
+        if !self.tensor_spec.access.writes() {
             ensure!(same(self.start..end), "the kernel changed its input `{}`", self.tensor_spec.name);
         }
         Ok(after[self.start..end].to_vec())
@@ -103,7 +103,7 @@ pub fn run_by(
     let mut tensors = Vec::new();
     for tensor_spec in &plan.tensors {
         let body: &[u8] = match tensor_spec.access {
-            Access::Read => {
+            Access::Read | Access::Update => {
                 let given = inputs.iter().find(|(name, _)| *name == tensor_spec.name);
                 &given.with_context(|| format!("input `{}` is missing", tensor_spec.name))?.1
             }
@@ -120,7 +120,7 @@ pub fn run_by(
     let mut outputs = Vec::new();
     for tensor in &tensors {
         let bytes = tensor.read(engine)?;
-        if tensor.tensor_spec.access == Access::Write {
+        if tensor.tensor_spec.access.writes() {
             outputs.push(Output { tensor_spec: tensor.tensor_spec.clone(), bytes });
         }
     }
@@ -205,6 +205,9 @@ impl Prepared {
         for expected in &self.expected {
             let output = outputs.iter().find(|output| output.tensor_spec.name == expected.name);
             let actual = dense(output.with_context(|| format!("no output `{}`", expected.name))?)?;
+            if let Some((_, before)) = self.inputs.iter().find(|(name, _)| *name == expected.name) {
+                unchanged(expected, before, &actual)?;
+            }
             let comparison = compare(expected, &actual, problem.tolerance(&expected.name))?;
             if !comparison.passed {
                 let name = format!("{} {}", self.case.name, plan.variant);

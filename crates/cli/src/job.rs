@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
-use foveal_kernels::{Access, Dtype, HostTensor, Operator, OptionMap, Problem, did_you_mean, operators};
+use foveal_kernels::{Dtype, HostTensor, Operator, OptionMap, Problem, did_you_mean, operators};
 
 use crate::failure::{NoJob, unknown, usage};
 use crate::io::{Element, Stored, TensorFile};
@@ -98,7 +98,7 @@ impl Job {
         for (name, tensor) in &mut tensors {
             let Some(tensor_spec) = tensor_specs
                 .iter()
-                .find(|tensor_spec| tensor_spec.access == Access::Read && tensor_spec.name == *name)
+                .find(|tensor_spec| tensor_spec.access.reads() && tensor_spec.name == *name)
             else {
                 continue;
             };
@@ -132,7 +132,7 @@ impl Job {
             if problem
                 .tensors()
                 .iter()
-                .any(|tensor_spec| tensor_spec.name == spec.name && tensor_spec.access == Access::Write)
+                .any(|tensor_spec| tensor_spec.name == spec.name && tensor_spec.access.writes())
             {
                 (self.problem, self.options) = (problem, options);
             }
@@ -145,7 +145,7 @@ impl Job {
         self.problem
             .tensors()
             .iter()
-            .filter(|tensor_spec| tensor_spec.access == Access::Read)
+            .filter(|tensor_spec| tensor_spec.access.reads())
             .map(|tensor_spec| {
                 let held = self.tensors.iter().find(|(held, _)| *held == tensor_spec.name);
                 let (name, tensor) = held.ok_or_else(|| {

@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow};
 use foveal::testing::Status;
 pub(crate) use foveal_kernels::testing::Checked;
-use foveal_kernels::{Access, HostTensor, Name, TensorData, TensorSpec, testing::Expected};
+use foveal_kernels::{HostTensor, Name, TensorData, TensorSpec, testing::Expected};
 
 /// How many values were compared.
 pub(crate) fn compared(checked: &Checked) -> usize {
@@ -30,11 +30,15 @@ pub(crate) fn stored(
     tensor: impl Fn(&str) -> Result<Option<HostTensor>>,
 ) -> Result<Vec<Expected>> {
     let mut expected = Vec::new();
-    for tensor_spec in tensor_specs.iter().filter(|tensor_spec| tensor_spec.access == Access::Write) {
+    for tensor_spec in tensor_specs.iter().filter(|tensor_spec| tensor_spec.access.writes()) {
         let exact = tensor(&format!("{}_f64", tensor_spec.name))?;
-        let Some(tensor) = exact.map_or_else(|| tensor(&tensor_spec.name), |exact| Ok(Some(exact)))? else {
-            continue;
+        let stored = match exact {
+            // Under its own name lies what such a tensor held before.
+            None if tensor_spec.access.reads() => None,
+            None => tensor(&tensor_spec.name)?,
+            exact => exact,
         };
+        let Some(tensor) = stored else { continue };
         if tensor.shape() != tensor_spec.shape {
             return Err(anyhow!(
                 "the stored `{}` has shape {:?}, expected {:?}",

@@ -15,6 +15,7 @@
 //! ```
 
 mod adapter;
+pub mod append;
 pub mod attention;
 pub mod block_mask;
 mod check;
@@ -26,22 +27,25 @@ mod operator;
 mod operators;
 mod parallel;
 mod plan;
+mod rope;
 mod spec;
 mod suggest;
 
 /// The operators' problems and what describes them, as the engine's root has them too.
 pub mod specs {
+    pub use crate::append::{Append, CacheDtype};
     pub use crate::attention::{Attention, BlockSparsity, DeviceBlockMask, Mask, Scale, Shape};
     pub use crate::block_mask::{BlockGrid, BlockMask};
     pub use crate::combine::Combine;
     pub use crate::linear_attention::{Gate, Lengths, LinearAttention, LinearShape, Rule};
+    pub use crate::rope::Pairing;
 }
 
 /// References, comparisons and random inputs: how results are held to what they have to be.
 pub mod testing {
     pub use crate::check::{
         Checked, Comparison, Expected, GateDistribution, InputDistribution, Reference, Rows,
-        TableDistribution, Tolerance, Worst, compare,
+        TableDistribution, Tolerance, Worst, compare, unchanged,
     };
     pub use crate::operator::Case;
 }

@@ -1,12 +1,12 @@
 //! The list of operators.
 
-use crate::{Error, Operator, attention, combine, linear_attention};
+use crate::{Error, Operator, append, attention, combine, linear_attention};
 
 /// The operators. A new one is a line here and two folders of its own.
 #[must_use]
 pub fn operators() -> &'static [&'static dyn Operator] {
-    static OPERATORS: [&dyn Operator; 3] =
-        [&attention::OPERATOR, &linear_attention::OPERATOR, &combine::OPERATOR];
+    static OPERATORS: [&dyn Operator; 4] =
+        [&attention::OPERATOR, &linear_attention::OPERATOR, &combine::OPERATOR, &append::OPERATOR];
     &OPERATORS
 }
 

@@ -1,7 +1,7 @@
 //! Calls that need no device: recipes, inputs, references.
 
 use foveal_kernels::{
-    Access, Dtype, HostTensor, OptionMap, Problem, TensorData, TensorSpec, operator, operators, testing::Rows,
+    Dtype, HostTensor, OptionMap, Problem, TensorData, TensorSpec, operator, operators, testing::Rows,
 };
 use js_sys::Array;
 use serde_json::{Value, json};
@@ -135,7 +135,7 @@ pub(crate) fn check_read(
     match tensors.iter().find(|(name, _)| !read(name)) {
         None => Ok(()),
         Some((name, _)) => {
-            let inputs = tensor_specs.iter().filter(|tensor_spec| tensor_spec.access == Access::Read);
+            let inputs = tensor_specs.iter().filter(|tensor_spec| tensor_spec.access.reads());
             let inputs: Vec<&str> = inputs.map(|tensor_spec| &*tensor_spec.name).collect();
             let message = format!("nothing reads it; this problem takes {}", inputs.join(", "));
             Err(Failure::usage(format!("tensor `{name}`"), message))

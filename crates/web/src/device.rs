@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foveal::{
-    Access, AdapterChoice, Constraints, DeviceTensor, Engine, ErrorKind, Input, Kernel, Options, SelfCheck,
+    AdapterChoice, Constraints, DeviceTensor, Engine, ErrorKind, Input, Kernel, Options, SelfCheck,
 };
 use foveal_kernels::{HostTensor, Plan, Problem, operator, operators};
 use js_sys::{Array, Promise};
@@ -299,7 +299,7 @@ impl Inner {
         let kernel = self.kernel(call, &ready).await?;
         let tensor_specs = &kernel.plan().tensors;
         let mut inputs: Vec<(&str, Input<'_>)> = Vec::new();
-        for tensor_spec in tensor_specs.iter().filter(|tensor_spec| tensor_spec.access == Access::Read) {
+        for tensor_spec in tensor_specs.iter().filter(|tensor_spec| tensor_spec.access.reads()) {
             match ready.iter().find(|(name, _)| *name == tensor_spec.name) {
                 Some((name, Ready::Host(tensor))) => inputs.push((name, Input::Host(tensor))),
                 Some((name, Ready::Held(held))) => inputs.push((name, Input::Device(&held.tensor))),

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use foveal::{Engine, Kernel};
 use foveal_kernels::linear_attention::{Gate, LinearAttention, StateLayout};
 use foveal_kernels::{
-    Access, Described, HostTensor, Layout, Name, Problem, TensorData, TensorSpec,
+    Described, HostTensor, Layout, Name, Problem, TensorData, TensorSpec,
     testing::{Reference, Rows},
 };
 
@@ -143,9 +143,7 @@ impl Given {
         spec.validate()?;
         let mut given = Self { spec, tensors: Tensors::new() };
         let drawn = given.spec.random_inputs(seed);
-        for tensor_spec in
-            given.spec.tensors().iter().filter(|tensor_spec| tensor_spec.access == Access::Read)
-        {
+        for tensor_spec in given.spec.tensors().iter().filter(|tensor_spec| tensor_spec.access.reads()) {
             let tensor =
                 drawn.iter().find(|(name, _)| *name == tensor_spec.name).context("an input is not drawn")?;
             given
@@ -211,7 +209,7 @@ impl Given {
     /// If one is missing or has not the size it should have.
     pub fn inputs(&self) -> Result<Vec<(Name, HostTensor)>> {
         let tensor_specs = self.spec.tensors();
-        let inputs = tensor_specs.into_iter().filter(|tensor_spec| tensor_spec.access == Access::Read);
+        let inputs = tensor_specs.into_iter().filter(|tensor_spec| tensor_spec.access.reads());
         inputs
             .map(|tensor_spec| {
                 let tensor = self

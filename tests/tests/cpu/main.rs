@@ -1,5 +1,6 @@
 //! Tests that need no GPU.
 
+mod append;
 mod chunks;
 mod circles;
 mod combine;

@@ -73,6 +73,7 @@ fn a_tensor_says_which_element_its_storage_does_not_hold() -> Result<()> {
     for (data, dtype, at) in [
         (TensorData::I64(vec![1, -1]), Dtype::U8, 1),
         (TensorData::I32(vec![256]), Dtype::U8, 0),
+        (TensorData::I32(vec![-128, 128]), Dtype::I8, 1),
         (TensorData::F64(vec![0.0, 0.5]), Dtype::I32, 1),
         (TensorData::F32(vec![f32::NAN]), Dtype::I32, 0),
         (TensorData::F32(vec![0.0, 0.0, 3e9]), Dtype::I32, 2),
@@ -82,6 +83,10 @@ fn a_tensor_says_which_element_its_storage_does_not_hold() -> Result<()> {
     }
     let whole = tensor(TensorData::I64(vec![3, 255]))?.checked_bytes("ids", Dtype::U8)?;
     ensure!(whole == [3, 255, 0, 0], "{whole:?}");
+    let signed = tensor(TensorData::I64(vec![3, -1, -128]))?.checked_bytes("ids", Dtype::I8)?;
+    ensure!(signed == [3, 255, 128, 0], "{signed:?}");
+    let back = HostTensor::from_bytes(vec![3], &signed, Dtype::I8)?;
+    ensure!(back.data() == &TensorData::I8(vec![3, -1, -128]) && back.to_f64() == [3.0, -1.0, -128.0]);
     ensure!(HostTensor::from_f32(vec![1], &[2.5], Dtype::I32).is_err());
     ensure!(HostTensor::from_f32(vec![1], &[-1.0], Dtype::U8).is_err());
     Ok(())

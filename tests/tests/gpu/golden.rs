@@ -28,7 +28,7 @@ fn variants_of_linear_attention_agree_with_the_golden_files() -> Result<()> {
         for tensor_spec in problem.tensors() {
             let stored = file.tensor(&tensor_spec.name);
             match tensor_spec.access {
-                Access::Read => {
+                Access::Read | Access::Update => {
                     let tensor =
                         stored.with_context(|| format!("{name}: no tensor `{}`", tensor_spec.name))?;
                     inputs.push((tensor_spec.name, tensor.clone()));

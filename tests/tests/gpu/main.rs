@@ -4,6 +4,7 @@
 //! engines, so that most pipelines are compiled once; what fails is left in the target folder's `tmp`.
 
 mod adversarial;
+mod append;
 mod cases;
 mod conditioning;
 mod decode;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Mask, Shape, Strides};
 use foveal_kernels::{
-    Access, Constraints, Dtype, HostTensor, Plan, Problem, operator,
+    Constraints, Dtype, HostTensor, Plan, Problem, operator,
     testing::{Reference, Rows, compare},
 };
 use foveal_tests::{device, harness};
@@ -116,8 +116,7 @@ fn strided_tensors_are_read_and_written_where_they_lie() -> Result<()> {
     for spec in specs {
         for variant in operator(spec.operator())?.variants() {
             let Ok(plan) = engine.plan_with(&spec, &Constraints::variant(variant.name)) else { continue };
-            let outputs =
-                plan.tensors.iter().filter(|tensor_spec| tensor_spec.access == Access::Write).count();
+            let outputs = plan.tensors.iter().filter(|tensor_spec| tensor_spec.access.writes()).count();
             ensure!(outputs == 2);
             check(&unchecked, &spec, &plan).with_context(|| format!("{} of {spec:?}", variant.name))?;
         }

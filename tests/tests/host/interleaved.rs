@@ -49,7 +49,7 @@ impl Guest {
     fn outputs(&self, engine: &Engine, tensors: &[(String, wgpu::Buffer)]) -> Result<Vec<Vec<u8>>> {
         let tensor_specs = self.kernel.plan().tensors.iter().zip(tensors);
         tensor_specs
-            .filter(|(tensor_spec, _)| tensor_spec.access == foveal::Access::Write)
+            .filter(|(tensor_spec, _)| tensor_spec.access.writes())
             .map(|(_, (_, buffer))| {
                 let words = usize::try_from(buffer.size())? / 4;
                 Ok(block_on(engine.read_back(buffer, &[words], Dtype::F32))?.to_bytes(Dtype::F32))
@@ -201,7 +201,7 @@ fn operation(
                 guest.kernel.plan().tensors.iter().zip(&guest.tensors).zip(&guest.pristine)
             {
                 match tensor_spec.access {
-                    foveal::Access::Read => {
+                    foveal::Access::Read | foveal::Access::Update => {
                         encoder.copy_buffer_to_buffer(pristine, 0, buffer, 0, pristine.size());
                     }
                     foveal::Access::Write => encoder.clear_buffer(buffer, 0, None),

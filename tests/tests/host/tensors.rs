@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use foveal::{
-    Access, Attention, AttentionTensors, BoundKernel, Dtype, Engine, Gate, Kernel, LinearAttention,
-    LinearShape, LinearTensors, Problem, Rule, Shape, wgpu,
+    Attention, AttentionTensors, BoundKernel, Dtype, Engine, Gate, Kernel, LinearAttention, LinearShape,
+    LinearTensors, Problem, Rule, Shape, wgpu,
 };
 use foveal_tests::harness;
 use foveal_tests::host::{Host, bound};
@@ -27,7 +27,7 @@ fn outputs(
     let mut outputs = Vec::new();
     let mut encoder = host.encoder();
     for (tensor_spec, (_, buffer)) in kernel.plan().tensors.iter().zip(tensors) {
-        if tensor_spec.access == Access::Write {
+        if tensor_spec.access.writes() {
             let words = usize::try_from(buffer.size())? / 4;
             outputs.push(block_on(engine.read_back(buffer, &[words], Dtype::F32))?.to_bytes(Dtype::F32));
             encoder.clear_buffer(buffer, 0, None);

@@ -100,7 +100,7 @@ fn document(plan: &Plan, profile: &AdapterProfile, micros: f64, kernels: &Kernel
         .tensors
         .iter()
         .map(|tensor_spec| {
-            let role = if tensor_spec.access == foveal_kernels::Access::Read { "in" } else { "out" };
+            let role = tensor_spec.access.word();
             json!({
                 "name": tensor_spec.name, "role": role, "shape": tensor_spec.shape,
                 "dtype": tensor_spec.dtype.to_string(), "bytes": tensor_spec.size_bytes(),

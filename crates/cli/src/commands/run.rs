@@ -151,9 +151,9 @@ fn report(ui: Ui, job: &Job, done: &Done, checked: Option<&Checked>, notes: &Not
     let outputs: Vec<String> =
         done.outputs.iter().map(|(name, tensor)| format!("{name} {:?}", tensor.shape())).collect();
     ui.line(format!("  wrote    {} to {}", outputs.join(", "), path.display()));
-    let shapes = |role: Access| -> Value {
+    let shapes = |role: fn(Access) -> bool| -> Value {
         let tensor_specs = problem.tensors();
-        let tensor_specs = tensor_specs.iter().filter(|tensor_spec| tensor_spec.access == role);
+        let tensor_specs = tensor_specs.iter().filter(|tensor_spec| role(tensor_spec.access));
         tensor_specs
             .map(|tensor_spec| {
                 (
@@ -170,8 +170,8 @@ fn report(ui: Ui, job: &Job, done: &Done, checked: Option<&Checked>, notes: &Not
         "options": problem.options(),
         "variant": done.variant,
         "time_ms": done.time.as_secs_f64() * 1e3,
-        "inputs": shapes(Access::Read),
-        "outputs": shapes(Access::Write),
+        "inputs": shapes(Access::reads),
+        "outputs": shapes(Access::writes),
         "notes": notes.said.iter().chain(&notes.unread).collect::<Vec<_>>(),
         "queries_without_keys": notes.blind.map(|[blind, _]| blind),
         "check": check,

@@ -1,6 +1,6 @@
 //! The tensors that a caller binds, checked against the plan.
 
-use foveal_kernels::{Access, Plan, TensorSpec};
+use foveal_kernels::{Plan, TensorSpec};
 
 use crate::Error;
 
@@ -144,7 +144,7 @@ pub(crate) fn check_overlaps(plan: &Plan, bound: &Resolved<'_>) -> Result<(), Er
     };
     for (index, (tensor_spec, binding)) in tensors().enumerate() {
         for (other, other_binding) in tensors().skip(index + 1) {
-            if (tensor_spec.access == Access::Read && other.access == Access::Read)
+            if !(tensor_spec.access.writes() || other.access.writes())
                 || binding.buffer != other_binding.buffer
             {
                 continue;
@@ -152,7 +152,7 @@ pub(crate) fn check_overlaps(plan: &Plan, bound: &Resolved<'_>) -> Result<(), Er
             let end = binding.offset_bytes + tensor_spec.size_bytes();
             let other_end = other_binding.offset_bytes + other.size_bytes();
             if binding.offset_bytes < other_end && other_binding.offset_bytes < end {
-                let both = tensor_spec.access == other.access;
+                let both = tensor_spec.access.writes() && other.access.writes();
                 let what = if both { "both are written" } else { "one is read and the other written" };
                 let message = format!(
                     "{what}, and they overlap in the buffer: bytes {}..{end} and {}..{other_end}",

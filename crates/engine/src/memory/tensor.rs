@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use foveal_kernels::{Access, Dtype, HostTensor, Name, TensorSpec};
+use foveal_kernels::{Dtype, HostTensor, Name, TensorSpec};
 
 use crate::engine::Shared;
 use crate::kernel::binding::Binding;
@@ -42,6 +42,10 @@ impl DeviceTensor {
     fn size_bytes(&self) -> u64 {
         let elements: u64 = self.shape.iter().map(|&size| size as u64).product();
         (elements * self.dtype.size_bytes() as u64).next_multiple_of(4)
+    }
+
+    fn of(buffer: Pooled, tensor_spec: &TensorSpec) -> Self {
+        Self { buffer: Arc::new(buffer), shape: tensor_spec.shape.clone(), dtype: tensor_spec.dtype }
     }
 
     fn belongs_to(&self, shared: &Shared, name: &str) -> Result<(), Error> {
@@ -109,7 +113,8 @@ impl Engine {
     }
 
     /// Runs a kernel on tensors that are on the device or the host and leaves the outputs on the device: submits, and waits
-    /// for nothing unless the work is too long for one submission. The order of the outputs is the plan's.
+    /// for nothing unless the work is too long for one submission. The order of the outputs is the plan's. A tensor that is
+    /// changed in place ([`Access::Update`](crate::Access::Update)) is an input and, the same tensor, an output.
     ///
     /// Values of tensors on the host are checked first ([`Problem::check_inputs`](crate::Problem::check_inputs)); those of
     /// tensors on the device are not looked at.
@@ -142,17 +147,29 @@ impl Engine {
             let uploaded = self.upload_some(kernel, &host, |name| {
                 inputs.iter().any(|(given, input)| *given == name && matches!(input, Input::Device(_)))
             });
-            let uploaded = uploaded.await?;
+            let mut uploaded = uploaded.await?;
             let mut outputs = Vec::new();
-            for tensor_spec in
-                kernel.plan().tensors.iter().filter(|tensor_spec| tensor_spec.access == Access::Write)
+            for tensor_spec in kernel.plan().tensors.iter().filter(|tensor_spec| tensor_spec.access.writes())
             {
+                let given = inputs.iter().find(|(name, _)| *name == tensor_spec.name);
+                if let Some((_, Input::Device(tensor))) = given {
+                    // Changed in place.
+                    outputs.push((tensor_spec.name.clone(), (*tensor).clone()));
+                    continue;
+                }
+                if let Some(at) = uploaded.iter().position(|(name, _)| *name == tensor_spec.name) {
+                    let (_, buffer) = uploaded.swap_remove(at);
+                    outputs.push((tensor_spec.name.clone(), DeviceTensor::of(buffer, tensor_spec)));
+                    continue;
+                }
                 let tensor = self.output_tensor(tensor_spec).await?;
                 outputs.push((tensor_spec.name.clone(), tensor));
             }
             let mut bindings = crate::run::host::bindings(&uploaded);
             for (name, input) in inputs {
-                if let Input::Device(tensor) = input {
+                if let (Input::Device(tensor), false) =
+                    (input, outputs.iter().any(|(output, _)| output == name))
+                {
                     bindings.push((*name, tensor.binding()));
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use foveal_kernels::{Access, BoundTo, Constraints, Pass, Plan, RejectedVariant, TensorSpec};
+use foveal_kernels::{BoundTo, Constraints, Pass, Plan, RejectedVariant, TensorSpec};
 
 use crate::device::gpu::lock;
 use crate::engine::Shared;
@@ -276,7 +276,7 @@ impl Engine {
         };
         let (source, size) = match binding.source {
             BoundTo::Tensor(index) => match plan.tensors.get(index) {
-                Some(tensor_spec) if tensor_spec.access == Access::Read && !read_only => {
+                Some(tensor_spec) if !tensor_spec.access.writes() && !read_only => {
                     return internal(format!(
                         "the shader may write `{name}`, which is the input {}",
                         tensor_spec.name

@@ -1,6 +1,6 @@
 //! Running a kernel on tensors in host memory.
 
-use foveal_kernels::{Access, Dtype, HostTensor, Name, Plan, TensorSpec};
+use foveal_kernels::{Dtype, HostTensor, Name, Plan, TensorSpec};
 
 use crate::engine::Shared;
 use crate::kernel::binding::{Binding, describe};
@@ -49,8 +49,7 @@ impl Engine {
             let bindings = bindings(&tensors);
             self.execute("foveal.run", &kernel.bind(&bindings)?, Some(&mut progress)).await?;
             let mut outputs = Vec::new();
-            for tensor_spec in
-                kernel.plan().tensors.iter().filter(|tensor_spec| tensor_spec.access == Access::Write)
+            for tensor_spec in kernel.plan().tensors.iter().filter(|tensor_spec| tensor_spec.access.writes())
             {
                 let Some((_, binding)) = bindings.iter().find(|(name, _)| *name == tensor_spec.name) else {
                     return Err(Error::internal("run", format!("output {} has no buffer", tensor_spec.name)));
@@ -145,7 +144,7 @@ impl Engine {
         gpu.read(staging.buffer(), size_bytes, filled).await
     }
 
-    /// The inputs on the device, and buffers for the outputs.
+    /// The inputs on the device, and buffers for the outputs that are no inputs.
     pub(crate) async fn upload_all<'k>(
         &self,
         kernel: &'k Kernel,
@@ -153,10 +152,11 @@ impl Engine {
     ) -> Result<Uploaded<'k>, Error> {
         let Shared { gpu, pool, profile, .. } = &*self.shared;
         let mut tensors = self.upload_inputs(kernel, inputs).await?;
-        for tensor_spec in
-            kernel.plan().tensors.iter().filter(|tensor_spec| tensor_spec.access == Access::Write)
-        {
+        for tensor_spec in kernel.plan().tensors.iter().filter(|tensor_spec| tensor_spec.access.writes()) {
             check_dense(tensor_spec)?;
+            if tensor_spec.access.reads() {
+                continue;
+            }
             let size = tensor_spec.size_bytes();
             tensors.push((
                 &tensor_spec.name,
@@ -186,8 +186,7 @@ impl Engine {
         gpu.check()?;
         check_names(kernel.plan(), inputs)?;
         let mut tensors = Vec::new();
-        let wanted =
-            |tensor_spec: &&TensorSpec| tensor_spec.access == Access::Read && !elsewhere(&tensor_spec.name);
+        let wanted = |tensor_spec: &&TensorSpec| tensor_spec.access.reads() && !elsewhere(&tensor_spec.name);
         for tensor_spec in kernel.plan().tensors.iter().filter(wanted) {
             let argument = || format!("tensor `{}`", tensor_spec.name);
             let Some((_, tensor)) = inputs.iter().find(|(name, _)| *name == tensor_spec.name) else {
@@ -220,11 +219,11 @@ pub(crate) fn bindings<'t>(tensors: &'t Uploaded<'_>) -> Vec<(&'t str, Binding<'
 
 fn check_names(plan: &Plan, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
     let expected = || -> Vec<&str> {
-        let tensor_specs = plan.tensors.iter().filter(|tensor_spec| tensor_spec.access == Access::Read);
+        let tensor_specs = plan.tensors.iter().filter(|tensor_spec| tensor_spec.access.reads());
         tensor_specs.map(|tensor_spec| &*tensor_spec.name).collect()
     };
     for (index, (name, _)) in inputs.iter().enumerate() {
-        if plan.tensor(name).is_none_or(|tensor_spec| tensor_spec.access != Access::Read) {
+        if plan.tensor(name).is_none_or(|tensor_spec| !tensor_spec.access.reads()) {
             let message = format!("there is no such input; the plan has {}", expected().join(", "));
             return Err(Error::usage(format!("tensor `{name}`"), message));
         }

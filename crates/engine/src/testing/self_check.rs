@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foveal_kernels::{
-    Access, Constraints, HostTensor, Name, Plan, TensorSpec,
-    testing::{Expected, Rows, compare},
+    Constraints, HostTensor, Name, Plan, TensorSpec,
+    testing::{Expected, Rows, compare, unchanged},
 };
 use web_time::Instant;
 use xxhash_rust::xxh3::Xxh3;
@@ -76,6 +76,11 @@ impl Engine {
             let expected =
                 expected.ok_or_else(|| internal(format!("the reference does not give output {name}")))?;
             self.judge(expected, actual, compare(expected, actual, problem.tolerance(name))?)?;
+            if let Some((_, before)) = inputs.iter().find(|(input, _)| input == name) {
+                unchanged(expected, before, actual).map_err(|error| {
+                    Error::new(ErrorKind::Refused, format!("self-check, output `{name}`"), error.to_string())
+                })?;
+            }
         }
         let duration = started.elapsed().saturating_sub(run.dispatch);
         log::debug!("{} variant {} passed its self-check in {duration:?}", plan.operator, plan.variant);
@@ -88,12 +93,16 @@ impl Engine {
         kernel: &Kernel,
         inputs: &[(&str, &HostTensor)],
     ) -> Result<GuardedRun, Error> {
-        let uploaded = self.upload_inputs(kernel, inputs).await?;
+        let tensor_specs = &kernel.plan().tensors;
+        let updated = |name: &str| {
+            let mut named = tensor_specs.iter().filter(|tensor_spec| tensor_spec.name == name);
+            named.any(|tensor_spec| tensor_spec.access.writes())
+        };
+        let uploaded = self.upload_some(kernel, inputs, updated).await?;
         let mut outputs = Vec::new();
-        for tensor_spec in
-            kernel.plan().tensors.iter().filter(|tensor_spec| tensor_spec.access == Access::Write)
-        {
-            outputs.push(self.guarded(tensor_spec).await?);
+        for tensor_spec in tensor_specs.iter().filter(|tensor_spec| tensor_spec.access.writes()) {
+            let before = inputs.iter().find(|(name, _)| *name == tensor_spec.name);
+            outputs.push(self.guarded(tensor_spec, before.map(|(_, tensor)| *tensor)).await?);
         }
         let mut tensors: Vec<(&str, Binding<'_>)> = Vec::new();
         tensors.extend(uploaded.iter().map(|(name, pooled)| (*name, Binding::from(pooled.buffer()))));
@@ -144,7 +153,12 @@ impl Engine {
         Err(Error::new(ErrorKind::Refused, format!("self-check, output `{}`", expected.name), message))
     }
 
-    async fn guarded<'p>(&self, tensor_spec: &'p TensorSpec) -> Result<Guarded<'p>, Error> {
+    /// An output between guard words; it holds NaN, or what it held `before` if it is changed in place.
+    async fn guarded<'p>(
+        &self,
+        tensor_spec: &'p TensorSpec,
+        before: Option<&HostTensor>,
+    ) -> Result<Guarded<'p>, Error> {
         if tensor_spec.span != tensor_spec.shape.iter().product::<usize>() {
             let message = format!("output {} is not dense", describe(tensor_spec));
             return Err(Error::internal("self-check", message));
@@ -156,7 +170,17 @@ impl Engine {
         let buffer = gpu.buffer("foveal.self_check.output", size + 2 * guard, STORAGE, limits).await?;
         let output = Guarded { tensor_spec, buffer, guard, size };
         let mut bytes = vec![GUARD; to_usize(size + 2 * guard)?];
-        bytes[to_usize(guard)?..to_usize(guard + size)?].fill(UNWRITTEN);
+        let body = &mut bytes[to_usize(guard)?..to_usize(guard + size)?];
+        body.fill(UNWRITTEN);
+        if let Some(before) = before {
+            let before = before.checked_bytes(&tensor_spec.name, tensor_spec.dtype)?;
+            match body.get_mut(..before.len()) {
+                Some(body) => body.copy_from_slice(&before),
+                None => {
+                    return Err(Error::usage(format!("tensor `{}`", tensor_spec.name), "it is too large"));
+                }
+            }
+        }
         gpu.write(&output.buffer, 0, &bytes).await?;
         Ok(output)
     }

@@ -2,7 +2,7 @@
 
 use foveal_kernels::{
     Constraints, HostTensor, Problem,
-    testing::{Checked, Expected},
+    testing::{Checked, Expected, unchanged},
 };
 
 use crate::kernel::prepared::SelfCheckReport;
@@ -92,6 +92,13 @@ impl Engine {
             let pipelines = self.compile(&plan).await?;
             let kernel = self.assemble(&plan, pipelines, Vec::new(), SelfCheckReport::Off).await?;
             let run = self.run_guarded(&kernel, inputs).await?;
+            for expected in expected {
+                let before = inputs.iter().find(|(name, _)| *name == expected.name);
+                let after = run.outputs.iter().find(|(name, _)| *name == expected.name);
+                if let (Some((_, before)), Some((_, after))) = (before, after) {
+                    unchanged(expected, before, after)?;
+                }
+            }
             Ok(Checked::new(problem, expected, &run.outputs)?)
         };
         match self.shared.gpu.explained(checked.await).await {

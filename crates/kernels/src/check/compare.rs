@@ -291,6 +291,29 @@ pub fn compare(expected: &Expected, actual: &HostTensor, tolerance: Tolerance) -
     })
 }
 
+/// Checks that a tensor that is changed in place holds what it held `before`, wherever the reference says so.
+///
+/// # Errors
+/// If an element changed, or the sizes differ.
+pub fn unchanged(expected: &Expected, before: &HostTensor, after: &HostTensor) -> Result<(), Error> {
+    let (before, after) = (before.to_f64(), after.to_f64());
+    let same = |a: f64, b: f64| a == b || a.is_nan() && b.is_nan();
+    for (index, &want) in expected.values.iter().enumerate() {
+        let at = expected.position(index);
+        let (Some(&was), Some(&is)) = (before.get(at), after.get(at)) else {
+            let message = format!("expected {} elements before and after", expected.values.len());
+            return Err(Error::invalid(expected.name.clone(), message));
+        };
+        // What rounding may take to either side says nothing.
+        if expected.allowed(index) == 0.0 && same(was, want) && !same(was, is) {
+            let place = unravel(at, &expected.shape);
+            let message = format!("{place:?} had to stay {was:e} and is {is:e}");
+            return Err(Error::invalid(expected.name.clone(), message));
+        }
+    }
+    Ok(())
+}
+
 fn unravel(mut position: usize, shape: &[usize]) -> Vec<usize> {
     let mut index: Vec<usize> = shape
         .iter()

@@ -8,7 +8,7 @@ mod reference;
 mod rows;
 
 pub use checked::Checked;
-pub use compare::{Comparison, Expected, Tolerance, Worst, compare};
+pub use compare::{Comparison, Expected, Tolerance, Worst, compare, unchanged};
 pub use distribution::{GateDistribution, InputDistribution, TableDistribution};
 pub use reference::Reference;
 pub use rows::Rows;

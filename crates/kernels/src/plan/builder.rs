@@ -85,6 +85,13 @@ impl PlanBuilder {
         Ok(self.scratch.len() - 1)
     }
 
+    /// A buffer that holds these words, for passes to read.
+    pub(crate) fn add_contents(&mut self, name: &'static str, words: Arc<[u32]>) -> Result<usize, Error> {
+        let at = self.add_scratch(name, 4 * words.len() as u64)?;
+        self.scratch[at].contents = Some(words);
+        Ok(at)
+    }
+
     /// A scratch buffer, whole.
     pub(crate) fn scratch(&self, variable: impl Into<Name>, at: usize) -> PassBinding {
         let size_bytes = self.scratch[at].bytes;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Access, Plan};
+use crate::Plan;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -11,7 +11,7 @@ impl fmt::Display for Plan {
         let tiles: Vec<String> = self.tiles.iter().map(|(name, value)| format!("{name} {value}")).collect();
         writeln!(f, "  tiles     {}", tiles.join(", "))?;
         for tensor_spec in &self.tensors {
-            let role = if tensor_spec.access == Access::Read { "in" } else { "out" };
+            let role = tensor_spec.access.word();
             writeln!(
                 f,
                 "  {role:<9} {} {:?} {}, {}",

@@ -17,6 +17,6 @@ pub use layout::{Layout, Strides};
 pub use option_value::{OptionMap, OptionValue};
 pub use options::OptionSpec;
 pub use tensor::{HostTensor, TensorData};
-pub(crate) use tensor::{check_integers, tensor_named};
+pub(crate) use tensor::{check_integers, integer, tensor_named};
 pub use tensor_spec::{Access, Name, TensorSpec};
 pub use work::Work;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value, json};
 
-use crate::{Access, Dtype, Error, HostTensor, TensorSpec, suggest::did_you_mean};
+use crate::{Dtype, Error, HostTensor, TensorSpec, suggest::did_you_mean};
 
 /// An option of an operator.
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +152,7 @@ impl<'a> Arguments<'a> {
 
     /// Checks that there are tensors of these shapes, as far as they are read.
     pub(crate) fn check_shapes(&self, tensors: &[TensorSpec]) -> Result<(), Error> {
-        for wanted in tensors.iter().filter(|tensor_spec| tensor_spec.access == Access::Read) {
+        for wanted in tensors.iter().filter(|tensor_spec| tensor_spec.access.reads()) {
             let got = self.needed(&wanted.name)?.shape();
             if got != wanted.shape {
                 let message = format!("expected shape {:?}, got {got:?}", wanted.shape);

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use crate::{Access, Dtype, Error, TensorSpec};
+use crate::{Dtype, Error, TensorSpec};
 
 /// A dense row-major tensor in host memory.
 #[derive(Clone, Debug, PartialEq)]
@@ -234,9 +234,8 @@ pub(crate) fn check_integers(
     inputs: &[(&str, &HostTensor)],
 ) -> Result<(), Error> {
     for (name, tensor) in inputs {
-        let tensor_spec = tensor_specs
-            .iter()
-            .find(|tensor_spec| tensor_spec.name == *name && tensor_spec.access == Access::Read);
+        let tensor_spec =
+            tensor_specs.iter().find(|tensor_spec| tensor_spec.name == *name && tensor_spec.access.reads());
         let Some(dtype) = tensor_spec.map(|tensor_spec| tensor_spec.dtype).filter(|dtype| !dtype.is_float())
         else {
             continue;

@@ -49,8 +49,34 @@ impl TensorSpec {
 /// Whether a tensor is read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Read only.
+    /// Read only: an input.
     Read,
-    /// Written whole; what it held before does not matter.
+    /// Written whole, whatever it held before: an output.
     Write,
+    /// Changed in place: an input and an output in one. Elements that the problem does not name stay as they were.
+    Update,
+}
+
+impl Access {
+    /// Whether what the tensor holds before a run matters.
+    #[must_use]
+    pub const fn reads(self) -> bool {
+        matches!(self, Self::Read | Self::Update)
+    }
+
+    /// Whether a run changes the tensor.
+    #[must_use]
+    pub const fn writes(self) -> bool {
+        matches!(self, Self::Write | Self::Update)
+    }
+
+    /// `in`, `out` or `in-out`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Read => "in",
+            Self::Write => "out",
+            Self::Update => "in-out",
+        }
+    }
 }

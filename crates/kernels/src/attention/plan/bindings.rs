@@ -13,27 +13,22 @@ use crate::{
 impl Passes<'_> {
     /// The bindings of the lengths that batch entries have of their own, or of where packed sequences begin.
     pub(crate) fn bind_lengths(&self, bindings: &mut Vec<PassBinding>) -> Result<(), Error> {
-        let spec = self.spec;
-        let queries = spec.q_lengths.as_ref().or(spec.cu_seqlens_q.as_ref());
-        let keys = spec.kv_lengths.as_ref().or(spec.cu_seqlens_k.as_ref());
-        for (variable, tensor) in [("q_lengths", queries), ("kv_lengths", keys)] {
-            if let Some(tensor) = tensor {
-                bindings.push(self.plan.tensor(variable, tensor)?);
-            }
+        let tables = self.spec.entry_tables();
+        for (variable, _, name, _) in
+            tables.into_iter().filter(|of| ["q_lengths", "kv_lengths"].contains(&of.0))
+        {
+            bindings.push(self.plan.tensor(variable, name)?);
         }
         Ok(())
     }
 
-    /// The bindings of pages, and of the scales of k; of those of v too, if it is read.
-    pub(crate) fn bind_keys(&self, bindings: &mut Vec<PassBinding>, values: bool) -> Result<(), Error> {
-        if let Some(pages) = &self.spec.pages {
-            bindings.push(self.plan.tensor("block_table", &pages.block_table)?);
-        }
-        if let Some(quantised) = &self.spec.quantised {
-            bindings.push(self.plan.tensor("k_scale", &quantised.k_scale)?);
-            if values {
-                bindings.push(self.plan.tensor("v_scale", &quantised.v_scale)?);
-            }
+    /// The bindings of pages, and of the scales of k.
+    pub(crate) fn bind_keys(&self, bindings: &mut Vec<PassBinding>) -> Result<(), Error> {
+        let tables = self.spec.entry_tables();
+        for (variable, _, name, _) in
+            tables.into_iter().filter(|of| ["block_table", "k_scale"].contains(&of.0))
+        {
+            bindings.push(self.plan.tensor(variable, name)?);
         }
         Ok(())
     }

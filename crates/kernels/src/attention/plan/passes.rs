@@ -28,6 +28,7 @@ use crate::{
 pub(crate) struct ScratchAt {
     pub(crate) lists: Option<usize>,
     pub(crate) norms: Option<usize>,
+    pub(crate) gathered: Option<usize>,
 }
 
 /// The context that all passes of a plan share.
@@ -144,7 +145,7 @@ impl Attention {
             return Err(Error::limit("max_compute_workgroups_per_dimension", message));
         }
         let evaluates = self.evaluates(Some(&lists));
-        let mut bindings = self.storage_bindings(visibility, evaluates) + 1;
+        let mut bindings = self.storage_bindings(visibility, evaluates, limits) + 1;
         if optional && lists.made_by_device() {
             // The passes that make lists bind what the mask reads.
             let of_mask = visibility.tables_of(Evaluates { mask: true, score: false });
@@ -175,17 +176,27 @@ impl Attention {
         Evaluates { mask, score: self.score.is_some() }
     }
 
-    /// Storage bindings of the kernel without lists.
-    fn storage_bindings(&self, visibility: &MaskProgram<'_>, evaluates: Evaluates) -> usize {
+    /// Storage bindings of the kernel without lists, and without the small tensors of batch entries.
+    fn other_bindings(&self, visibility: &MaskProgram<'_>, evaluates: Evaluates) -> usize {
         4 + usize::from(self.lse)
             + usize::from(self.head_scale().is_some())
             + usize::from(self.sink_logits.is_some())
             + usize::from(self.qk_norm.is_some())
-            + usize::from(self.own_lengths().queries)
-            + usize::from(self.own_lengths().keys)
-            + usize::from(self.pages.is_some())
-            + 2 * usize::from(self.quantised.is_some())
             + visibility.tables_of(evaluates).len()
+    }
+
+    /// Whether the small tensors are gathered into one.
+    fn gathers_tables(&self, visibility: &MaskProgram<'_>, evaluates: Evaluates, limits: &Limits) -> bool {
+        // Lists that a caller gave are bound in any case.
+        let lists = usize::from(self.is_block_sparse());
+        self.gathers(self.other_bindings(visibility, evaluates) + lists, limits)
+    }
+
+    /// Storage bindings of the kernel without lists.
+    fn storage_bindings(&self, visibility: &MaskProgram<'_>, evaluates: Evaluates, limits: &Limits) -> usize {
+        let gathers = self.gathers_tables(visibility, evaluates, limits);
+        let tables = if gathers { 1 } else { self.entry_tables().len() };
+        self.other_bindings(visibility, evaluates) + tables
     }
 }
 
@@ -231,6 +242,9 @@ impl<'a> Passes<'a> {
     fn kernel(&mut self, partitions: &[Partition]) -> Result<(), Error> {
         let (spec, taken) = (self.spec, self.taken);
         let evaluates = spec.evaluates(self.lists.as_ref());
+        if spec.gathers_tables(self.visibility, evaluates, &self.plan.adapter.limits) {
+            self.gather_tables()?;
+        }
         let tables = spec.table_list();
         let bits = self.lists.as_ref().is_some_and(|lists| lists.layout.block_words > 0);
         let request = taken
@@ -245,12 +259,15 @@ impl<'a> Passes<'a> {
             .tunable("TILE", small(taken.schedule.tile_rows))
             .tunable("MASK_MOD", evaluates.mask)
             .tunable("SCORE_MOD", evaluates.score);
+        let request = if self.at.gathered.is_some() { request.tunable("GATHERED", true) } else { request };
         let request = match &self.segments {
             Some(segments) => spec.with_split_kv(request, segments),
             None => request,
         };
         let request = Arc::new(self.visibility.with_hooks(request, &tables, evaluates));
-        let count = spec.storage_bindings(self.visibility, evaluates) + usize::from(self.lists.is_some());
+        let limits = &self.plan.adapter.limits;
+        let count =
+            spec.storage_bindings(self.visibility, evaluates, limits) + usize::from(self.lists.is_some());
         let max = self.plan.adapter.limits.max_compute_workgroups_per_dimension;
         if count > self.plan.adapter.limits.max_storage_buffers_per_shader_stage as usize {
             return Err(Error::limit(
@@ -367,8 +384,7 @@ impl<'a> Passes<'a> {
                 bindings.push(self.plan.tensor(variable, tensor)?);
             }
         }
-        self.bind_lengths(&mut bindings)?;
-        self.bind_keys(&mut bindings, true)?;
+        self.bind_entry_tables(&mut bindings, &mut params)?;
         self.bind_tables(evaluates, &mut bindings, &mut params)?;
         let turns = self.taken.schedule.turns.with_blocks(self.blocks_of_segment());
         let zigzag = self.zigzag() && workgroups[0] > 1;

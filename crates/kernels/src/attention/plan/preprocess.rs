@@ -61,7 +61,7 @@ impl Passes<'_> {
                         self.bind_tensors(partition, &mut bindings, &mut params)?;
                         bindings.retain(|binding| binding.name == spec.variable(name));
                         if of_keys {
-                            self.bind_keys(&mut bindings, false)?;
+                            self.bind_keys(&mut bindings)?;
                         }
                         bindings.push(self.plan.scratch("norms", at));
                         let groups = (rows.1 - rows.0).div_ceil(THREADS);

@@ -59,6 +59,7 @@ fn naturals(name: &str, tensor: &HostTensor) -> Result<Vec<u32>, Error> {
         TensorData::I32(values) => all(name, values),
         TensorData::I64(values) => all(name, values),
         TensorData::U8(values) => all(name, values),
-        _ => Err(Error::invalid(name, "expected integers (i32, i64 or u8), got floating-point values")),
+        TensorData::I8(values) => all(name, values),
+        _ => Err(Error::invalid(name, "expected integers (i32, i64, u8 or i8), got floating-point values")),
     }
 }

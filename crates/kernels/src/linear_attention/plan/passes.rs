@@ -10,7 +10,7 @@ use super::{
     regions::{Region, width_params},
 };
 use crate::{
-    Access, Error, Limits, Name, PassBinding, Strides,
+    Error, Limits, Name, PassBinding, Strides,
     linear_attention::{Gate, LinearAttention, Rule},
     operator,
     plan::{
@@ -108,7 +108,7 @@ impl Passes<'_> {
     ) -> Result<(PassBinding, u32), Error> {
         let tensor_spec = &self.plan.tensors[self.plan.tensor_index(name)?];
         if let Some(nothing) = self.nothing.filter(|_| tensor_spec.span == 0) {
-            let written = tensor_spec.access == Access::Write;
+            let written = tensor_spec.access.writes();
             return Ok((self.plan.scratch(variable, nothing[usize::from(written)]), 0));
         }
         let range = self.spec.range(tensor_spec, partition, self.limits());
