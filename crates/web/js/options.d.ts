@@ -35,6 +35,35 @@ export interface AttentionOptions {
    */
   kvLen?: string;
   /**
+   * a tensor [S + 1] of i32, rising from 0: S sequences of queries lie one after the other, q and o are [1, H, Tq, D];
+   * of a shape, B is S
+   */
+  cuSeqlensQ?: string;
+  /** the same of keys and values, [1, G, Tk, D]; may be the tensor of cu_seqlens_q */
+  cuSeqlensK?: string;
+  /**
+   * a tensor [B, Tk / page] of i32: k and v lie in pages, [pages, G, page, D] or [pages, page, G, D] as the layout
+   * says; -1 is no page
+   */
+  blockTable?: string;
+  /** keys of a page: a multiple of 16 (default: as k has them, or 16) */
+  page?: number;
+  /** pages that there are (default: as k has them, or as many as all entries have room for) */
+  pages?: number;
+  /**
+   * a tensor [B, G, ceil(Tk / quant_block)] of f32: k holds integers, i8 or two i4 in a byte, and a key is scale times
+   * integer
+   */
+  kScale?: string;
+  /** the same of v; given with k_scale */
+  vScale?: string;
+  /** keys that share a scale, by their positions (default: 64) */
+  quantBlock?: number;
+  /** scales a key/value head (default: as k_scale has them, or as many as Tk keys need) */
+  quantBlocks?: number;
+  /** how the integers of k and v are stored where no tensors are given (default: as k has them, or i8) */
+  kvDtype?: "i8" | "i4";
+  /**
    * parts of the keys, each for a workgroup of its own: with a number (1 to 256) a batch entry's bits do not depend on
    * the batch (default: auto, as many as fill the adapter)
    */
@@ -57,6 +86,12 @@ export interface LinearOptions {
    * (default: none)
    */
   gate?: "none" | "constant" | "scalar" | "vector";
+  /**
+   * heads of q and o, a multiple of HV: several queries read each state, where no tensors are given (default: H and HV)
+   */
+  queryHeads?: number;
+  /** one beta for all heads: [B, 1, T], in the layout bthd [B, T, 1] (default: if beta is given so) */
+  sharedBeta?: boolean;
   /** delta steps a token: k, v and beta have T * N rows (default: 1) */
   steps?: number;
   /** a token reads what came before it and itself; false: all of its sequence (default: true) */
@@ -94,6 +129,12 @@ export interface LinearOptions {
   sequences?: number;
   /** order of the dimensions of states: [N, HV, Dk, Dv] or [N, HV, Dv, Dk] (default: kv) */
   stateLayout?: "kv" | "vk";
+  /** storage of states (default: f32) */
+  stateDtype?: "f32" | "f16" | "bf16";
+  /** compute states too, those after every C tokens and the last: [N, ceil(T / C), HV, Dk, Dv] (default: none) */
+  checkpointEvery?: number;
+  /** compute window_states too, those after each of the last W tokens: [N, W, HV, Dk, Dv] (default: none) */
+  stateWindow?: number;
   /** begin from the tensor state_in (default: if it is given) */
   stateIn?: boolean;
   /** compute the last states too (default: true, but for both directions) */
@@ -110,4 +151,40 @@ export interface CombineOptions {
   layout?: "bhtd" | "bthd";
   /** a tensor [H] of logits that enter the softmax denominators, and nothing else */
   sinkLogits?: string;
+}
+
+/** Options of append. */
+export interface AppendOptions {
+  /** order of the dimensions of k, v and the caches (default: bhtd) */
+  layout?: "bhtd" | "bthd";
+  /** storage of the caches (default: that of k and v) */
+  kvDtype?: "f32" | "f16" | "bf16" | "i8" | "i4";
+  /** a position's slot is its remainder by the capacity */
+  ring?: boolean;
+  /** a tensor [B] of i32: rows of each entry, the new ones included (default: the new ones alone) */
+  kvLen?: string;
+  /** a tensor [B] of i32: new rows of each entry (default: all T) */
+  qLen?: string;
+  /** a tensor [B, n] of i32: the pages of each entry, -1 for none */
+  blockTable?: string;
+  /** slots of a page (default: 16, or as the caches have them) */
+  page?: number;
+  /** pages of the pools (default: one for each place of the table, or as the caches have them) */
+  pages?: number;
+  /** a tensor [B, G, ceil(S / quant_block)] of f32: the scales of a quantised cache of keys */
+  kScale?: string;
+  /** the same of values */
+  vScale?: string;
+  /** slots that share a scale, from 1 to 1024 (default: 64) */
+  quantBlock?: number;
+  /** turns elements i and i + d/2, or 2i and 2i + 1, of k by its positions (default: none) */
+  rope?: "none" | "halves" | "pairs";
+  /** base of the frequencies, from 1 to 1e30 (default: 10000) */
+  ropeBase?: number;
+  /** elements of a row that are turned, even (default: all) */
+  ropeDim?: number;
+  /** a tensor [B, T] of i32: positions for the rotation (default: those in the cache) */
+  pos?: string;
+  /** turns a tensor q [B, H, T, Dk] by the same positions, into an output of this name */
+  qRotated?: boolean;
 }

@@ -30,7 +30,7 @@ fn type_of(option: &OptionSpec) -> Result<String> {
     let of_json = [("block_mask", "BlockMask | DeviceBlockMask"), ("tables", "Record<string, string>")];
     let one = |form: &str| match form {
         "EXPR" | "NAME" => Ok("string".to_owned()),
-        "N" | "F" | "X" => Ok("number".to_owned()),
+        "N" | "F" | "X" | "HQ" | "C" | "W" => Ok("number".to_owned()),
         "JSON" => {
             let found = of_json.iter().find(|(name, _)| *name == option.name);
             Ok(found.with_context(|| format!("no type for the option {}", option.name))?.1.to_owned())
