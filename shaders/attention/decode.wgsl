@@ -19,9 +19,9 @@
 import package::attention::problem::{HEAD_DIM, VALUE_DIM, params, kv_head, k_head_offset, v_head_offset, batch_of, last_key, keys_of_tile};
 import package::attention::blocks::{KV_BLOCK, place_of, visits_of, first_key};
 import package::attention::softmax::{HIDES};
-import package::attention::keys::{QUANTISED, KeyAt, scales_of};
+import package::attention::keys::{QUANTISED, KeyAt, scales_of, table_at};
 import package::attention::scale::{NORMALISE, key_norms_of};
-import package::attention::decode_steps::{Step, part_of, load_rows, clear_rows, find_keys, load_keys, load_values, multiply_row, sum_of_lanes, weigh, spread_weights, write_partial_sums, write_scores, read_weights, add_values, has_odd, any_thread, clear_marked, finish_rows};
+import package::attention::decode_steps::{PAGE_OF_GROUP, Step, part_of, load_rows, clear_rows, find_keys, load_keys, load_values, multiply_row, sum_of_lanes, weigh, spread_weights, write_partial_sums, write_scores, read_weights, add_values, has_odd, any_thread, clear_marked, finish_rows};
 import package::attention::decode_merge::{merge_in_subgroup, merge_in_memory, sum_over_keys};
 import package::shared::grid::{workgroup_of};
 
@@ -104,13 +104,17 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         let marking = attempt == MARKING;
         for (var at = first_step; at < end_step; at += 1u) {
             let first = first_key(visits, at, CHUNK);
-            let step = Step(visits, at, first, batch, last, k_norms, scales);
             let mine = first + thread / LANES * KEYS;
+            var page = 0;
+            if PAGE_OF_GROUP {
+                page = table_at(batch, min(mine, last));
+            }
+            let step = Step(visits, at, first, batch, last, k_norms, scales, page);
             // All loads come first, so that one wait covers them.
             var k: array<array<vec4f, K_VECTORS>, KEYS>;
             var v: array<array<vec4f, V_VECTORS>, KEYS>;
             var these: array<KeyAt, KEYS>;
-            find_keys(&these, batch, mine, last);
+            find_keys(&these, batch, mine, last, page);
             load_keys(&k, &these, k_first, lane);
             load_values(&v, &these, v_first, scales, mine, last, lane, attempt);
             if IN_MEMORY {

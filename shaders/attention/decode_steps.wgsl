@@ -2,12 +2,12 @@
 
 import package::kernel::{THREADS, ROWS, LANES, KEYS, APART, SUBGROUPS, IN_MEMORY, ONE_SUBGROUP, SPLITS, GROUPS, K_VECTORS, V_VECTORS, FIRST, MARKING};
 import package::attention::problem::{HEAD_DIM, VALUE_DIM, WRITE_LSE, params, Row, row_at, row_count, batch_of, q_row, o_row, num_visible_keys, lse, lse_at};
-import package::attention::keys::{PAGED, QUANTISED, KeyAt, key_at, k_row, v_row, is_stored, k_factor, v_factor};
+import package::attention::keys::{PAGED, PAGE, QUANTISED, KeyAt, key_at, key_in_page, page_exists, k_row, v_row, is_stored, k_factor, v_factor};
 import package::shared::inputs::{q4};
 import package::shared::kv::{key4, value4};
 import package::shared::output::{put_o4};
 import package::attention::hooks::{SCORE_MOD, MASK_MOD, Element, hook_score_mod, hook_mask_mod};
-import package::attention::blocks::{ELEMENT_BITS, position_of, bits_of_step, visible_by_bits, Visits};
+import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, position_of, bits_of_step, visible_by_bits, Visits};
 import package::attention::softmax::{HIDES, FIRST_ROW_MAX, weight, is_hidden, inverse_of, lse_of};
 import package::shared::math::{not_finite, finite_or_nan};
 import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, with_sink};
@@ -50,10 +50,15 @@ struct Step {
     last: u32,
     k_norms: u32,
     scales: u32,
+    // That of the group's keys, if it is one.
+    page: i32,
 }
 
 // Whether a group is a quad.
 const IN_QUADS: bool = SUBGROUPS && LANES == 4u;
+
+// Whether a group's keys, which are neighbours, lie in one page.
+const PAGE_OF_GROUP: bool = PAGED && !TOKEN_ORDER && PAGE % KEYS == 0u;
 
 // Loops that halve a distance between lanes end with these: neighbours, and the nearest that have another key's score.
 const UNROLL_NEIGHBOURS: u32 = 1u;
@@ -109,10 +114,14 @@ fn clear_rows(o: ptr<function, Outputs>, row_max: ptr<function, array<f32, ROWS>
     }
 }
 
-// Where a group's keys are. Beyond the last key it is that one again.
-fn find_keys(at: ptr<function, array<KeyAt, KEYS>>, batch: u32, first: u32, last: u32) {
+// Where a group's keys are. Beyond the last key it is that one again, or another of its page.
+fn find_keys(at: ptr<function, array<KeyAt, KEYS>>, batch: u32, first: u32, last: u32, page: i32) {
     for (var j = 0u; j < KEYS; j += 1u) {
-        at[j] = key_at(batch, position_of(min(first + j, last)));
+        if PAGE_OF_GROUP {
+            at[j] = key_in_page(page, first + j);
+        } else {
+            at[j] = key_at(batch, position_of(min(first + j, last)));
+        }
     }
 }
 
@@ -180,7 +189,7 @@ fn multiply_row(sums: ptr<function, array<f32, KEYS>>, q: ptr<function, array<ve
 }
 
 // The score of an element from its product: -inf where it is hidden.
-fn score_of(product: f32, step: Step, row_in_tile: u32, head: u32, query: u32, seen: u32, place: u32) -> f32 {
+fn score_of(product: f32, step: Step, row_in_tile: u32, head: u32, query: u32, seen: u32, place: u32, stored: bool) -> f32 {
     let at = Element(step.batch, head, query, position_of(min(place, step.last)));
     var score = product;
     if QUANTISED {
@@ -195,7 +204,7 @@ fn score_of(product: f32, step: Step, row_in_tile: u32, head: u32, query: u32, s
     let whole = step.at >= step.visits.partial_steps;
     var visible = place < seen;
     if PAGED {
-        visible = visible & is_stored(step.batch, at.key);
+        visible = visible & stored;
     }
     if MASK_MOD {
         visible = visible & (whole | hook_mask_mod(at, vec4u(at.key)).x);
@@ -250,7 +259,13 @@ fn weigh(
 ) {
     let lane = thread % LANES;
     let place = step.first + thread / LANES * KEYS + lane / APART;
-    let score = score_of(*own, step, r, head, query, seen, place);
+    var stored = true;
+    if PAGE_OF_GROUP {
+        stored = page_exists(step.page);
+    } else if PAGED {
+        stored = is_stored(step.batch, position_of(min(place, step.last)));
+    }
+    let score = score_of(*own, step, r, head, query, seen, place, stored);
     var new_max = max(*row_max, score);
     if LANES > 1u {
         for (var apart = LANES / 2u; apart >= UNROLL_KEYS_APART; apart /= 2u) {
@@ -320,7 +335,12 @@ fn write_scores(step: Step, group: vec3u, first_row: u32, thread: u32) {
         }
         let row = row_at(first_row + pair % ROWS, group);
         let seen = num_visible_keys(step.batch, row.query);
-        scores[pair] = score_of(product, step, pair % ROWS, row.head, row.query, seen, step.first + pair / ROWS);
+        let place = step.first + pair / ROWS;
+        var stored = true;
+        if PAGED {
+            stored = is_stored(step.batch, position_of(min(place, step.last)));
+        }
+        scores[pair] = score_of(product, step, pair % ROWS, row.head, row.query, seen, place, stored);
     }
 }
 

@@ -20,9 +20,14 @@ fn table_at(batch: u32, key: u32) -> i32 {
     return page_number_at(batch * params.pages_of_entry + key / PAGE);
 }
 
+// A key in a page of that number, or in another if there is no such page.
+fn key_in_page(page: i32, key: u32) -> KeyAt {
+    return KeyAt(u32(clamp(page, 0, i32(params.pages) - 1)), key % PAGE);
+}
+
 fn key_at(batch: u32, key: u32) -> KeyAt {
     if PAGED {
-        return KeyAt(u32(clamp(table_at(batch, key), 0, i32(params.pages) - 1)), key % PAGE);
+        return key_in_page(table_at(batch, key), key);
     }
     return KeyAt(0u, key);
 }
@@ -42,10 +47,13 @@ fn v_row(first: u32, at: KeyAt) -> u32 {
     return first + at.slot * params.v_row;
 }
 
+fn page_exists(page: i32) -> bool {
+    return (page >= 0) & (page < i32(params.pages));
+}
+
 // Whether the key's page exists.
 fn is_stored(batch: u32, key: u32) -> bool {
-    let page = table_at(batch, key);
-    return (page >= 0) & (page < i32(params.pages));
+    return page_exists(table_at(batch, key));
 }
 
 fn are_stored(batch: u32, keys: vec4u) -> vec4<bool> {
