@@ -40,6 +40,7 @@ mod spec;
 mod states;
 mod tensors;
 mod testing;
+mod validate;
 
 pub use kinds::{Direction, FeatureMap, Gate, Key, Lengths, Normaliser, Rule, StateLayout};
 pub(crate) use operator::OPERATOR;
