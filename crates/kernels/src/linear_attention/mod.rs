@@ -34,6 +34,7 @@ mod options;
 mod plan;
 mod products;
 mod reference;
+mod reference_inputs;
 mod rounding;
 mod shape;
 mod spec;
