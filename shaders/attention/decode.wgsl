@@ -21,7 +21,9 @@ import package::attention::blocks::{KV_BLOCK, place_of, visits_of, first_key};
 import package::attention::softmax::{HIDES};
 import package::attention::keys::{QUANTISED, KeyAt, scales_of, table_at};
 import package::attention::scale::{NORMALISE, key_norms_of};
-import package::attention::decode_steps::{PAGE_OF_GROUP, Step, part_of, load_rows, clear_rows, find_keys, load_keys, load_values, multiply_row, sum_of_lanes, weigh, spread_weights, write_partial_sums, write_scores, read_weights, add_values, has_odd, any_thread, clear_marked, finish_rows};
+import package::attention::decode_loads::{PAGE_OF_GROUP, load_rows, find_keys, load_keys, load_values};
+import package::attention::decode_steps::{Step, part_of, clear_rows, multiply_row, sum_of_lanes, weigh, spread_weights, write_partial_sums, write_scores, read_weights, add_values, has_odd, any_thread, clear_marked};
+import package::attention::decode_writes::{finish_rows};
 import package::attention::decode_merge::{merge_in_subgroup, merge_in_memory, sum_over_keys};
 import package::shared::grid::{workgroup_of};
 

@@ -3,7 +3,8 @@
 import package::kernel::{THREADS, ROWS, LANES, KEYS, GROUPS, MERGED, V_VECTORS};
 import package::attention::problem::{WRITE_LSE, row_at, row_count, batch_of};
 import package::attention::softmax::{FIRST_ROW_MAX, weight};
-import package::attention::decode_steps::{Outputs, UNROLL_KEYS_APART, exchanged, row_end, o_row_of, put_vector, put_row_lse};
+import package::attention::decode_steps::{Outputs, UNROLL_KEYS_APART, exchanged};
+import package::attention::decode_writes::{row_end, o_row_of, put_vector, put_row_lse};
 
 // Workgroup memory: [vector][component][thread] of o, [group][row] of maxima and sums, and each row's factor of o.
 var<workgroup> merging: array<f32, MERGED * 4u * THREADS>;

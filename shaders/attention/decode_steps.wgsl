@@ -1,21 +1,16 @@
 // The steps of attention of few rows, on the rows of a workgroup.
 
-import package::kernel::{THREADS, ROWS, LANES, KEYS, APART, SUBGROUPS, IN_MEMORY, ONE_SUBGROUP, SPLITS, GROUPS, K_VECTORS, V_VECTORS, FIRST, MARKING};
-import package::attention::problem::{HEAD_DIM, VALUE_DIM, WRITE_LSE, params, Row, row_at, row_count, batch_of, q_row, o_row, num_visible_keys, lse, lse_at};
-import package::attention::keys::{PAGED, PAGE, QUANTISED, KeyAt, key_at, key_in_page, page_exists, k_row, v_row, is_stored, k_factor, v_factor};
-import package::shared::inputs::{q4};
-import package::shared::kv::{key4, value4};
-import package::shared::output::{put_o4};
+import package::kernel::{THREADS, ROWS, LANES, KEYS, APART, SUBGROUPS, IN_MEMORY, ONE_SUBGROUP, SPLITS, GROUPS, K_VECTORS, V_VECTORS};
+import package::attention::problem::{params, row_at, num_visible_keys};
+import package::attention::keys::{PAGED, QUANTISED, page_exists, is_stored, k_factor};
 import package::attention::hooks::{SCORE_MOD, MASK_MOD, Element, hook_score_mod, hook_mask_mod};
-import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, position_of, bits_of_step, visible_by_bits, Visits};
-import package::attention::softmax::{HIDES, FIRST_ROW_MAX, weight, is_hidden, inverse_of, lse_of};
-import package::shared::math::{not_finite, finite_or_nan};
-import package::attention::scale::{NORMALISE, SINKS, inverse_norms, row_scale, with_sink};
+import package::attention::blocks::{ELEMENT_BITS, position_of, bits_of_step, visible_by_bits, Visits};
+import package::attention::softmax::{HIDES, FIRST_ROW_MAX, weight, is_hidden};
+import package::shared::math::{not_finite};
+import package::attention::scale::{NORMALISE, inverse_norms};
+import package::attention::decode_loads::{PAGE_OF_GROUP, Queries, Keys, Values};
 
-alias Queries = array<array<vec4f, K_VECTORS>, ROWS>;
 alias Outputs = array<array<vec4f, V_VECTORS>, ROWS>;
-alias Keys = array<array<vec4f, K_VECTORS>, KEYS>;
-alias Values = array<array<vec4f, V_VECTORS>, KEYS>;
 
 struct Splits {
     // Parts that the keys of a tile are divided into, tiles along x, and elements from one part of o, and of lse, to the next.
@@ -57,9 +52,6 @@ struct Step {
 // Whether a group is a quad.
 const IN_QUADS: bool = SUBGROUPS && LANES == 4u;
 
-// Whether a group's keys, which are neighbours, lie in one page.
-const PAGE_OF_GROUP: bool = PAGED && !TOKEN_ORDER && PAGE % KEYS == 0u;
-
 // Loops that halve a distance between lanes end with these: neighbours, and the nearest that have another key's score.
 const UNROLL_NEIGHBOURS: u32 = 1u;
 const UNROLL_KEYS_APART: u32 = APART;
@@ -71,39 +63,6 @@ var<workgroup> scores: array<f32, PAIRS>;
 var<workgroup> found: array<u32, THREADS>;
 var<workgroup> found_any: u32;
 
-// Loads the rows of q, a row a turn, while those before it move up: drivers that run on the CPU compile a load for milliseconds.
-fn load_rows(
-    q: ptr<function, Queries>,
-    seen: ptr<function, array<u32, ROWS>>,
-    head: ptr<function, array<u32, ROWS>>,
-    query: ptr<function, array<u32, ROWS>>,
-    group: vec3u,
-    batch: u32,
-    first_row: u32,
-    lane: u32,
-) {
-    for (var turn = 0u; turn < ROWS; turn += 1u) {
-        for (var r = 0u; r + 1u < ROWS; r += 1u) {
-            for (var c = 0u; c < K_VECTORS; c += 1u) {
-                q[r][c] = q[r + 1u][c];
-            }
-            seen[r] = seen[r + 1u];
-            head[r] = head[r + 1u];
-            query[r] = query[r + 1u];
-        }
-        let row = row_at(first_row + turn, group);
-        let from_row = q_row(row);
-        let scale = row_scale(row);
-        for (var c = 0u; c < K_VECTORS; c += 1u) {
-            let at = c * LANES + lane;
-            q[ROWS - 1u][c] = q4(from_row, 4u * min(at, HEAD_DIM / 4u - 1u)) * select(0.0, scale, at < HEAD_DIM / 4u);
-        }
-        seen[ROWS - 1u] = num_visible_keys(batch, row.query);
-        head[ROWS - 1u] = row.head;
-        query[ROWS - 1u] = row.query;
-    }
-}
-
 fn clear_rows(o: ptr<function, Outputs>, row_max: ptr<function, array<f32, ROWS>>, row_sum: ptr<function, array<f32, ROWS>>) {
     for (var r = 0u; r < ROWS; r += 1u) {
         for (var c = 0u; c < V_VECTORS; c += 1u) {
@@ -111,70 +70,6 @@ fn clear_rows(o: ptr<function, Outputs>, row_max: ptr<function, array<f32, ROWS>
         }
         row_max[r] = FIRST_ROW_MAX;
         row_sum[r] = 0.0;
-    }
-}
-
-// Where a group's keys are. Beyond the last key it is that one again, or another of its page.
-fn find_keys(at: ptr<function, array<KeyAt, KEYS>>, batch: u32, first: u32, last: u32, page: i32) {
-    for (var j = 0u; j < KEYS; j += 1u) {
-        if PAGE_OF_GROUP {
-            at[j] = key_in_page(page, first + j);
-        } else {
-            at[j] = key_at(batch, position_of(min(first + j, last)));
-        }
-    }
-}
-
-// A thread's vectors of the group's keys: zeros beyond the row's end.
-fn load_keys(k: ptr<function, Keys>, keys: ptr<function, array<KeyAt, KEYS>>, k_first: u32, lane: u32) {
-    for (var j = 0u; j < KEYS; j += 1u) {
-        let from_row = k_row(k_first, keys[j]);
-        for (var c = 0u; c < K_VECTORS; c += 1u) {
-            let at = c * LANES + lane;
-            if K_VECTORS * LANES * 4u == HEAD_DIM {
-                k[j][c] = key4(from_row, 4u * at);
-            } else {
-                k[j][c] = select(vec4f(), key4(from_row, 4u * min(at, HEAD_DIM / 4u - 1u)), at < HEAD_DIM / 4u);
-            }
-        }
-    }
-}
-
-// The same of values. Those that are not finite become NaN at first. Marking, they are ones and all others zeros; then they are zeros.
-fn load_values(
-    v: ptr<function, Values>,
-    keys: ptr<function, array<KeyAt, KEYS>>,
-    v_first: u32,
-    scales: u32,
-    first: u32,
-    last: u32,
-    lane: u32,
-    attempt: u32,
-) {
-    let kept = select(0xffffffffu, 0u, attempt == MARKING);
-    let in_place_of_odd = select(select(0u, 0x3f800000u, attempt == MARKING), 0x7fc00000u, attempt == FIRST);
-    for (var j = 0u; j < KEYS; j += 1u) {
-        let from_row = v_row(v_first, keys[j]);
-        var factor = 1.0;
-        if QUANTISED {
-            factor = v_factor(scales, position_of(min(first + j, last)));
-        }
-        for (var c = 0u; c < V_VECTORS; c += 1u) {
-            let at = c * LANES + lane;
-            if V_VECTORS * LANES * 4u == VALUE_DIM {
-                v[j][c] = value4(from_row, 4u * at);
-            } else {
-                v[j][c] = select(vec4f(), value4(from_row, 4u * min(at, VALUE_DIM / 4u - 1u)), at < VALUE_DIM / 4u);
-            }
-            if QUANTISED {
-                v[j][c] *= factor;
-            }
-            if HIDES {
-                let bits = bitcast<vec4u>(v[j][c]);
-                let odd = (bits & vec4u(0x7f800000u)) == vec4u(0x7f800000u);
-                v[j][c] = bitcast<vec4f>(select(bits & vec4u(kept), vec4u(in_place_of_odd), odd));
-            }
-        }
     }
 }
 
@@ -423,76 +318,5 @@ fn clear_marked(
         }
         row_max[r] = FIRST_ROW_MAX;
         row_sum[r] = 0.0;
-    }
-}
-
-// A row's factor of o, and its lse.
-fn row_end(row_max: f32, row_sum: f32, row: Row) -> vec2f {
-    if SINKS {
-        let sunk = with_sink(row_max, row.head);
-        let total = row_sum * sunk.y + sunk.z;
-        return vec2f(sunk.y * inverse_of(total), lse_of(sunk.x, total));
-    }
-    return vec2f(inverse_of(row_sum), lse_of(row_max, row_sum));
-}
-
-// Where a row of o, or of a part of it, begins.
-fn o_row_of(row: Row, split: u32) -> u32 {
-    if SPLITS {
-        return o_row(row) + split * splits.o_part;
-    }
-    return o_row(row);
-}
-
-// Writes four columns of a row, if it has them.
-fn put_vector(from_row: u32, vector: u32, value: vec4f) {
-    if vector < VALUE_DIM / 4u {
-        put_o4(from_row, 4u * vector, finite_or_nan(value));
-    }
-}
-
-fn put_row_lse(row: Row, split: u32, value: f32) {
-    var at = lse_at(row);
-    if SPLITS {
-        at += split * splits.lse_part;
-    }
-    lse[at] = value;
-}
-
-// Writes the rows of the first group, whose results are those of all. They leave as they came: the first is written, the others
-// move up.
-fn finish_rows(
-    o: ptr<function, Outputs>,
-    row_max: ptr<function, array<f32, ROWS>>,
-    row_sum: ptr<function, array<f32, ROWS>>,
-    group: vec3u,
-    first_row: u32,
-    split: u32,
-    thread: u32,
-) {
-    for (var turn = 0u; turn < ROWS; turn += 1u) {
-        if (first_row + turn < row_count(batch_of(group))) & (thread < LANES) {
-            let row = row_at(first_row + turn, group);
-            let end = row_end(row_max[0], row_sum[0], row);
-            let from_row = o_row_of(row, split);
-            // Only the last vector may be beyond the row's end. SwiftShader compiles dozens of branches for minutes.
-            for (var c = 0u; c < V_VECTORS; c += 1u) {
-                if (c + 1u) * LANES * 4u <= VALUE_DIM {
-                    put_o4(from_row, 4u * (c * LANES + thread), finite_or_nan(o[0][c] * end.x));
-                } else {
-                    put_vector(from_row, c * LANES + thread, o[0][c] * end.x);
-                }
-            }
-            if WRITE_LSE && thread == 0u {
-                put_row_lse(row, split, end.y);
-            }
-        }
-        for (var r = 0u; r + 1u < ROWS; r += 1u) {
-            for (var c = 0u; c < V_VECTORS; c += 1u) {
-                o[r][c] = o[r + 1u][c];
-            }
-            row_max[r] = row_max[r + 1u];
-            row_sum[r] = row_sum[r + 1u];
-        }
     }
 }

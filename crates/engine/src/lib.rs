@@ -63,6 +63,8 @@ mod documents {
     mod expressions {}
     #[doc = include_str!("../../../docs/OPERATORS.md")]
     mod operators {}
+    #[doc = include_str!("../../../docs/SERVING.md")]
+    mod serving {}
 }
 
 pub use foveal_kernels::specs::*;

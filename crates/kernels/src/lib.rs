@@ -34,7 +34,9 @@ mod suggest;
 /// The operators' problems and what describes them, as the engine's root has them too.
 pub mod specs {
     pub use crate::append::{Append, CacheDtype};
-    pub use crate::attention::{Attention, BlockSparsity, DeviceBlockMask, Mask, Scale, Shape};
+    pub use crate::attention::{
+        Attention, BlockSparsity, DeviceBlockMask, Integers, Mask, Pages, Quantised, Scale, Shape,
+    };
     pub use crate::block_mask::{BlockGrid, BlockMask};
     pub use crate::combine::Combine;
     pub use crate::linear_attention::{Gate, Lengths, LinearAttention, LinearShape, Rule};

@@ -38,6 +38,7 @@ mod plan;
 mod programs;
 mod quantised;
 mod reference;
+mod reference_inputs;
 mod rounding;
 mod rows_without_keys;
 mod shape;

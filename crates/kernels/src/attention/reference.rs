@@ -1,13 +1,13 @@
 //! The definition, in f64.
 
-use std::{borrow::Cow, f64::consts::LOG2_E};
+use std::f64::consts::LOG2_E;
 
 use super::{
-    Attention, Integers, QkNorm, Quantised, Strides, device_block_mask,
-    inputs::stored,
+    Attention, QkNorm, Quantised, device_block_mask,
     layout::Tensor,
     placement::Placement,
     programs::Programs,
+    reference_inputs::{Scales, Values, of_heads, table_values},
     rounding::{RowErrors, norm},
 };
 use crate::{
@@ -15,104 +15,7 @@ use crate::{
     check::{Expected, Rows},
     expr::{Evaluator, Scratch},
     parallel,
-    spec::tensor_named,
 };
-
-struct Values {
-    elements: Vec<f64>,
-    strides: Strides,
-    dim: usize,
-}
-
-impl Values {
-    fn of(spec: &Attention, inputs: &[(&str, &HostTensor)], tensor: Tensor) -> Result<Self, Error> {
-        let name = tensor.name();
-        let given = tensor_named(inputs, name)?;
-        let [heads, len, dim] = spec.sizes(tensor);
-        // Dense inputs are checked by shape; strided ones are flat storage.
-        let strides = spec.strides(tensor);
-        let span = spec.span(tensor).ok_or_else(|| Error::invalid(name, "too large"))?;
-        if given.len() < span {
-            let batch = spec.stored_batch(tensor);
-            let expected = format!("expected {batch} x {heads} x {len} x {dim}, {span} elements");
-            return Err(Error::invalid(name, format!("{expected}, got {:?}", given.shape())));
-        }
-        let elements = given.to_f64();
-        match spec.quantised.as_ref().map(|quantised| quantised.integers) {
-            Some(Integers::I4) if matches!(tensor, Tensor::K | Tensor::V) => {
-                let twice = |stride: usize| 2 * stride;
-                let strides = Strides {
-                    batch: twice(strides.batch),
-                    head: twice(strides.head),
-                    position: twice(strides.position),
-                };
-                Ok(Self { elements: elements.into_iter().flat_map(halves).collect(), strides, dim: 2 * dim })
-            }
-            _ => Ok(Self { elements, strides, dim }),
-        }
-    }
-
-    fn row(&self, batch: usize, head: usize, position: usize) -> &[f64] {
-        let at = batch * self.strides.batch + head * self.strides.head + position * self.strides.position;
-        &self.elements[at..at + self.dim]
-    }
-
-    /// Norms of all stored rows of k.
-    fn norms(&self, spec: &Attention) -> Vec<f64> {
-        let [heads, len, _] = spec.sizes(Tensor::K);
-        let row = |at: usize| self.row(at / len / heads, at / len % heads, at % len);
-        (0..spec.stored_batch(Tensor::K) * heads * len).map(|at| norm(row(at))).collect()
-    }
-}
-
-/// The two integers of a byte, in two's complement: the low half first.
-fn halves(byte: f64) -> [f64; 2] {
-    let signed = |half: f64| if half >= 8.0 { half - 16.0 } else { half };
-    [signed(byte % 16.0), signed((byte / 16.0).floor())]
-}
-
-/// Scales of the integers of keys or values, `[B, G, ceil(Tk / block)]`.
-struct Scales {
-    values: Vec<f64>,
-    block: usize,
-    of_head: usize,
-}
-
-impl Scales {
-    fn of(spec: &Attention, inputs: &[(&str, &HostTensor)], name: &str, block: usize) -> Result<Self, Error> {
-        let of_head = spec.scales_of_head();
-        let given = tensor_named(inputs, name)?;
-        let shape = [spec.batch, spec.kv_heads, of_head];
-        if given.shape() != shape {
-            let message = format!("expected scales {shape:?}, got {:?}", given.shape());
-            return Err(Error::invalid(name, message));
-        }
-        Ok(Self { values: given.to_f64(), block, of_head })
-    }
-}
-
-/// One value a head.
-fn of_heads(spec: &Attention, inputs: &[(&str, &HostTensor)], name: &str) -> Result<Vec<f64>, Error> {
-    let values = tensor_named(inputs, name)?;
-    if values.shape() != [spec.q_heads] {
-        let message =
-            format!("expected one value for each of {} heads, got {:?}", spec.q_heads, values.shape());
-        return Err(Error::invalid(name, message));
-    }
-    Ok(values.to_f64())
-}
-
-/// The tables' values, of the types they are declared to have.
-fn table_values<'t>(
-    spec: &'t Attention,
-    inputs: &[(&str, &'t HostTensor)],
-) -> Result<Vec<(&'t str, Cow<'t, HostTensor>)>, Error> {
-    let value = |input: &'t super::TableInput| {
-        let name = input.table.name.as_str();
-        Ok((name, stored(tensor_named(inputs, name)?, name, input.table.element)?))
-    };
-    spec.tables.iter().map(value).collect()
-}
 
 /// A score as f32 holds it: beyond its range, infinity. The device scales it by `base` first.
 #[expect(clippy::cast_possible_truncation, reason = "that is the question")]

@@ -34,12 +34,14 @@ mod options;
 mod plan;
 mod products;
 mod reference;
+mod reference_inputs;
 mod rounding;
 mod shape;
 mod spec;
 mod states;
 mod tensors;
 mod testing;
+mod validate;
 
 pub use kinds::{Direction, FeatureMap, Gate, Key, Lengths, Normaliser, Rule, StateLayout};
 pub(crate) use operator::OPERATOR;

@@ -3,6 +3,7 @@
 pub(super) mod bindings;
 pub(super) mod block_schedule;
 pub(super) mod broadcast;
+mod choose_lists;
 pub(super) mod decode;
 pub(super) mod gather;
 mod hooks;

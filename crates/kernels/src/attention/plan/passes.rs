@@ -7,7 +7,7 @@ use foveal_shaders::Request;
 use super::{
     block_schedule::{BlockSchedule, Run},
     hooks::Evaluates,
-    mask_program::{MaskProgram, ScheduleFrom},
+    mask_program::MaskProgram,
     partition::Partition,
     split_kv::SplitKv,
     tile_scheduler::TileScheduler,
@@ -87,86 +87,6 @@ impl Attention {
         }
     }
 
-    /// The lists that the kernel's tiles follow, if they follow any.
-    pub(crate) fn choose_lists(
-        &self,
-        taken: &Candidate,
-        visibility: &MaskProgram<'_>,
-        limits: &Limits,
-    ) -> Result<Option<BlockSchedule>, Error> {
-        let (rows, keys) = (taken.schedule.tile_rows, taken.schedule.kv_block);
-        if self.specialized().keys_of_binding(limits).is_some() {
-            // Segments of what is bound are stretches of the keys.
-            return if self.is_block_sparse() {
-                let message = "one head's keys or values need more, beside lists of blocks they have to fit";
-                Err(Error::limit("max_storage_buffer_binding_size", message))
-            } else {
-                Ok(None)
-            };
-        }
-        let lists = match visibility.lists_from() {
-            ScheduleFrom::Nowhere => return Ok(None),
-            ScheduleFrom::Host => Some(BlockSchedule::on_host(
-                &visibility.lists(rows, keys)?,
-                self.needs_bits(rows, keys),
-                visibility.token_order(),
-            )),
-            ScheduleFrom::Given => {
-                self.device_blocks().and_then(|listed| BlockSchedule::given(self, listed, rows, keys))
-            }
-            ScheduleFrom::Device => {
-                // A problem that stands in for another does what that one does.
-                let model = BlockSchedule::on_device(self.specialized(), visibility, rows, keys, limits);
-                let own = BlockSchedule::on_device(self, visibility, rows, keys, limits);
-                own.zip(model).map(|(own, model)| own.with_bits_as(&model))
-            }
-        };
-        let largest = limits.max_storage_buffer_binding_size;
-        let Some(lists) = lists.filter(|lists| lists.size_bytes() <= largest) else {
-            return if !self.is_block_sparse() {
-                // Every element is tested instead.
-                Ok(None)
-            } else {
-                let message = format!("the lists of blocks need more, the adapter allows {largest} bytes");
-                Err(Error::limit("max_storage_buffer_binding_size", message))
-            };
-        };
-        let groups = limits.max_compute_workgroups_per_dimension as usize;
-        let too_many = lists.layout.kv_blocks > groups || lists.layout.count().div_ceil(groups) > groups;
-        let optional = !self.is_block_sparse();
-        if lists.made_by_device() && too_many && optional {
-            return Ok(None);
-        }
-        if lists.made_by_device() && lists.layout.count().div_ceil(groups) > groups {
-            let message = format!(
-                "{} lists of blocks, the adapter allows {groups} workgroups along an axis",
-                lists.layout.count()
-            );
-            return Err(Error::limit("max_compute_workgroups_per_dimension", message));
-        }
-        let evaluates = self.evaluates(Some(&lists));
-        let mut bindings = self.storage_bindings(visibility, evaluates, limits) + 1;
-        if optional && lists.made_by_device() {
-            // The passes that make lists bind what the mask reads.
-            let of_mask = visibility.tables_of(Evaluates { mask: true, score: false });
-            bindings = bindings.max(3 + of_mask.len());
-        }
-        if bindings > limits.max_storage_buffers_per_shader_stage as usize && optional {
-            return Ok(None);
-        }
-        Ok(Some(lists))
-    }
-
-    /// Whether tiles need bits beside the caller's lists: a matter of block sizes alone, so that it does not depend on what
-    /// the lists hold.
-    fn needs_bits(&self, tile_rows: usize, kv_block: usize) -> bool {
-        self.host_blocks().is_some_and(|blocks| {
-            blocks.bits().is_some()
-                || !blocks.q_block().is_multiple_of(tile_rows)
-                || !blocks.kv_block().is_multiple_of(kv_block)
-        })
-    }
-
     /// Which expressions the kernel itself evaluates.
     pub(crate) fn evaluates(&self, lists: Option<&BlockSchedule>) -> Evaluates {
         let in_bits = lists.is_some_and(|lists| lists.made_by_device() && lists.layout.block_words > 0);
@@ -193,7 +113,12 @@ impl Attention {
     }
 
     /// Storage bindings of the kernel without lists.
-    fn storage_bindings(&self, visibility: &MaskProgram<'_>, evaluates: Evaluates, limits: &Limits) -> usize {
+    pub(crate) fn storage_bindings(
+        &self,
+        visibility: &MaskProgram<'_>,
+        evaluates: Evaluates,
+        limits: &Limits,
+    ) -> usize {
         let gathers = self.gathers_tables(visibility, evaluates, limits);
         let tables = if gathers { 1 } else { self.entry_tables().len() };
         self.other_bindings(visibility, evaluates) + tables
