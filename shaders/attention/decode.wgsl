@@ -83,10 +83,10 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         scales = scales_of(batch, kv_head(group));
     }
 
-    // All splits but the last ones have as many steps.
+    // All splits but the last ones have as many steps: an even share of the entry's, or as many for every entry.
     let visits = visits_of(place.list, keys.some, CHUNK);
     let all_steps = max(visits.steps, visits.first_step) - visits.first_step;
-    let share = (all_steps + part.splits - 1u) / part.splits;
+    let share = select((all_steps + part.splits - 1u) / part.splits, part.keys / CHUNK, part.keys > 0u);
     let first_step = visits.first_step + min(part.split * share, all_steps);
     let end_step = min(first_step + share, visits.steps);
 

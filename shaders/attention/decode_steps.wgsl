@@ -18,6 +18,8 @@ struct Splits {
     tiles: u32,
     o_part: u32,
     lse_part: u32,
+    // Keys of a part, where each has the same number; 0 where they are shared evenly.
+    keys: u32,
 }
 
 @group(0) @binding(14) var<uniform> splits: Splits;
@@ -27,13 +29,15 @@ struct Part {
     workgroup: vec3u,
     split: u32,
     splits: u32,
+    keys: u32,
 }
 
 fn part_of(workgroup: vec3u) -> Part {
     if SPLITS {
-        return Part(vec3u(workgroup.x % splits.tiles, workgroup.yz), workgroup.x / splits.tiles, splits.splits);
+        return Part(vec3u(workgroup.x % splits.tiles, workgroup.yz), workgroup.x / splits.tiles, splits.splits,
+            splits.keys);
     }
-    return Part(workgroup, 0u, 1u);
+    return Part(workgroup, 0u, 1u, 0u);
 }
 
 // A step of the keys: its number, and the first of its keys.

@@ -130,6 +130,39 @@ fn fixed_splits_give_the_same_bits_in_any_batch() -> Result<()> {
     Ok(())
 }
 
+/// Where entries have lengths, splits have a size: the bits of an entry do not depend on the batch either.
+#[test]
+fn lengths_give_the_same_bits_in_any_batch() -> Result<()> {
+    let shared = engine_or_skip!();
+    let engine = device::unchecked(&shared)?;
+    let profile = &profiles(&shared)[2];
+    let whole = Attention::new(Shape::bhtd(4, 4, 1, 64).kv(2, 1700)).with_lse().kv_lengths("keys");
+    let inputs = whole.random_inputs(3);
+    let outputs = |spec: &Attention, from: usize| -> Result<Vec<Vec<u8>>> {
+        let plan = spec.plan(profile, &Constraints::variant("decode"))?;
+        // Parts of 512 keys, of which there are four.
+        let merged = plan.passes.iter().any(|pass| pass.label.ends_with("combine"));
+        ensure!(merged, "{plan}");
+        let kernel = block_on(engine.prepare_exact(&plan))?;
+        let prepared =
+            Prepared::new(Case { name: spec.describe(), problem: Arc::new(spec.clone()), seed: 3 })?;
+        prepared.check(&engine, &kernel, folder())?;
+        let inputs = entries(spec, &inputs, from)?;
+        let outputs = harness::run(&engine, &kernel, &harness::storage(&plan.tensors, &inputs)?)?;
+        Ok(outputs.into_iter().map(|output| output.bytes).collect())
+    };
+    let all = outputs(&whole, 0)?;
+    for from in 0..whole.batch {
+        let mut alone = whole.clone();
+        alone.batch = 1;
+        for (together, alone) in all.iter().zip(outputs(&alone, from)?) {
+            let each = together.len() / whole.batch;
+            ensure!(together[from * each..(from + 1) * each] == alone, "entry {from}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn splits_do_not_change_the_result() -> Result<()> {
     let engine = engine_or_skip!();

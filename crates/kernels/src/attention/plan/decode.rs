@@ -19,6 +19,10 @@ pub(crate) const MAX_ROWS: usize = 16;
 /// Keys that a split has at least on a GPU, where the plan decides how many there are: fewer are merged for longer than they save.
 pub(crate) const MIN_KEYS_OF_SPLIT: usize = 256;
 
+/// Keys of a part where parts have a size, and how many there are at most: each is a workgroup, if only to find nothing to do.
+const KEYS_OF_SPLIT: usize = 512;
+const MAX_SPLITS_BY_SIZE: usize = 64;
+
 /// Threads of a workgroup on a GPU: a few subgroups, which wait for memory in turn.
 const GPU_THREADS: usize = 256;
 
@@ -299,10 +303,19 @@ pub(crate) fn propose(
 }
 
 impl Attention {
+    /// Whether splits have a size instead of a number: where batch entries have lengths of their own, long ones then have more
+    /// workgroups than short ones, and none takes longer than others. A CPU deals out what there is.
+    pub(crate) fn splits_by_size(&self, adapter: &AdapterProfile) -> bool {
+        self.splits.is_none() && self.own_lengths().keys && adapter.kind != AdapterKind::Cpu
+    }
+
     /// Parts of so many visited keys: as many as are asked for, or as fill the adapter beside tiles, heads and batch entries.
     pub(crate) fn splits_of(&self, adapter: &AdapterProfile, keys: usize, tile_rows: usize) -> usize {
         if let Some(splits) = self.splits {
             return splits;
+        }
+        if self.splits_by_size(adapter) {
+            return keys.div_ceil(KEYS_OF_SPLIT).clamp(1, MAX_SPLITS_BY_SIZE);
         }
         let wanted = adapter.workgroup_slots().div_ceil(self.workgroups(tile_rows).max(1));
         // A pass more is longer on a CPU.

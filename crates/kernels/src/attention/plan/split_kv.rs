@@ -27,6 +27,8 @@ pub(crate) struct SplitKv {
     /// The scratch buffers.
     pub(crate) parts: usize,
     pub(crate) lse: usize,
+    /// Keys of a segment of the grid, where each has the same number for every batch entry; 0 where an entry's own are shared evenly.
+    pub(crate) keys_of_split: usize,
     /// Whether a dispatch's grid is split.
     pub(crate) in_grid: bool,
 }
@@ -79,8 +81,12 @@ impl SplitKv {
             }
         }
         if self.in_grid {
-            let parts =
-                [("splits", self.in_dispatch()), ("o_part", self.rows * self.width), ("lse_part", self.rows)];
+            let parts = [
+                ("splits", self.in_dispatch()),
+                ("keys", self.keys_of_split),
+                ("o_part", self.rows * self.width),
+                ("lse_part", self.rows),
+            ];
             params.extend(u32_params(parts)?);
         }
         if !self.is_spread() {

@@ -171,6 +171,11 @@ impl Passes<'_> {
         Ok(Some(SplitKv {
             count,
             dispatches,
+            keys_of_split: if specialized.splits_by_size(&self.plan.adapter) {
+                blocks_of_dispatch.div_ceil(count / dispatches) * taken.schedule.kv_block
+            } else {
+                0
+            },
             keys: blocks_of_dispatch * taken.schedule.kv_block,
             blocks: blocks_of_each,
             q_len: spec.q_len,
