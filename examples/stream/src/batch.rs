@@ -7,6 +7,8 @@ use crate::pages::{PAGE, Pages, touched};
 
 /// Requests of the batch: a melody, and a shorter one that joins later.
 pub(crate) const REQUESTS: usize = 2;
+/// Their melodies.
+pub(crate) const SEEDS: [u32; REQUESTS] = [0x9e37_79b9, 77];
 
 /// Where the state of a request lies: in one of two windows of states, after one of the tokens of a draft.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +88,8 @@ impl Batch {
             guessed: Vec::new(),
             taken_back: 0,
         };
-        let requests = vec![request(tokens, 0x9e37_79b9, 0), request(tokens.div_ceil(2), 77, tokens / 5)];
+        let [first, second] = SEEDS;
+        let requests = vec![request(tokens, first, 0), request(tokens.div_ceil(2), second, tokens / 5)];
         let places = (tokens + draft).div_ceil(PAGE);
         // The earliest of a draft's queries sees `window` keys, and the others follow.
         let pool = REQUESTS * touched(window + draft - 1).min(places);

@@ -184,6 +184,7 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::SEEDS;
 
     #[test]
     fn there_are_as_many_notes_as_asked_for_and_bells_among_them() {
@@ -199,12 +200,15 @@ mod tests {
 
     #[test]
     fn notes_can_be_sung() {
-        let notes = compose(1000, 7);
-        assert!(notes.iter().all(|note| (50..=86).contains(&note.pitch)));
-        assert!(notes.iter().all(|note| note.loudness < 1.001 && note.loudness > 0.5));
-        assert!(notes.iter().all(|note| note.features().iter().all(|x| x.abs() <= 2.0)));
-        assert_eq!(compose(1000, 7), notes);
+        for seed in SEEDS {
+            let notes = compose(1000, seed);
+            assert!(notes.iter().all(|note| (50..=86).contains(&note.pitch)));
+            assert!(notes.iter().all(|note| note.loudness < 1.001 && note.loudness > 0.5));
+            assert!(notes.iter().all(|note| note.features().iter().all(|x| x.abs() <= 2.0)));
+            assert_eq!(compose(1000, seed), notes);
+        }
     }
+
     #[test]
     fn guesses_are_often_right_and_often_wrong() {
         let notes = compose(400, 7);

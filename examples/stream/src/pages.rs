@@ -33,8 +33,8 @@ impl Pages {
         }
     }
 
-    /// Gives a request pages for these positions, and takes back those of earlier ones. Returns what changed in its table:
-    /// places, and their pages.
+    /// Gives a request pages for these positions, which never go back, and takes back those of earlier ones. Returns what
+    /// changed in its table: places, and their pages.
     pub(crate) fn hold(
         &mut self,
         request: usize,
@@ -43,14 +43,15 @@ impl Pages {
         let (table, held) = (&mut self.tables[request], &mut self.held[request]);
         let needed = positions.start / PAGE..positions.end.div_ceil(PAGE);
         let mut changed = Vec::new();
-        for place in held.start..needed.start.min(held.end) {
-            self.free.push(std::mem::replace(&mut table[place], NONE));
+        let (left, entered) =
+            (held.start..needed.start.min(held.end), held.end.max(needed.start)..needed.end);
+        for (place, page) in left.clone().zip(&mut table[left]) {
+            self.free.push(std::mem::replace(page, NONE));
             changed.push((place, NONE));
         }
-        for place in held.end.max(needed.start)..needed.end {
-            let page = self.free.pop().ok_or_else(|| Failure::failed("the pool", "no page is free"))?;
-            table[place] = page;
-            changed.push((place, page));
+        for (place, page) in entered.clone().zip(&mut table[entered]) {
+            *page = self.free.pop().ok_or_else(|| Failure::failed("the pool", "no page is free"))?;
+            changed.push((place, *page));
         }
         *held = needed;
         Ok(changed)

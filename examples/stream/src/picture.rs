@@ -96,11 +96,15 @@ pub(crate) fn draw(content: &Content<'_>) -> RgbImage {
     // Where a bell leaves the window.
     for gone in bells(count).map(|bell| bell + content.window).into_iter().filter(|&gone| gone < count) {
         let x = axis.pixel(gone);
+        canvas.fill([x.saturating_sub(1), WINDOWED, 3, BANDS], BACKGROUND);
         canvas.dashes(x, WINDOWED, BANDS, BRIGHT);
-        let text = "forgotten";
+        let text = "leaves the window";
         let fits = x + 10 + width_of(text, SMALL) < LEFT + PLOT;
-        let (x, align) = if fits { (x + 8, Align::Left) } else { (x.saturating_sub(8), Align::Right) };
-        canvas.text(x, WINDOWED + BANDS / 2 - 8, text, SMALL, align, BRIGHT);
+        let x = if fits { x + 8 } else { x.saturating_sub(8 + width_of(text, SMALL)) };
+        let y = WINDOWED + BANDS / 2 - 8;
+        // Legible on what another bell makes bright, too.
+        canvas.fill([x.saturating_sub(4), y - 2, width_of(text, SMALL) + 8, 20], BACKGROUND);
+        canvas.text(x, y, text, SMALL, Align::Left, BRIGHT);
     }
     ticks(&mut canvas, &axis);
     scale(&mut canvas);
