@@ -64,7 +64,7 @@ pub(crate) fn linear(tokens: usize) -> LinearAttention {
 /// The step, with all that is kept on the device.
 pub(crate) struct Decoder {
     project: Pass,
-    pub(crate) append: BoundKernel,
+    append: BoundKernel,
     pub(crate) attention: BoundKernel,
     /// By request, window and entry of the state that is gone on from.
     pub(crate) linear: Vec<[Vec<BoundKernel>; 2]>,
@@ -128,7 +128,7 @@ impl Decoder {
         draft: usize,
         window: usize,
     ) -> Result<Self, Failure> {
-        // The engine's buffers are zeroed: empty states. A table of zeros would be one of pages.
+        // The engine's buffers are zeroed: empty states. A table of zeros would name page 0.
         let buffer = async |name: &str, numbers: usize| engine.buffer(name, bytes(numbers)).await;
         let weights = Model::new().words();
         let weights = HostTensor::new(vec![weights.len()], TensorData::F32(weights))?;
