@@ -11,6 +11,10 @@ pub(crate) const BELL: usize = 1;
 pub(crate) const BEATS: usize = 2;
 pub(crate) const LOUDNESS: usize = 3;
 
+/// Notes in which a guess looks for what it knows, and notes that are compared.
+const REMEMBERED: usize = 256;
+const LOOKED_UP: usize = 4;
+
 /// Notes of a motif.
 const MOTIF: usize = 16;
 /// Beats of a bar.
@@ -33,9 +37,20 @@ pub(crate) struct Note {
     start: f64,
     /// Semitones from the note before.
     step: i32,
+    /// How hard it is struck, beside the bar's accents: 0 to 4.
+    touch: i32,
 }
 
 impl Note {
+    /// The note that comes after `last`.
+    fn after(last: Option<&Self>, pitch: i32, beats: f64, touch: i32) -> Self {
+        let start = last.map_or(0.0, |last| last.start + last.beats);
+        let step = last.map_or(0, |last| pitch - last.pitch);
+        let accent = if (start / BAR).fract() < 1e-9 { 0.25 } else { 0.0 };
+        let loudness = 0.55 + accent + 0.05 * f64::from(touch);
+        Self { pitch, beats, loudness, bell: false, start, step, touch }
+    }
+
     /// The note as the model sees it.
     #[expect(clippy::cast_possible_truncation, reason = "f32 is what the device computes with")]
     pub(crate) fn features(&self) -> [f32; FEATURES] {
@@ -76,41 +91,68 @@ pub(crate) fn bells(count: usize) -> [usize; 2] {
     [count * 3 / 25, count * 14 / 25]
 }
 
-/// So many notes, the same in every run: motifs that return, higher or lower.
-pub(crate) fn compose(count: usize) -> Vec<Note> {
-    let mut random = Random(0x9e37_79b9);
-    let motifs: Vec<Vec<(i32, f64)>> = (0..4)
+/// So many notes, the same in every run with a seed: motifs that return, higher or lower.
+pub(crate) fn compose(count: usize, seed: u32) -> Vec<Note> {
+    let mut random = Random(seed);
+    let motifs: Vec<Vec<(i32, f64, i32)>> = (0..4)
         .map(|_| {
             let mut degree = random.below(8);
             let mut motif = Vec::new();
             for _ in 0..MOTIF {
                 // Small steps, mostly.
                 degree = (degree + [-2, -1, -1, 0, 1, 1, 2, 3][random.index(8)]).clamp(-2, 8);
-                motif.push((degree, [0.5, 0.5, 1.0, 1.0, 1.0, 2.0][random.index(6)]));
+                let beats = [0.5, 0.5, 1.0, 1.0, 1.0, 2.0][random.index(6)];
+                motif.push((degree, beats, random.below(5)));
             }
             motif
         })
         .collect();
     let bells = bells(count);
-    let (mut notes, mut start): (Vec<Note>, f64) = (Vec::new(), 0.0);
+    let mut notes: Vec<Note> = Vec::new();
     while notes.len() < count {
         // A A B A, then the others.
         let phrase = notes.len() / MOTIF;
         let motif = &motifs[[0, 0, 1, 0, 2, 2, 3, 2][phrase % 8]];
         let moved = [0, 0, 1, 0, 2, -1, 0, 1][(phrase / 4) % 8] + random.below(2);
-        for &(degree, beats) in motif {
+        for &(degree, beats, touch) in motif {
             let degree = degree + moved;
             let pitch =
                 57 + 12 * degree.div_euclid(5) + SCALE[usize::try_from(degree.rem_euclid(5)).unwrap_or(0)];
-            let accent = if (start / BAR).fract() < 1e-9 { 0.25 } else { 0.0 };
-            let step = notes.last().map_or(0, |last| pitch - last.pitch);
-            let loudness = 0.55 + accent + 0.05 * f64::from(random.below(5));
-            notes.push(Note { pitch, beats, loudness, bell: bells.contains(&notes.len()), start, step });
-            start += beats;
+            let bell = bells.contains(&notes.len());
+            notes.push(Note { bell, ..Note::after(notes.last(), pitch, beats, touch) });
         }
     }
     notes.truncate(count);
     notes
+}
+
+/// The notes that may follow those that were heard: what followed the last few when they were last heard (Saxena 2023, prompt
+/// lookup decoding). A bell is never expected.
+pub(crate) fn guess(heard: &[Note], count: usize) -> Vec<Note> {
+    let mut notes = heard[heard.len().saturating_sub(REMEMBERED)..].to_vec();
+    let known = notes.len();
+    let alike = |a: &Note, b: &Note| (a.step, a.beats, a.touch) == (b.step, b.beats, b.touch);
+    // How many notes before `end` are like the last ones.
+    let length = |end: usize| {
+        let pairs = notes[..end].iter().rev().zip(notes.iter().rev());
+        pairs.take(LOOKED_UP).take_while(|(a, b)| alike(a, b)).count()
+    };
+    // Of several places that are equally like it, the latest.
+    let Some(from) = (1..known).max_by_key(|&end| (length(end), end)) else {
+        // Of a first note nothing is known but itself.
+        return notes.last().map_or_else(Vec::new, |&only| repeated(only, count));
+    };
+    for at in from..from + count {
+        let like = notes[at];
+        let last = notes[notes.len() - 1];
+        notes.push(Note::after(Some(&last), last.pitch + like.step, like.beats, like.touch));
+    }
+    notes.split_off(known)
+}
+
+fn repeated(note: Note, count: usize) -> Vec<Note> {
+    let next = |last: &Note| Some(Note::after(Some(last), last.pitch, last.beats, last.touch));
+    std::iter::successors(Some(note), next).skip(1).take(count).collect()
 }
 
 /// Marsaglia 2003, xorshift.
@@ -142,11 +184,12 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::SEEDS;
 
     #[test]
     fn there_are_as_many_notes_as_asked_for_and_bells_among_them() {
         for count in [1, 2, 17, 1000] {
-            let notes = compose(count);
+            let notes = compose(count, 7);
             assert_eq!(notes.len(), count);
             let rung: Vec<usize> = (0..count).filter(|&at| notes[at].bell).collect();
             let mut expected = bells(count).to_vec();
@@ -157,10 +200,29 @@ mod tests {
 
     #[test]
     fn notes_can_be_sung() {
-        let notes = compose(1000);
-        assert!(notes.iter().all(|note| (50..=86).contains(&note.pitch)));
-        assert!(notes.iter().all(|note| note.loudness < 1.001 && note.loudness > 0.5));
-        assert!(notes.iter().all(|note| note.features().iter().all(|x| x.abs() <= 2.0)));
-        assert_eq!(compose(1000), notes);
+        for seed in SEEDS {
+            let notes = compose(1000, seed);
+            assert!(notes.iter().all(|note| (50..=86).contains(&note.pitch)));
+            assert!(notes.iter().all(|note| note.loudness < 1.001 && note.loudness > 0.5));
+            assert!(notes.iter().all(|note| note.features().iter().all(|x| x.abs() <= 2.0)));
+            assert_eq!(compose(1000, seed), notes);
+        }
+    }
+
+    #[test]
+    fn guesses_are_often_right_and_often_wrong() {
+        let notes = compose(400, 7);
+        let right = |at: usize| {
+            let guessed = guess(&notes[..=at], 3);
+            assert_eq!(guessed.len(), 3);
+            guessed.iter().zip(&notes[at + 1..]).take_while(|(a, b)| a == b).count()
+        };
+        let counts: Vec<usize> = (0..390).map(right).collect();
+        for count in 0..=3 {
+            assert!(counts.iter().filter(|&&found| found == count).count() > 10, "{count}");
+        }
+        // A bell comes as a surprise.
+        assert!(bells(400).iter().all(|&bell| counts[bell - 1] == 0));
+        assert!(guess(&[], 3).is_empty());
     }
 }

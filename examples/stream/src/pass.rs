@@ -8,7 +8,6 @@ pub(crate) fn pass(
     host: &Host,
     module: wgpu::ShaderModuleDescriptor<'_>,
     entry_point: &str,
-    constants: &[(&str, f64)],
     buffers: &[&wgpu::Buffer],
 ) -> Pass {
     let module = host.device.create_shader_module(module);
@@ -17,10 +16,7 @@ pub(crate) fn pass(
         layout: None,
         module: &module,
         entry_point: Some(entry_point),
-        compilation_options: wgpu::PipelineCompilationOptions {
-            constants,
-            ..wgpu::PipelineCompilationOptions::default()
-        },
+        compilation_options: wgpu::PipelineCompilationOptions::default(),
         cache: None,
     });
     let entries: Vec<wgpu::BindGroupEntry<'_>> = (0..)
@@ -42,11 +38,11 @@ pub(crate) struct Pass {
 }
 
 impl Pass {
-    /// Records the pass.
-    pub(crate) fn encode(&self, encoder: &mut wgpu::CommandEncoder, workgroups: u32) {
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+    /// Records the pass, so many workgroups in each dimension.
+    pub(crate) fn encode_in_pass(&self, pass: &mut wgpu::ComputePass<'_>, workgroups: [u32; 3]) {
+        let [x, y, z] = workgroups;
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.group, &[]);
-        pass.dispatch_workgroups(workgroups, 1, 1);
+        pass.dispatch_workgroups(x, y, z);
     }
 }

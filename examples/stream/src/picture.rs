@@ -4,6 +4,7 @@ use foveal::HostTensor;
 use foveal_examples_common::thousands;
 use image::{Rgb, RgbImage};
 
+use crate::batch::Request;
 use crate::canvas::{Align, BODY, Canvas, Font, HEADING, SMALL, TITLE, blend, width_of};
 use crate::melody::{Note, bells};
 use crate::model::{BELL_CHANNEL, HEADS, HEADS_32, WIDTH, half_life};
@@ -13,17 +14,20 @@ const BRIGHT: Rgb<u8> = Rgb([0xf2, 0xef, 0xe6]);
 const DIM: Rgb<u8> = Rgb([0xa4, 0xa2, 0xae]);
 const SILENT: Rgb<u8> = Rgb([0x24, 0x23, 0x2e]);
 const BELL: Rgb<u8> = Rgb([0xfc, 0xc5, 0x4a]);
+const GUESSED: Rgb<u8> = Rgb([0x5f, 0xb0, 0x9c]);
 const NOTE: Rgb<u8> = Rgb([0x7d, 0x9b, 0xd8]);
 
 const WIDTH_IN_ALL: u32 = 1280;
-const HEIGHT_IN_ALL: u32 = 966;
+const HEIGHT_IN_ALL: u32 = 984;
 /// The plots' left edge and width.
 const LEFT: u32 = 156;
 const PLOT: u32 = 1000;
 /// Tops of the plots, and height of the first.
 const NOTES: [u32; 2] = [212, 130];
-const WINDOWED: u32 = 418;
-const LINEAR: u32 = 678;
+/// Top and height of the row below.
+const GUESSES: [u32; 2] = [352, 14];
+const WINDOWED: u32 = 436;
+const LINEAR: u32 = 696;
 /// A head's row.
 const BAND: u32 = 24;
 const BANDS: u32 = BAND * HEADS_32;
@@ -34,9 +38,9 @@ const TONES: f64 = 100.0;
 
 /// The drawing.
 pub(crate) struct Content<'a> {
-    pub(crate) notes: &'a [Note],
+    pub(crate) request: &'a Request,
     pub(crate) window: usize,
-    /// Outputs of both, `[1, T, H, D]`: windowed, then linear.
+    /// Its outputs of both, `[1, T, H, D]`: windowed, then linear.
     pub(crate) outputs: &'a [HostTensor; 2],
     /// Bytes that both keep between tokens.
     pub(crate) kept: [u64; 2],
@@ -53,26 +57,29 @@ fn heard(output: &HostTensor) -> Vec<[f64; HEADS]> {
 /// Draws everything.
 pub(crate) fn draw(content: &Content<'_>) -> RgbImage {
     let mut canvas = Canvas::new(WIDTH_IN_ALL, HEIGHT_IN_ALL, BACKGROUND);
-    let count = content.notes.len();
+    let notes = &*content.request.notes;
+    let count = notes.len();
     let axis = Axis { count };
     canvas.text(40, 28, "What is left of a bell", TITLE, Align::Left, BRIGHT);
     let lines = [
         format!(
-            "{} notes arrive one by one at two memories on one GPU. Twice a bell rings with a note; bright",
-            thousands(count)
+            "{} notes arrive at two memories on one GPU, {} of them as guesses that came true. Twice a bell",
+            thousands(count),
+            thousands(content.request.right().count())
         ),
-        "is how much of it each head still hears. The ring hears it until its place is overwritten; the"
+        "rings with a note; bright is how much of it each head still hears. Attention hears it while it is in its"
             .to_owned(),
-        "state lets it fade, sooner in some heads and later in others.".to_owned(),
+        "window; the state lets it fade, sooner in some heads and later in others.".to_owned(),
     ];
     for (line, y) in lines.iter().zip((76..).step_by(26)) {
         canvas.text(40, y, line, BODY, Align::Left, DIM);
     }
 
-    roll(&mut canvas, content.notes, &axis);
-    let [ring, state] = content.kept.map(size);
+    roll(&mut canvas, notes, &axis);
+    guesses(&mut canvas, content.request, &axis);
+    let [pages, state] = content.kept.map(size);
     let headings = [
-        format!("attention to a ring of the last {} keys and values: {ring}", thousands(content.window)),
+        format!("attention to the last {} keys and values, in pages: {pages}", thousands(content.window)),
         format!("linear attention, a state of {WIDTH} x {WIDTH} a head: {state}"),
     ];
     for ((top, heading), output) in [WINDOWED, LINEAR].into_iter().zip(headings).zip(content.outputs) {
@@ -86,14 +93,18 @@ pub(crate) fn draw(content: &Content<'_>) -> RgbImage {
         canvas.text(LEFT - 12, LINEAR + y, &beats, SMALL, Align::Right, DIM);
     }
     canvas.text(LEFT - 12, LINEAR + BANDS + 11, "half-life", SMALL, Align::Right, DIM);
-    // Where the ring overwrites a bell.
+    // Where a bell leaves the window.
     for gone in bells(count).map(|bell| bell + content.window).into_iter().filter(|&gone| gone < count) {
         let x = axis.pixel(gone);
+        canvas.fill([x.saturating_sub(1), WINDOWED, 3, BANDS], BACKGROUND);
         canvas.dashes(x, WINDOWED, BANDS, BRIGHT);
-        let text = "overwritten";
+        let text = "leaves the window";
         let fits = x + 10 + width_of(text, SMALL) < LEFT + PLOT;
-        let (x, align) = if fits { (x + 8, Align::Left) } else { (x.saturating_sub(8), Align::Right) };
-        canvas.text(x, WINDOWED + BANDS / 2 - 8, text, SMALL, align, BRIGHT);
+        let x = if fits { x + 8 } else { x.saturating_sub(8 + width_of(text, SMALL)) };
+        let y = WINDOWED + BANDS / 2 - 8;
+        // Legible on what another bell makes bright, too.
+        canvas.fill([x.saturating_sub(4), y - 2, width_of(text, SMALL) + 8, 20], BACKGROUND);
+        canvas.text(x, y, text, SMALL, Align::Left, BRIGHT);
     }
     ticks(&mut canvas, &axis);
     scale(&mut canvas);
@@ -130,6 +141,17 @@ fn roll(canvas: &mut Canvas, notes: &[Note], axis: &Axis) {
         let y = top + pixels(f64::from(high - note.pitch) / span * f64::from(height - thick));
         canvas.fill([x.saturating_sub(3), y.saturating_sub(2), 8, 8], BELL);
         canvas.text(x, top - 22, "bell", SMALL, Align::Centre, BELL);
+    }
+}
+
+/// Below the notes, those that were guessed before they arrived.
+fn guesses(canvas: &mut Canvas, request: &Request, axis: &Axis) {
+    let [top, height] = GUESSES;
+    canvas.text(LEFT - 12, top, "guessed", SMALL, Align::Right, DIM);
+    canvas.fill([LEFT, top, PLOT, height], SILENT);
+    for at in request.right() {
+        let x = axis.pixel(at);
+        canvas.fill([x, top, (axis.pixel(at + 1) - x).max(1), height], GUESSED);
     }
 }
 
@@ -249,16 +271,20 @@ mod tests {
     use foveal::TensorData;
 
     use super::*;
-    use crate::melody::compose;
+    use crate::batch::Batch;
 
     #[test]
     fn pictures_of_any_length_can_be_drawn() {
         for count in [1, 2, 3, 999, 1000, 1001, 4321] {
-            let notes = compose(count);
+            let mut batch = Batch::new(count, 4, 256).unwrap();
+            while let Some(step) = batch.next().unwrap() {
+                batch.settle(&step);
+            }
             let values = vec![0.5; count * HEADS * WIDTH];
             let output = HostTensor::new(vec![1, count, HEADS, WIDTH], TensorData::F32(values)).unwrap();
             let outputs = [output.clone(), output];
-            let content = Content { notes: &notes, window: 256, outputs: &outputs, kept: [1, 1], foot: "" };
+            let request = &batch.requests[0];
+            let content = Content { request, window: 256, outputs: &outputs, kept: [1, 1], foot: "" };
             let image = draw(&content);
             assert!(image.pixels().any(|&pixel| pixel == BELL), "{count}");
             // All is heard to the last column.
