@@ -7,7 +7,7 @@
 // Numerics  f32 accumulation
 // Source    the normalisation of Liu et al. 2022, Swin Transformer V2, section 3.2
 
-import package::attention::problem::{Row, HEAD_DIM, params, q_row};
+import package::attention::problem::{Row, HEAD_DIM, PACKED_K, params, q_row, k_start, sequence_of_key};
 import package::attention::scale::{key_norms_of};
 import package::attention::keys::{PAGED, QUANTISED, key_at, k_row, scales_of, k_factor};
 import package::shared::inputs::{q4};
@@ -39,7 +39,13 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             from_row = params.k_base + batch * params.k_batch + head * params.k_head + key * params.k_row;
         }
         if QUANTISED {
-            factor = k_factor(scales_of(batch, head), key);
+            var entry = batch;
+            var place = key;
+            if PACKED_K {
+                entry = sequence_of_key(key);
+                place = key - k_start(entry);
+            }
+            factor = k_factor(scales_of(entry, head), place);
         }
     }
     var square = 0.0;

@@ -278,6 +278,21 @@ fn put_lse(row: Row, value: f32) {
     lse[lse_at(row)] = value;
 }
 
+// The packed sequence that a key is of: the last one that begins with it or before.
+fn sequence_of_key(key: u32) -> u32 {
+    var sequence = 0u;
+    var beyond = params.sequences;
+    for (; beyond - sequence > 1u; ) {
+        let middle = (sequence + beyond) / 2u;
+        if k_start(middle) <= key {
+            sequence = middle;
+        } else {
+            beyond = middle;
+        }
+    }
+    return sequence;
+}
+
 // The first slot of a packed sequence.
 fn first_slot(sequence: u32) -> u32 {
     return q_start(sequence) * params.fold / TILE + sequence;

@@ -22,12 +22,15 @@ impl Passes<'_> {
         Ok(())
     }
 
-    /// The bindings of pages, and of the scales of k.
+    /// The bindings of pages, and of the scales of k with the borders that say whose they are.
     pub(crate) fn bind_keys(&self, bindings: &mut Vec<PassBinding>) -> Result<(), Error> {
         let tables = self.spec.entry_tables();
-        for (variable, _, name, _) in
-            tables.into_iter().filter(|of| ["block_table", "k_scale"].contains(&of.0))
-        {
+        let borders = self.spec.cu_seqlens_k.is_some() && self.spec.quantised.is_some();
+        let read = |variable: &str| match variable {
+            "kv_lengths" => borders,
+            other => ["block_table", "k_scale"].contains(&other),
+        };
+        for (variable, _, name, _) in tables.into_iter().filter(|of| read(of.0)) {
             bindings.push(self.plan.tensor(variable, name)?);
         }
         Ok(())

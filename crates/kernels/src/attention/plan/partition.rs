@@ -70,8 +70,10 @@ impl Attention {
         let batch = match extent.of_queries {
             true if self.cu_seqlens_q.is_some() => (0, 1),
             true => partition.batch,
-            // A page may be anyone's.
-            false if self.pages.is_some() || self.cu_seqlens_k.is_some() => (0, self.stored_batch(Tensor::K)),
+            // A page may be anyone's, and packed queries are those of all entries.
+            false if self.pages.is_some() || self.cu_seqlens_k.is_some() || self.cu_seqlens_q.is_some() => {
+                (0, self.stored_batch(Tensor::K))
+            }
             false => partition.batch,
         };
         let first = at(batch.0, heads.0, positions.0);

@@ -37,7 +37,12 @@ impl Passes<'_> {
                 let heads = (partition.heads.0 * pack_gqa, partition.heads.1 * pack_gqa);
                 let part = if of_keys {
                     let heads = (heads.0 / spec.group(), (heads.1 - 1) / spec.group() + 1);
-                    let batch = if spec.cu_seqlens_k.is_some() { (0, 1) } else { partition.batch };
+                    let batch = match (&spec.cu_seqlens_q, &spec.cu_seqlens_k) {
+                        (_, Some(_)) => (0, 1),
+                        // Packed queries are those of all entries.
+                        (Some(_), None) => (0, spec.batch),
+                        (None, None) => partition.batch,
+                    };
                     Partition { batch, heads, rows: (0, spec.kv_len), ..*partition }
                 } else {
                     let rows = if pack_gqa > 1 { (0, spec.q_len) } else { partition.rows };

@@ -119,8 +119,12 @@ impl Attention {
             .tunable("HIDES", self.may_hide())
             .tunable("Q_LENGTHS", self.own_lengths().queries)
             .tunable("KV_LENGTHS", self.own_lengths().keys)
-            .tunable("PACKED_Q", self.cu_seqlens_q.is_some())
-            .tunable("PACKED_K", self.cu_seqlens_k.is_some());
+            .tunable("PACKED_Q", self.cu_seqlens_q.is_some());
+        let request = if self.quantised.is_none() {
+            request.tunable("PACKED_K", self.cu_seqlens_k.is_some())
+        } else {
+            request
+        };
         self.with_keys(request)
     }
 
@@ -150,7 +154,11 @@ impl Attention {
         };
         match &self.quantised {
             None => request,
-            Some(of) => request.tunable("QUANTISED", true).tunable("QUANT_BLOCK", small(of.block)),
+            // More keys than there can be have one scale.
+            Some(of) => request
+                .tunable("QUANTISED", true)
+                .tunable("QUANT_BLOCK", small(of.block.min(1 << 30)))
+                .tunable("PACKED_K", self.cu_seqlens_k.is_some()),
         }
     }
 

@@ -25,6 +25,17 @@ pub(super) const SERVING: &[(&str, &str, &str)] = &[
         "4x4:2x80:96x64",
         r#"{"mask":"causal","cu_seqlens_q":"cu_q","kv_len":"keys","block_table":"pages"}"#,
     ),
+    ("packed_queries_only", "4x4:2x80:90x64", r#"{"mask":"causal","cu_seqlens_q":"cu_q","kv_len":"keys"}"#),
+    (
+        "packed_over_pages_normalised",
+        "3x2x40:64x32",
+        r#"{"qk_norm":"l2","cu_seqlens_q":"cu_q","block_table":"pages"}"#,
+    ),
+    (
+        "packed_i8_normalised",
+        "3x4:2x70:90x32",
+        r#"{"qk_norm":"l2","cu_seqlens_q":"cu_q","cu_seqlens_k":"cu_k","k_scale":"ks","v_scale":"vs","quant_block":8}"#,
+    ),
     ("pages_few_rows", "3x8:2x1:160x64", r#"{"kv_len":"keys","block_table":"pages"}"#),
     (
         "pages_window_bf16",
