@@ -18,7 +18,14 @@ impl Options for Append {
             "kv_dtype",
             "f32|f16|bf16|i8|i4",
             "storage of the caches (default: that of k and v)",
-            |spec, input| input.word().map(|dtype| spec.kv_dtype = Some(dtype)),
+            |spec, input| {
+                let (dtype, held) = (input.word()?, spec.kv_dtype.unwrap_or(CacheDtype::Float(spec.dtype)));
+                if input.given.tensors.is_some() && held != dtype {
+                    return Err(input.expected(&format!("{held}, as the caches are")));
+                }
+                spec.kv_dtype = Some(dtype);
+                Ok(())
+            },
             |spec| spec.kv_dtype.map(|dtype| json!(dtype.to_string())),
             |spec| spec.kv_dtype.map(|dtype| format!("to {dtype}")),
         ),
@@ -56,7 +63,7 @@ impl Options for Append {
             "N",
             "pages of the pools (default: one for each place of the table, or as the caches have them)",
             |spec, input| input.count().map(|pages| spec.pages = pages),
-            |spec| (spec.pages != 0).then(|| json!(spec.pages)),
+            |spec| (spec.block_table.is_some() && spec.pages != 0).then(|| json!(spec.pages)),
             untold,
         ),
         name_row!(
@@ -71,8 +78,13 @@ impl Options for Append {
             "N",
             "slots that share a scale, from 1 to 1024 (default: 64)",
             |spec, input| input.count().map(|size| spec.quant_block = size),
-            |spec| (spec.quant_block != QUANT_BLOCK).then(|| json!(spec.quant_block)),
-            |spec| (spec.quant_block != QUANT_BLOCK).then(|| format!("blocks of {}", spec.quant_block)),
+            |spec| {
+                (spec.k_scale.is_some() && spec.quant_block != QUANT_BLOCK).then(|| json!(spec.quant_block))
+            },
+            |spec| {
+                let told = spec.k_scale.is_some() && spec.quant_block != QUANT_BLOCK;
+                told.then(|| format!("blocks of {}", spec.quant_block))
+            },
         ),
         row(
             "rope",
@@ -87,7 +99,10 @@ impl Options for Append {
             "X",
             "base of the frequencies, from 1 to 1e30 (default: 10000)",
             |spec, input| input.number().map(|base| spec.rope_base = base),
-            |spec| (spec.rope_base.to_bits() != BASE.to_bits()).then(|| json!(spec.rope_base)),
+            |spec| {
+                let told = spec.rope != Pairing::None && spec.rope_base.to_bits() != BASE.to_bits();
+                told.then(|| json!(spec.rope_base))
+            },
             untold,
         ),
         row(
@@ -95,8 +110,10 @@ impl Options for Append {
             "N",
             "elements of a row that are turned, even (default: all)",
             |spec, input| input.count().map(|dim| spec.rope_dim = dim),
-            |spec| (spec.rope_dim != 0).then(|| json!(spec.rope_dim)),
-            |spec| (spec.rope_dim != 0).then(|| format!("of {}", spec.rope_dim)),
+            |spec| (spec.rope != Pairing::None && spec.rope_dim != 0).then(|| json!(spec.rope_dim)),
+            |spec| {
+                (spec.rope != Pairing::None && spec.rope_dim != 0).then(|| format!("of {}", spec.rope_dim))
+            },
         ),
         name_row!(
             "pos",
@@ -114,7 +131,20 @@ impl Options for Append {
     ];
 
     /// The type that k and v have is no other; heads of q count where it is read.
-    fn complete(&mut self, _: &Arguments<'_>) -> Result<(), Error> {
+    fn complete(&mut self, given: &Arguments<'_>) -> Result<(), Error> {
+        let turned = self.rope != Pairing::None;
+        for (name, of, there) in [
+            ("rope_base", "rope", turned),
+            ("rope_dim", "rope", turned),
+            ("pos", "rope", turned),
+            ("page", "block_table", self.block_table.is_some()),
+            ("pages", "block_table", self.block_table.is_some()),
+            ("quant_block", "k_scale", self.k_scale.is_some()),
+        ] {
+            if let Some(input) = given.input(name).filter(|_| !there) {
+                return Err(input.expected(&format!("nothing without the option `{of}`")));
+            }
+        }
         self.kv_dtype = self.kv_dtype.filter(|&dtype| dtype != CacheDtype::Float(self.dtype));
         if !self.q_rotated {
             self.q_heads = self.heads;

@@ -22,6 +22,10 @@ impl LinearAttention {
         };
         // Entries within the problem, where those of the large one lie relative to chunks.
         let checkpoint_every = self.checkpoint_every.map(|every| {
+            if every >= self.len {
+                // One entry, the last state.
+                return len.max(1);
+            }
             let chunk = 1 << every.trailing_zeros().min(6);
             if chunk < 16 { 9 * chunk } else { chunk }
         });
