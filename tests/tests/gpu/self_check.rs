@@ -67,7 +67,8 @@ fn the_last_key_counts() -> Result<()> {
 
 #[test]
 fn rows_that_are_not_written_are_caught() -> Result<()> {
-    let Some(reason) = refusal("if index < row_count()", "if index + 1u < row_count()")? else {
+    let Some(reason) = refusal("if index < row_count(row.batch)", "if index + 1u < row_count(row.batch)")?
+    else {
         return Ok(());
     };
     ensure!(reason.contains("finite"), "{reason}");
