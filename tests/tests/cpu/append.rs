@@ -176,6 +176,9 @@ fn input_that_makes_no_sense_is_refused() -> Result<()> {
         (json!({"block_table": "table", "kv_len": "table"}), &["table", "two tensors"]),
         (json!({"k_scale": "s", "v_scale": "s"}), &["k_scale", "kv_dtype"]),
         (json!({"rope": "thirds"}), &["rope", "halves"]),
+        (json!({"rope_dim": 4}), &["rope_dim", "without the option `rope`"]),
+        (json!({"page": 16}), &["page", "without the option `block_table`"]),
+        (json!({"quant_block": 4}), &["quant_block", "without the option `k_scale`"]),
         (json!({"rope": "pairs", "rope_dim": 3}), &["rope_dim", "even", "3"]),
         (json!({"rope": "pairs", "rope_dim": 10}), &["rope_dim", "8", "10"]),
         (json!({"rope": "pairs", "rope_base": 0.5}), &["rope_base", "1 to"]),
@@ -191,6 +194,10 @@ fn input_that_makes_no_sense_is_refused() -> Result<()> {
     let said = problem(&json!({"k_scale": "s", "v_scale": "z"}), &given)?;
     ensure!(said.contains("v_cache") && said.contains("i8"), "{said}");
     given[3].1 = bytes(&[2, 1, 16, 8])?;
+    let said = problem(&json!({"k_scale": "s", "v_scale": "z", "kv_dtype": "i8"}), &given)?;
+    ensure!(said.is_empty(), "{said}");
+    let said = problem(&json!({"k_scale": "s", "v_scale": "z", "kv_dtype": "i4"}), &given)?;
+    ensure!(said.contains("kv_dtype") && said.contains("i8, as k_cache is"), "{said}");
     let said = problem(&json!({"k_scale": "s"}), &given)?;
     ensure!(said.contains("v_scale") && said.contains("i8"), "{said}");
     let shape = |shape: &str, options: Value| -> Result<String> {

@@ -67,11 +67,15 @@ impl OperatorSpec for Append {
 
     fn fit_tensors(&mut self, given: &Arguments<'_>) -> Result<(), Error> {
         let [k_cache, v_cache] = [given.needed("k_cache")?, given.needed("v_cache")?];
-        // Tensors are stored as they are, over any option.
+        let asked = self.cached_as();
         self.kv_dtype = kv_dtype(k_cache, self.dtype)?;
+        if let Some(input) = given.input("kv_dtype").filter(|_| asked != self.cached_as()) {
+            return Err(input.expected(&format!("{}, as k_cache is", self.cached_as())));
+        }
         if v_cache.dtype() != k_cache.dtype() {
+            let got = v_cache.dtype().map_or_else(|| "others".to_owned(), |dtype| dtype.to_string());
             let message =
-                format!("expected elements of type {}, as k_cache has them", self.cached_as().stored());
+                format!("expected elements of type {} as in k_cache, got {got}", self.cached_as().stored());
             return Err(Error::invalid("v_cache", message));
         }
         if self.block_table.is_some() {

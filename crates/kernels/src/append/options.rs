@@ -18,14 +18,7 @@ impl Options for Append {
             "kv_dtype",
             "f32|f16|bf16|i8|i4",
             "storage of the caches (default: that of k and v)",
-            |spec, input| {
-                let (dtype, held) = (input.word()?, spec.kv_dtype.unwrap_or(CacheDtype::Float(spec.dtype)));
-                if input.given.tensors.is_some() && held != dtype {
-                    return Err(input.expected(&format!("{held}, as the caches are")));
-                }
-                spec.kv_dtype = Some(dtype);
-                Ok(())
-            },
+            |spec, input| input.word().map(|dtype| spec.kv_dtype = Some(dtype)),
             |spec| spec.kv_dtype.map(|dtype| json!(dtype.to_string())),
             |spec| spec.kv_dtype.map(|dtype| format!("to {dtype}")),
         ),
