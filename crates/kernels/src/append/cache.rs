@@ -3,26 +3,28 @@
 use std::{fmt, str::FromStr};
 
 use super::Append;
-use crate::{Access, Dtype, Error, Strides, TensorSpec};
+use crate::{Access, Dtype, Error, Strides, TensorSpec, spec::Integers};
 
 /// How a cache's elements are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CacheDtype {
     /// As real numbers: f32, f16 or bf16.
     Float(Dtype),
-    /// As signed bytes, -127 to 127, with a scale a block.
-    I8,
-    /// As two numbers a byte, -7 to 7, the even element in the lower half, with a scale a block.
-    I4,
+    /// As integers, -127 to 127 or -7 to 7, with a scale a block.
+    Integers(Integers),
 }
 
 impl CacheDtype {
+    /// Signed bytes.
+    pub const I8: Self = Self::Integers(Integers::I8);
+    /// Two signed integers of four bits a byte.
+    pub const I4: Self = Self::Integers(Integers::I4);
+
     /// Bits of an element of a quantised cache; `None` for real numbers.
     pub(super) fn bits(self) -> Option<usize> {
         match self {
             Self::Float(_) => None,
-            Self::I8 => Some(8),
-            Self::I4 => Some(4),
+            Self::Integers(integers) => Some(integers.bits()),
         }
     }
 
@@ -30,12 +32,11 @@ impl CacheDtype {
     pub(super) fn stored(self) -> Dtype {
         match self {
             Self::Float(dtype) => dtype,
-            Self::I8 => Dtype::I8,
-            Self::I4 => Dtype::U8,
+            Self::Integers(integers) => integers.dtype(),
         }
     }
 
-    /// What a tensor of that type is.
+    /// The cache that a tensor of that type is.
     pub(super) fn of(dtype: Dtype) -> Option<Self> {
         match dtype {
             Dtype::I8 => Some(Self::I8),
@@ -50,8 +51,7 @@ impl fmt::Display for CacheDtype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Float(dtype) => dtype.fmt(f),
-            Self::I8 => f.pad("i8"),
-            Self::I4 => f.pad("i4"),
+            Self::Integers(integers) => integers.fmt(f),
         }
     }
 }
@@ -60,14 +60,9 @@ impl FromStr for CacheDtype {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        match text {
-            "i8" => Ok(Self::I8),
-            "i4" => Ok(Self::I4),
-            _ => text
-                .parse()
-                .map(Self::Float)
-                .map_err(|_| Error::no_word("kv_dtype", &["f32", "f16", "bf16", "i8", "i4"], text)),
-        }
+        let integers = text.parse().map(Self::Integers);
+        let any = integers.or_else(|_| text.parse().map(Self::Float));
+        any.map_err(|_: Error| Error::no_word("kv_dtype", &["f32", "f16", "bf16", "i8", "i4"], text))
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) enum Schedule {
 }
 
 pub(super) fn rows(spec: &Append, adapter: &AdapterProfile) -> Result<Candidate<Append>, String> {
-    if let CacheDtype::I8 | CacheDtype::I4 = spec.cached_as() {
+    if let CacheDtype::Integers(_) = spec.cached_as() {
         return Err(format!("writes real numbers, the caches are {}", spec.cached_as()));
     }
     let rows = float(spec.batch) * float(spec.heads) * float(spec.len);
@@ -107,7 +107,7 @@ fn queries(spec: &Append, plan: &mut PlanBuilder) -> Result<(), Error> {
     Ok(())
 }
 
-/// What all kernels are told.
+/// The request with what all kernels share.
 fn told(request: Request, spec: &Append, width: usize) -> Request {
     request
         .replace("shared/inputs", storage_module("inputs", spec.dtype, width.is_multiple_of(4)))

@@ -7,7 +7,7 @@ use crate::{
     Access, Error, HostTensor, TensorSpec,
     check::Expected,
     rope::{Pairing, Rope},
-    spec::tensor_named,
+    spec::{Integers, tensor_named},
 };
 
 /// One of k and v.
@@ -44,9 +44,8 @@ pub(super) fn reference(spec: &Append, inputs: &[(&str, &HostTensor)]) -> Result
         let written = side.written(spec, &places, positions.as_deref());
         match spec.cached_as() {
             CacheDtype::Float(_) => caches.push(side.copied(spec, inputs, &places, &written)?),
-            dtype => {
-                let bits = dtype.bits().unwrap_or(8);
-                let [cache, scale] = side.quantised(spec, inputs, &places, &written, bits)?;
+            CacheDtype::Integers(integers) => {
+                let [cache, scale] = side.quantised(spec, inputs, &places, &written, integers)?;
                 caches.push(cache);
                 scales.push(scale);
             }
@@ -155,11 +154,11 @@ impl Side {
         inputs: &[(&str, &HostTensor)],
         places: &Places,
         written: &Written,
-        bits: usize,
+        stored: Integers,
     ) -> Result<[Expected; 2], Error> {
         let mut cache = before(spec, inputs, self.cache)?;
         let mut scales = before(spec, inputs, self.scale.as_deref().unwrap_or_default())?;
-        let mut integers = Integers::of(&cache.values, bits);
+        let mut integers = CacheIntegers::of(std::mem::take(&mut cache.values), stored);
         let blocks = spec.blocks();
         for entry in 0..spec.batch {
             let first = places.ends[entry] - places.new[entry];
@@ -193,30 +192,23 @@ impl Side {
 }
 
 /// The integers of a quantised cache, one an element, with those that rounding may take to either side.
-struct Integers {
-    bits: usize,
+struct CacheIntegers {
+    stored: Integers,
     values: Vec<f64>,
     /// How far each may be off as it is stored.
     allowance: Vec<f64>,
 }
 
-impl Integers {
-    /// Bytes hold one of 8 bits or two of 4, the first in the lower half.
-    fn of(stored: &[f64], bits: usize) -> Self {
-        let signed = |half: f64| if half >= 8.0 { half - 16.0 } else { half };
-        let values: Vec<f64> = match bits {
-            8 => stored.to_vec(),
-            _ => {
-                stored.iter().flat_map(|&byte| [signed(byte % 16.0), signed((byte / 16.0).floor())]).collect()
-            }
-        };
+impl CacheIntegers {
+    fn of(elements: Vec<f64>, stored: Integers) -> Self {
+        let values = stored.unpacked(elements);
         let allowance = vec![0.0; values.len()];
-        Self { bits, values, allowance }
+        Self { stored, values, allowance }
     }
 
     /// Writes new rows to a block, and rounds its old rows anew. Rows are given by where they begin. Returns the scale.
     fn append(&mut self, was: f64, old: &[usize], new: &[(usize, &Vec<f64>)], width: usize) -> f64 {
-        let most = if self.bits == 8 { 127.0 } else { 7.0 };
+        let most = if self.stored == Integers::I8 { 127.0 } else { 7.0 };
         let largest = |values: &[f64]| values.iter().fold(0.0, |max: f64, x| max.max(x.abs()));
         let finite = new.iter().all(|(_, row)| row.iter().all(|x| x.is_finite()));
         if !finite || !old.is_empty() && !was.is_finite() {
@@ -252,14 +244,14 @@ impl Integers {
         let to_half = (held.abs().fract() - 0.5).abs();
         if to_half < most * 2f64.powi(-19) {
             let other = held.floor() + held.ceil() - self.values[at];
-            let stored = |x: f64| if self.bits == 8 { x } else { x.rem_euclid(16.0) };
+            let stored = |x: f64| if self.stored == Integers::I8 { x } else { x.rem_euclid(16.0) };
             self.allowance[at] = (stored(other) - stored(self.values[at])).abs();
         }
     }
 
     /// The integers as the cache's bytes.
     fn store(self, cache: &mut Expected) {
-        if self.bits == 8 {
+        if self.stored == Integers::I8 {
             (cache.values, cache.allowance) = (self.values, Some(self.allowance));
             return;
         }

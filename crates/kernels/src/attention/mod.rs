@@ -47,12 +47,12 @@ mod stored;
 mod tensors;
 mod testing;
 
-pub use crate::spec::{Layout, Strides};
+pub use crate::spec::{Integers, Layout, Strides};
 pub use choices::{BlockSparsity, Scale};
 pub use device_block_mask::DeviceBlockMask;
 pub use mask::{Mask, QkNorm, TableInput};
 pub(crate) use operator::OPERATOR;
 pub use pages::Pages;
-pub use quantised::{Integers, Quantised};
+pub use quantised::Quantised;
 pub use shape::Shape;
 pub use spec::Attention;

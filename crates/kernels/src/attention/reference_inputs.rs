@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Attention, Integers, Strides, TableInput, inputs::stored, layout::Tensor, rounding::norm};
+use super::{Attention, Strides, TableInput, inputs::stored, layout::Tensor, rounding::norm};
 use crate::{Error, HostTensor, spec::tensor_named};
 
 /// The stored rows of q, k or v.
@@ -30,15 +30,13 @@ impl Values {
             return Err(Error::invalid(name, format!("{expected}, got {:?}", given.shape())));
         }
         let elements = given.to_f64();
-        match spec.quantised.as_ref().map(|quantised| quantised.integers) {
-            Some(Integers::I4) if matches!(tensor, Tensor::K | Tensor::V) => {
-                let twice = |stride: usize| 2 * stride;
-                let strides = Strides {
-                    batch: twice(strides.batch),
-                    head: twice(strides.head),
-                    position: twice(strides.position),
-                };
-                Ok(Self { elements: elements.into_iter().flat_map(halves).collect(), strides, dim: 2 * dim })
+        match &spec.quantised {
+            Some(quantised) if matches!(tensor, Tensor::K | Tensor::V) => {
+                let in_a_byte = quantised.integers.in_a_byte();
+                let Strides { batch, head, position } = strides;
+                let [batch, head, position] = [batch, head, position].map(|stride| in_a_byte * stride);
+                let strides = Strides { batch, head, position };
+                Ok(Self { elements: quantised.integers.unpacked(elements), strides, dim: in_a_byte * dim })
             }
             _ => Ok(Self { elements, strides, dim }),
         }
@@ -55,12 +53,6 @@ impl Values {
         let row = |at: usize| self.row(at / len / heads, at / len % heads, at % len);
         (0..spec.stored_batch(Tensor::K) * heads * len).map(|at| norm(row(at))).collect()
     }
-}
-
-/// The two integers of a byte, in two's complement: the low half first.
-fn halves(byte: f64) -> [f64; 2] {
-    let signed = |half: f64| if half >= 8.0 { half - 16.0 } else { half };
-    [signed(byte % 16.0), signed((byte / 16.0).floor())]
 }
 
 /// Scales of the integers of keys or values, `[B, G, ceil(Tk / block)]`.

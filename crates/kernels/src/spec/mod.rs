@@ -2,6 +2,7 @@
 
 mod described;
 mod dtype;
+mod integers;
 mod layout;
 mod option_value;
 pub(crate) mod options;
@@ -13,6 +14,7 @@ mod work;
 
 pub use described::Described;
 pub use dtype::Dtype;
+pub use integers::Integers;
 pub use layout::{Layout, Strides};
 pub use option_value::{OptionMap, OptionValue};
 pub use options::OptionSpec;
