@@ -5,31 +5,13 @@
 // belong to different threads: each changes its own half only, atomically.
 
 import package::linear_attention::problem::{params};
-import package::shared::f16::{narrow_f16};
-import package::shared::bf16::{widen_bf16, narrow_bf16};
+import package::linear_attention::pairs_of_states::{widen_state, narrow_state};
 import package::shared::vector::{UNROLL_COMPONENTS};
 
 @group(0) @binding(7) var<storage, read> state_in: array<u32>;
 @group(0) @binding(8) var<storage, read_write> state_out: array<atomic<u32>>;
 @group(0) @binding(22) var<storage, read_write> checkpoints: array<atomic<u32>>;
 @group(0) @binding(23) var<storage, read_write> window_states: array<atomic<u32>>;
-
-// Whether they are bf16, and not f16.
-const STATE_BF16: bool = false;
-
-fn widen_state(pair: u32) -> vec2f {
-    if STATE_BF16 {
-        return widen_bf16(pair);
-    }
-    return unpack2x16float(pair);
-}
-
-fn narrow_state(value: vec2f) -> u32 {
-    if STATE_BF16 {
-        return narrow_bf16(value);
-    }
-    return narrow_f16(value);
-}
 
 fn state4(begin: u32, channel: u32, column: u32) -> vec4f {
     let at = begin + min(channel, params.key_dim - 1u) * params.state_channel;
