@@ -53,7 +53,7 @@ fn rounded(x: vec4f) -> vec4i {
     return vec4i(clamp(round(x), vec4f(-MOST), vec4f(MOST)));
 }
 
-// What a slot is: the new row in it, or NOWHERE and whether it holds an old one.
+// A slot: the new row in it, or NOWHERE and whether it holds an old one.
 struct Slot {
     t: u32,
     row: u32,

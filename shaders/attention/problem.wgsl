@@ -216,7 +216,7 @@ fn kv_length(batch: u32) -> u32 {
         length = u32(clamp(kv_length_at(min(batch, params.sequences - 1u)), 0, i32(params.kv_len)));
     }
     if PACKED_Q {
-        // What lies beyond the last sequence.
+        // Rows beyond the last sequence see no key.
         length = select(length, 0u, batch >= params.sequences);
     }
     return length;

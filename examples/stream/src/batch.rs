@@ -1,4 +1,4 @@
-//! What a host knows of its requests: how far each has come, and what is shown to the device next.
+//! The host's view of its requests: how far each has come, and which tokens the device is shown next.
 
 use foveal_examples_common::Failure;
 
@@ -50,7 +50,7 @@ pub(crate) struct Turn {
     pub(crate) state: StateAt,
 }
 
-/// What goes to the device, and what is done with it.
+/// A step: the numbers that go to the device, and what becomes of its drafts.
 pub(crate) struct Step {
     /// `[REQUESTS, draft, FEATURES]`.
     pub(crate) features: Vec<f32>,

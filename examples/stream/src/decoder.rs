@@ -73,7 +73,7 @@ pub(crate) struct Decoder {
     q_len: wgpu::Buffer,
     block_table: wgpu::Buffer,
     pools: [wgpu::Buffer; 2],
-    /// What attention gives out, then linear attention: `[REQUESTS, draft, H, D]`.
+    /// The outputs of attention, then of linear attention: `[REQUESTS, draft, H, D]`.
     outputs: [wgpu::Buffer; 2],
     /// The same of all settled tokens, for each request.
     histories: Vec<[wgpu::Buffer; 2]>,
@@ -265,7 +265,7 @@ impl Decoder {
         }
     }
 
-    /// What a request was given for each of so many tokens, `[1, T, H, D]`: by attention, then by linear attention.
+    /// A request's outputs for each of so many tokens, `[1, T, H, D]`: by attention, then by linear attention.
     pub(crate) async fn read_back(
         &self,
         engine: &Engine,

@@ -96,7 +96,7 @@ mod tests {
     fn a_guess_that_is_not_taken_back_is_noticed() {
         let mut notes = compose(40, 7);
         let outputs = defined(&notes, 9);
-        // What came twice is in both memories twice.
+        // A token that came twice is in both memories twice.
         notes.insert(20, notes[20]);
         let mut twice = defined(&notes, 9);
         for tensor in &mut twice {

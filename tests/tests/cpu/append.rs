@@ -113,7 +113,7 @@ fn a_blocks_scale_grows_and_old_rows_are_rounded_anew() -> Result<()> {
     ensure!(cache[16..20] == [127.0, 0.0, 0.0, -127.0], "{cache:?}");
     // Nothing but zeros: a scale of 0.
     ensure!(output(&spec, &given([0.0; 4], 5), "ks")?[1] == 0.0);
-    // What is not finite shows.
+    // A row that is not finite shows.
     let rows = given([1.0, f32::INFINITY, 0.0, 0.0], 2);
     ensure!(output(&spec, &rows, "ks")?[0].is_nan());
     let cache = output(&spec, &rows, "k_cache")?;

@@ -111,7 +111,7 @@ fn no_contents_reach_out_of_bounds() -> Result<()> {
         Attention::new(Shape::bhtd(2, 2, 3, 32).kv(1, 64)).pages(Pages::new("pages", PAGE, 8)).with_lse();
     for page in [-1.0, -2e9, 8.0, 2e9] {
         let mut inputs = paged.random_inputs(3);
-        // What does not exist shows nothing.
+        // A page that does not exist shows nothing.
         set(&mut inputs, "pages", &[0.0, page, 2.0, page, page, page, page, page])?;
         let outputs: Vec<_> = ["tiled", "broadcast", "decode", "naive"].iter().collect();
         let mut missing = paged.random_inputs(3);

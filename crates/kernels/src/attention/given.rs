@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// What a name in an option refers to.
+/// The name in an option, and the tensor of that name.
 fn named<'a>(given: &Arguments<'a>, option: &str) -> Result<Option<(&'a str, &'a HostTensor)>, Error> {
     let Some(value) = given.option(option) else { return Ok(None) };
     let Value::String(name) = value else {

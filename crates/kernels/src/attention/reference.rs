@@ -175,7 +175,7 @@ impl Definition<'_> {
         }
         let total: f64 = all.map(|score| (score - maximum).exp()).sum();
         let mut output = vec![0.0; self.v.dim];
-        // What is not stored is not among the scores.
+        // Keys without a page have no score.
         let value = |key: usize| {
             let (stored, at) = spec.key_at(&self.placement, batch, key).unwrap_or_default();
             let factor = self.factor(self.v_scales.as_ref(), [batch, kv_head, key]);

@@ -69,7 +69,7 @@ pub struct Attention {
     /// Keys and values are integers that have scales.
     pub quantised: Option<Quantised>,
     /// Parts that the keys of a tile are divided into, each for a workgroup of its own, and merged: 1 to 256. `None` leaves it to
-    /// the plan, which then depends on the batch size. With a number, and few rows a key/value head, a batch entry's bits are the
+    /// the plan, which then depends on the batch size, unless entries have lengths of their own. With a number, and few rows a key/value head, a batch entry's bits are the
     /// same in any batch.
     pub splits: Option<usize>,
     /// Storage of q, k, v and o; of q and o where keys and values are integers. Arithmetic is f32, and `lse` is stored as f32.

@@ -304,7 +304,7 @@ pub fn unchanged(expected: &Expected, before: &HostTensor, after: &HostTensor) -
             let message = format!("expected {} elements before and after", expected.values.len());
             return Err(Error::invalid(expected.name.clone(), message));
         };
-        // What rounding may take to either side says nothing.
+        // An element that rounding may take to either side says nothing.
         if expected.allowed(index) == 0.0 && same(was, want) && !same(was, is) {
             let place = unravel(at, &expected.shape);
             let message = format!("{place:?} had to stay {was:e} and is {is:e}");

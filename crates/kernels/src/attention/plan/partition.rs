@@ -91,7 +91,7 @@ impl Attention {
         if self.pages.is_some() || self.cu_seqlens_k.is_some() || self.kv_len == 0 {
             return None;
         }
-        // What a binding's offset is rounded by, and the last row's end.
+        // Room for the rounding of a binding's offset, and for the last row's end.
         let room = limits.max_storage_buffer_binding_size.saturating_sub(UNALIGNED);
         let held = [Tensor::K, Tensor::V].map(|tensor| {
             let row = self.strides(tensor).position.max(1) * self.dtype_of(tensor).size_bytes();

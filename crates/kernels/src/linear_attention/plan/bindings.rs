@@ -13,7 +13,7 @@ pub(crate) struct Partition {
     pub(crate) heads: (usize, usize),
 }
 
-/// What kernels call the tensors of states on the way, and their names.
+/// The tensors of states on the way: kernels' variables, and names.
 pub(crate) const KEPT: [(&str, &str); 2] = [("checkpoints", "states"), ("window_states", "window_states")];
 
 /// The tensors that a kernel binds.

@@ -74,7 +74,7 @@ impl<'a> Passes<'a> {
                 Direction::Reverse => &[(true, o)],
                 Direction::Both => &[(false, Output::Partial), (true, Output::Sum)],
             };
-            // What two directions add up to is kept for one query at a time.
+            // The sum of two directions is kept for one query at a time.
             let apart = if spec.direction == Direction::Both { 1 } else { queries.max(1) };
             for queries in ranges((0, queries), apart) {
                 for &(reverse, o) in runs {
