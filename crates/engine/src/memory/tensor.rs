@@ -107,9 +107,9 @@ impl Engine {
     pub async fn output_tensor(&self, tensor_spec: &TensorSpec) -> Result<DeviceTensor, Error> {
         let Shared { gpu, pool, profile, .. } = &*self.shared;
         check_dense(tensor_spec)?;
-        let TensorSpec { name, shape, dtype, .. } = tensor_spec;
-        let buffer = pool.take(gpu, name, tensor_spec.size_bytes(), STORAGE, &profile.limits).await?;
-        Ok(DeviceTensor { buffer: Arc::new(buffer), shape: shape.clone(), dtype: *dtype })
+        let (name, bytes) = (&tensor_spec.name, tensor_spec.size_bytes());
+        let buffer = pool.take(gpu, name, bytes, STORAGE, &profile.limits).await?;
+        Ok(DeviceTensor::of(buffer, tensor_spec))
     }
 
     /// Runs a kernel on tensors that are on the device or the host and leaves the outputs on the device: submits, and waits
