@@ -10,31 +10,44 @@ use crate::failure::usage;
 
 /// Adds the options of all operators to a command, except those it has itself.
 pub(crate) fn add(command: Command, operators: &[&dyn Operator], own: &[&str]) -> Command {
-    let mut specs: BTreeMap<&'static str, (OptionSpec, Vec<&'static str>)> = BTreeMap::new();
+    let mut specs: BTreeMap<&'static str, Vec<(&'static str, OptionSpec)>> = BTreeMap::new();
     for operator in operators {
         for spec in operator.options() {
-            specs.entry(spec.name).or_insert((*spec, Vec::new())).1.push(operator.name());
+            specs.entry(spec.name).or_default().push((operator.name(), *spec));
         }
     }
     let mut command = command;
-    for (name, (spec, of)) in specs {
-        if own.contains(&name) {
-            continue;
-        }
+    for (name, of) in specs {
+        let Some(&(_, spec)) = of.first().filter(|_| !own.contains(&name)) else { continue };
+        let operators: Vec<&str> = of.iter().map(|(operator, _)| *operator).collect();
         let mut arg = Arg::new(name)
             .long(name.replace('_', "-"))
-            .help(spec.help)
-            .help_heading(format!("Options of {}", of.join(", ")))
+            .help(help(&of))
+            .help_heading(format!("Options of {}", operators.join(", ")))
             .allow_negative_numbers(true);
         arg = if spec.value.is_empty() {
             // A value is possible so that a file's option can be turned off.
             arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("true|false")
         } else {
-            arg.action(ArgAction::Set).value_name(spec.value)
+            let same = of.iter().all(|(_, other)| other.value == spec.value);
+            arg.action(ArgAction::Set).value_name(if same { spec.value } else { "VALUE" })
         };
         command = command.arg(arg);
     }
     command
+}
+
+/// The help of an option, operator by operator where it means different things to them.
+fn help(of: &[(&'static str, OptionSpec)]) -> String {
+    match of {
+        [(_, first), rest @ ..] if rest.iter().all(|(_, other)| other.help == first.help) => {
+            first.help.into()
+        }
+        _ => {
+            let each = of.iter().map(|(operator, spec)| format!("{operator}: {}", spec.help));
+            each.collect::<Vec<_>>().join("; ")
+        }
+    }
 }
 
 /// The operator's options that were given; options of other operators are errors.
@@ -102,6 +115,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_option_is_explained_for_each_operator_that_it_differs_for() {
+        let spec = |help| OptionSpec { name: "page", value: "N", help };
+        assert_eq!(help(&[("a", spec("keys")), ("b", spec("keys"))]), "keys");
+        assert_eq!(help(&[("a", spec("keys")), ("b", spec("slots"))]), "a: keys; b: slots");
+    }
 
     #[test]
     fn values_are_typed_by_how_they_look() {
