@@ -31,15 +31,24 @@ touch "$ran" "$failed" "$notes"
 
 say() { printf '\n== %s\n' "$*"; }
 
-# step NAME COMMAND...: runs it, remembers how it went and how long it took.
+# Sets `cores` to the seconds of all cores together that this shell's commands took so far. A subshell would see its own only.
+count_cores() {
+  times >"$scratch/times-$BASHPID"
+  cores=$(awk 'NR == 2 { gsub(/[ms]/, " "); printf "%d", 60 * $1 + $2 + 60 * $3 + $4 }' "$scratch/times-$BASHPID")
+}
+
+# step NAME COMMAND...: runs it, remembers how it went, how long it took and how much of the cores.
 step() {
-  local name=$1 begun=$SECONDS status=0 log
+  local name=$1 begun=$SECONDS cores busy status=0 log
+  count_cores
+  busy=$cores
   shift
   log=$(mktemp -p "$scratch")
   say "$name"
   "$@" 2>&1 | tee "$log"
   status=${PIPESTATUS[0]}
-  local took="$((SECONDS - begun)) s"
+  count_cores
+  local took="$((SECONDS - begun)) s ($((cores - busy)) s of cores)"
   local skips
   while IFS= read -r skips; do echo "$name: ${skips#SKIPPED: }" >>"$notes"; done < <(grep '^SKIPPED: ' "$log" | sort -u)
   if [ "$status" -eq 0 ]; then
