@@ -1,6 +1,7 @@
 // Factors of scores, and the sink in a row's denominator.
 
 import package::attention::problem::{PACKED_K, params, Row, stored_at, k_start};
+import package::attention::keys::{QUANTISED_Q, q_factor};
 import package::attention::softmax::{weight};
 
 // Whether every head has a scale of its own.
@@ -19,6 +20,9 @@ fn row_scale(row: Row) -> f32 {
     var scale = params.scale;
     if HEAD_SCALE {
         scale *= head_scale[row.head];
+    }
+    if QUANTISED_Q {
+        scale *= q_factor(row.batch, row.head, row.query);
     }
     if NORMALISE {
         let at = stored_at(row);

@@ -76,7 +76,16 @@ impl Attention {
         let mut v_sizes = packed("v", sizes("v", v, layout)?, of_k)?;
         let quantised = Self::quantised_of(given, (k, &mut k_sizes), (v, &mut v_sizes))?;
         let pages = Self::pages_of(given, q_sizes[0], &mut k_sizes, &mut v_sizes)?;
-        let dtype = storage("q", q)?;
+        let q_scale = named(given, "q_scale")?.map(|(name, _)| name);
+        let dtype = match (q_scale, q.dtype()) {
+            // Integers do not say how o is stored.
+            (Some(_), Some(Dtype::I8)) => Dtype::F32,
+            (Some(_), other) => {
+                let got = other.map_or_else(|| "64-bit elements".to_owned(), |dtype| dtype.to_string());
+                return Err(Error::invalid("q", format!("expected i8 beside scales, got {got}")));
+            }
+            (None, _) => storage("q", q)?,
+        };
         for (name, tensor) in [("k", k), ("v", v)] {
             if quantised.is_none() {
                 let got = storage(name, tensor)?;

@@ -33,6 +33,7 @@ impl Attention {
     pub(crate) fn dtype_of(&self, tensor: Tensor) -> Dtype {
         match (&self.quantised, tensor) {
             (Some(quantised), Tensor::K | Tensor::V) => quantised.integers.dtype(),
+            (Some(Quantised { q_scale: Some(_), .. }), Tensor::Q) => Dtype::I8,
             _ => self.dtype,
         }
     }
@@ -50,6 +51,17 @@ impl Attention {
             quantised.blocks.unwrap_or_else(|| self.kv_len.div_ceil(quantised.block.max(1)))
         };
         self.quantised.as_ref().map_or(0, of)
+    }
+
+    /// The name of the scales of q, where it holds integers.
+    pub(crate) fn q_scale(&self) -> Option<&String> {
+        self.quantised.as_ref().and_then(|quantised| quantised.q_scale.as_ref())
+    }
+
+    /// Scales of a query head.
+    pub(crate) fn q_scales_of_head(&self) -> usize {
+        let block = self.quantised.as_ref().filter(|of| of.q_scale.is_some()).map(|of| of.block.max(1));
+        block.map_or(0, |block| self.q_len.div_ceil(block))
     }
 
     /// Checks of what is stored where.

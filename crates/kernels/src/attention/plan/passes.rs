@@ -1,4 +1,4 @@
-//! The passes of a plan: norms and lists where they are needed, then the kernel, over as many dispatches as limits ask for.
+//! The passes of a plan: norms, turned rows and lists where they are needed, then the kernel, over as many dispatches as limits ask for.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,6 +28,8 @@ use crate::{
 pub(crate) struct ScratchAt {
     pub(crate) lists: Option<usize>,
     pub(crate) norms: Option<usize>,
+    /// Turned rows of q, and of k.
+    pub(crate) turned: [Option<usize>; 2],
     pub(crate) gathered: Option<usize>,
 }
 
@@ -143,6 +145,7 @@ impl<'a> Passes<'a> {
         if self.spec.qk_norm.is_some() {
             self.norms(&partitions)?;
         }
+        self.rotate(&partitions)?;
         if self.lists.is_some() {
             self.at.lists = Some(self.plan.add_scratch("foveal.attention.lists", 0)?);
         }
