@@ -42,6 +42,7 @@ mod quantised;
 mod reference;
 mod reference_inputs;
 mod rotary;
+mod rotation;
 mod rounding;
 mod rows_without_keys;
 mod shape;

@@ -14,7 +14,7 @@ pub(super) fn parse_of_pages(
     let number = input.count()?;
     let given = input.given.tensors.is_some();
     let Some(pages) = &mut spec.pages else {
-        return Err(Error::invalid(input.name, "is about pages, which `block_table` names"));
+        return Err(input.expected("nothing without the option `block_table`"));
     };
     let field = field(pages);
     if given && *field != number {
@@ -37,8 +37,7 @@ pub(super) fn quantised<'s>(
 }
 
 pub(super) fn of_scales<'s>(spec: &'s mut Attention, input: &Input<'_>) -> Result<&'s mut Quantised, Error> {
-    let missing =
-        || Error::invalid(input.name, "is about integers, whose scales `k_scale` and `v_scale` name");
+    let missing = || input.expected("nothing without the options `k_scale` and `v_scale`");
     spec.quantised.as_mut().ok_or_else(missing)
 }
 

@@ -104,8 +104,7 @@ impl QuantisationErrors {
         let (mut gain, mut rest, mut largest) = (0.0f64, of_sink, 0.0f64);
         let (mut stepped, mut widest) = (0.0f64, 0.0f64);
         let mut moved = vec![0.0f64; output.len()];
-        let mut reach: Vec<f64> =
-            output.iter().map(|o| if sink.is_some() { o.abs() } else { 0.0 }).collect();
+        let mut reach: Vec<f64> = output.iter().map(|o| if sink.is_some() { o.abs() } else { 0.0 }).collect();
         for (&(key, score), &error) in scores.iter().zip(&self.scores) {
             let weight = (score - lse).exp();
             let more = weight * error.exp_m1();

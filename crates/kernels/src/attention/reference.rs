@@ -7,8 +7,8 @@ use super::{
     layout::Tensor,
     placement::Placement,
     programs::Programs,
-    reference_inputs::{Scales, Values, of_heads, table_values},
     quantisation::{QuantisationErrors, Stepped},
+    reference_inputs::{Scales, Values, of_heads, table_values},
     rounding::{RowErrors, norm},
 };
 use crate::{
@@ -69,11 +69,6 @@ struct Room {
     quantisation: Option<QuantisationErrors>,
 }
 
-/// The factor of a row's integers.
-fn factor_of(scales: Option<&Scales>, row: [usize; 3]) -> f64 {
-    scales.map_or(1.0, |scales| scales.at(row))
-}
-
 impl Definition<'_> {
     fn room(&self) -> Room {
         Room {
@@ -128,7 +123,8 @@ impl Definition<'_> {
         let kv_head = head / spec.group();
         let query_row = self.q.row(stored_batch, head, position);
         // Rows beyond the last packed sequence see nothing.
-        let factor = place.entry.map_or(1.0, |entry| factor_of(self.q_scales.as_ref(), [entry, head, query]));
+        let factor =
+            place.entry.map_or(1.0, |entry| Scales::factor(self.q_scales.as_ref(), [entry, head, query]));
         let normalise = match spec.qk_norm {
             Some(QkNorm::L2) => 1.0 / (norm(query_row) * factor.abs()).max(1e-12),
             None => 1.0,
@@ -156,7 +152,7 @@ impl Definition<'_> {
                 continue;
             }
             let key_row = self.k.row(stored, kv_head, at);
-            let key_factor = factor_of(self.k_scales.as_ref(), [batch, kv_head, key]);
+            let key_factor = Scales::factor(self.k_scales.as_ref(), [batch, kv_head, key]);
             let mut key_norm =
                 key_factor.abs() * self.key_norms[spec.stored_row(Tensor::K, [stored, kv_head, at])];
             let dot: f64 = query_row.iter().zip(key_row).map(|(a, b)| a * b).sum();
@@ -197,7 +193,7 @@ impl Definition<'_> {
         // Keys without a page have no score.
         let value = |key: usize| {
             let (stored, at) = spec.key_at(&self.placement, batch, key).unwrap_or_default();
-            let factor = factor_of(self.v_scales.as_ref(), [batch, kv_head, key]);
+            let factor = Scales::factor(self.v_scales.as_ref(), [batch, kv_head, key]);
             (factor, self.v.row(stored, kv_head, at))
         };
         for &(key, score) in &scores {
@@ -324,15 +320,12 @@ pub(super) fn quantisation_bounds(
         let count = spec.stored_rows();
         let chosen = rows.chosen(count);
         let room = || Room { quantisation: Some(QuantisationErrors::default()), ..definition.room() };
-        let largest = parallel::try_map_with(
-            chosen.as_ref().map_or(count, Vec::len),
-            room,
-            |room, index| {
+        let largest =
+            parallel::try_map_with(chosen.as_ref().map_or(count, Vec::len), room, |room, index| {
                 let row = chosen.as_ref().map_or(index, |chosen| chosen[index]);
                 definition.row(room, definition.place(row))?;
                 Ok::<_, Error>(room.quantisation.as_ref().map_or([0.0; 2], |bounds| bounds.largest))
-            },
-        )?;
+            })?;
         Ok(largest.into_iter().fold([0.0; 2], |a: [f64; 2], b| [a[0].max(b[0]), a[1].max(b[1])]))
     })
 }

@@ -79,8 +79,13 @@ impl Scales {
         Ok(Self { values: given.to_f64(), heads, block, of_head })
     }
 
+    /// The factor of a row's integers; 1 of one that holds real numbers.
+    pub(super) fn factor(scales: Option<&Self>, row: [usize; 3]) -> f64 {
+        scales.map_or(1.0, |scales| scales.at(row))
+    }
+
     /// The scale of row `number` of an entry's head.
-    pub(super) fn at(&self, [entry, head, number]: [usize; 3]) -> f64 {
+    fn at(&self, [entry, head, number]: [usize; 3]) -> f64 {
         self.values[(entry * self.heads + head) * self.of_head + number / self.block]
     }
 }

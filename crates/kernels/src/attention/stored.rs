@@ -1,10 +1,7 @@
 //! Where rows of q, k and v lie, and how they are stored.
 
 use super::{Attention, Quantised, layout::Tensor};
-use crate::{Dtype, Error};
-
-/// Pages are whole steps of every variant's loads.
-const PAGE_UNIT: usize = 16;
+use crate::{Dtype, Error, spec::PAGE_UNIT};
 
 impl Attention {
     /// Batch entries of a tensor as it is stored: packed sequences are one, and pages are entries of their own.
