@@ -25,6 +25,8 @@ struct Turn {
     rows: u32, heads: u32, heads_each: u32,
     // Before these the dispatch ends.
     end_row: u32, end_head: u32,
+    // Where [0, 0, 0, 0] of what is written lies relative to the binding (modulo 2^32).
+    to_base: u32,
 }
 
 @group(0) @binding(14) var<uniform> turn: Turn;
@@ -76,7 +78,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             from_row = params.k_base + batch * params.k_batch + head * params.k_head + row * params.k_row;
         }
         let x = row4(from_row, column);
-        let to = ((batch * turn.heads + head) * turn.rows + row) * VECTORS + column / 4u;
-        turned[to] = rope_turned4(x, rope_partner4(x, from_row, column, HEAD_DIM), factors);
+        let to = turn.to_base + ((batch * turn.heads + head) * turn.rows + row) * HEAD_DIM + column;
+        turned[to / 4u] = rope_turned4(x, rope_partner4(x, from_row, column, HEAD_DIM), factors);
     }
 }

@@ -41,6 +41,15 @@ impl Attention {
         extents
     }
 
+    /// All that some pass binds: as the kernel reads it, and as it is stored where that is not the same.
+    fn bound_extents(&self) -> Vec<TensorExtent> {
+        let mut extents = self.extents();
+        if self.turns(Tensor::Q) {
+            extents.extend(self.stored_extents());
+        }
+        extents
+    }
+
     /// Heads, positions and width of rows that are turned.
     pub(crate) fn turned_sizes(&self, tensor: Tensor) -> [usize; 3] {
         let [heads, len, _] = self.sizes(tensor);
@@ -113,8 +122,7 @@ impl Attention {
         }
         // Room for the rounding of a binding's offset, and for the last row's end.
         let room = limits.max_storage_buffer_binding_size.saturating_sub(UNALIGNED);
-        let extents = self.extents().into_iter().chain(self.stored_extents());
-        let held = extents.filter(|extent| !extent.of_queries).map(|extent| {
+        let held = self.bound_extents().into_iter().filter(|extent| !extent.of_queries).map(|extent| {
             let row = extent.strides.position.max(1) * extent.element_bytes;
             let all = (row as u64).saturating_mul(self.kv_len as u64);
             let held = usize::try_from(room).unwrap_or(usize::MAX) / row;
@@ -194,7 +202,7 @@ impl Attention {
     /// in how their start is aligned, and in how many key/value heads they touch.
     fn excess(&self, partitions: &[Partition], limits: &Limits) -> Excess {
         let mut excess = Excess { total: 0, worst: None };
-        for extent in self.extents().into_iter().chain(self.stored_extents()) {
+        for extent in self.bound_extents() {
             let keys: Vec<(usize, usize)> = match self.keys_of_binding(limits) {
                 Some(keys) if !extent.of_queries => ranges(self.stored_keys(), keys).collect(),
                 _ => vec![self.stored_keys()],

@@ -33,6 +33,9 @@ pub(crate) struct ScratchAt {
     pub(crate) gathered: Option<usize>,
 }
 
+/// The scratch that holds turned rows of q, and of k.
+pub(crate) const TURNED: [&str; 2] = ["foveal.attention.q_turned", "foveal.attention.k_turned"];
+
 /// The context that all passes of a plan share.
 pub(crate) struct Passes<'a> {
     pub(crate) spec: &'a Attention,
@@ -78,7 +81,9 @@ impl Attention {
         let made = passes(self.choose_lists(taken, visibility, limits)?).all()?;
         let largest = limits.max_storage_buffer_binding_size;
         // How long the orders of work are shows only when the partitions are cut.
-        match made.scratch.iter().find(|scratch| scratch.bytes > largest) {
+        // Turned rows are bound in parts.
+        let mut whole = made.scratch.iter().filter(|scratch| !TURNED.contains(&scratch.name));
+        match whole.find(|scratch| scratch.bytes > largest) {
             None => Ok(made),
             Some(_) if !self.is_block_sparse() => passes(None).all(),
             Some(scratch) => {

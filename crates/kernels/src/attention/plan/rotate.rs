@@ -5,11 +5,15 @@
 
 use std::sync::Arc;
 
-use super::{partition::Partition, passes::Passes};
+use super::{
+    partition::Partition,
+    passes::{Passes, TURNED},
+    row_pieces::heads_of_workgroups,
+};
 use crate::{
-    AdapterKind, Error,
+    AdapterKind, BoundTo, Error, ParamValue, PassBinding,
     attention::{Attention, layout::Tensor},
-    plan::{builder::u32_params, cost::small, turns::of_loop},
+    plan::{builder::u32_params, cost::small, partition::ByteRange, turns::of_loop},
     rope::{Pairing, turns},
 };
 use foveal_shaders::Request;
@@ -40,6 +44,16 @@ impl Attention {
 }
 
 impl Passes<'_> {
+    /// What a piece has of the rows that are turned.
+    fn turned_range(&self, piece: &Partition, tensor: Tensor) -> ByteRange {
+        let spec = self.spec;
+        let of_keys = tensor == Tensor::K;
+        let heads = heads_of_workgroups(spec, piece.heads, of_keys);
+        let (rows, keys) = if of_keys { ((0, 1), piece.rows) } else { (piece.rows, piece.keys) };
+        let extent = spec.extents()[usize::from(of_keys)];
+        spec.range(&extent, &Partition { heads, rows, keys, ..*piece }, &self.plan.adapter.limits)
+    }
+
     /// The passes that turn rows, and the scratch that they leave them in.
     pub(crate) fn rotate(&mut self, partitions: &[Partition]) -> Result<(), Error> {
         let spec = self.spec;
@@ -52,9 +66,7 @@ impl Passes<'_> {
             let [heads, rows, width] = spec.turned_sizes(tensor);
             let bytes = 4 * (spec.stored_batch(tensor) * heads * rows * width) as u64;
             bytes_of_all += bytes;
-            let name =
-                if tensor == Tensor::Q { "foveal.attention.q_turned" } else { "foveal.attention.k_turned" };
-            let to = self.plan.add_scratch(name, bytes)?;
+            let to = self.plan.add_scratch_in_parts(TURNED[at], bytes)?;
             self.at.turned[at] = Some(to);
             let of_keys = tensor == Tensor::K;
             let request = Arc::new(spec.rotate_request(tensor));
@@ -66,8 +78,17 @@ impl Passes<'_> {
                 let mut params = self.params([piece.batch.0, piece.heads.0, piece.rows.0])?;
                 params.extend(spec.width_params()?);
                 self.bind_rows(&piece, of_keys, &mut bindings, &mut params)?;
-                bindings
-                    .extend([self.plan.scratch("turned", to), self.plan.scratch("rope_turns", frequencies)]);
+                let turned = self.turned_range(&piece, tensor);
+                bindings.extend([
+                    PassBinding {
+                        name: "turned".into(),
+                        source: BoundTo::Scratch(to),
+                        offset_bytes: turned.offset_bytes,
+                        size_bytes: turned.size_bytes,
+                    },
+                    self.plan.scratch("rope_turns", frequencies),
+                ]);
+                params.push(("to_base".into(), ParamValue::U32(turned.base)));
                 match spec.positions_of(tensor) {
                     Some(name) => bindings.push(self.plan.tensor("positions", name)?),
                     None => self.bind_borders(of_keys, &mut bindings)?,

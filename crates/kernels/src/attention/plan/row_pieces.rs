@@ -15,6 +15,13 @@ impl Attention {
     }
 }
 
+/// Heads of q or k in terms of those that a workgroup serves, in which ranges are counted.
+pub(crate) fn heads_of_workgroups(spec: &Attention, heads: (usize, usize), of_keys: bool) -> (usize, usize) {
+    let pack_gqa = spec.pack_gqa();
+    let of_q = |heads: usize| if of_keys { heads * spec.group() } else { heads };
+    (of_q(heads.0) / pack_gqa, of_q(heads.1).div_ceil(pack_gqa))
+}
+
 impl Passes<'_> {
     /// The rows of all partitions, each once, in pieces of heads, and of at most `max_rows` rows, that a grid and a binding
     /// hold.
@@ -70,13 +77,7 @@ impl Passes<'_> {
         params: &mut Params,
     ) -> Result<(), Error> {
         let spec = self.spec;
-        let pack_gqa = spec.pack_gqa();
-        // Ranges are counted in workgroups' heads.
-        let heads = if of_keys {
-            (piece.heads.0 * spec.group() / pack_gqa, piece.heads.1 * spec.group() / pack_gqa)
-        } else {
-            (piece.heads.0 / pack_gqa, piece.heads.1.div_ceil(pack_gqa))
-        };
+        let heads = heads_of_workgroups(spec, piece.heads, of_keys);
         let rows = if of_keys { (0, 1) } else { piece.rows };
         self.bind_stored(&Partition { heads, rows, ..*piece }, bindings, params)?;
         let name = if of_keys { "k" } else { "q" };
