@@ -11,6 +11,9 @@ const NORMALISE: bool = false;
 // Whether every head has a logit that enters the denominator, and has no value.
 const SINKS: bool = false;
 
+// Whether rows have factors of their own.
+const ROW_SCALES = HEAD_SCALE || NORMALISE || QUANTISED_Q;
+
 @group(0) @binding(7) var<storage, read> head_scale: array<f32>; // [H]
 @group(0) @binding(8) var<storage, read> sink_logits: array<f32>; // [H]
 // One over the norms of the rows of q [B, H, Tq], then of those of k [B, G, Tk].

@@ -19,7 +19,7 @@ import package::attention::operands::{query_row4, key_row4};
 import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, place_of, visits_of, first_key};
 import package::attention::hooks::{SCORE_MOD, MASK_MOD};
 import package::attention::softmax::{HIDES, FIRST_ROW_MAX, weights};
-import package::attention::scale::{HEAD_SCALE, NORMALISE, SINKS, row_scale, key_norms_of};
+import package::attention::scale::{ROW_SCALES, NORMALISE, SINKS, row_scale, key_norms_of};
 import package::attention::online_softmax::{add_sink, finish_row};
 import package::attention::tiled_steps::{Scores, Outputs, key_in, k_row_in, scale_scores, multiply_by_key_scales, hide_missing_pages, divide_by_key_norms, modify_scores, mask_scores, hide_unseen_keys, find_hidden, new_row_max, take_scores, mark_hidden, stage_weights_and_values, add_values, add_seen_values, sum_rows};
 import package::shared::tile::{stage_transposed, rank1_updates};
@@ -79,7 +79,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     }
 
     var scale: array<f32, 4>;
-    if HEAD_SCALE || NORMALISE {
+    if ROW_SCALES {
         for (var r = 0u; r < 4u; r += 1u) {
             scale[r] = row_scale(row_at(first_row + row_lane * 4u + r, group));
         }
