@@ -282,7 +282,7 @@ mod tests {
         ] {
             let error = command().try_get_matches_from(["foveal"].iter().chain(words)).unwrap_err();
             let line = one_line(&error);
-            let twice = words.iter().filter(|word| word.starts_with("--")).last().unwrap();
+            let twice = words.iter().rfind(|word| word.starts_with("--")).unwrap();
             let option = twice.split('=').next().unwrap();
             assert!(line.contains(option) && line.contains("multiple times"), "{line}");
         }

@@ -1,4 +1,5 @@
 //! Rotary positions in attention, against rows that are turned by hand.
+#![expect(clippy::cast_precision_loss, reason = "positions and widths are small")]
 
 use anyhow::{Context, Result, ensure};
 use foveal_kernels::attention::{Attention, Mask, Pages, Rotary, Shape};
