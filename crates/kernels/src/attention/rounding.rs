@@ -45,8 +45,10 @@ impl RowErrors {
         let normalised = matches!(spec.qk_norm, Some(QkNorm::L2));
         self.query = scale.abs() * norm(query);
         self.roundings = if normalised { 7.0 } else { 3.0 };
-        // Two elements of a pair, each within 2^-21 of its length: 2^-20.5 of the row's, which is less than 12 units.
-        let turned = |tensor| if spec.turns(tensor) { 12.0 } else { 0.0 };
+        // Two elements of a pair, each within 2^-21 of its length: less than 12 units of it, and those of many pairs seldom agree.
+        #[expect(clippy::cast_precision_loss, reason = "a width")]
+        let of_pairs = 12.0 / (spec.rotation().dim as f64 / 2.0).max(1.0).sqrt();
+        let turned = |tensor| if spec.turns(tensor) { of_pairs } else { 0.0 };
         self.of_norms = 2.0 + turned(Tensor::Q) + turned(Tensor::K);
         if let Some((evaluator, scratch)) = score {
             let steps = self.steps.get_or_insert_with(|| evaluator.step_errors(scratch));
