@@ -18,7 +18,7 @@ pub(crate) struct Programs {
 }
 
 /// Part of the program, so that a folder of programs is all that a machine needs.
-const TORCH: &str = include_str!("../../../benches/peers/torch.py");
+const TORCH: &str = include_str!("../../../benches/peers/pytorch.py");
 
 impl Programs {
     /// Looks in `folder`, where `foveal` has to be; parts of others are skipped if they are not. Scripts go to `out`.
@@ -29,7 +29,8 @@ impl Programs {
         let program = |name: &str| folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
         let foveal = program("foveal");
         ensure!(foveal.is_file(), "{} is not there", foveal.display());
-        let script = out.join("torch.py");
+        // Not `torch.py`, which Python would import for PyTorch.
+        let script = out.join("pytorch.py");
         std::fs::write(&script, TORCH).with_context(|| script.display().to_string())?;
         Ok(Self {
             foveal,

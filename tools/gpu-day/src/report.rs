@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::part::Outcome;
+use crate::part::{Outcome, Status};
 
 /// Writes both files as of now.
 pub(crate) fn write(out: &Path, outcomes: &[Outcome], taken: Duration) -> Result<()> {
@@ -125,7 +125,6 @@ fn three(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::part::Status;
 
     fn outcome(name: &str, status: Status, result: Value) -> Outcome {
         Outcome { name: name.to_owned(), command: vec!["foveal".to_owned()], seconds: 1.25, status, result }
@@ -152,12 +151,13 @@ mod tests {
                 json!({ "passed": 3, "failed": 1, "skipped": 0, "failures": ["FAIL  mine"] }),
             ),
             outcome("peer", Status::Skipped("not there".to_owned()), Value::Null),
+            outcome("slow", Status::TimedOut(40), Value::Null),
         ];
         let text = markdown(&outcomes, Duration::from_secs(61));
         for expected in [
             "on a GPU",
             "vulkan; 1.2;",
-            "61 s; **1 parts failed**",
+            "61 s; **parts that failed: 1**; stopped by their time limit: 1.",
             "| fma | 1234 |",
             "attention 1x2x3x4 f32 tiled | 45.7 GFLOP/s, 50 % of the roof | 0.2500 ms",
             "3 passed, 1 failed, 0 skipped; FAILED: exit code 1: a \\| b",

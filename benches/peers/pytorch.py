@@ -1,7 +1,7 @@
 """PyTorch's attention, measured as `foveal bench attention --json` measures Foveal's: checked, then the median of several runs.
 
-    python3 torch.py [--dtype f32|f16] [--causal] [--repeat N] SHAPE...
-    python3 torch.py --there          exits with 0 if PyTorch has a GPU here
+    python3 pytorch.py [--dtype f32|f16] [--causal] [--repeat N] SHAPE...
+    python3 pytorch.py --there          exits with 0 if PyTorch has a GPU here
 
 Shapes are BxHxTxD. Times are of the device's own clock where it has one. f32 products are not rounded to fewer bits.
 """
