@@ -41,8 +41,12 @@ fn markdown(outcomes: &[Outcome], taken: Duration) -> String {
     let adapter = adapter(outcomes);
     let of = |field: &str| adapter[field].as_str().unwrap_or("unknown").to_owned();
     let failed = outcomes.iter().filter(|outcome| outcome.failed()).count();
-    let verdict =
-        if failed == 0 { "nothing failed".to_owned() } else { format!("**{failed} parts failed**") };
+    let stopped = outcomes.iter().filter(|outcome| matches!(outcome.status, Status::TimedOut(_))).count();
+    let mut verdict =
+        if failed == 0 { "nothing failed".to_owned() } else { format!("**parts that failed: {failed}**") };
+    if stopped > 0 {
+        let _ = write!(verdict, "; stopped by their time limit: {stopped}");
+    }
     let _ = writeln!(
         text,
         "# Foveal {} on {}\n\n{}; {}; {} {}; {:.0} s; {verdict}.\n",
