@@ -4,6 +4,7 @@ mod append;
 mod chunks;
 mod circles;
 mod combine;
+mod compilers;
 mod conditioning;
 mod decode;
 mod documents;
