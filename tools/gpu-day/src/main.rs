@@ -1,4 +1,4 @@
-//! A session on a machine with a GPU, which may be lent for minutes: checks, rates, times and other libraries' times, each within a
+//! A day with a GPU: checks, rates, times and other libraries' times, each within a
 //! time limit, into `report.json` and `report.md`. `tools/gpu-day.sh` builds what it runs.
 //!
 //!     foveal-gpu-day [--short] [--bin FOLDER] [--seconds N] OUT

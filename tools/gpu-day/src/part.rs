@@ -1,4 +1,4 @@
-//! A part of the session: one program, run within a time limit.
+//! A part of the day: one program, run within a time limit.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

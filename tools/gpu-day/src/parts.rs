@@ -1,4 +1,4 @@
-//! The parts of the session.
+//! The parts of the day.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
