@@ -165,7 +165,7 @@ fn what_append_turns_is_what_attention_would() -> Result<()> {
             "n" => *tensor = lengths()?,
             "t" => *tensor = table()?,
             _ => {
-                *tensor = HostTensor::new(tensor.shape().to_vec(), TensorData::F64(vec![0.0; tensor.len()]))?
+                *tensor = HostTensor::new(tensor.shape().to_vec(), TensorData::F64(vec![0.0; tensor.len()]))?;
             }
         }
     }
