@@ -27,7 +27,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     let batch = params.first_batch + group.z;
     var rows = params.q_len;
     var to = (batch * params.q_heads + head) * rows;
-    var from_row = q_row(Row(batch, head, min(row, rows - 1u)));
+    var from_row = q_row(Row(batch, head, min(row, rows - 1u), 0u));
     var factor = 1.0;
     if OF_KEYS {
         rows = params.kv_len;

@@ -42,6 +42,7 @@ mod reference_inputs;
 mod rounding;
 mod rows_without_keys;
 mod shape;
+mod shared_prefix;
 mod spec;
 mod stored;
 mod tensors;

@@ -14,6 +14,7 @@ pub(super) mod params;
 pub(super) mod partition;
 pub(super) mod passes;
 pub(super) mod preprocess;
+pub(super) mod shared_prefix;
 pub(super) mod split_kv;
 pub(super) mod split_passes;
 pub(super) mod tile_scheduler;

@@ -60,6 +60,11 @@ impl Attention {
             ("block_table_at", 0),
             ("k_scale_at", 0),
             ("v_scale_at", 0),
+            ("entries", 0),
+            ("prefix", 0),
+            ("keys_of_part", 0),
+            ("o_of_part", 0),
+            ("lse_of_part", 0),
         ] {
             let x = u32_of(name, x)?;
             if x > EVERYTHING.unsigned_abs() {

@@ -83,7 +83,11 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> Attention {
     }
     serving(random, &mut spec, page);
     let packed = spec.cu_seqlens_q.is_some() || spec.cu_seqlens_k.is_some();
-    if !spec.is_block_sparse() && !packed && random.u8(..8) == 0 {
+    if !packed && !spec.is_block_sparse() && random.u8(..if spec.batch > 1 { 3 } else { 8 }) == 0 {
+        let unit = page.unwrap_or(1);
+        spec.shared_prefix = random.usize(..=spec.kv_len / unit) * unit;
+    }
+    if !spec.is_block_sparse() && !packed && spec.shared_prefix == 0 && random.u8(..8) == 0 {
         let (q_block, kv_block) = (one(random, &[64, 64, 128]), one(random, &[64, 128, 192]));
         let max = 1 + random.usize(..spec.kv_len.div_ceil(kv_block) + 1);
         let lists = (one(random, &[1, spec.batch]), one(random, &[1, spec.q_heads]));
@@ -93,7 +97,7 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> Attention {
         spec.mask.expression().into_iter().chain(&spec.score).flat_map(Expr::table_names).collect();
     spec.tables = tables.iter().filter(|input| names.contains(&input.table.name.as_str())).cloned().collect();
     spec.odd_values = random.u8(..3) == 0;
-    if random.u8(..if few_rows { 2 } else { 12 }) == 0 {
+    if spec.shared_prefix == 0 && random.u8(..if few_rows { 2 } else { 12 }) == 0 {
         spec.splits = Some(one(random, &SPLITS));
     }
     spec
