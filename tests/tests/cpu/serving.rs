@@ -250,7 +250,7 @@ fn a_shared_prefix_has_to_be_shared() -> Result<()> {
     let shared = Attention::new(Shape::bhtd(3, 2, 1, 8).kv(2, 96)).shared_prefix(40);
     let fails = |spec: &Attention, argument: &str, part: &str| -> Result<()> {
         let error = spec.validate().err().context("expected an error")?;
-        ensure!(error.argument() == argument && error.message().contains(part), "{error}");
+        ensure!(error.argument() == argument && error.to_string().contains(part), "{error}");
         Ok(())
     };
     fails(&shared.clone().shared_prefix(97), "shared_prefix", "at most the 96 keys")?;
@@ -261,7 +261,7 @@ fn a_shared_prefix_has_to_be_shared() -> Result<()> {
 
     let rejected = |spec: &Attention, inputs: &[(Name, HostTensor)], name: &str, part: &str| -> Result<()> {
         let error = spec.check_inputs(&harness::borrowed(inputs)).err().context("expected an error")?;
-        ensure!(error.argument() == name && error.message().contains(part), "{error}");
+        ensure!(error.argument() == name && error.to_string().contains(part), "{error}");
         Ok(())
     };
     // Row 39 of head 1 of entry 2 is the last that is shared.
