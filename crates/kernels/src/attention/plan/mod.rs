@@ -13,6 +13,7 @@ pub(super) mod mask_program;
 pub(super) mod params;
 pub(super) mod partition;
 pub(super) mod passes;
+mod prefix_passes;
 pub(super) mod preprocess;
 pub(super) mod shared_prefix;
 pub(super) mod split_kv;

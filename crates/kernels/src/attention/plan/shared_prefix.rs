@@ -1,43 +1,20 @@
 //! Keys that all batch entries share: visited once, by tiles of the rows of all entries, as parts that are merged with what each
 //! entry sees of its own keys.
 
-use std::sync::Arc;
-
-use foveal_shaders::Request;
-
-use super::{
-    list::variants,
-    partition::Partition,
-    passes::Passes,
-    split_kv::{SplitKv, of_part},
-    variants::Candidate,
-};
-use crate::{
-    AdapterKind, Error,
-    attention::{Attention, spec::MAX_SPLITS},
-    operator::Subject,
-    plan::{
-        builder::set,
-        cost::{float, small},
-        partition::ranges,
-        turns::of_loop,
-    },
-};
-
-use super::decode::MIN_KEYS_OF_SPLIT;
+use super::variants::Candidate;
 
 /// How a shared prefix is visited.
 pub(crate) struct SharedPrefix {
-    taken: Candidate,
+    pub(crate) taken: Candidate,
     /// Rows that share its keys.
-    rows: usize,
+    pub(crate) rows: usize,
     /// Keys that are visited once: whole blocks of this kernel, and of the one that visits the others.
     pub(crate) keys: usize,
     /// The same of the problem that tiles are chosen for.
     pub(crate) keys_of_specialized: usize,
     /// Parts of them, each for workgroups of its own.
     pub(crate) parts: usize,
-    keys_of_part: usize,
+    pub(crate) keys_of_part: usize,
 }
 
 impl SharedPrefix {
@@ -46,164 +23,4 @@ impl SharedPrefix {
         let tiles = taken.schedule.tile_rows;
         format!("{keys}, by {} of {rows} rows in tiles of {tiles}, in {parts} parts", taken.variant)
     }
-}
-
-impl Attention {
-    /// The problem over the prefix, as variants see it.
-    fn over_prefix(&self) -> Self {
-        Self { kv_len: self.shared_prefix, over_prefix: true, specialized_for: None, ..self.clone() }
-    }
-}
-
-impl Passes<'_> {
-    /// Whether and how the prefix is visited once. It is not where a single entry has it, where it is shorter than a block, or where
-    /// limits cut a batch entry.
-    pub(crate) fn choose_prefix(&self) -> Result<Option<SharedPrefix>, Error> {
-        let (specialized, limits) = (self.spec.specialized(), &self.plan.adapter.limits);
-        let rest = &self.taken.schedule;
-        if specialized.shared_prefix == 0
-            || specialized.batch < 2
-            || specialized.keys_of_binding(limits).is_some()
-        {
-            return Ok(None);
-        }
-        let all_rows = (0, specialized.rows());
-        let partitions = specialized.partitions(rest.tile_rows, limits)?;
-        let room = self.room_for_parts();
-        if room < 2 || partitions.iter().any(|partition| partition.rows != all_rows) {
-            return Ok(None);
-        }
-        let over = specialized.over_prefix();
-        let Some(taken) = self.variant_of_prefix(&over) else { return Ok(None) };
-        // Both are powers of two.
-        let unit = taken.schedule.kv_block.max(rest.kv_block);
-        let whole = |keys: usize| keys / unit * unit;
-        let (keys, keys_of_specialized) = (whole(self.spec.shared_prefix), whole(specialized.shared_prefix));
-        if keys == 0 {
-            return Ok(None);
-        }
-        let blocks = keys / taken.schedule.kv_block;
-        let groups = over.workgroups(taken.schedule.tile_rows);
-        let on_cpu = self.plan.adapter.kind == AdapterKind::Cpu;
-        let least = if on_cpu { 4 * MIN_KEYS_OF_SPLIT } else { MIN_KEYS_OF_SPLIT };
-        let by_slots = self.plan.adapter.workgroup_slots().div_ceil(groups.max(1)).min(keys.div_ceil(least));
-        let by_turns = match self.plan.adapter.loop_turns {
-            None => 1,
-            Some(max) => {
-                let most = taken.schedule.turns.blocks_within(max.saturating_sub(of_tile(&taken)));
-                blocks.div_ceil(most.max(1))
-            }
-        };
-        let wanted = by_slots.max(self.parts_by_time(&taken, float(groups), 1)).max(by_turns);
-        let blocks_of_part = blocks.div_ceil(wanted.clamp(1, MAX_SPLITS.min(room - 1)));
-        Ok(Some(SharedPrefix {
-            rows: over.rows(),
-            keys,
-            keys_of_specialized,
-            parts: blocks.div_ceil(blocks_of_part),
-            keys_of_part: blocks_of_part * taken.schedule.kv_block,
-            taken,
-        }))
-    }
-
-    /// The variant that was asked for, if it serves so many rows, or else the cheapest.
-    fn variant_of_prefix(&self, over: &Attention) -> Option<Candidate> {
-        let analysis = self.whole.unwrap_or(self.visibility);
-        let mut candidates: Vec<Candidate> = variants()
-            .into_iter()
-            .filter(|variant| !self.refused.contains(variant.info.name))
-            .filter_map(|variant| {
-                (variant.propose)(Subject { spec: over, analysis }, &self.plan.adapter).ok()
-            })
-            .collect();
-        candidates.sort_by_key(|candidate| {
-            (self.wanted.is_some_and(|wanted| wanted != candidate.variant), candidate.cost.time)
-        });
-        candidates.into_iter().next()
-    }
-
-    /// The passes over the prefix, for the batch entries and heads of a partition.
-    pub(crate) fn prefix_passes(&mut self, partition: &Partition) -> Result<(), Error> {
-        let Some(prefix) = self.prefix.take() else { return Ok(()) };
-        let done = self.segments.map_or(Ok(()), |segments| self.over_prefix(&prefix, &segments, partition));
-        self.prefix = Some(prefix);
-        done
-    }
-
-    fn over_prefix(
-        &mut self,
-        prefix: &SharedPrefix,
-        segments: &SplitKv,
-        partition: &Partition,
-    ) -> Result<(), Error> {
-        let (spec, taken) = (self.spec, &prefix.taken);
-        let evaluates = spec.evaluates(None);
-        let request =
-            self.visibility.with_hooks(self.request_of_prefix(taken), &spec.table_list(), evaluates);
-        let request = Arc::new(request);
-        let of_entry = spec.rows();
-        let max = self.plan.max_workgroups(of_entry.div_ceil(taken.schedule.tile_rows))?;
-        let entries = (max * taken.schedule.tile_rows / of_entry).max(1);
-        let heads = partition.heads.1 - partition.heads.0;
-        let turns = taken.schedule.turns.with_blocks(prefix.keys_of_part / taken.schedule.kv_block);
-        for (first, end) in ranges(partition.batch, entries) {
-            let tiles = ((end - first) * of_entry).div_ceil(taken.schedule.tile_rows);
-            let mut bindings = Vec::new();
-            let mut params = spec.params(None, [first, partition.heads.0 * spec.pack_gqa(), 0])?;
-            params.extend(spec.width_params()?);
-            self.bind_tensors(partition, &mut bindings, &mut params)?;
-            if let Some(at) = self.at.norms {
-                bindings.push(self.plan.scratch("inverse_norms", at));
-            }
-            segments.bind_parts(0, &self.plan, &mut bindings, &mut params)?;
-            if let Some(tensor) = spec.head_scale() {
-                bindings.push(self.plan.tensor("head_scale", tensor)?);
-            }
-            self.bind_entry_tables(&mut bindings, &mut params)?;
-            self.bind_tables(evaluates, &mut bindings, &mut params)?;
-            for (field, value) in [
-                ("list_tiles", tiles),
-                ("entries", end - first),
-                ("prefix", prefix.keys),
-                ("keys_of_part", prefix.keys_of_part),
-                ("o_of_part", segments.rows * segments.width),
-                ("lse_of_part", segments.rows),
-            ] {
-                set(&mut params, field, value)?;
-            }
-            let workgroups = [tiles, heads, prefix.parts];
-            self.plan.push(
-                "shared_prefix",
-                &request,
-                bindings,
-                params,
-                workgroups,
-                turns + of_tile(taken),
-            )?;
-        }
-        Ok(())
-    }
-
-    fn request_of_prefix(&self, taken: &Candidate) -> Request {
-        let evaluates = self.spec.evaluates(None);
-        let request = taken
-            .schedule
-            .request
-            .clone()
-            .tunable("SHARED_PREFIX", true)
-            .tunable("LISTS", false)
-            .tunable("ZIGZAG", false)
-            .tunable("TOKEN_ORDER", false)
-            .tunable("ELEMENT_BITS", false)
-            .tunable("KV_BLOCK", small(taken.schedule.kv_block))
-            .tunable("TILE", small(taken.schedule.tile_rows))
-            .tunable("MASK_MOD", evaluates.mask)
-            .tunable("SCORE_MOD", evaluates.score);
-        of_part(if self.at.gathered.is_some() { request.tunable("GATHERED", true) } else { request })
-    }
-}
-
-/// Turns of the loop over a tile's rows that finds which keys they see.
-fn of_tile(taken: &Candidate) -> u64 {
-    of_loop(taken.schedule.tile_rows, 0)
 }
