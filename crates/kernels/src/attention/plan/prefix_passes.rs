@@ -131,6 +131,7 @@ impl Passes<'_> {
         let request =
             self.visibility.with_hooks(self.request_of_prefix(taken), &spec.table_list(), evaluates);
         let request = Arc::new(request);
+        self.plan.other_kernel = (taken.threads, taken.workgroup_bytes);
         let partition = &spec.with_all_rows(partition);
         let (first, end) = partition.batch;
         let tiles = ((end - first) * spec.rows()).div_ceil(taken.schedule.tile_rows);
