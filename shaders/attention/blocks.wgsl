@@ -3,7 +3,7 @@
 // With lists, a tile visits the blocks of its list, those first of which some elements are hidden; without, all keys from
 // the first to the last that it sees, and every element is tested. A *step* is as many keys as a kernel takes at a time.
 
-import package::attention::problem::{KV_LENGTHS, Q_LENGTHS, PACKED_Q, params, place_of_slot};
+import package::attention::problem::{KV_LENGTHS, Q_LENGTHS, PACKED_Q, SHARED_PREFIX, params, place_of_slot};
 
 const LISTS: bool = false;
 // Without lists: whether the last tile follows the first, then come the second and the last but one, and so on. Where each
@@ -40,7 +40,8 @@ fn position_of(place: u32) -> u32 {
     return place;
 }
 
-// A workgroup's tile, head and batch entry, relative to those that the dispatch begins with; and its list.
+// A workgroup's tile, head and batch entry, relative to those that the dispatch begins with; and its list, or its part of a shared
+// prefix.
 struct Place {
     group: vec3u,
     list: u32,
@@ -56,6 +57,9 @@ fn place_of(workgroup: vec3u) -> Place {
         let group = vec3u(list % params.list_tiles, over_tiles % params.list_heads + workgroup.y,
             over_tiles / params.list_heads + workgroup.z);
         return Place(group, list);
+    }
+    if SHARED_PREFIX {
+        return Place(workgroup, workgroup.z);
     }
     if ZIGZAG {
         let pair = workgroup.x / 2u;
@@ -76,6 +80,12 @@ struct Visits {
 }
 
 fn visits_of(list: u32, keys: u32, step_keys: u32) -> Visits {
+    if SHARED_PREFIX {
+        let from_key = list * params.keys_of_part;
+        let end = min(min(keys, params.prefix), from_key + params.keys_of_part);
+        let steps = (end + step_keys - 1u) / step_keys;
+        return Visits(0u, from_key / step_keys, steps, steps, 0u);
+    }
     if LISTS {
         let of_block = KV_BLOCK / step_keys;
         var bits = 0u;

@@ -94,9 +94,10 @@ fn main(
         var row_sum: array<f32, ROWS>;
         var seen: array<u32, ROWS>;
         // Which rows these are; only hooks and sinks ask.
+        var entry: array<u32, ROWS>;
         var head: array<u32, ROWS>;
         var query: array<u32, ROWS>;
-        load_rows(&q, &seen, &head, &query, group, batch, first_row, thread, attempt);
+        load_rows(&q, &seen, &entry, &head, &query, group, first_row, thread, attempt);
         for (var r = 0u; r < ROWS; r += 1u) {
             row_max[r] = FIRST_ROW_MAX;
         }
@@ -132,7 +133,7 @@ fn main(
                     for (var r = first; r < first + TILE_ROWS; r += 1u) {
                         var new_max = row_max[r];
                         for (var g = 0u; g < KEY_QUADS; g += 1u) {
-                            modify_and_mask(&s, r, g, &seen, &head, &query, &run_bits, batch, lane, key, key_0, last, whole, inner, hidden);
+                            modify_and_mask(&s, r, g, &seen, &entry, &head, &query, &run_bits, batch, lane, key, key_0, last, whole, inner, hidden);
                             new_max = max(new_max, max(max(s[r][g].x, s[r][g].y), max(s[r][g].z, s[r][g].w)));
                         }
                         take_scores(&s, &rescale, &row_max, &row_sum, &new_max, r, spread);

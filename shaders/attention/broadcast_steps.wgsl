@@ -1,7 +1,7 @@
 // The steps of attention by broadcast, on the rows of a lane.
 
 import package::kernel::{THREADS, ROWS, TILE_ROWS, VALUE_ROWS, KEYS, KEY_QUADS, RUN, K_VECTORS, V_VECTORS, COLUMN_WORDS, MARKING};
-import package::attention::problem::{WRITE_LSE, params, row_at, q_row, o_row, num_visible_keys, put_lse};
+import package::attention::problem::{WRITE_LSE, SHARED_PREFIX, params, row_at, q_row, o_row, num_visible_keys, put_lse};
 import package::shared::math::{not_finite, nan_where, finite_or_nan};
 import package::attention::keys::{PAGED, QUANTISED, key_at, k_row, v_row, are_stored, k_factor, v_factor};
 import package::attention::operands::{query_row4, key_row4};
@@ -64,8 +64,9 @@ fn all_apart(differences: vec4f, spread: f32) -> vec4f {
 // load in the text, next to nothing on a move.
 fn load_rows(
     q: ptr<function, array<array<vec4f, K_VECTORS>, ROWS>>,
-    seen: ptr<function, array<u32, ROWS>>, head: ptr<function, array<u32, ROWS>>, query: ptr<function, array<u32, ROWS>>,
-    group: vec3u, batch: u32, first_row: u32, thread: u32, attempt: u32,
+    seen: ptr<function, array<u32, ROWS>>, entry: ptr<function, array<u32, ROWS>>,
+    head: ptr<function, array<u32, ROWS>>, query: ptr<function, array<u32, ROWS>>,
+    group: vec3u, first_row: u32, thread: u32, attempt: u32,
 ) {
     for (var turn = 0u; turn < ROWS; turn += 1u) {
         for (var r = 0u; r + 1u < ROWS; r += 1u) {
@@ -73,6 +74,9 @@ fn load_rows(
                 q[r][c] = q[r + 1u][c];
             }
             seen[r] = seen[r + 1u];
+            if SHARED_PREFIX {
+                entry[r] = entry[r + 1u];
+            }
             if SCORE_MOD || MASK_MOD || SINKS {
                 head[r] = head[r + 1u];
                 query[r] = query[r + 1u];
@@ -87,7 +91,10 @@ fn load_rows(
         for (var c = 0u; c < K_VECTORS; c += 1u) {
             q[ROWS - 1u][c] = query_row4(q_row(row), 4u * c) * scale;
         }
-        seen[ROWS - 1u] = num_visible_keys(batch, row.query);
+        seen[ROWS - 1u] = num_visible_keys(row.batch, row.query);
+        if SHARED_PREFIX {
+            entry[ROWS - 1u] = row.batch;
+        }
         if SCORE_MOD || MASK_MOD || SINKS {
             head[ROWS - 1u] = row.head;
             query[ROWS - 1u] = row.query;
@@ -176,7 +183,8 @@ fn multiply_in_turn(s: ptr<function, Scores>, q: ptr<function, array<array<vec4f
 fn modify_and_mask(
     s: ptr<function, Scores>,
     r: u32, g: u32,
-    seen: ptr<function, array<u32, ROWS>>, head: ptr<function, array<u32, ROWS>>, query: ptr<function, array<u32, ROWS>>,
+    seen: ptr<function, array<u32, ROWS>>, entry: ptr<function, array<u32, ROWS>>,
+    head: ptr<function, array<u32, ROWS>>, query: ptr<function, array<u32, ROWS>>,
     run_bits: ptr<function, array<array<u32, WORDS>, ROWS>>,
     batch: u32, lane: u32, key: u32, key_0: u32, last: u32, whole: bool, inner: u32, hidden: f32,
 ) {
@@ -185,9 +193,13 @@ fn modify_and_mask(
     if TOKEN_ORDER {
         here = keys_met(key, g);
     }
+    var of_row = batch;
+    if SHARED_PREFIX {
+        of_row = entry[r];
+    }
     if SCORE_MOD {
         for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-            let at = Element(batch, head[r], query[r], here[i]);
+            let at = Element(of_row, head[r], query[r], here[i]);
             s[r][g][i] = hook_score_mod(s[r][g][i], at);
         }
     }
@@ -195,7 +207,7 @@ fn modify_and_mask(
         s[r][g] = select(vec4f(hidden), s[r][g], are_stored(batch, here));
     }
     if MASK_MOD {
-        let at = Element(batch, head[r], query[r], key_0);
+        let at = Element(of_row, head[r], query[r], key_0);
         s[r][g] = select(vec4f(hidden), s[r][g], hook_mask_mod(at, here) | vec4<bool>(whole));
     }
     if ELEMENT_BITS {

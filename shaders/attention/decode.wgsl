@@ -97,9 +97,10 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     var row_sum: array<f32, ROWS>;
     var seen: array<u32, ROWS>;
     // Which rows these are; only hooks ask.
+    var entry: array<u32, ROWS>;
     var head: array<u32, ROWS>;
     var query: array<u32, ROWS>;
-    load_rows(&q, &seen, &head, &query, group, batch, first_row, lane);
+    load_rows(&q, &seen, &entry, &head, &query, group, first_row, lane);
     clear_rows(&o, &row_max, &row_sum);
 
     for (var attempt = FIRST; attempt < ATTEMPTS; attempt += 1u) {
@@ -134,7 +135,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                     var sums: array<f32, KEYS>;
                     multiply_row(&sums, &q[r], &k);
                     var own = sum_of_lanes(&sums, lane);
-                    weigh(&own, &rescale, &row_max[r], &row_sum[r], seen[r], head[r], query[r], r, step, thread, marking);
+                    weigh(&own, &rescale, &row_max[r], &row_sum[r], seen[r], entry[r], head[r], query[r], r, step, thread, marking);
                     spread_weights(&weights, own, lane);
                 }
                 add_values(&o[r], &weights, &v, rescale);

@@ -1,7 +1,7 @@
 // Loads of attention of few rows: the rows of q once, and the keys and values of a step.
 
 import package::kernel::{ROWS, LANES, KEYS, K_VECTORS, V_VECTORS, FIRST, MARKING};
-import package::attention::problem::{HEAD_DIM, VALUE_DIM, row_at, q_row, num_visible_keys};
+import package::attention::problem::{HEAD_DIM, VALUE_DIM, SHARED_PREFIX, row_at, q_row, num_visible_keys};
 import package::attention::keys::{PAGED, PAGE, QUANTISED, KeyAt, key_at, key_in_page, k_row, v_row, v_factor};
 import package::attention::operands::{query_row4, key_row4};
 import package::shared::kv::{value4};
@@ -20,10 +20,10 @@ alias Values = array<array<vec4f, V_VECTORS>, KEYS>;
 fn load_rows(
     q: ptr<function, Queries>,
     seen: ptr<function, array<u32, ROWS>>,
+    entry: ptr<function, array<u32, ROWS>>,
     head: ptr<function, array<u32, ROWS>>,
     query: ptr<function, array<u32, ROWS>>,
     group: vec3u,
-    batch: u32,
     first_row: u32,
     lane: u32,
 ) {
@@ -33,6 +33,9 @@ fn load_rows(
                 q[r][c] = q[r + 1u][c];
             }
             seen[r] = seen[r + 1u];
+            if SHARED_PREFIX {
+                entry[r] = entry[r + 1u];
+            }
             head[r] = head[r + 1u];
             query[r] = query[r + 1u];
         }
@@ -43,7 +46,10 @@ fn load_rows(
             let at = c * LANES + lane;
             q[ROWS - 1u][c] = query_row4(from_row, 4u * min(at, HEAD_DIM / 4u - 1u)) * select(0.0, scale, at < HEAD_DIM / 4u);
         }
-        seen[ROWS - 1u] = num_visible_keys(batch, row.query);
+        seen[ROWS - 1u] = num_visible_keys(row.batch, row.query);
+        if SHARED_PREFIX {
+            entry[ROWS - 1u] = row.batch;
+        }
         head[ROWS - 1u] = row.head;
         query[ROWS - 1u] = row.query;
     }

@@ -1,7 +1,7 @@
 // The steps of attention of few rows, on the rows of a workgroup.
 
 import package::kernel::{THREADS, ROWS, LANES, KEYS, APART, SUBGROUPS, IN_MEMORY, ONE_SUBGROUP, SPLITS, GROUPS, K_VECTORS, V_VECTORS};
-import package::attention::problem::{params, row_at, num_visible_keys};
+import package::attention::problem::{SHARED_PREFIX, params, row_at, num_visible_keys};
 import package::attention::keys::{PAGED, QUANTISED, page_exists, is_stored, k_factor};
 import package::attention::hooks::{SCORE_MOD, MASK_MOD, Element, hook_score_mod, hook_mask_mod};
 import package::attention::blocks::{ELEMENT_BITS, position_of, bits_of_step, visible_by_bits, Visits};
@@ -88,8 +88,14 @@ fn multiply_row(sums: ptr<function, array<f32, KEYS>>, q: ptr<function, array<ve
 }
 
 // The score of an element from its product: -inf where it is hidden.
-fn score_of(product: f32, step: Step, row_in_tile: u32, head: u32, query: u32, seen: u32, place: u32, stored: bool) -> f32 {
-    let at = Element(step.batch, head, query, position_of(min(place, step.last)));
+fn score_of(
+    product: f32, step: Step, row_in_tile: u32, entry: u32, head: u32, query: u32, seen: u32, place: u32, stored: bool,
+) -> f32 {
+    var batch = step.batch;
+    if SHARED_PREFIX {
+        batch = entry;
+    }
+    let at = Element(batch, head, query, position_of(min(place, step.last)));
     var score = product;
     if QUANTISED {
         score *= k_factor(step.scales, at.key);
@@ -149,6 +155,7 @@ fn weigh(
     row_max: ptr<function, f32>,
     row_sum: ptr<function, f32>,
     seen: u32,
+    entry: u32,
     head: u32,
     query: u32,
     r: u32,
@@ -164,7 +171,7 @@ fn weigh(
     } else if PAGED {
         stored = is_stored(step.batch, position_of(min(place, step.last)));
     }
-    let score = score_of(*own, step, r, head, query, seen, place, stored);
+    let score = score_of(*own, step, r, entry, head, query, seen, place, stored);
     var new_max = max(*row_max, score);
     if LANES > 1u {
         for (var apart = LANES / 2u; apart >= UNROLL_KEYS_APART; apart /= 2u) {
@@ -233,13 +240,13 @@ fn write_scores(step: Step, group: vec3u, first_row: u32, thread: u32) {
             product += partial_sums[lane * PAIRS + pair];
         }
         let row = row_at(first_row + pair % ROWS, group);
-        let seen = num_visible_keys(step.batch, row.query);
+        let seen = num_visible_keys(row.batch, row.query);
         let place = step.first + pair / ROWS;
         var stored = true;
         if PAGED {
             stored = is_stored(step.batch, position_of(min(place, step.last)));
         }
-        scores[pair] = score_of(product, step, pair % ROWS, row.head, row.query, seen, place, stored);
+        scores[pair] = score_of(product, step, pair % ROWS, row.batch, row.head, row.query, seen, place, stored);
     }
 }
 

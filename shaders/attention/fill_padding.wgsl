@@ -30,7 +30,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             return;
         }
     }
-    let row = Row(params.first_batch + group.z, params.first_head + group.y, query);
+    let row = Row(params.first_batch + group.z, params.first_head + group.y, query, 0u);
     var zero = 0.0;
     var alone = params.negative_infinity;
     if SINKS {

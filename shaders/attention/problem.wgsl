@@ -6,6 +6,9 @@
 // sequence has floor(end * fold / TILE) - floor(first * fold / TILE) + 1 of them, enough for its tiles, and a slot finds its sequence
 // by where sequences begin. What lies beyond the last one is one more, which has no keys.
 //
+// Over a *shared prefix*, whose keys are the same for all batch entries, the rows of all entries share tiles. Keys are then those of
+// the first entry, and z numbers parts of the prefix.
+//
 // A *row* of a kernel is one (head, query) pair of the heads that share its workgroup's keys: with `fold` heads folded
 // together, rows run over head-in-group first, then over queries. Offsets and strides in elements.
 
@@ -53,6 +56,10 @@ struct Params {
     q_scales_of_head: u32,
     // Where the small tensors begin in one that was gathered of them.
     q_lengths_at: u32, kv_lengths_at: u32, block_table_at: u32, k_scale_at: u32, v_scale_at: u32, q_scale_at: u32,
+    // Over a shared prefix: batch entries, keys of the prefix and of a part of it, and from one part of o, and of lse, to the next.
+    entries: u32,
+    prefix: u32, keys_of_part: u32,
+    o_of_part: u32, lse_of_part: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -74,11 +81,15 @@ const PACKED_K: bool = false;
 // Whether heads are folded together. Without it rows are queries, and no row needs a division.
 const PACK_GQA: bool = false;
 
-// A row: its batch entry, its head and its query within the bound tensors.
+// Whether the dispatch visits a prefix that all batch entries share.
+const SHARED_PREFIX: bool = false;
+
+// A row: its batch entry, its head and its query within the bound tensors; and the part of a shared prefix that it meets.
 struct Row {
     batch: u32,
     head: u32,
     query: u32,
+    part: u32,
 }
 
 // The first query head of a workgroup.
@@ -98,6 +109,13 @@ fn queries_of(batch: u32) -> u32 {
 }
 
 fn row_count(batch: u32) -> u32 {
+    if SHARED_PREFIX {
+        let of_head = params.entries * params.q_len;
+        if PACK_GQA {
+            return of_head * params.fold;
+        }
+        return of_head;
+    }
     if PACK_GQA {
         return queries_of(batch) * params.fold;
     }
@@ -113,14 +131,19 @@ fn last_row(batch: u32) -> u32 {
 
 // A row beyond the last is moved onto the last, so that loads stay in range.
 fn row_at(row: u32, group: vec3u) -> Row {
-    let batch = params.first_batch + group.z;
+    let batch = batch_of(group);
     let inside = min(row, last_row(batch));
     let head = first_head(group);
+    if SHARED_PREFIX {
+        let of_head = params.entries * params.q_len;
+        let in_head = inside % of_head;
+        return Row(batch + in_head / params.q_len, head + inside / of_head, in_head % params.q_len, group.z);
+    }
     if PACK_GQA {
         let queries = max(queries_of(batch), 1u);
-        return Row(batch, head + inside / queries, inside % queries);
+        return Row(batch, head + inside / queries, inside % queries, 0u);
     }
-    return Row(batch, head, position_of(inside));
+    return Row(batch, head, position_of(inside), 0u);
 }
 
 // Where a packed sequence of queries begins.
@@ -156,17 +179,21 @@ fn q_row(row: Row) -> u32 {
 
 // The row `ahead` rows after `row`, whose own offset is `offset`: no multiplication where rows are evenly spaced.
 fn q_row_after(offset: u32, row: u32, ahead: u32, group: vec3u) -> u32 {
-    if PACK_GQA || TOKEN_ORDER {
+    if PACK_GQA || TOKEN_ORDER || SHARED_PREFIX {
         return q_row(row_at(row + ahead, group));
     }
-    let batch = params.first_batch + group.z;
-    let last = Row(batch, first_head(group), last_row(batch));
+    let batch = batch_of(group);
+    let last = Row(batch, first_head(group), last_row(batch), 0u);
     return min(offset + ahead * params.q_row, q_row(last));
 }
 
 fn o_row(row: Row) -> u32 {
     let at = stored_at(row);
-    return params.o_base + at.batch * params.o_batch + row.head * params.o_head + at.position * params.o_row;
+    let first = params.o_base + at.batch * params.o_batch + row.head * params.o_head + at.position * params.o_row;
+    if SHARED_PREFIX {
+        return first + row.part * params.o_of_part;
+    }
+    return first;
 }
 
 // The key/value head that a workgroup's rows share.
@@ -181,7 +208,7 @@ fn k_head_offset(group: vec3u) -> u32 {
     if PACKED_K {
         return params.k_base + kv_head(group) * params.k_head + k_start(batch_of(group)) * params.k_row;
     }
-    return params.k_base + (params.first_batch + group.z) * params.k_batch + kv_head(group) * params.k_head;
+    return params.k_base + batch_of(group) * params.k_batch + kv_head(group) * params.k_head;
 }
 
 fn v_head_offset(group: vec3u) -> u32 {
@@ -191,10 +218,13 @@ fn v_head_offset(group: vec3u) -> u32 {
     if PACKED_K {
         return params.v_base + kv_head(group) * params.v_head + k_start(batch_of(group)) * params.v_row;
     }
-    return params.v_base + (params.first_batch + group.z) * params.v_batch + kv_head(group) * params.v_head;
+    return params.v_base + batch_of(group) * params.v_batch + kv_head(group) * params.v_head;
 }
 
 fn batch_of(group: vec3u) -> u32 {
+    if SHARED_PREFIX {
+        return params.first_batch;
+    }
     return params.first_batch + group.z;
 }
 
@@ -226,6 +256,9 @@ fn kv_length(batch: u32) -> u32 {
 
 // The last key, which stands in for those beyond it: what lies there may not be a number.
 fn last_key(batch: u32) -> u32 {
+    if SHARED_PREFIX {
+        return params.prefix - 1u;
+    }
     if KV_LENGTHS || PACKED_Q {
         return max(kv_length(batch), 1u) - 1u;
     }
@@ -252,6 +285,17 @@ struct TileKeys {
 
 fn keys_of_tile(group: vec3u, first_row: u32, rows: u32) -> TileKeys {
     let batch = batch_of(group);
+    if SHARED_PREFIX {
+        var some = 0u;
+        var every = params.prefix;
+        for (var index = first_row; index < first_row + rows; index += 1u) {
+            let row = row_at(index, group);
+            let seen = num_visible_keys(row.batch, row.query);
+            some = max(some, seen);
+            every = min(every, seen);
+        }
+        return TileKeys(some, every);
+    }
     if PACKED_Q {
         // Slots may be more than tiles.
         if first_row >= row_count(batch) {
@@ -273,7 +317,11 @@ fn keys_of_tile(group: vec3u, first_row: u32, rows: u32) -> TileKeys {
 
 fn lse_at(row: Row) -> u32 {
     let at = stored_at(row);
-    return params.lse_base + at.batch * params.lse_batch + row.head * params.lse_head + at.position;
+    let place = params.lse_base + at.batch * params.lse_batch + row.head * params.lse_head + at.position;
+    if SHARED_PREFIX {
+        return place + row.part * params.lse_of_part;
+    }
+    return place;
 }
 
 fn put_lse(row: Row, value: f32) {

@@ -100,7 +100,8 @@ fn mask_scores(
 // Hides the keys beyond those that a row sees by its place.
 fn hide_unseen_keys(s: ptr<function, Scores>, key: u32, first_row: u32, row_lane: u32, group: vec3u) {
     for (var r = 0u; r < 4u; r += 1u) {
-        let seen = num_visible_keys(batch_of(group), row_at(first_row + row_lane * 4u + r, group).query);
+        let row = row_at(first_row + row_lane * 4u + r, group);
+        let seen = num_visible_keys(row.batch, row.query);
         s[r] = select(vec4f(params.negative_infinity), s[r], vec4u(key, key + 1u, key + 2u, key + 3u) < vec4u(seen));
     }
 }

@@ -5,7 +5,8 @@ import types
 import numpy as np
 
 import expressions
-from tensors import stored
+import serving
+from tensors import rearranged, stored
 
 LENGTHS = [1, 2, 5, 15, 16, 17, 31, 33, 47, 63, 64, 65, 90, 127, 129, 200]
 HEADS = [(1, 1), (2, 2), (2, 1), (4, 2), (6, 2), (3, 3)]
@@ -21,14 +22,17 @@ def kernel(rng):
     dim, value_dim = pick(WIDTHS)
     reads_positions = expressions.MASKS[mask][2] in ("doc", "seg")
     lengths = rng.random() < 0.35 and not reads_positions
-    return types.SimpleNamespace(
+    c = types.SimpleNamespace(
         mask=mask, score=score, dim=dim, value_dim=value_dim,
         dtype=pick(["f32", "f32", "f32", "f16", "bf16"]), layout=pick(["bhtd", "bhtd", "bthd"]),
         sinks=rng.random() < 0.15, norm=rng.random() < 0.1, head_scale=rng.random() < 0.1,
         kv_len=lengths, q_len=lengths and rng.random() < 0.4,
         # Lists of blocks go beside any mask but the structural ones that a list would repeat.
         blocks=not lengths and rng.random() < 0.15,
+        tables=expressions.MASKS[mask][2] or expressions.SCORES[score][2],
     )
+    serving.draw(rng, c)
+    return c
 
 
 def pool(rng, name, shape):
@@ -45,6 +49,9 @@ def problem(kernel, rng, fancy):
     if mask_tables == "doc":
         q_len, kv_len = min(q_len, kv_len), max(q_len, kv_len)
     dim, value_dim = kernel.dim, kernel.value_dim
+    if kernel.page:
+        kv_len = -(-kv_len // kernel.page) * kernel.page
+    shared = int(rng.integers(0, kv_len + 1)) // max(kernel.page, 1) * max(kernel.page, 1) if kernel.shared else 0
     size = pick([0.3, 1.0, 1.0, 3.0])
     q = rng.standard_normal((batch, heads, q_len, dim)) * size
     k = rng.standard_normal((batch, kv_heads, kv_len, dim)) * pick([1.0, 1.0, 2.0])
@@ -61,6 +68,11 @@ def problem(kernel, rng, fancy):
         nq = entries(q_len)
         tensors["ql"], options["q_len"] = nq, "ql"
 
+    nq, nk = serving.lengths(rng, kernel, batch, q_len, kv_len, nq, nk)
+    k_scales = v_scales = None
+    if kernel.integers:
+        k_whole, k_scales, k = serving.integers(rng, kernel, k.shape, shared)
+        v_whole, v_scales, v = serving.integers(rng, kernel, v.shape, shared)
     p = types.SimpleNamespace(t={}, slope=expressions.slopes(heads))
     axis = lambda n, at: np.arange(n).reshape([n if i == at else 1 for i in range(4)])
     p.b, p.h, p.q, p.k = axis(batch, 0), axis(heads, 1), axis(q_len, 2), axis(kv_len, 3)
@@ -97,14 +109,18 @@ def problem(kernel, rng, fancy):
 
     visible = np.broadcast_to(mask_of(p), (batch, heads, q_len, kv_len)).copy()
     visible &= (p.q < p.nq) & (p.k < p.nk)
+    table = None
+    if kernel.page:
+        table, pages = serving.page_table(rng, kernel, batch, kv_len // kernel.page, shared)
+        visible &= (table >= 0).repeat(kernel.page, 1)[:, None, None, :]
     if kernel.blocks:
         q_block, kv_block = (int(pick([16, 32, 64])) for _ in range(2))
         rows, columns = -(-q_len // q_block), -(-kv_len // kv_block)
-        shared = (some(batch), some(heads))
+        of_lists = (some(batch), some(heads))
         if batch == heads:
             # Lists of one of them look like lists of the other.
-            shared = pick([(1, 1), (batch, heads)])
-        listed = rng.random((*shared, rows, columns)) < pick([0.3, 0.7])
+            of_lists = pick([(1, 1), (batch, heads)])
+        listed = rng.random((*of_lists, rows, columns)) < pick([0.3, 0.7])
         row_ptr = np.concatenate([[0], np.cumsum(listed.reshape(-1, columns).sum(1))])
         tensors["row_ptr"] = row_ptr.astype(np.int32)
         tensors["columns"] = np.nonzero(listed.reshape(-1, columns))[1].astype(np.int32)
@@ -114,17 +130,19 @@ def problem(kernel, rng, fancy):
             options["mask"] = f"({mask_text}) | false"
 
     # Keys that no query of an entry and kv head sees may hold anything; now and then one that some see does too.
-    if rng.random() < 0.4:
+    if rng.random() < 0.4 and not kernel.integers:
         odd = pick([np.nan, np.inf, -np.inf])
         unseen = ~visible.reshape(batch, kv_heads, -1, q_len, kv_len).any((2, 3))
+        unseen[..., :shared] = unseen[..., :shared].all(0)
         v[unseen], k[unseen] = odd, pick([odd, 0.0])
-    if rng.random() < (0.25 if fancy else 0.0):
+    if rng.random() < (0.25 if fancy else 0.0) and not kernel.integers:
         odd = pick([np.nan, np.inf, -np.inf])
         at = tuple(int(rng.integers(n)) for n in (batch, kv_heads, kv_len))
         if rng.random() < 0.6:
             v[at + (slice(0, max(1, value_dim // 2)),)] = odd
         else:
             k[at] = np.nan
+    k[:, :, :shared], v[:, :, :shared] = k[0, :, :shared], v[0, :, :shared]
     if "bias" in p.t and fancy and rng.random() < 0.3 and p.t["bias"].shape == visible.shape:
         p.t["bias"][~visible] = np.nan
 
@@ -143,16 +161,39 @@ def problem(kernel, rng, fancy):
     if kernel.norm:
         options["qk_norm"] = "l2"
 
-    (sq, q), (sk, k), (sv, v) = (stored(x, kernel.dtype) for x in (q, k, v))
+    (sq, q), (sk, exact_k), (sv, exact_v) = (stored(x, kernel.dtype) for x in (q, k, v))
+    if kernel.integers:
+        sk, sv = (serving.nibbles(x) if kernel.integers == "i4" else x for x in (k_whole, v_whole))
+        tensors["ks"], tensors["vs"] = k_scales, v_scales
+        options |= {"k_scale": "ks", "v_scale": "vs", "quant_block": kernel.quant_block}
+    else:
+        k, v = exact_k, exact_v
+    if shared:
+        options["shared_prefix"] = shared
+    if kernel.splits:
+        options["splits"] = kernel.splits
     outputs = [compute(p, q, k, v, visible, scale, sinks, kernel.norm, score_of, real) for real in (np.float64, np.float32)]
     (o, lse), (o32, lse32) = outputs
+    if kernel.page:
+        tensors["table"], options["block_table"] = table, "table"
+        sk, sv = (serving.paged(x, table, pages, kernel.page) for x in (sk, sv))
+    if kernel.packed in ("q", "both", "one"):
+        total = max(int(nq.sum()) + int(rng.integers(3)), 1)
+        tensors["cu_q"], options["cu_seqlens_q"] = serving.borders(nq), "cu_q"
+        sq = serving.pack(sq, nq, total)
+        # Rows beyond the last sequence see no key.
+        none = -np.inf if sinks is None else sinks.astype(np.float64)
+        ends = lambda x: np.where(np.arange(total) < nq.sum(), x, np.broadcast_to(none, heads).reshape(1, heads, 1))
+        o, o32 = (serving.pack(x, nq, total) for x in (o, o32))
+        lse, lse32 = (ends(serving.pack(x, nq, total)) for x in (lse, lse32))
+    if kernel.packed in ("k", "both", "one"):
+        total = max(int(nk.sum()), 1) if kernel.packed != "one" else total
+        borders = "cu_q" if kernel.packed == "one" else "cu_k"
+        tensors[borders], options["cu_seqlens_k"] = serving.borders(nk), borders
+        sk, sv = (serving.pack(x, nk, total) for x in (sk, sv))
     order = (lambda x: x.transpose(0, 2, 1, 3)) if kernel.layout == "bthd" else (lambda x: x)
     for name, tensor in (("q", sq), ("k", sk), ("v", sv)):
-        if hasattr(tensor, "halves"):
-            tensor.halves = order(tensor.halves)
-        else:
-            tensor = order(tensor)
-        tensors[name] = tensor
+        tensors[name] = rearranged(tensor, order)
     return tensors, options, {"o": (order(o), order(o32)), "lse": (lse, lse32)}
 
 

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+import append
 import attention
+import combine
 import linear
 from tensors import read, write
 
-OPERATORS = {"attention": attention, "linear": linear}
+OPERATORS = {"attention": attention, "linear": linear, "append": append, "combine": combine}
 # So many problems have one kernel: compiling is what takes time.
 PER_KERNEL = 25
 # Own tolerance, for results of `foveal run`: this much of the root mean square, and so many times what f32 in numpy is off.
@@ -45,8 +47,7 @@ def largest(dtype):
 
 
 def differs(name, got, exact, single, dtype):
-    """What is wrong with an output, by this tool's own tolerance; nothing if nothing is."""
-    dtype = dtype if name == "o" else "f32"
+    """What is wrong with an output of that type, by this tool's own tolerance; nothing if nothing is."""
     if got.shape != exact.shape:
         return f"{name}: shape {got.shape}, expected {exact.shape}"
     with np.errstate(all="ignore"):
@@ -127,7 +128,8 @@ def batch(arguments, operator, indices, folder):
         got = read(result)
         for name, (exact, single) in outputs.items():
             if name in got:
-                what = differs(name, got[name], exact, single, kernel.dtype)
+                types = {"o": kernel.dtype, **getattr(kernel, "types", {})}
+                what = differs(name, got[name], exact, single, types.get(name, "f32"))
                 if what:
                     fail(stem, f"run by {document['variant']}: {what}")
     return failures, skipped, variants, runs

@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 
-from tensors import stored
+from tensors import rearranged, stored
 
 LENGTHS = [1, 2, 7, 15, 16, 17, 31, 33, 63, 64, 65, 100, 129, 200, 300]
 HEADS = [(1, 1), (2, 2), (2, 4), (1, 3), (3, 3)]
@@ -48,6 +48,14 @@ def kernel(rng):
         c.packed = True
     elif rarely(5):
         c.padded = True
+    # Queries a state, where it has more than one; and what is kept of states on the way.
+    c.queries = pick([1, 2, 3]) if rarely(4) else 0
+    c.shared_beta = c.rule == "delta" and rarely(4)
+    c.state_dtype = pick(["f16", "bf16"]) if c.causal and rarely(4) else "f32"
+    kept = c.causal and c.direction != "both" and not c.sums and c.dim * c.value_dim <= 64 * 64
+    c.every = int(pick([1, 5, 16, 64, 64, 100])) if kept and rarely(5) else 0
+    c.window = int(pick([1, 2, 7, 16])) if kept and rarely(6) else 0
+    c.types = {name: c.state_dtype for name in ("state_out", "states", "window_states")}
     return c
 
 
@@ -114,10 +122,12 @@ def problem(c, rng, fancy):
         values.starts = np.concatenate([[0], cuts, [length]])
         storage["cu_seqlens"] = values.starts.astype(np.int32)
     values.lengths = lengths
+    values.queries = c.queries
+    q_heads = value_heads * c.queries or heads
     states = len(values.starts) - 1 if c.packed else batch
 
     normal = lambda *shape: rng.standard_normal(shape)
-    q, k, v = normal(batch, heads, length, dim), normal(batch, heads, rows, dim), normal(batch, value_heads, rows, value_dim)
+    q, k, v = normal(batch, q_heads, length, dim), normal(batch, heads, rows, dim), normal(batch, value_heads, rows, value_dim)
     if c.rule != "add":
         # Delta rules are for keys of length 1.
         k /= np.linalg.norm(k, axis=-1, keepdims=True)
@@ -144,7 +154,7 @@ def problem(c, rng, fancy):
             if g is not None and c.gate != "constant" and fancy:
                 g[entry, :, most:] = np.nan
     if fancy and rng.random() < 0.2:
-        row, entry, head = int(rng.integers(rows)), int(rng.integers(batch)), int(rng.integers(heads))
+        row, entry, head = int(rng.integers(rows)), int(rng.integers(batch)), int(rng.integers(min(heads, q_heads)))
         what = pick(["k", "v", "g", "q"])
         if what == "k":
             k[entry, head, row] = np.nan
@@ -166,7 +176,13 @@ def problem(c, rng, fancy):
         stored_g = g.astype(np.float32)
         stored_g = stored_g[..., 0] if c.gate == "scalar" else stored_g
         storage["g"] = np.ascontiguousarray(stored_g.swapaxes(1, 2) if c.layout == "bthd" else stored_g)
-    values.beta = put("beta", rng.choice([0.0, 1.0, 2.0], (batch, value_heads, rows)) if rng.random() < 0.2 else rng.random((batch, value_heads, rows))) if c.rule == "delta" else None
+    values.beta = None
+    if c.rule == "delta":
+        of_beta = (batch, 1 if c.shared_beta else value_heads, rows)
+        values.beta = put("beta", rng.choice([0.0, 1.0, 2.0], of_beta) if rng.random() < 0.2 else rng.random(of_beta))
+        values.beta = np.broadcast_to(values.beta, (batch, value_heads, rows))
+        if c.shared_beta:
+            options["shared_beta"] = True
     values.dt = put("dt", rng.random((batch, value_heads, rows))) if c.dt else None
     values.skip = put("d", normal(value_heads)) if c.skip else None
     values.u = put("u", normal(value_heads, dim)) if c.bonus else None
@@ -207,12 +223,20 @@ def problem(c, rng, fancy):
         options["scale"] = values.scale
     values.state = values.z = None
     if c.state_in:
-        state = normal(states, value_heads, dim, value_dim).astype(np.float32)
-        storage["state_in"] = np.ascontiguousarray(state.swapaxes(2, 3) if c.state_layout == "vk" else state)
-        values.state = state.astype(np.float64)
+        state, values.state = stored(normal(states, value_heads, dim, value_dim), c.state_dtype)
+        turned = (lambda x: np.ascontiguousarray(x.swapaxes(2, 3))) if c.state_layout == "vk" else (lambda x: x)
+        storage["state_in"] = rearranged(state, turned)
     if c.z_in:
         z = np.abs(normal(states, 1, value_heads, dim)).astype(np.float32)
         storage["z_in"], values.z = z, z[:, 0].astype(np.float64)
+
+    values.window = min(c.window, length)
+    if c.state_dtype != "f32":
+        options["state_dtype"] = c.state_dtype
+    if c.every:
+        options["checkpoint_every"] = c.every
+    if values.window:
+        options["state_window"] = values.window
 
     with np.errstate(all="ignore"):
         exact, single = (compute(values, states, real) for real in (np.float64, np.float32))
@@ -221,8 +245,12 @@ def problem(c, rng, fancy):
         outputs["state_out"] = (exact[1], single[1])
         if c.sums:
             outputs["z_out"] = (exact[2], single[2])
+    if c.every:
+        outputs["states"] = (exact[3], single[3])
+    if values.window:
+        outputs["window_states"] = (exact[4], single[4])
     order = lambda name, x: x.swapaxes(1, 2) if name == "o" and c.layout == "bthd" else x
-    turn = lambda name, x: x.swapaxes(2, 3) if name == "state_out" and c.state_layout == "vk" else x
+    turn = lambda name, x: x.swapaxes(-1, -2) if name in ("state_out", "states", "window_states") and c.state_layout == "vk" else x
     outputs = {name: tuple(turn(name, order(name, x)) for x in pair) for name, pair in outputs.items()}
     return storage, options, outputs
 
@@ -231,10 +259,16 @@ def compute(x, states, real):
     c = x.c
     group = x.value_heads // x.heads
     as_real = lambda a: None if a is None else np.asarray(a, real)
-    q, v, g = as_real(x.q).repeat(group, 1), as_real(x.v), as_real(x.g)
+    q, v, g = as_real(x.q), as_real(x.v), as_real(x.g)
+    if not x.queries:
+        q = q.repeat(group, 1)
+    each = x.queries or 1
     k = -np.expm1(g) if c.decay else as_real(x.k).repeat(group, 1)
     q, k = feature(c.feature, q), feature(c.feature, k)
-    o = np.zeros((x.batch, x.value_heads, x.length, c.value_dim), real)
+    o = np.zeros((x.batch, x.value_heads * each, x.length, c.value_dim), real)
+    every = -(-x.length // c.every) if c.every else 0
+    states_out = np.zeros((states, every, x.value_heads, c.dim, c.value_dim), real)
+    window_out = np.zeros((states, x.window, x.value_heads, c.dim, c.value_dim), real)
     state_out = np.zeros((states, x.value_heads, c.dim, c.value_dim), real)
     z_out = np.zeros((states, 1, x.value_heads, c.dim), real)
     ways = {"forward": [False], "reverse": [True], "both": [False, True]}[c.direction]
@@ -242,10 +276,16 @@ def compute(x, states, real):
         for sequence in range(states):
             entry, begin, end = (0, x.starts[sequence], x.starts[sequence + 1]) if c.packed else (sequence, 0, x.length)
             for head in range(x.value_heads):
-                one = one_sequence(x, sequence, entry, head, begin, end, reverse, q, k, v, g, real, group)
-                o[entry, head, begin:end] += one[0]
-                state_out[sequence, head], z_out[sequence, 0, head] = one[1:]
-    return o, state_out, z_out
+                for query in range(head * each, (head + 1) * each):
+                    one = one_sequence(x, sequence, entry, head, begin, end, reverse, q[entry, query], k, v, g, real, group)
+                    o[entry, query, begin:end] += one[0]
+                state_out[sequence, head], z_out[sequence, 0, head] = one[1:3]
+                after, changed = one[3:]
+                for i in range(every):
+                    states_out[sequence, i, head] = after[min((i + 1) * c.every, end - begin)]
+                for i in range(x.window):
+                    window_out[sequence, i, head] = changed[max(len(changed) - (x.window - i), 0)]
+    return o, state_out, z_out, states_out, window_out
 
 
 def one_sequence(x, sequence, entry, head, begin, end, reverse, q, k, v, g, real, group):
@@ -253,6 +293,8 @@ def one_sequence(x, sequence, entry, head, begin, end, reverse, q, k, v, g, real
     s = np.zeros((c.dim, c.value_dim), real) if x.state is None else x.state[sequence, head].astype(real)
     z = np.zeros(c.dim, real) if x.z is None else x.z[sequence, head].astype(real)
     o = np.zeros((end - begin, c.value_dim), real)
+    # States after each token, and after each that changes it; the first one before all.
+    after, changed = [s], [s]
     scale = real(x.scale)
 
     def read(row):
@@ -264,9 +306,9 @@ def one_sequence(x, sequence, entry, head, begin, end, reverse, q, k, v, g, real
         t = begin + i
         seen = x.lengths is None or i < x.lengths[entry]
         if c.bonus:
-            own = (q[entry, head, t] * x.u[head].astype(real)) @ k[entry, head, t] if seen else real(0)
+            own = (q[t] * x.u[head].astype(real)) @ k[entry, head, t] if seen else real(0)
             step = real(1) if x.dt is None else real(x.dt[entry, head, t])
-            o[i] = scale * (q[entry, head, t] @ s + (own * step * v[entry, head, t] if seen else 0))
+            o[i] = scale * (q[t] @ s + (own * step * v[entry, head, t] if seen else 0))
         if seen:
             dt = real(1) if x.dt is None else real(x.dt[entry, head, t])
             if c.rule == "dplr":
@@ -282,13 +324,15 @@ def one_sequence(x, sequence, entry, head, begin, end, reverse, q, k, v, g, real
                 if c.rule == "dplr":
                     s = s + np.outer(as_row(x.b_vector, entry, head // group, j, real), low)
                 s, z = s + np.outer(key, value), z + key
+            changed.append(s)
+        after.append(s)
         if c.causal and not c.bonus:
-            o[i] = read(q[entry, head, t])
+            o[i] = read(q[t])
     if x.skip is not None:
         o += real(x.skip[head]) * v[entry, head, begin:end]
     if not c.causal:
-        o = np.stack([read(q[entry, head, t]) for t in range(begin, end)]) if end > begin else o
-    return o, s, z
+        o = np.stack([read(q[t]) for t in range(begin, end)]) if end > begin else o
+    return o, s, z, after, changed
 
 
 def as_row(tensor, entry, head, row, real):

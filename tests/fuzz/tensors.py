@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 
-NAMES = {"float32": "F32", "float64": "F64", "float16": "F16", "int32": "I32", "uint8": "U8", "int64": "I64"}
+NAMES = {"float32": "F32", "float64": "F64", "float16": "F16", "int32": "I32", "uint8": "U8", "int8": "I8", "int64": "I64"}
 TYPES = {name: dtype for dtype, name in NAMES.items()}
 
 
@@ -29,6 +29,14 @@ def stored(values, dtype):
             return storage, storage.values().astype(np.float64)
         storage = np.asarray(values, dtype={"f32": np.float32, "f16": np.float16}[dtype])
         return storage, storage.astype(np.float64)
+
+
+def rearranged(tensor, how):
+    """A tensor, of bf16 too, whose storage is changed by `how`."""
+    if hasattr(tensor, "halves"):
+        tensor.halves = how(tensor.halves)
+        return tensor
+    return how(tensor)
 
 
 def write(path, tensors, options):

@@ -83,6 +83,11 @@ export interface AttentionOptions {
   /** how the integers of k and v are stored where no tensors are given (default: as k has them, or i8) */
   kvDtype?: "i8" | "i4";
   /**
+   * keys, from the first, that are the same for every batch entry, in the same pages: visited once for all of them
+   * (default: 0)
+   */
+  sharedPrefix?: number;
+  /**
    * parts of the keys, each for a workgroup of its own: with a number (1 to 256) a batch entry's bits do not depend on
    * the batch (default: auto, as many as fill the adapter)
    */

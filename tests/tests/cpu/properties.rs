@@ -94,7 +94,10 @@ proptest! {
                     roomy.limits.max_compute_workgroups_per_dimension = u32::MAX;
                     let whole = spec.plan(&roomy, &Constraints::variant(variant)).unwrap();
                     prop_assert!(whole.passes.len() <= 1);
-                    prop_assert_eq!(groups(&plan), groups(&whole));
+                    // Keys beyond a binding are visited by more workgroups, in segments that are merged.
+                    if plan.passes.iter().all(|pass| !pass.label.ends_with("combine")) {
+                        prop_assert_eq!(groups(&plan), groups(&whole));
+                    }
                 }
                 Err(error) => prop_assert_eq!(error.kind(), ErrorKind::Limit, "{}", error),
             }

@@ -267,3 +267,57 @@ fn tensors_that_do_not_belong_together_are_errors() -> Result<()> {
     )?;
     says(&scales(Dtype::I8, Dtype::U8)?, "v", "expected i8 as in k, got i4")
 }
+
+#[test]
+fn a_shared_prefix_has_to_be_shared() -> Result<()> {
+    let shared = Attention::new(Shape::bhtd(3, 2, 1, 8).kv(2, 96)).shared_prefix(40);
+    let fails = |spec: &Attention, argument: &str, part: &str| -> Result<()> {
+        let error = spec.validate().err().context("expected an error")?;
+        ensure!(error.argument() == argument && error.to_string().contains(part), "{error}");
+        Ok(())
+    };
+    fails(&shared.clone().shared_prefix(97), "shared_prefix", "at most the 96 keys")?;
+    fails(&shared.clone().splits(2), "shared_prefix", "a number of splits")?;
+    fails(&shared.clone().cu_seqlens_q("borders"), "shared_prefix", "cu_seqlens_q")?;
+    let paged = shared.clone().pages(Pages::new("pages", 16, 20));
+    fails(&paged, "shared_prefix", "whole pages of 16 keys, got 40")?;
+
+    let rejected = |spec: &Attention, inputs: &[(Name, HostTensor)], name: &str, part: &str| -> Result<()> {
+        let error = spec.check_inputs(&harness::borrowed(inputs)).err().context("expected an error")?;
+        ensure!(error.argument() == name && error.to_string().contains(part), "{error}");
+        Ok(())
+    };
+    // Row 39 of head 1 of entry 2 is the last that is shared.
+    let changed = |key: usize| -> Result<Vec<(Name, HostTensor)>> {
+        let mut inputs = shared.random_inputs(1);
+        let v = value(&mut inputs, "v")?;
+        let mut values = v.to_f64();
+        values[((2 * 2 + 1) * 96 + key) * 8 + 3] += 1.0;
+        *v = tensor(&[3, 2, 96, 8], &values)?;
+        Ok(inputs)
+    };
+    shared.check_inputs(&harness::borrowed(&shared.random_inputs(1)))?;
+    shared.check_inputs(&harness::borrowed(&changed(40)?))?;
+    rejected(&shared, &changed(39)?, "v", "key 39 of entry 2 and head 1")?;
+
+    let paged = paged.shared_prefix(48);
+    let with = |at: usize, page: i32| -> Result<Vec<(Name, HostTensor)>> {
+        let mut inputs = paged.random_inputs(1);
+        let table = value(&mut inputs, "pages")?;
+        let mut pages: Vec<i32> = vec![3, 4, 5, 6, 7, 8, 3, 4, 5, 9, 10, 11, 3, 4, 5, 12, 13, 14];
+        pages[at] = page;
+        *table = HostTensor::new(vec![3, 6], TensorData::I32(pages))?;
+        Ok(inputs)
+    };
+    paged.check_inputs(&harness::borrowed(&with(9, 1)?))?;
+    rejected(&paged, &with(8, 1)?, "pages", "element 8 is 1, expected 5 as of entry 0")?;
+
+    let scaled = shared.clone().quantised(Quantised::new("ks", "vs").block(20));
+    let mut inputs = scaled.random_inputs(1);
+    scaled.check_inputs(&harness::borrowed(&inputs))?;
+    let scales = value(&mut inputs, "ks")?;
+    let mut values = scales.to_f64();
+    values[2 * 5 + 1] += 1.0;
+    *scales = tensor(&[3, 2, 5], &values)?;
+    rejected(&scaled, &inputs, "ks", "40 keys are shared")
+}

@@ -23,6 +23,7 @@ mod partitions;
 mod rolled;
 mod self_check;
 mod serving;
+mod shared_prefix;
 mod slices;
 mod split_kv;
 mod strided;

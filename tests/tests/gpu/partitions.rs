@@ -8,7 +8,7 @@ use foveal_kernels::expr::{Expr, Table};
 use foveal_kernels::linear_attention::{FeatureMap, Gate, LinearAttention, LinearShape, Rule};
 use foveal_kernels::specs::Pairing;
 use foveal_kernels::{
-    AdapterProfile, Constraints, Described, Dtype, ErrorKind, Problem, operator, testing::Case,
+    AdapterProfile, Constraints, Described, Dtype, ErrorKind, Problem, operator, operators, testing::Case,
 };
 use foveal_tests::harness::Prepared;
 use foveal_tests::{device, say};
@@ -148,8 +148,44 @@ fn pieces_that_fit_in_grids_equal_the_whole() -> Result<()> {
     let spec = Attention::new(Shape::bhtd(3, 4, 300, 64).kv(4, 128)).with_lse().causal();
     split_equals_whole(&engine, &spec, &narrow, "two workgroups a dimension")?;
     let grouped = Attention::new(Shape::bhtd(3, 12, 20, 64).kv(4, 50)).with_lse().causal();
-    split_equals_whole(&engine, &grouped, &narrow, "two workgroups a dimension")
+    split_equals_whole(&engine, &grouped, &narrow, "two workgroups a dimension")?;
+    let shared = Attention::new(Shape::bhtd(7, 4, 30, 64).kv(2, 290)).with_lse().causal().shared_prefix(256);
+    let three = lowered(&engine, |limits| limits.max_compute_workgroups_per_dimension = 4);
+    split_equals_whole(&engine, &shared, &three, "four workgroups a dimension")
 }
+
+/// Random problems of every operator where bindings are small: keys in segments, heads and batch entries apart.
+#[test]
+fn random_problems_in_small_bindings_are_right() -> Result<()> {
+    let shared = engine_or_skip!();
+    // The self-check would be planned for the adapter's own limits.
+    let engine = device::unchecked(&shared)?;
+    for operator in operators() {
+        let mut cut = 0;
+        for seed in 0..150 {
+            let case = operator.random_case(9000 + seed);
+            let small = lowered(&engine, |limits| limits.max_storage_buffer_binding_size = 16 << 10);
+            let plans = [engine.profile(), &small].map(|of| case.problem.plan(of, &Constraints::default()));
+            let [Ok(whole), Ok(plan)] = plans else { continue };
+            if plan.passes.len() <= whole.passes.len() || cut == MOST_CUT {
+                continue;
+            }
+            cut += 1;
+            let kernel = block_on(engine.prepare_exact(&plan))?;
+            let name = case.name.clone();
+            let prepared = Prepared::new(case)?;
+            prepared
+                .check(&engine, &kernel, folder())
+                .with_context(|| format!("{} {name}", operator.name()))?;
+        }
+        say(&format!("{}: {cut} random problems in bindings of 16 KiB", operator.name()));
+        ensure!(cut > 0 || !["attention", "linear"].contains(&operator.name()), "nothing was cut");
+    }
+    Ok(())
+}
+
+/// Compiling takes seconds each.
+const MOST_CUT: usize = 6;
 
 /// Lists, tables, norms and sinks belong to rows and heads of the whole, wherever a piece begins.
 #[test]

@@ -117,7 +117,8 @@ pub(super) fn random(random: &mut fastrand::Rng) -> Append {
         kv_dtype,
         ring: kind == 1,
         kv_lengths: name(random.u8(..4) > 0, "n"),
-        q_lengths: name(random.bool(), "m"),
+        // Often that of the lengths.
+        q_lengths: name(random.bool(), if random.u8(..3) == 0 { "n" } else { "m" }),
         block_table: name(kind == 2, "table"),
         page,
         pages: if kind == 2 && random.bool() { batch * capacity / page + random.usize(1..4) } else { 0 },

@@ -87,6 +87,17 @@ impl Attention {
         self
     }
 
+    /// With `keys` keys, from the first, that are the same for every batch entry, as those of a prompt are: with the same pages, or
+    /// equal rows, and equal scales. They are visited once for all entries, and merged with what each entry has of its own.
+    ///
+    /// Read are those of entry 0, or of the first entry of a dispatch. Inputs in host memory are checked. Whole blocks of keys are
+    /// shared, of 64 to 256; the plan says how many.
+    #[must_use]
+    pub fn shared_prefix(mut self, keys: usize) -> Self {
+        self.shared_prefix = keys;
+        self
+    }
+
     /// With keys in so many parts, 1 to 256, that are merged.
     #[must_use]
     pub fn splits(mut self, splits: usize) -> Self {

@@ -27,6 +27,7 @@ impl Attention {
         let given = |name: &String| inputs.iter().any(|(given, _)| given == name);
         let lengths = self.placement_at_hand(inputs, given)?.lengths;
         self.check_scales(inputs, &lengths, given)?;
+        self.check_shared(inputs)?;
         let at_hand =
             self.device_blocks().is_none_or(|listed| given(&listed.num_blocks) && given(&listed.indices));
         let listed = if at_hand { self.listed_values(inputs)? } else { None };

@@ -46,6 +46,7 @@ mod rotation;
 mod rounding;
 mod rows_without_keys;
 mod shape;
+mod shared_prefix;
 mod spec;
 mod stored;
 mod tensors;

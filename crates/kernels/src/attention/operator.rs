@@ -98,7 +98,7 @@ impl OperatorSpec for Attention {
         constraints: &Constraints,
         plan: PlanBuilder,
     ) -> Result<PlanBuilder, Error> {
-        self.passes_of(taken, analyses, constraints.workgroup_time, &plan)
+        self.passes_of(taken, analyses, constraints, &plan)
     }
 
     fn self_check_problem(&self) -> Self {

@@ -278,6 +278,15 @@ impl Options for Attention {
             untold,
         ),
         row(
+            "shared_prefix",
+            "N",
+            "keys, from the first, that are the same for every batch entry, in the same pages: visited once for all of them \
+             (default: 0)",
+            |spec, input| input.count().map(|keys| spec.shared_prefix = keys),
+            |spec| (spec.shared_prefix > 0).then(|| json!(spec.shared_prefix)),
+            |spec| (spec.shared_prefix > 0).then(|| format!("{} keys shared", spec.shared_prefix)),
+        ),
+        row(
             "splits",
             "auto|N",
             "parts of the keys, each for a workgroup of its own: with a number (1 to 256) a batch entry's bits do not depend on the \

@@ -70,6 +70,8 @@ pub struct Attention {
     pub pages: Option<Pages>,
     /// Keys and values, and queries too where they have scales, are integers.
     pub quantised: Option<Quantised>,
+    /// Keys, from the first, that are the same for every batch entry: [`Attention::shared_prefix`]. 0 if there are none.
+    pub shared_prefix: usize,
     /// Parts that the keys of a tile are divided into, each for a workgroup of its own, and merged: 1 to 256. `None` leaves it to
     /// the plan, which then depends on the batch size, unless entries have lengths of their own. With a number, and few rows a key/value head, a batch entry's bits are the
     /// same in any batch.
@@ -88,6 +90,8 @@ pub struct Attention {
     pub o_strides: Option<Strides>,
     /// The option that the lists of `sparsity` were read from.
     pub(crate) blocks_option: Option<serde_json::Value>,
+    /// Stands for the part of a problem over its shared prefix: the rows of all batch entries share tiles.
+    pub(crate) over_prefix: bool,
     /// Whether random inputs have values that are NaN, mostly in hidden places.
     pub(crate) odd_values: bool,
     /// Tiles are chosen as for this problem: how a small problem gets the shaders of a large one.
@@ -129,6 +133,7 @@ impl Attention {
             cu_seqlens_k: None,
             pages: None,
             quantised: None,
+            shared_prefix: 0,
             splits: None,
             dtype: Dtype::F32,
             lse: false,
@@ -136,6 +141,7 @@ impl Attention {
             k_strides: None,
             v_strides: None,
             o_strides: None,
+            over_prefix: false,
             odd_values: false,
             specialized_for: None,
         }

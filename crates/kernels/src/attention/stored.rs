@@ -97,6 +97,7 @@ impl Attention {
                 return Err(Error::invalid("pages", "expected at least 1, got 0"));
             }
         }
+        self.validate_shared()?;
         if let Some(quantised) = &self.quantised {
             if quantised.block == 0 {
                 return Err(Error::invalid("quant_block", "expected at least 1, got 0"));

@@ -26,6 +26,8 @@ pub(crate) struct PlanBuilder {
     pub(crate) notes: Vec<(String, String)>,
     /// Whether the candidate's own kernel is dispatched.
     pub(crate) runs_kernel: bool,
+    /// Threads and bytes of workgroup memory of other variants' kernels that are dispatched too.
+    pub(crate) other_kernel: (u32, u32),
 }
 
 impl PlanBuilder {
@@ -46,7 +48,16 @@ impl PlanBuilder {
         }
         let (scratch, passes, notes) = Default::default();
         let adapter = Arc::new(adapter.clone());
-        Ok(Self { operator, adapter, tensors, scratch, passes, notes, runs_kernel: true })
+        Ok(Self {
+            operator,
+            adapter,
+            tensors,
+            scratch,
+            passes,
+            notes,
+            runs_kernel: true,
+            other_kernel: (0, 0),
+        })
     }
 
     pub(crate) fn tensor_index(&self, name: &str) -> Result<usize, Error> {

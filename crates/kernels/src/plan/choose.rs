@@ -37,6 +37,8 @@ pub(crate) fn plan<S: OperatorSpec>(
     let kernel = if made.runs_kernel { (taken.threads, taken.workgroup_bytes) } else { (0, 0) };
     let dispatched = |module: &str| made.passes.iter().any(|pass| pass.request.module == module);
     let others = S::OTHER_PASSES.iter().filter(|(module, ..)| dispatched(module));
+    let (threads, workgroup_bytes) = made.other_kernel;
+    let kernel = (kernel.0.max(threads), kernel.1.max(workgroup_bytes));
     let (threads, workgroup_bytes) = others
         .fold(kernel, |(threads, bytes), &(_, its, its_bytes)| (threads.max(its), bytes.max(its_bytes)));
     Ok(Plan {

@@ -16,6 +16,10 @@ impl Attention {
         visibility: &MaskProgram<'_>,
         limits: &Limits,
     ) -> Result<Option<BlockSchedule>, Error> {
+        if self.shared_prefix > 0 {
+            // Keys are visited from the end of the prefix on.
+            return Ok(None);
+        }
         let (rows, keys) = (taken.schedule.tile_rows, taken.schedule.kv_block);
         if self.specialized().keys_of_binding(limits).is_some() {
             // Segments of what is bound are stretches of the keys.

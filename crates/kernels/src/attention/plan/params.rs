@@ -62,6 +62,11 @@ impl Attention {
             ("k_scale_at", 0),
             ("v_scale_at", 0),
             ("q_scale_at", 0),
+            ("entries", 0),
+            ("prefix", 0),
+            ("keys_of_part", 0),
+            ("o_of_part", 0),
+            ("lse_of_part", 0),
         ] {
             let x = u32_of(name, x)?;
             if x > EVERYTHING.unsigned_abs() {

@@ -1,6 +1,6 @@
 //! The passes of a plan: norms, turned rows and lists where they are needed, then the kernel, over as many dispatches as limits ask for.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use foveal_shaders::Request;
 
@@ -9,12 +9,13 @@ use super::{
     hooks::Evaluates,
     mask_program::MaskProgram,
     partition::Partition,
+    shared_prefix::SharedPrefix,
     split_kv::SplitKv,
     tile_scheduler::TileScheduler,
     variants::Candidate,
 };
 use crate::{
-    BoundTo, Error, Limits, PassBinding,
+    BoundTo, Constraints, Error, Limits, PassBinding,
     attention::Attention,
     block_mask::Test,
     plan::{
@@ -48,8 +49,13 @@ pub(crate) struct Passes<'a> {
     pub(crate) at: ScratchAt,
     /// The keys are split, and each part's results merged.
     pub(crate) segments: Option<SplitKv>,
+    /// The keys that are visited for all batch entries at once.
+    pub(crate) prefix: Option<SharedPrefix>,
     /// The longest time that a workgroup should take.
     pub(crate) workgroup_time: Option<Duration>,
+    /// Which variant was asked for, and which ones are never taken.
+    pub(crate) wanted: Option<&'a str>,
+    pub(crate) refused: &'a BTreeSet<String>,
 }
 
 impl Attention {
@@ -57,7 +63,7 @@ impl Attention {
         &'a self,
         taken: &'a Candidate,
         [visibility, specialized]: [&'a MaskProgram<'a>; 2],
-        workgroup_time: Option<Duration>,
+        constraints: &'a Constraints,
         plan: &PlanBuilder,
     ) -> Result<PlanBuilder, Error> {
         let passes = |lists| Passes {
@@ -69,7 +75,10 @@ impl Attention {
             whole: self.specialized_for.is_some().then_some(specialized),
             at: ScratchAt::default(),
             segments: None,
-            workgroup_time,
+            prefix: None,
+            workgroup_time: constraints.workgroup_time,
+            wanted: constraints.variant.as_deref(),
+            refused: &constraints.refused,
         };
         if self.kv_len == 0 {
             return passes(None).without_keys();
@@ -159,10 +168,15 @@ impl<'a> Passes<'a> {
             _ if self.lists.as_ref().is_some_and(BlockSchedule::made_by_device) => self.make_lists()?,
             _ => {}
         }
+        self.prefix = self.choose_prefix()?;
         self.segments = self.choose_split_kv()?;
         self.kernel(&partitions)?;
         if let Some(segments) = &self.segments {
             self.plan.notes.push(("segments of keys".to_owned(), segments.count.to_string()));
+        }
+        if self.spec.shared_prefix > 0 {
+            let note = self.prefix.as_ref().map_or_else(|| "none".to_owned(), SharedPrefix::describe);
+            self.plan.notes.push(("shared keys".to_owned(), note));
         }
         if let (Some(lists), Some(at)) = (self.lists.take(), self.at.lists) {
             self.plan.notes.push(("lists of blocks".to_owned(), lists.describe()));
@@ -225,6 +239,7 @@ impl<'a> Passes<'a> {
                 let first = self.plan.passes.len();
                 self.main_passes(&request, partition, evaluates, firsts, None, [tiles, heads, batches])?;
                 self.plan.passes[first..].iter_mut().for_each(|pass| pass.indirect = extent);
+                self.prefix_passes(partition)?;
                 self.combine(partition)?;
                 if let Some(at) = extent {
                     self.fill_padding(Some(at), partition)?;
@@ -322,7 +337,7 @@ impl<'a> Passes<'a> {
         let turns = self.taken.schedule.turns.with_blocks(self.blocks_of_segment());
         let zigzag = self.zigzag() && workgroups[0] > 1;
         let splits = self.splits_in_grid();
-        if splits > 1 {
+        if self.segments.is_some_and(|segments| segments.in_grid) {
             params.extend(u32_params([("tiles", workgroups[0])])?);
         }
         let workgroups = [workgroups[0] * splits, workgroups[1], workgroups[2]];

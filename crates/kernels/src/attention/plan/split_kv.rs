@@ -13,6 +13,9 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SplitKv {
     pub(crate) count: usize,
+    /// Parts before them, which are those of a shared prefix, and the keys of that prefix.
+    pub(crate) prefix_parts: usize,
+    pub(crate) prefix: usize,
     /// Dispatches that they are spread over, evenly.
     pub(crate) dispatches: usize,
     /// Keys that a dispatch visits: whole blocks.
@@ -33,14 +36,19 @@ pub(crate) struct SplitKv {
     pub(crate) in_grid: bool,
 }
 
+/// The request of a kernel whose results are merged: it writes o and lse in f32, and leaves sinks to merging.
+pub(crate) fn of_part(request: Request) -> Request {
+    request
+        .without(&["shared/output", "WRITE_LSE", "SINKS"])
+        .replace("shared/output", "shared/output_f32x4")
+        .tunable("WRITE_LSE", true)
+        .tunable("SINKS", false)
+}
+
 impl Attention {
-    /// The kernel's request for split keys: it writes o and lse in f32, and leaves sinks to merging.
+    /// The kernel's request for split keys.
     pub(crate) fn with_split_kv(&self, request: Request, segments: &SplitKv) -> Request {
-        let request = request
-            .without(&["shared/output", "WRITE_LSE", "SINKS"])
-            .replace("shared/output", "shared/output_f32x4")
-            .tunable("WRITE_LSE", true)
-            .tunable("SINKS", false);
+        let request = of_part(request);
         let request = if segments.in_grid { request.tunable("SPLITS", true) } else { request };
         if segments.is_spread() { request.tunable("SPLIT_KV", true) } else { request }
     }
@@ -54,13 +62,18 @@ impl SplitKv {
 
     /// Whether a dispatch visits a part of the keys only.
     fn is_spread(&self) -> bool {
-        !self.in_grid || self.dispatches > 1
+        !self.in_grid || self.dispatches > 1 || self.prefix_parts > 0
     }
 
-    /// Binds a dispatch's results in place of o and lse, and says which keys it visits.
-    pub(crate) fn bind(
+    /// Parts that are merged.
+    pub(crate) fn all_parts(&self) -> usize {
+        self.prefix_parts + self.count
+    }
+
+    /// Binds results from that part on in place of o and lse.
+    pub(crate) fn bind_parts(
         &self,
-        dispatch: usize,
+        part: usize,
         plan: &PlanBuilder,
         bindings: &mut Vec<PassBinding>,
         params: &mut Params,
@@ -68,7 +81,7 @@ impl SplitKv {
         bindings.retain(|binding| binding.name != "o" && binding.name != "lse");
         bindings.push(plan.scratch("o", self.parts));
         bindings.push(plan.scratch("lse", self.lse));
-        let first = dispatch * self.in_dispatch() * self.rows;
+        let first = part * self.rows;
         for (tensor, first, strides) in
             [("o", first * self.width, self.strides()[0]), ("lse", first, self.strides()[1])]
         {
@@ -80,6 +93,18 @@ impl SplitKv {
                 set(params, field, strides.position)?;
             }
         }
+        Ok(())
+    }
+
+    /// Binds a dispatch's results in place of o and lse, and says which keys it visits.
+    pub(crate) fn bind(
+        &self,
+        dispatch: usize,
+        plan: &PlanBuilder,
+        bindings: &mut Vec<PassBinding>,
+        params: &mut Params,
+    ) -> Result<(), Error> {
+        self.bind_parts(self.prefix_parts + dispatch * self.in_dispatch(), plan, bindings, params)?;
         if self.in_grid {
             let parts = [
                 ("splits", self.in_dispatch()),
@@ -92,8 +117,9 @@ impl SplitKv {
         if !self.is_spread() {
             return Ok(());
         }
-        let end = if dispatch + 1 == self.dispatches { 1 << 30 } else { (dispatch + 1) * self.keys };
-        set(params, "visit_from", dispatch * self.keys)?;
+        let from = |dispatch: usize| self.prefix + dispatch * self.keys;
+        let end = if dispatch + 1 == self.dispatches { 1 << 30 } else { from(dispatch + 1) };
+        set(params, "visit_from", from(dispatch))?;
         set(params, "visit_end", end)
     }
 

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use foveal_shaders::Request;
 
-use super::{block_schedule::BlockSchedule, partition::Partition, passes::Passes, split_kv::SplitKv};
+use super::{
+    block_schedule::BlockSchedule, partition::Partition, passes::Passes, split_kv::SplitKv,
+    variants::Candidate,
+};
 use crate::{
     Error, PassBinding, Strides,
     attention::{layout::Tensor, spec::MAX_SPLITS},
@@ -20,16 +23,21 @@ use crate::{
 impl Passes<'_> {
     /// Blocks of keys that a tile visits at most, in all segments together.
     fn blocks(&self) -> usize {
-        self.lists
-            .as_ref()
-            .map_or(self.spec.kv_len.div_ceil(self.taken.schedule.kv_block), BlockSchedule::longest)
+        let keys = self.spec.kv_len - self.shared_keys();
+        self.lists.as_ref().map_or(keys.div_ceil(self.taken.schedule.kv_block), BlockSchedule::longest)
+    }
+
+    /// Keys that are visited for all batch entries at once.
+    fn shared_keys(&self) -> usize {
+        self.prefix.as_ref().map_or(0, |prefix| prefix.keys)
     }
 
     /// The same of the problem that tiles are chosen for; no matter how many they are if there are no more than `few`.
     fn blocks_of_sized(&self, few: usize) -> Result<usize, Error> {
         let Some(visibility) = self.whole else { return Ok(self.blocks()) };
         let specialized = self.spec.specialized();
-        let all = specialized.kv_len.div_ceil(self.taken.schedule.kv_block);
+        let shared = self.prefix.as_ref().map_or(0, |prefix| prefix.keys_of_specialized);
+        let all = (specialized.kv_len - shared).div_ceil(self.taken.schedule.kv_block);
         if all <= few {
             return Ok(all);
         }
@@ -78,7 +86,6 @@ impl Passes<'_> {
     /// As many segments as make a workgroup's time what the caller asked for, by the estimate.
     fn segments_by_time(&self) -> usize {
         let (specialized, taken) = (self.spec.specialized(), self.taken);
-        let Some(longest) = self.workgroup_time else { return 1 };
         let groups = float(specialized.workgroups(taken.schedule.tile_rows));
         // The estimate is one with splits, where they lie in the grid.
         let splits = if taken.schedule.splits_in_grid {
@@ -86,6 +93,12 @@ impl Passes<'_> {
         } else {
             1
         };
+        self.parts_by_time(taken, groups, splits)
+    }
+
+    /// As many parts as make a workgroup's time what the caller asked for, by the estimate of so many workgroups in so many splits.
+    pub(crate) fn parts_by_time(&self, taken: &Candidate, groups: f64, splits: usize) -> usize {
+        let Some(longest) = self.workgroup_time else { return 1 };
         let of_one = taken.cost.time.as_secs_f64()
             * cost::parallel(groups * float(splits), &self.plan.adapter)
             / groups.max(1.0);
@@ -129,17 +142,11 @@ impl Passes<'_> {
             _ => self.blocks_of_sized(max_blocks)?.div_ceil(max_blocks),
         };
         let by_turns = by_turns.next_multiple_of(dispatches);
-        if wanted <= 1 && by_turns <= 1 {
+        let prefix_parts = self.prefix.as_ref().map_or(0, |prefix| prefix.parts);
+        if wanted <= 1 && by_turns <= 1 && prefix_parts == 0 {
             return Ok(None);
         }
-        // As many as there is room for the results of, in the problem that tiles are chosen for.
-        let bytes_of_each = 4
-            * (specialized.stored_batch(Tensor::Q)
-                * specialized.q_heads
-                * specialized.q_len
-                * specialized.padded_dims().1) as u64;
-        let room = self.plan.adapter.limits.max_storage_buffer_binding_size.min(4 * u64::from(u32::MAX));
-        let room = usize::try_from(room / bytes_of_each.max(1)).unwrap_or(usize::MAX);
+        let room = self.room_for_parts() - prefix_parts;
         if by_turns > 1 && room < by_turns {
             let message = format!(
                 "its keys have to be visited in {by_turns} segments, for bindings to hold them and for its loops to stay below what \
@@ -151,7 +158,7 @@ impl Passes<'_> {
             let message = format!("a binding holds the results of {room} splits, {splits} are asked for");
             return Err(Error::limit("splits", message));
         }
-        if room < 2 {
+        if room < 2 && prefix_parts == 0 {
             return Ok(None);
         }
         let blocks = self.blocks();
@@ -167,9 +174,11 @@ impl Passes<'_> {
         let width = spec.padded_dims().1;
         let rows_of_batch = spec.q_heads * spec.q_len;
         let rows = spec.stored_batch(Tensor::Q) * rows_of_batch;
-        let bytes = |elements: usize| 4 * (count * rows * elements) as u64;
+        let bytes = |elements: usize| 4 * ((prefix_parts + count) * rows * elements) as u64;
         Ok(Some(SplitKv {
             count,
+            prefix_parts,
+            prefix: self.shared_keys(),
             dispatches,
             keys_of_split: if specialized.splits_by_size(&self.plan.adapter) {
                 blocks_of_dispatch.div_ceil(count / dispatches) * taken.schedule.kv_block
@@ -186,6 +195,18 @@ impl Passes<'_> {
             lse: self.plan.add_scratch("foveal.attention.part_lse", bytes(1))?,
             in_grid,
         }))
+    }
+
+    /// As many parts as there is room for the results of, in the problem that tiles are chosen for.
+    pub(crate) fn room_for_parts(&self) -> usize {
+        let specialized = self.spec.specialized();
+        let bytes_of_each = 4
+            * (specialized.stored_batch(Tensor::Q)
+                * specialized.q_heads
+                * specialized.q_len
+                * specialized.padded_dims().1) as u64;
+        let room = self.plan.adapter.limits.max_storage_buffer_binding_size.min(4 * u64::from(u32::MAX));
+        usize::try_from(room / bytes_of_each.max(1)).unwrap_or(usize::MAX)
     }
 
     /// The passes that merge a partition's segments.
@@ -211,7 +232,7 @@ impl Passes<'_> {
         let [lse_base, lse_batch, lse_head, _] = self.place("lse", partition);
         let merge = Merge {
             request: Arc::new(request),
-            parts: segments.count,
+            parts: segments.all_parts(),
             len: spec.q_len,
             width: segments.width,
             lanes,

@@ -65,18 +65,23 @@ impl Attention {
 
     /// Rows that share a key/value head's workgroups.
     pub(crate) fn rows(&self) -> usize {
-        self.q_len * self.pack_gqa()
+        self.entries_of_tiles() * self.q_len * self.pack_gqa()
+    }
+
+    /// Batch entries whose rows share tiles.
+    fn entries_of_tiles(&self) -> usize {
+        if self.over_prefix { self.batch } else { 1 }
     }
 
     /// Workgroups of tiles of so many rows, without splits.
     pub(crate) fn workgroups(&self, tile_rows: usize) -> usize {
-        self.tiles_of((0, self.rows()), tile_rows) * self.stored_batch(Tensor::Q) * self.q_heads
-            / self.pack_gqa()
+        let entries = if self.over_prefix { 1 } else { self.stored_batch(Tensor::Q) };
+        self.tiles_of((0, self.rows()), tile_rows) * entries * self.q_heads / self.pack_gqa()
     }
 
     /// Rows that tiles are chosen for.
     pub(crate) fn rows_for_tiles(&self) -> usize {
-        self.specialized().typical_lengths().0 * self.pack_gqa()
+        self.specialized().typical_lengths().0 * self.pack_gqa() * self.entries_of_tiles()
     }
 
     /// Workgroups that stretches of rows take along x: tiles, or slots of packed sequences.
@@ -220,12 +225,17 @@ impl Attention {
 
     pub(crate) fn visited_by_structure(&self, rows: usize, keys: usize) -> (f64, f64) {
         let (q_len, kv_len) = self.typical_lengths();
-        let tiles = (q_len * self.pack_gqa()).div_ceil(rows);
-        let heads = float(self.batch * self.q_heads / self.pack_gqa());
+        let together = self.entries_of_tiles();
+        let tiles = (together * q_len * self.pack_gqa()).div_ceil(rows);
+        let heads = float(self.batch / together * self.q_heads / self.pack_gqa());
         let pairs: f64 = (0..tiles)
             .map(|tile| {
                 // The last query of the tile bounds its keys; with heads folded that is the last of all.
-                let last = if self.pack_gqa() > 1 { q_len } else { ((tile + 1) * rows).min(q_len) };
+                let last = if self.pack_gqa() > 1 || self.over_prefix {
+                    q_len
+                } else {
+                    ((tile + 1) * rows).min(q_len)
+                };
                 let seen = self.num_visible_keys_of(last.saturating_sub(1), q_len, kv_len);
                 float(rows * seen.next_multiple_of(keys))
             })

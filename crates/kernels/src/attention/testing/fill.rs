@@ -87,10 +87,19 @@ fn drawn(
                     let bytes = spec.dtype_of(Tensor::K) == Dtype::I8
                         || spec.q_scale().is_some_and(|name| **name == *tensor_spec.name);
                     let largest = if bytes { 0.02 } else { 0.3 };
-                    normal(seed, tensor_spec.span)
-                        .into_iter()
-                        .map(|x| largest * (0.1 + x.abs()) / 2.0)
-                        .collect()
+                    let scale = |x: f32| largest * (0.1 + x.abs()) / 2.0;
+                    let mut scales: Vec<f32> =
+                        normal(seed, tensor_spec.span).into_iter().map(scale).collect();
+                    // Those of queries are each entry's own.
+                    if spec.q_scale().is_none_or(|name| **name != *tensor_spec.name) {
+                        let block = spec.quantised.as_ref().map_or(1, |quantised| quantised.block);
+                        spec.share(
+                            &mut scales,
+                            spec.scales_of_head().max(1),
+                            spec.shared_prefix.div_ceil(block),
+                        );
+                    }
+                    scales
                 }
                 // A scale that is negative or zero would be an odd one.
                 None if spec.head_scale().is_some_and(|name| **name == *tensor_spec.name) => {
@@ -106,6 +115,7 @@ fn drawn(
     if spec.odd_values {
         spoil(spec, &mut inputs);
     }
+    spec.share_rows(&mut inputs);
     inputs
 }
 
@@ -120,7 +130,7 @@ fn integers(seed: u64, count: usize, range: std::ops::RangeInclusive<i32>) -> Ve
 fn spoil(spec: &Attention, inputs: &mut [(Name, HostTensor)]) {
     let borrowed: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     // Without a definition there is nothing to tell by.
-    let Ok(seen) = reference::seen(spec, &borrowed) else { return };
+    let Ok(seen) = reference::seen(spec, &borrowed).map(|seen| spec.seen_by_all(seen)) else { return };
     let rows = spec.group() * spec.q_len;
     let mut change = |tensor: Tensor, places: &[([usize; 3], bool)]| {
         let Some((_, values)) = inputs.iter_mut().find(|(name, _)| **name == *tensor.name()) else { return };
@@ -283,7 +293,11 @@ impl Attention {
             random.shuffle(&mut all);
             let count = self.batch * (self.kv_len / pages.page);
             let page = |at: usize| all.get(at % pages.count).map_or(-1.0, |&page| float(page));
-            return Some((0..count).map(|at| if random.u8(..12) == 0 { -1.0 } else { page(at) }).collect());
+            let places = 0..count;
+            let mut table: Vec<f32> =
+                places.map(|at| if random.u8(..12) == 0 { -1.0 } else { page(at) }).collect();
+            self.share(&mut table, (self.kv_len / pages.page).max(1), self.shared_prefix / pages.page);
+            return Some(table);
         }
         for tensor in [Tensor::Q, Tensor::K] {
             if self.positions_of(tensor).is_some_and(|given| given == name) {

@@ -6,4 +6,5 @@ pub(super) mod random_case;
 pub(super) mod recipes;
 pub(super) mod self_check_problem;
 mod serving;
+mod shared;
 mod turned;

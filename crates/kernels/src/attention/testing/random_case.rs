@@ -18,6 +18,7 @@ const FEW: [usize; 6] = [1, 1, 1, 2, 4, 7];
 const SPLITS: [usize; 6] = [1, 2, 3, 8, 17, 256];
 const DIMS: [usize; 18] = [1, 3, 8, 16, 17, 32, 40, 60, 64, 64, 64, 80, 96, 100, 128, 128, 192, 256];
 const HEADS: [(usize, usize); 7] = [(1, 1), (2, 2), (4, 2), (8, 1), (6, 3), (3, 3), (12, 2)];
+const PAGES: [usize; 5] = [16, 16, 32, 64, 80];
 const BLOCKS: [usize; 7] = [16, 16, 24, 32, 64, 64, 128];
 
 fn one<T: Copy>(random: &mut fastrand::Rng, of: &[T]) -> T {
@@ -32,6 +33,9 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> Attention {
     // Few rows have a variant of their own.
     let few_rows = random.u8(..3) == 0;
     let q_len = if few_rows { one(random, &FEW) } else { q_len };
+    // Pages are whole, and tables have the sizes of what is in them.
+    let page = (random.u8(..7) == 0).then(|| one(random, &PAGES));
+    let kv_len = kv_len.next_multiple_of(page.unwrap_or(1));
     let dim = one(random, &DIMS);
     let mut spec = Attention::new(Shape::bhtd(batch, heads, q_len, dim).kv(kv_heads, kv_len));
     if random.u8(..4) == 0 {
@@ -75,9 +79,16 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> Attention {
     if random.u8(..8) == 0 {
         spec.q_lengths = Some("queries".into());
     }
-    serving(random, &mut spec);
+    if spec.q_lengths.is_some() && spec.kv_lengths.is_some() && random.bool() {
+        spec.q_lengths.clone_from(&spec.kv_lengths);
+    }
+    serving(random, &mut spec, page);
     let packed = spec.cu_seqlens_q.is_some() || spec.cu_seqlens_k.is_some();
-    if !spec.is_block_sparse() && !packed && random.u8(..8) == 0 {
+    if !packed && !spec.is_block_sparse() && random.u8(..if spec.batch > 1 { 3 } else { 8 }) == 0 {
+        let unit = page.unwrap_or(1);
+        spec.shared_prefix = random.usize(..=spec.kv_len / unit) * unit;
+    }
+    if !spec.is_block_sparse() && !packed && spec.shared_prefix == 0 && random.u8(..8) == 0 {
         let (q_block, kv_block) = (one(random, &[64, 64, 128]), one(random, &[64, 128, 192]));
         let max = 1 + random.usize(..spec.kv_len.div_ceil(kv_block) + 1);
         let lists = (one(random, &[1, spec.batch]), one(random, &[1, spec.q_heads]));
@@ -87,7 +98,7 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> Attention {
         spec.mask.expression().into_iter().chain(&spec.score).flat_map(Expr::table_names).collect();
     spec.tables = tables.iter().filter(|input| names.contains(&input.table.name.as_str())).cloned().collect();
     spec.odd_values = random.u8(..3) == 0;
-    if random.u8(..if few_rows { 2 } else { 12 }) == 0 {
+    if spec.shared_prefix == 0 && random.u8(..if few_rows { 2 } else { 12 }) == 0 {
         spec.splits = Some(one(random, &SPLITS));
     }
     if let Some(quantised) = spec.quantised.as_mut().filter(|_| random.u8(..4) == 0) {
@@ -115,30 +126,27 @@ fn rotary(random: &mut fastrand::Rng, spec: &Attention) -> Rotary {
     }
     let name = |random: &mut fastrand::Rng, name: &str| (random.u8(..3) == 0).then(|| name.to_owned());
     rotary.positions = name(random, "positions");
-    rotary.key_positions = name(random, "key_positions").filter(|_| rotary.keys);
+    rotary.key_positions = name(random, "key_positions").filter(|_| rotary.keys && spec.shared_prefix == 0);
     rotary
 }
 
-/// Packed sequences, pages, and keys and values that are integers.
-fn serving(random: &mut fastrand::Rng, spec: &mut Attention) {
+/// Packed sequences, pages of so many keys, and keys and values that are integers.
+fn serving(random: &mut fastrand::Rng, spec: &mut Attention, page: Option<usize>) {
     if random.u8(..6) == 0 {
-        let quantised =
-            Quantised::new("key_scales", "value_scales").block(one(random, &[16, 32, 64, 64, 100]));
+        let block = one(random, &[1, 16, 32, 64, 64, 100]);
+        let mut quantised = Quantised::new("key_scales", "value_scales").block(block);
+        // A cache that is larger than what it holds.
+        quantised.blocks = (random.u8(..4) == 0).then(|| spec.kv_len.div_ceil(block) + 2);
         let even = spec.head_dim.is_multiple_of(2) && spec.value_dim.is_multiple_of(2);
         let integers = if even && random.u8(..3) == 0 { Integers::I4 } else { Integers::I8 };
         spec.quantised = Some(quantised.integers(integers));
     }
-    // Tables have the sizes of before.
     let free = !spec.is_block_sparse() && spec.q_lengths.is_none();
     let packed = free && random.u8(..8) == 0;
     if packed {
         spec.cu_seqlens_q = Some("q_borders".into());
     }
-    let page = one(random, &[16, 16, 32, 64, 80]);
-    let tables =
-        spec.mask.expression().into_iter().chain(&spec.score).any(|expr| !expr.table_names().is_empty());
-    if !tables && spec.host_blocks().is_none() && random.u8(..8) == 0 {
-        spec.kv_len = spec.kv_len.next_multiple_of(page);
+    if let Some(page) = page {
         let used = spec.batch * spec.kv_len / page;
         spec.pages = Some(Pages::new("pages", page, used + random.usize(..3)));
     } else if free && spec.kv_lengths.is_none() && (packed || random.u8(..16) == 0) {

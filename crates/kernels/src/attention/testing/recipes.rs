@@ -272,6 +272,12 @@ pub(crate) const RECIPES: &[Recipe] = &[
         "Ye et al. 2025, FlashInfer (prefill, chunks and decode in one call, over pages)"
     ),
     recipe!(
+        "cascade-inference",
+        "4x8:2x1:640x64",
+        r#"{"block_table":"pages","kv_len":"keys","shared_prefix":512}"#,
+        "Juravsky et al. 2024, Hydragen; Ye et al. 2025, FlashInfer (a prefix in pages that requests share)"
+    ),
+    recipe!(
         "lean-attention",
         "2x8:2x1:1024x64",
         r#"{"splits":8}"#,

@@ -9,16 +9,20 @@ use crate::{
 };
 use std::sync::Arc;
 
+/// Keys of a block, at most, of all variants.
+const LARGEST_BLOCK: usize = 256;
+
 impl Attention {
     /// A small problem with the same shaders: what a variant proves itself with.
     pub(crate) fn self_check_problem(&self) -> Self {
         // More than one tile of most variants, an uneven rest, more keys than queries; if tables or masks have no sense at
         // those sizes, none that exceeds the problem's own; and at last the problem itself.
-        let own = (self.q_len.min(133), self.kv_len.min(141));
+        let prefix = self.small_prefix();
+        let own = (self.q_len.min(133), prefix + (self.kv_len - self.shared_prefix).min(141));
         let equal = own.0.min(own.1);
         let reordered = MaskProgram::new(self).is_ok_and(|visibility| visibility.token_order().is_some());
         // An order of places holds for queries and keys alike.
-        let first = if reordered { (141, 141) } else { (133, 141) };
+        let first = if reordered { (141, 141) } else { (133, prefix + 141) };
         let lengths = match self.kv_len {
             // Those run another kernel.
             0 => [(133, 0), own, own],
@@ -32,13 +36,20 @@ impl Attention {
         })
     }
 
+    /// Keys of a prefix that is visited as this one is, if it is visited by itself: no variant has larger blocks.
+    fn small_prefix(&self) -> usize {
+        let page = self.pages.as_ref().map_or(1, |pages| pages.page.max(1));
+        self.shared_prefix.min(LARGEST_BLOCK.next_multiple_of(page))
+    }
+
     fn shrunk(&self, q_len: usize, kv_len: usize) -> Option<Self> {
         let packed = self.pack_gqa() > 1;
         let q_len = if packed { self.q_len.clamp(1, 5) } else { q_len.max(1) };
         let kv_heads = if packed { 1 } else { 2 };
         let q_heads = if packed { self.group() } else { 2 };
         let packed_sequences = self.cu_seqlens_q.is_some() || self.cu_seqlens_k.is_some();
-        let batch = if packed_sequences || self.pages.is_some() { 3 } else { 1 };
+        let entries_differ = packed_sequences || self.pages.is_some() || self.shared_prefix > 0;
+        let batch = if entries_differ { 3 } else { 1 };
         let pages = self.pages.as_ref().map(|pages| Pages {
             // One page more than are used.
             count: batch * kv_len.div_ceil(pages.page) + 1,
@@ -53,6 +64,7 @@ impl Attention {
             kv_heads,
             q_len,
             kv_len,
+            shared_prefix: self.small_prefix(),
             q_strides: None,
             k_strides: None,
             v_strides: None,

@@ -66,5 +66,42 @@ pub(super) const SERVING: &[(&str, &str, &str)] = &[
         "3x8:2x1:192x64",
         r#"{"k_scale":"ks","v_scale":"vs","kv_dtype":"i4","kv_len":"keys","block_table":"pages","page":64,"quant_block":32}"#,
     ),
+    (
+        "shared_pages",
+        "6x8:2x1:384x64",
+        r#"{"kv_len":"keys","block_table":"pages","shared_prefix":288,"mask":"causal"}"#,
+    ),
+    (
+        "shared_few_rows",
+        "3x4:2x1:400x64",
+        r#"{"block_table":"pages","shared_prefix":256,"sink_logits":"sinks"}"#,
+    ),
+    (
+        "shared_rows",
+        "4x4:2x3:300x64",
+        r#"{"mask":"causal & window(200, 0)","score":"alibi","kv_len":"keys","shared_prefix":270}"#,
+    ),
+    (
+        "shared_bthd_f16",
+        "5x2x2:320x40",
+        r#"{"layout":"bthd","dtype":"f16","score":"s + bias[b, h, k]","tables":{"bias":"f32[5,2,320]"},"qk_norm":"l2","scale":"scales","shared_prefix":320}"#,
+    ),
+    (
+        "shared_queries",
+        "3x4:2x40:352x48",
+        r#"{"mask":"causal","q_len":"queries","kv_len":"keys","block_table":"pages","shared_prefix":272,"pages":60}"#,
+    ),
+    (
+        "shared_i8",
+        "4x8:2x2:448x64",
+        r#"{"k_scale":"ks","v_scale":"vs","kv_len":"keys","block_table":"pages","page":64,"shared_prefix":320,"dtype":"bf16"}"#,
+    ),
+    (
+        "shared_i4_uneven",
+        "3x2x1:300x30",
+        r#"{"k_scale":"ks","v_scale":"vs","kv_dtype":"i4","shared_prefix":280}"#,
+    ),
+    ("shared_less_than_a_block", "3x2x2:100x32", r#"{"kv_len":"keys","shared_prefix":40}"#),
+    ("shared_alone", "1x4:2x1:320x64", r#"{"block_table":"pages","page":32,"shared_prefix":256}"#),
     ("i4_uneven", "1x2x33:50x30", r#"{"k_scale":"ks","v_scale":"vs","kv_dtype":"i4","layout":"bthd"}"#),
 ];
