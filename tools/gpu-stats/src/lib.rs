@@ -15,7 +15,9 @@ pub mod flow;
 mod model;
 mod parts;
 pub mod planned;
+mod process;
 mod report;
+pub mod shims;
 mod spirv;
 mod vulkan;
 mod worker;
@@ -27,14 +29,15 @@ use serde::{Deserialize, Serialize};
 pub use family::{Family, Unit};
 pub use model::{Cost, Pipe, Setting, Whole, model, whole, whole_all_sides};
 pub use parts::{Counts, HOT_FMAS, HOT_SHARE, Part, analyse, analyse_without, inner_loops, per_tile};
+pub use process::LIMIT;
 pub use report::{Report, Statistics};
 pub use spirv::{Binding, BindingKind, Job, Spirv, translate};
-pub use worker::{Compiler, ICD_VARIABLE, LIMIT, serve_if_asked, survey};
+pub use worker::{Compiler, ICD_VARIABLE, serve_if_asked, survey};
 
 /// Why there is no report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Error {
-    /// RADV is not installed, or has no null device of this family. Tests report SKIPPED.
+    /// The driver is not installed, or has no such device. Tests report SKIPPED.
     NoDriver {
         /// The request.
         message: String,
@@ -63,7 +66,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoDriver { message } => write!(f, "no RADV null device: {message}"),
+            Self::NoDriver { message } => write!(f, "no device to compile for: {message}"),
             Self::Shader { label, message } => write!(f, "{label}: {message}"),
             Self::TooLong { label, seconds } => {
                 write!(f, "{label}: the compiler was still busy after {seconds} s")
