@@ -16,7 +16,7 @@ pub struct Figure {
     pub occupancy: f64,
     /// Bytes of workgroup memory.
     pub workgroup_bytes: u64,
-    /// The least share of multiply-adds in the instructions of a hot loop; `None` without one, or without assembly.
+    /// Multiply-adds among the instructions of the hot loops; `None` without such a loop, or without assembly.
     pub fma: Option<f64>,
 }
 

@@ -16,16 +16,17 @@ struct Line {
     fmas: u32,
 }
 
-/// The least share of multiply-adds among all instructions of a hot loop. `None` without such a loop, or without assembly.
+/// The share of multiply-adds among all instructions of the hot loops together. `None` without such a loop, or without assembly.
 pub(super) fn fma_share(maker: Maker, representations: &[(String, String)]) -> Option<f64> {
     let of = |name: &str| representations.iter().find(|(n, _)| n == name).map(|(_, text)| text.as_str());
     match maker {
         Maker::Amd => {
             let parts = analyse(of("Assembly")?);
-            parts.iter().filter(|p| p.hot()).map(|p| p.counts.fma_share()).reduce(f64::min)
+            let hot = parts.iter().filter(|part| part.hot()).map(|part| &part.counts);
+            share(hot.map(|counts| (counts.fma_instructions, counts.instructions)))
         }
-        Maker::Nvidia => least(&of("NAK assembly")?.lines().filter_map(nak).collect::<Vec<_>>()),
-        Maker::Qualcomm => least(&of("IR3 Assembly")?.lines().filter_map(ir3).collect::<Vec<_>>()),
+        Maker::Nvidia => of_loops(&of("NAK assembly")?.lines().filter_map(nak).collect::<Vec<_>>()),
+        Maker::Qualcomm => of_loops(&of("IR3 Assembly")?.lines().filter_map(ir3).collect::<Vec<_>>()),
         Maker::Apple => None,
     }
 }
@@ -72,7 +73,7 @@ fn ir3(text: &str) -> Option<Line> {
 }
 
 /// Of the loops without a loop inside.
-fn least(lines: &[Line]) -> Option<f64> {
+fn of_loops(lines: &[Line]) -> Option<f64> {
     let labels: BTreeMap<&str, usize> =
         lines.iter().enumerate().filter_map(|(at, line)| Some((line.label.as_deref()?, at))).collect();
     let back = |(at, line): (usize, &Line)| {
@@ -83,14 +84,19 @@ fn least(lines: &[Line]) -> Option<f64> {
     let innermost = loops.iter().filter(|&&(start, end)| {
         !loops.iter().any(|&other| other != (start, end) && other.0 >= start && other.1 <= end)
     });
-    innermost
-        .filter_map(|&(start, end)| {
-            let sum = |of: fn(&Line) -> u32| lines.get(start..=end).map_or(0, |l| l.iter().map(of).sum());
-            let (fmas, all) = (sum(|line| line.fmas), sum(|line| line.count));
-            let share = f64::from(fmas) / f64::from(all.max(1));
-            (fmas >= HOT_FMAS && share >= HOT_SHARE).then_some(share)
-        })
-        .reduce(f64::min)
+    let counted = innermost.filter_map(|&(start, end)| {
+        let sum = |of: fn(&Line) -> u32| lines.get(start..=end).map_or(0, |l| l.iter().map(of).sum());
+        let (fmas, all) = (sum(|line| line.fmas), sum(|line| line.count));
+        let hot = fmas >= HOT_FMAS && f64::from(fmas) >= HOT_SHARE * f64::from(all);
+        hot.then_some((fmas, all))
+    });
+    share(counted)
+}
+
+/// Multiply-adds of instructions.
+fn share(counts: impl Iterator<Item = (u32, u32)>) -> Option<f64> {
+    let (fmas, all) = counts.fold((0, 0), |(fmas, all), (more, of)| (fmas + more, all + of));
+    (all > 0).then(|| f64::from(fmas) / f64::from(all))
 }
 
 #[cfg(test)]
