@@ -111,15 +111,22 @@ fn tiled_fills_cores_of_apples() {
     }
 }
 
+/// Least shares of multiply-adds in the hot loops of `tiled` on AMD, by width. Newer versions of Mesa load each vector of workgroup
+/// memory in halves, and unroll the two slices of a width of 64 together with what masks the scores: RADV of Mesa 22 has 0.85 and
+/// more (`tests/planned.rs`).
+const AMD: [(&str, f64); 2] = [("attention 1x8x4096x64 tiled", 0.67), ("attention 1x8x4096x128 tiled", 0.75)];
+
 #[test]
 fn hot_loops_of_tiled_are_multiply_adds_on_amd() {
     let Some(now) = survey() else { return };
     let mut seen = 0;
-    for (kernel, device, figure) in tiled(&now.figures) {
-        let plain = ["attention 1x8x4096x64 tiled", "attention 1x8x4096x128 tiled"].contains(&kernel);
-        if plain && maker(device) == Some(Maker::Amd) {
-            assert!(figure.fma.is_some_and(|share| share >= 0.85), "{kernel} on {device}: {:?}", figure.fma);
-            seen += 1;
+    for (kernel, min) in AMD {
+        for (device, figure) in &now.figures.kernels[kernel] {
+            if maker(device) == Some(Maker::Amd) {
+                let reached = figure.fma.unwrap_or(0.0);
+                assert!(reached >= min, "{kernel} on {device}: {reached}");
+                seen += 1;
+            }
         }
     }
     assert!(seen >= 2, "only {seen} kernels");
