@@ -1,9 +1,10 @@
-//! Compiles WGSL compute shaders with the compiler of real AMD GPUs, and reports the result.
+//! Compiles WGSL compute shaders with the compilers of real GPUs, and reports the result.
 //!
 //! Mesa's Vulkan driver RADV has a null device: it needs no hardware, yet compiles pipelines for a GPU of choice with the
 //! ACO back end that games run through. [`survey`] or a [`Compiler`] turns a [`Job`] into a [`Report`]: the driver's
 //! statistics, the assembly, and the program cut into [`Part`]s with their instructions counted by class. [`model()`]
-//! and [`whole`] estimate from these which share of the GPU's multiply-add peak the code can reach.
+//! and [`whole`] estimate from these which share of the GPU's multiply-add peak the code can reach. [`shims`] does less for more:
+//! registers, spills and occupancy of every planned kernel on newer GPUs of four makers.
 //!
 //! Tests compare reports with snapshots; where the driver is missing they see [`Error::NoDriver`] and are skipped.
 //! README.md tells how to read the numbers and where the model ends.

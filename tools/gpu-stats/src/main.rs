@@ -1,4 +1,4 @@
-//! Command line of `gpu-stats`: compile shaders for AMD GPUs without having one.
+//! Command line of `gpu-stats`: compile shaders for GPUs without having one.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,10 +32,10 @@ THE MODEL
   No latencies, bank conflicts, broadcasts, cache misses or instruction fetch. README.md has the reasons.
 
 EXIT CODES
-  0 done, 1 shader or worker failed, 2 wrong command line, 3 no RADV null device";
+  0 done, 1 shader or worker failed, 2 wrong command line, 3 no driver";
 
 #[derive(Parser)]
-#[command(about = "Compiles WGSL compute shaders for AMD GPUs with Mesa's RADV, without a GPU", after_help = MODEL)]
+#[command(about = "Compiles WGSL compute shaders with the compilers of GPUs that are not here", after_help = MODEL)]
 struct Arguments {
     /// WGSL files.
     #[arg(required_unless_present_any = ["planned", "shims"])]

@@ -35,22 +35,22 @@ const MAKERS: [Maker; 1] = [(
         Tile {
             few_registers: false,
             key_slice: 8,
-            why: "8 keys a slice and one step at a time: 159 half-registers, 640 threads a core (32 and two: 231 and 448)",
+            why: "8 keys a slice and single steps, as 32 and pairs take 231 half-registers and leave a core 448 threads, not 640",
         },
         Tile {
             few_registers: true,
             key_slice: 16,
-            why: "32 rows and one step at a time: 159 half-registers, 640 threads a core (64 and two: 231 and 448)",
+            why: "32 rows and single steps, as 64 and pairs take 231 half-registers and leave a core 448 threads, not 640",
         },
         Tile {
             few_registers: false,
             key_slice: 8,
-            why: "8 keys a slice and one step at a time: 207 half-registers, 512 threads a core (32 and two: 231 and 448)",
+            why: "8 keys a slice and single steps, and 64 rows, as the lists have blocks of fewer than 128 keys",
         },
         Tile {
             few_registers: false,
             key_slice: 16,
-            why: "one step at a time: 207 half-registers, 512 threads a core (two: 223 and 448)",
+            why: "single steps, as pairs take 223 half-registers and leave a core 448 threads, not 512",
         },
     ],
 )];
