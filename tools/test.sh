@@ -34,8 +34,9 @@ say() { printf '\n== %s\n' "$*"; }
 
 # Sets `cores` to the seconds of all cores together that this shell's commands took so far. A subshell would see its own only.
 count_cores() {
-  times >"$scratch/times-$BASHPID"
-  cores=$(awk 'NR == 2 { gsub(/[ms]/, " "); printf "%d", 60 * $1 + $2 + 60 * $3 + $4 }' "$scratch/times-$BASHPID")
+  local file=$scratch/times-$BASHPID
+  times >"$file"
+  cores=$(awk 'NR == 2 { gsub(/[ms]/, " "); printf "%d", 60 * $1 + $2 + 60 * $3 + $4 }' "$file")
 }
 
 # step NAME COMMAND...: runs it, remembers how it went, how long it took and how much of the cores.

@@ -22,7 +22,7 @@ import package::attention::softmax::{HIDES, FIRST_ROW_MAX, LOG2_E};
 import package::attention::keys::{QUANTISED, scales_of};
 import package::attention::scale::{NORMALISE, SINKS, key_norms_of, with_sink};
 import package::shared::math::{is_finite};
-import package::attention::broadcast_steps::{Scores, Outputs, load_rows, load_bits, load_keys, spread_keys, multiply_rows, modify_and_mask, take_scores, load_values, spread_values, add_values, find_odd, finish_first_row};
+import package::attention::broadcast_steps::{Scores, Outputs, load_rows, load_bits, load_keys, spread_keys, multiply_quad, multiply_in_turn, modify_and_mask, take_scores, load_values, spread_values, add_values, find_odd, finish_first_row};
 import package::shared::grid::{workgroup_of};
 
 // Whether to do it again is the same for a whole subgroup, which compilers cannot know.
@@ -117,13 +117,18 @@ fn main(
                 let key = position_of(min(key_0 + lane % KEYS, last));
                 var mine: array<vec4f, K_VECTORS>;
                 load_keys(&mine, key, k_first, &k_norms, batch, scales);
-                var keys_of: array<array<mat4x4f, K_VECTORS>, KEY_QUADS>;
-                spread_keys(&keys_of, &mine);
-
                 var s: Scores;
                 var rescale: array<f32, ROWS>;
+                var keys_of: array<mat4x4f, K_VECTORS>;
+                if KEYS == 4u {
+                    spread_keys(&keys_of, &mine);
+                } else {
+                    multiply_in_turn(&s, &q, &mine);
+                }
                 for (var first = 0u; first < ROWS; first += TILE_ROWS) {
-                    multiply_rows(&s, &q, &keys_of, first);
+                    if KEYS == 4u {
+                        multiply_quad(&s, &q, &keys_of, first);
+                    }
                     for (var r = first; r < first + TILE_ROWS; r += 1u) {
                         var new_max = row_max[r];
                         for (var g = 0u; g < KEY_QUADS; g += 1u) {

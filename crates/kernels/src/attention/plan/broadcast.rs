@@ -120,9 +120,10 @@ fn of_rows(
                 .tunable("VALUE_ROWS", small(if keys == 4 { together } else { 1 })),
             tile_rows,
             kv_block: KV_BLOCK,
-            // With bits of elements the runs of a block are a loop in the loop.
+            // With bits of elements the runs of a block are a loop in the loop, and keys that take turns are another.
             turns: Turns {
-                of_block: attempts * (1 + of_loop(KV_BLOCK / keys, 0)),
+                of_block: attempts
+                    * (1 + of_loop(KV_BLOCK / keys, if keys == 4 { 0 } else { of_loop(keys, 0) })),
                 other: 1 + attempts * (2 + 2 * of_loop(rows_a_lane, 0)),
             },
             splits_in_grid: false,
