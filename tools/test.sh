@@ -4,15 +4,19 @@
 #   tools/test.sh              everything
 #   FOVEAL_INSTALL=0 ...       installs and fetches nothing; what is missing is skipped, and said
 #   FOVEAL_ALL_DRIVERS=1 ...   all tests of devices on the newer lavapipe too, and kernels compiled for every GPU of the shims
+#   FOVEAL_ALL_PLATFORMS=1 ... checks the sources for Windows, macOS, iOS and Android too, runs the Windows program in Wine, and
+#                              compiles all kernels with other platforms' compilers, not a sample: half an hour more
 #
 # On Debian and Ubuntu, as root or with sudo, it installs two Vulkan drivers that need no GPU (Mesa's lavapipe, and
-# SwiftShader, which comes with Chromium), SPIR-V's validator and, without rustup's, a compiler for browsers. On Debian
-# tools/drivers.sh fetches a newer Mesa besides. Elsewhere it uses what it finds. A test that cannot run is SKIPPED, never passed; where a driver was found, its tests have to run.
+# SwiftShader, which comes with Chromium), SPIR-V's validator, Khronos' compiler of GLSL and, without rustup's, a compiler for
+# browsers. On Debian tools/drivers.sh fetches a newer Mesa besides. Microsoft's compiler of HLSL comes as a wheel
+# (tools/shader-compilers.sh). Elsewhere it uses what it finds. A test that cannot run is SKIPPED, never passed; where a driver
+# was found, its tests have to run.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
 LAVAPIPE_ICD=/usr/share/vulkan/icd.d/lvp_icd.x86_64.json
-PACKAGES=(mesa-vulkan-drivers libvulkan1 chromium spirv-tools)
+PACKAGES=(mesa-vulkan-drivers libvulkan1 chromium spirv-tools glslang-tools)
 # Random cases an operator and driver, the same every time. Each may compile ten kernels, and compiling takes the time: more of
 # them, from other seeds, are for people to run.
 RANDOM_CASES=${FOVEAL_RANDOM_CASES:-12}
@@ -216,6 +220,11 @@ step 'format' cargo fmt --all --check
 step 'clippy' cargo clippy --workspace --all-targets -- -D warnings
 step 'documentation' rustdoc
 step 'building the examples' examples
+if [ "${FOVEAL_ALL_PLATFORMS:-}" = 1 ]; then
+  step "other platforms' shader compilers" tools/shader-compilers.sh all
+else
+  step "other platforms' shader compilers" tools/shader-compilers.sh
+fi
 # All tests run on the first driver; those that need a device again on the second, whose subgroups are half as wide.
 SWIFTSHADER_ICD=$(swiftshader_icd)
 tests_on lavapipe "$LAVAPIPE_ICD" llvmpipe all_tests || [ -f "$LAVAPIPE_ICD" ] || step 'tests without a device' all_tests
@@ -226,6 +235,20 @@ checks_on lavapipe "$LAVAPIPE_ICD" llvmpipe >"$scratch/lavapipe.out" 2>&1 &
 checks_on SwiftShader "$SWIFTSHADER_ICD" SwiftShader
 wait
 cat "$scratch/lavapipe.out"
+
+# The report that tools/gpu-day.sh makes on a machine with a GPU, in short.
+gpu_day() { FOVEAL_BIN="${CARGO_TARGET_DIR:-target}/debug" tools/gpu-day.sh --short --seconds 120 "${CARGO_TARGET_DIR:-target}/gpu-day"; }
+if [ -f "$LAVAPIPE_ICD" ]; then
+  on_driver "$LAVAPIPE_ICD" llvmpipe step 'a short GPU day on lavapipe' gpu_day
+fi
+
+# Other systems, without a machine that runs them.
+if [ "${FOVEAL_ALL_PLATFORMS:-}" = 1 ]; then
+  step 'sources for Windows, macOS, iOS and Android' tools/cross-check.sh
+  step 'the Windows program in Wine' tools/windows.sh
+else
+  skip 'other systems' 'FOVEAL_ALL_PLATFORMS=1 checks and runs what can be without them'
+fi
 
 # The browser package and its page, in Chromium, which brings SwiftShader.
 if command -v node >/dev/null && command -v npm >/dev/null && command -v chromium >/dev/null; then

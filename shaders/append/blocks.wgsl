@@ -10,7 +10,7 @@
 // ones are 0. A scale below the least normal number is 0.
 
 import package::append::problem::{
-    append, WIDTH, NOWHERE, RING, new_rows, end_of, first_position, slot_of, row_of, new_row4
+    append, WIDTH, NOWHERE, RING, new_rows, end_of, first_position, slot_of, row_of, new_row4, row4
 };
 import package::shared::grid::{workgroup_of};
 import package::shared::math::{is_finite};

@@ -3,8 +3,7 @@
 // Entry b has new_rows(b) new rows, and end(b) rows with them; its new row t is at position end - new_rows + t.
 
 import package::shared::inputs::{v4};
-import package::shared::rope::{ROPE, ROPE_HALF, rope_partner, rope_turned};
-import package::shared::vector::{UNROLL_COMPONENTS};
+import package::shared::rope::{ROPE, rope_factors, rope_partner4, rope_turned4};
 
 // Width of a row, rounded up to a multiple of four.
 const WIDTH: u32 = 64u;
@@ -85,10 +84,15 @@ fn row_of(batch: u32, head: u32, slot: u32) -> u32 {
     return select(row, NOWHERE, slot == NOWHERE);
 }
 
-// Four elements of a new row, rotated. `v` is bound to k, v or q.
+// Four elements of a new row. `v` is bound to k, v or q.
+fn row4(from_row: u32, column: u32) -> vec4f {
+    return v4(from_row, column);
+}
+
+// The same, rotated.
 fn new_row4(batch: u32, head: u32, t: u32, column: u32) -> vec4f {
     let from_row = batch * append.row_batch + head * append.row_head + t * append.row_row;
-    let x = v4(from_row, column);
+    let x = row4(from_row, column);
     if ROPE == 0u {
         return x;
     }
@@ -98,21 +102,5 @@ fn new_row4(batch: u32, head: u32, t: u32, column: u32) -> vec4f {
     } else {
         position = first_position(batch) + i32(t);
     }
-    var partner = x.yxwz;
-    if ROPE == 1u && ROPE_HALF % 4u == 0u {
-        partner = v4(from_row, min(rope_partner(column), WIDTH - 4u));
-    }
-    if ROPE == 1u && ROPE_HALF % 4u != 0u {
-        for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-            let e = min(rope_partner(column + i), WIDTH - 1u);
-            let four = v4(from_row, e / 4u * 4u);
-            let two = select(four.xy, four.zw, e % 4u >= 2u);
-            partner[i] = select(two.x, two.y, e % 2u == 1u);
-        }
-    }
-    var turned: vec4f;
-    for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
-        turned[i] = rope_turned(x[i], partner[i], column + i, position);
-    }
-    return turned;
+    return rope_turned4(x, rope_partner4(x, from_row, column, WIDTH), rope_factors(column, position));
 }

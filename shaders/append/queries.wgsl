@@ -7,7 +7,7 @@
 // Numerics  f32; see shared/rope
 // Source    Su et al. 2021, RoFormer
 
-import package::append::problem::{append, WIDTH, new_row4};
+import package::append::problem::{append, WIDTH, new_row4, row4};
 import package::shared::grid::{workgroup_of};
 import package::shared::output::{put_o4};
 

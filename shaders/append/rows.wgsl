@@ -9,7 +9,7 @@
 // Numerics  f32; a copy is exact, see shared/rope for the rotation
 // Source    Kwon et al. 2023, PagedAttention; Su et al. 2021, RoFormer
 
-import package::append::problem::{append, WIDTH, NOWHERE, new_rows, end_of, first_position, slot_of, row_of, new_row4};
+import package::append::problem::{append, WIDTH, NOWHERE, new_rows, end_of, first_position, slot_of, row_of, new_row4, row4};
 import package::shared::grid::{workgroup_of};
 import package::shared::output::{put_o4};
 

@@ -4,8 +4,8 @@ import package::kernel::{THREADS, ROWS, TILE_ROWS, VALUE_ROWS, KEYS, KEY_QUADS, 
 import package::attention::problem::{WRITE_LSE, params, row_at, q_row, o_row, num_visible_keys, put_lse};
 import package::shared::math::{not_finite, nan_where, finite_or_nan};
 import package::attention::keys::{PAGED, QUANTISED, key_at, k_row, v_row, are_stored, k_factor, v_factor};
-import package::shared::inputs::{q4};
-import package::shared::kv::{key4, value4};
+import package::attention::operands::{query_row4, key_row4};
+import package::shared::kv::{value4};
 import package::shared::output::{put_o4};
 import package::attention::hooks::{SCORE_MOD, MASK_MOD, Element, hook_score_mod, hook_mask_mod};
 import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, WORDS, bits_of_step, word_of_bits, visible_by_word, Visits};
@@ -85,7 +85,7 @@ fn load_rows(
             scale = select(scale, 0.0, attempt == MARKING);
         }
         for (var c = 0u; c < K_VECTORS; c += 1u) {
-            q[ROWS - 1u][c] = q4(q_row(row), 4u * c) * scale;
+            q[ROWS - 1u][c] = query_row4(q_row(row), 4u * c) * scale;
         }
         seen[ROWS - 1u] = num_visible_keys(batch, row.query);
         if SCORE_MOD || MASK_MOD || SINKS {
@@ -118,7 +118,7 @@ fn load_bits(
 fn load_keys(mine: ptr<function, array<vec4f, K_VECTORS>>, key: u32, k_first: u32, k_norms: ptr<function, u32>, batch: u32, scales: u32) {
     let from_row = k_row(k_first, key_at(batch, key));
     for (var c = 0u; c < K_VECTORS; c += 1u) {
-        mine[c] = key4(from_row, 4u * c);
+        mine[c] = key_row4(from_row, 4u * c);
     }
     if QUANTISED {
         let factor = k_factor(scales, key);

@@ -3,8 +3,8 @@
 import package::kernel::{ROWS, LANES, KEYS, K_VECTORS, V_VECTORS, FIRST, MARKING};
 import package::attention::problem::{HEAD_DIM, VALUE_DIM, row_at, q_row, num_visible_keys};
 import package::attention::keys::{PAGED, PAGE, QUANTISED, KeyAt, key_at, key_in_page, k_row, v_row, v_factor};
-import package::shared::inputs::{q4};
-import package::shared::kv::{key4, value4};
+import package::attention::operands::{query_row4, key_row4};
+import package::shared::kv::{value4};
 import package::attention::blocks::{TOKEN_ORDER, position_of};
 import package::attention::softmax::{HIDES};
 import package::attention::scale::{row_scale};
@@ -41,7 +41,7 @@ fn load_rows(
         let scale = row_scale(row);
         for (var c = 0u; c < K_VECTORS; c += 1u) {
             let at = c * LANES + lane;
-            q[ROWS - 1u][c] = q4(from_row, 4u * min(at, HEAD_DIM / 4u - 1u)) * select(0.0, scale, at < HEAD_DIM / 4u);
+            q[ROWS - 1u][c] = query_row4(from_row, 4u * min(at, HEAD_DIM / 4u - 1u)) * select(0.0, scale, at < HEAD_DIM / 4u);
         }
         seen[ROWS - 1u] = num_visible_keys(batch, row.query);
         head[ROWS - 1u] = row.head;
@@ -67,9 +67,9 @@ fn load_keys(k: ptr<function, Keys>, keys: ptr<function, array<KeyAt, KEYS>>, k_
         for (var c = 0u; c < K_VECTORS; c += 1u) {
             let at = c * LANES + lane;
             if K_VECTORS * LANES * 4u == HEAD_DIM {
-                k[j][c] = key4(from_row, 4u * at);
+                k[j][c] = key_row4(from_row, 4u * at);
             } else {
-                k[j][c] = select(vec4f(), key4(from_row, 4u * min(at, HEAD_DIM / 4u - 1u)), at < HEAD_DIM / 4u);
+                k[j][c] = select(vec4f(), key_row4(from_row, 4u * min(at, HEAD_DIM / 4u - 1u)), at < HEAD_DIM / 4u);
             }
         }
     }

@@ -11,6 +11,7 @@ const GATHERED: bool = false;
 @group(0) @binding(13) var<storage, read> gathered: array<u32>;
 @group(0) @binding(16) var<storage, read> k_scale: array<f32>; // [B, G, blocks of keys]
 @group(0) @binding(17) var<storage, read> v_scale: array<f32>; // the same
+@group(0) @binding(18) var<storage, read> q_scale: array<f32>; // [B, H, blocks of queries]
 
 fn q_length_at(at: u32) -> i32 {
     if GATHERED {
@@ -45,4 +46,11 @@ fn v_scale_at(at: u32) -> f32 {
         return bitcast<f32>(gathered[params.v_scale_at + at]);
     }
     return v_scale[at];
+}
+
+fn q_scale_of(at: u32) -> f32 {
+    if GATHERED {
+        return bitcast<f32>(gathered[params.q_scale_at + at]);
+    }
+    return q_scale[at];
 }

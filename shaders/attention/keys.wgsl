@@ -1,7 +1,7 @@
-// Where the row of a key lies, and what the integers in it stand for.
+// Where the row of a key lies, and what the integers in it, or in a query, stand for.
 
 import package::attention::problem::{params};
-import package::attention::entry_tables::{page_number_at, k_scale_at, v_scale_at};
+import package::attention::entry_tables::{page_number_at, k_scale_at, v_scale_at, q_scale_of};
 
 // Whether keys and values lie in pages of PAGE keys. A page that does not exist hides its keys.
 const PAGED: bool = false;
@@ -9,6 +9,8 @@ const PAGE: u32 = 16u;
 // Whether keys and values are integers, with a scale for QUANT_BLOCK of them.
 const QUANTISED: bool = false;
 const QUANT_BLOCK: u32 = 64u;
+// Whether queries are integers too, with a scale for as many of them.
+const QUANTISED_Q: bool = false;
 
 // A key's page and its number within: without pages, there is one.
 struct KeyAt {
@@ -71,4 +73,10 @@ fn k_factor(scales: u32, key: u32) -> f32 {
 
 fn v_factor(scales: u32, key: u32) -> f32 {
     return v_scale_at(scales + min(key / QUANT_BLOCK, params.scales_of_head - 1u));
+}
+
+// Rows beyond the last packed sequence see no key: any scale will do.
+fn q_factor(batch: u32, head: u32, query: u32) -> f32 {
+    let scales = (min(batch, params.sequences - 1u) * params.q_heads + head) * params.q_scales_of_head;
+    return q_scale_of(scales + min(query / QUANT_BLOCK, params.q_scales_of_head - 1u));
 }

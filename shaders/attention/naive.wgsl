@@ -10,8 +10,8 @@
 
 import package::attention::problem::{HEAD_DIM, VALUE_DIM, params, row_at, row_count, q_row, kv_head, k_head_offset, v_head_offset, num_visible_keys};
 import package::attention::keys::{PAGED, QUANTISED, key_at, k_row, v_row, is_stored, scales_of, k_factor, v_factor};
-import package::shared::inputs::{q4};
-import package::shared::kv::{key4, value4};
+import package::attention::operands::{query_row4, key_row4};
+import package::shared::kv::{value4};
 import package::attention::hooks::{SCORE_MOD, MASK_MOD, Element, hook_score_mod, hook_mask_mod};
 import package::attention::blocks::{KV_BLOCK, ELEMENT_BITS, position_of, place_of, visits_of, first_key, bits_of_step, visible_by_bits};
 import package::attention::softmax::{FIRST_ROW_MAX, weight, is_hidden};
@@ -69,7 +69,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
         let at = key_at(row.batch, key);
         var score = 0.0;
         for (var d = 0u; d < HEAD_DIM; d += 4u) {
-            score += dot(q4(q_first, d), key4(k_row(k_first, at), d));
+            score += dot(query_row4(q_first, d), key_row4(k_row(k_first, at), d));
         }
         score *= scale;
         if QUANTISED {

@@ -7,9 +7,9 @@
 // Numerics  f32 accumulation
 // Source    the normalisation of Liu et al. 2022, Swin Transformer V2, section 3.2
 
-import package::attention::problem::{Row, HEAD_DIM, PACKED_K, params, q_row, k_start, sequence_of_key};
+import package::attention::problem::{HEAD_DIM, PACKED_Q, PACKED_K, params, q_start, k_start, sequence_of_query, sequence_of_key};
 import package::attention::scale::{key_norms_of};
-import package::attention::keys::{PAGED, QUANTISED, key_at, k_row, scales_of, k_factor};
+import package::attention::keys::{PAGED, QUANTISED, QUANTISED_Q, key_at, k_row, scales_of, k_factor, q_factor};
 import package::shared::inputs::{q4};
 import package::shared::kv::{key4};
 import package::shared::grid::{workgroup_of};
@@ -27,7 +27,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     let batch = params.first_batch + group.z;
     var rows = params.q_len;
     var to = (batch * params.q_heads + head) * rows;
-    var from_row = q_row(Row(batch, head, min(row, rows - 1u)));
+    var from_row = params.q_base + batch * params.q_batch + head * params.q_head + min(row, rows - 1u) * params.q_row;
     var factor = 1.0;
     if OF_KEYS {
         rows = params.kv_len;
@@ -47,6 +47,14 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
             }
             factor = k_factor(scales_of(entry, head), place);
         }
+    } else if QUANTISED_Q {
+        var entry = batch;
+        var place = min(row, rows - 1u);
+        if PACKED_Q {
+            entry = sequence_of_query(place);
+            place = place - min(q_start(entry), place);
+        }
+        factor = q_factor(entry, head, place);
     }
     var square = 0.0;
     for (var d = 0u; d < HEAD_DIM; d += 4u) {

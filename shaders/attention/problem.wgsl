@@ -49,8 +49,10 @@ struct Params {
     sequences: u32,
     pages_of_entry: u32, pages: u32,
     scales_of_head: u32,
+    // Scales of a query head.
+    q_scales_of_head: u32,
     // Where the small tensors begin in one that was gathered of them.
-    q_lengths_at: u32, kv_lengths_at: u32, block_table_at: u32, k_scale_at: u32, v_scale_at: u32,
+    q_lengths_at: u32, kv_lengths_at: u32, block_table_at: u32, k_scale_at: u32, v_scale_at: u32, q_scale_at: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -278,7 +280,22 @@ fn put_lse(row: Row, value: f32) {
     lse[lse_at(row)] = value;
 }
 
-// The packed sequence that a key is of: the last one that begins with it or before.
+// The packed sequence that a query is of: the last one that begins with it or before.
+fn sequence_of_query(query: u32) -> u32 {
+    var sequence = 0u;
+    var beyond = params.sequences;
+    for (; beyond - sequence > 1u; ) {
+        let middle = (sequence + beyond) / 2u;
+        if q_start(middle) <= query {
+            sequence = middle;
+        } else {
+            beyond = middle;
+        }
+    }
+    return sequence;
+}
+
+// The same of a key.
 fn sequence_of_key(key: u32) -> u32 {
     var sequence = 0u;
     var beyond = params.sequences;

@@ -1,6 +1,7 @@
 // Factors of scores, and the sink in a row's denominator.
 
 import package::attention::problem::{PACKED_K, params, Row, stored_at, k_start};
+import package::attention::keys::{QUANTISED_Q, q_factor};
 import package::attention::softmax::{weight};
 
 // Whether every head has a scale of its own.
@@ -9,6 +10,9 @@ const HEAD_SCALE: bool = false;
 const NORMALISE: bool = false;
 // Whether every head has a logit that enters the denominator, and has no value.
 const SINKS: bool = false;
+
+// Whether rows have factors of their own.
+const ROW_SCALES = HEAD_SCALE || NORMALISE || QUANTISED_Q;
 
 @group(0) @binding(7) var<storage, read> head_scale: array<f32>; // [H]
 @group(0) @binding(8) var<storage, read> sink_logits: array<f32>; // [H]
@@ -19,6 +23,9 @@ fn row_scale(row: Row) -> f32 {
     var scale = params.scale;
     if HEAD_SCALE {
         scale *= head_scale[row.head];
+    }
+    if QUANTISED_Q {
+        scale *= q_factor(row.batch, row.head, row.query);
     }
     if NORMALISE {
         let at = stored_at(row);

@@ -15,12 +15,11 @@
 
 import package::attention::problem::{HEAD_DIM, VALUE_DIM, params, row_at, row_count, q_row, q_row_after, kv_head, k_head_offset, v_head_offset, batch_of, last_key, keys_of_tile};
 import package::attention::keys::{PAGED, QUANTISED};
-import package::shared::inputs::{q4};
-import package::shared::kv::{key4};
+import package::attention::operands::{query_row4, key_row4};
 import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, place_of, visits_of, first_key};
 import package::attention::hooks::{SCORE_MOD, MASK_MOD};
 import package::attention::softmax::{HIDES, FIRST_ROW_MAX, weights};
-import package::attention::scale::{HEAD_SCALE, NORMALISE, SINKS, row_scale, key_norms_of};
+import package::attention::scale::{ROW_SCALES, NORMALISE, SINKS, row_scale, key_norms_of};
 import package::attention::online_softmax::{add_sink, finish_row};
 import package::attention::tiled_steps::{Scores, Outputs, key_in, k_row_in, scale_scores, multiply_by_key_scales, hide_missing_pages, divide_by_key_norms, modify_scores, mask_scores, hide_unseen_keys, find_hidden, new_row_max, take_scores, mark_hidden, stage_weights_and_values, add_values, add_seen_values, sum_rows};
 import package::shared::tile::{stage_transposed, rank1_updates};
@@ -80,7 +79,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     }
 
     var scale: array<f32, 4>;
-    if HEAD_SCALE || NORMALISE {
+    if ROW_SCALES {
         for (var r = 0u; r < 4u; r += 1u) {
             scale[r] = row_scale(row_at(first_row + row_lane * 4u + r, group));
         }
@@ -106,8 +105,8 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                     let row = first_row + quad * 4u;
                     let a = q_row(row_at(row, group));
                     if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
-                        stage_transposed(column * ROW_LANES + quad, ROW_LANES, q4(a, d), q4(q_row_after(a, row, 1u, group), d),
-                            q4(q_row_after(a, row, 2u, group), d), q4(q_row_after(a, row, 3u, group), d));
+                        stage_transposed(column * ROW_LANES + quad, ROW_LANES, query_row4(a, d), query_row4(q_row_after(a, row, 1u, group), d),
+                            query_row4(q_row_after(a, row, 2u, group), d), query_row4(q_row_after(a, row, 3u, group), d));
                     } else {
                         stage_transposed(column * ROW_LANES + quad, ROW_LANES, vec4f(), vec4f(), vec4f(), vec4f());
                     }
@@ -120,11 +119,11 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
                     let a = k_first + place * params.k_row;
                     if HEAD_DIM % SLICE == 0u || d < HEAD_DIM {
                         if TOKEN_ORDER || PAGED {
-                            stage_transposed(at, LANES, key4(k_row_in(k_first, place, group), d), key4(k_row_in(k_first, place + 1u, group), d),
-                                key4(k_row_in(k_first, place + 2u, group), d), key4(k_row_in(k_first, place + 3u, group), d));
+                            stage_transposed(at, LANES, key_row4(k_row_in(k_first, place, group), d), key_row4(k_row_in(k_first, place + 1u, group), d),
+                                key_row4(k_row_in(k_first, place + 2u, group), d), key_row4(k_row_in(k_first, place + 3u, group), d));
                         } else {
-                            stage_transposed(at, LANES, key4(min(a, k_last), d), key4(min(a + params.k_row, k_last), d),
-                                key4(min(a + 2u * params.k_row, k_last), d), key4(min(a + 3u * params.k_row, k_last), d));
+                            stage_transposed(at, LANES, key_row4(min(a, k_last), d), key_row4(min(a + params.k_row, k_last), d),
+                                key_row4(min(a + 2u * params.k_row, k_last), d), key_row4(min(a + 3u * params.k_row, k_last), d));
                         }
                     } else {
                         stage_transposed(at, LANES, vec4f(), vec4f(), vec4f(), vec4f());

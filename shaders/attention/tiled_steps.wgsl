@@ -8,7 +8,7 @@ import package::shared::kv::{value4};
 import package::attention::hooks::{MASK_MOD, Element, hook_score_mod, hook_mask_mod};
 import package::attention::blocks::{TOKEN_ORDER, ELEMENT_BITS, position_of, bits_of_step, visible_by_bits, Visits};
 import package::attention::softmax::{weight, weights, are_hidden};
-import package::attention::scale::{HEAD_SCALE, NORMALISE, inverse_norms};
+import package::attention::scale::{ROW_SCALES, inverse_norms};
 import package::attention::online_softmax::{rescale_row};
 import package::shared::tile::{stage_transposed};
 import package::shared::vector::{UNROLL_COMPONENTS, bits_of, set_bits};
@@ -38,7 +38,7 @@ fn value_in(v_first: u32, place: u32, column: u32, group: vec3u) -> vec4f {
 
 fn scale_scores(s: ptr<function, Scores>, scale: ptr<function, array<f32, 4>>) {
     for (var r = 0u; r < 4u; r += 1u) {
-        if HEAD_SCALE || NORMALISE {
+        if ROW_SCALES {
             s[r] *= scale[r];
         } else {
             s[r] *= params.scale;

@@ -4,6 +4,11 @@
 // of 2^20 has no more than 3 digits behind the point. WGSL's own sin and cos may be off by 2^-11.
 // Numerics  an angle is off by 2^-32 turns and the rounding of the remainder to f32, a cosine or sine by less than 2^-22
 // Source    Su et al. 2021, RoFormer, section 3.2.2
+//
+// Kernels declare `row4`: four elements of a row, given the offset of its first element and the first column.
+
+import package::kernel::{row4};
+import package::shared::vector::{UNROLL_COMPONENTS};
 
 // The pairing: 0 none, 1 elements i and i + ROPE_DIM / 2, 2 elements 2i and 2i + 1.
 const ROPE: u32 = 0u;
@@ -56,15 +61,49 @@ fn rope_partner(e: u32) -> u32 {
     return select(e - ROPE_HALF, e + ROPE_HALF, e < ROPE_HALF);
 }
 
-// An element in column `e`, and its partner, turned.
-fn rope_turned(x: f32, partner: f32, e: u32, position: i32) -> f32 {
-    var pair = select(e - ROPE_HALF, e, e < ROPE_HALF);
-    var second = e >= ROPE_HALF;
-    if ROPE == 2u {
-        pair = e / 2u;
-        second = e % 2u == 1u;
+// The elements that those in four columns are turned with: `x` is what the row holds there, its width a multiple of four.
+fn rope_partner4(x: vec4f, row: u32, column: u32, width: u32) -> vec4f {
+    if ROPE == 1u && ROPE_HALF % 4u == 0u {
+        return row4(row, min(rope_partner(column), width - 4u));
     }
-    let cos_sin = rope_cos_sin(position, min(pair, ROPE_HALF - 1u));
-    let turned = x * cos_sin.x + partner * select(-cos_sin.y, cos_sin.y, second);
-    return select(x, turned, e < ROPE_DIM);
+    var partner = x.yxwz;
+    if ROPE == 1u && ROPE_HALF % 4u != 0u {
+        for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
+            let e = min(rope_partner(column + i), width - 1u);
+            let four = row4(row, e / 4u * 4u);
+            let two = select(four.xy, four.zw, e % 4u >= 2u);
+            partner[i] = select(two.x, two.y, e % 2u == 1u);
+        }
+    }
+    return partner;
+}
+
+// Factors of four elements and of their partners, and which of them take part.
+struct RopeFactors {
+    own: vec4f,
+    partner: vec4f,
+    turned: vec4<bool>,
+}
+
+fn rope_factors(column: u32, position: i32) -> RopeFactors {
+    var factors: RopeFactors;
+    for (var i = 0u; i < UNROLL_COMPONENTS; i += 1u) {
+        let e = column + i;
+        var pair = select(e - ROPE_HALF, e, e < ROPE_HALF);
+        var second = e >= ROPE_HALF;
+        if ROPE == 2u {
+            pair = e / 2u;
+            second = e % 2u == 1u;
+        }
+        let cos_sin = rope_cos_sin(position, min(pair, ROPE_HALF - 1u));
+        factors.own[i] = cos_sin.x;
+        factors.partner[i] = select(-cos_sin.y, cos_sin.y, second);
+        factors.turned[i] = e < ROPE_DIM;
+    }
+    return factors;
+}
+
+// Four elements, and their partners, turned.
+fn rope_turned4(x: vec4f, partner: vec4f, factors: RopeFactors) -> vec4f {
+    return select(x, x * factors.own + partner * factors.partner, factors.turned);
 }

@@ -1,9 +1,10 @@
-//! Helpers of Foveal's test tiers: adapter profiles, every planned kernel, translation, golden files, and the harness
+//! Helpers of Foveal's test tiers: adapter profiles, every planned kernel, translation, other platforms' compilers, golden files, and the harness
 //! that runs a kernel between guard words.
 //!
 //! The tiers are this package's integration tests: `cpu` needs no GPU, `no_gpu` runs on wgpu's noop backend, `gpu` on
 //! an adapter. `tools/test.sh` runs all of them.
 
+pub mod compilers;
 pub mod device;
 pub mod files;
 pub mod golden;

@@ -95,12 +95,13 @@ pub fn direct3d(kernel: &Validated, subgroups: bool) -> Result<String> {
     Ok(text)
 }
 
-/// GLSL: OpenGL ES 3.1 without subgroups, OpenGL 4.3 with the extension for them.
+/// GLSL: OpenGL ES 3.1 without subgroups, OpenGL 4.5 with the extension for them, where `mix` selects integers too. wgpu 30 offers
+/// no subgroups on GL.
 ///
 /// # Errors
 /// Constructs that naga cannot write.
 pub fn opengl(kernel: &Validated, entry: &str, subgroups: bool) -> Result<String> {
-    let version = if subgroups { glsl::Version::Desktop(430) } else { glsl::Version::new_gles(310) };
+    let version = if subgroups { glsl::Version::Desktop(450) } else { glsl::Version::new_gles(310) };
     let options =
         glsl::Options { version, zero_initialize_workgroup_memory: false, ..glsl::Options::default() };
     let pipeline = glsl::PipelineOptions {

@@ -12,7 +12,7 @@ pub(crate) fn command() -> Command {
     let operators = operators();
     let names: Vec<&str> = operators.iter().map(|op| op.name()).collect();
     let op = |help: &str| Arg::new("op").value_name("OP").help(format!("{} ({help})", names.join(", ")));
-    let command = Command::new("foveal")
+    Command::new("foveal")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Attention kernels on any GPU: run, check, benchmark, explain")
         .subcommand_required(true)
@@ -39,9 +39,7 @@ pub(crate) fn command() -> Command {
         .subcommand(check(op("by default all"), operators))
         .subcommand(bench(op("by default all"), operators))
         .subcommand(plan(op("by default what the file's `foveal` entry says"), operators))
-        .subcommand(mask());
-    // As in most tools, the last of two equal options counts.
-    command.mut_subcommands(|subcommand| subcommand.args_override_self(true))
+        .subcommand(mask())
 }
 
 fn run(op: Arg, operators: &[&dyn Operator]) -> Command {
@@ -272,6 +270,22 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn an_option_is_given_once() {
+        for words in [
+            &["plan", "attention", "--shape", "1x1x8x8", "--shape", "1x1x9x8"][..],
+            &["plan", "attention", "--shape", "1x1x8x8", "--mask", "causal", "--mask", "window(3, 3)"],
+            &["check", "--seed", "1", "--seed", "1"],
+            &["check", "attention", "--shape", "1x1x8x8", "--lse", "--lse=false"],
+        ] {
+            let error = command().try_get_matches_from(["foveal"].iter().chain(words)).unwrap_err();
+            let line = one_line(&error);
+            let twice = words.iter().rfind(|word| word.starts_with("--")).unwrap();
+            let option = twice.split('=').next().unwrap();
+            assert!(line.contains(option) && line.contains("multiple times"), "{line}");
+        }
     }
 
     #[test]

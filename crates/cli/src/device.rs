@@ -106,7 +106,7 @@ impl Device {
             return Err(usage(format!("{what} needs an adapter, not the cpu device")));
         }
         Self::open_quietly(choice)?
-            .ok_or_else(|| usage(format!("{what} needs an adapter and none was found; {HOW_TO_GET_ONE}")))
+            .ok_or_else(|| usage(format!("{what} needs an adapter and none was found; {}", how_to_get_one())))
     }
 
     /// The adapter's name.
@@ -205,6 +205,42 @@ pub(crate) fn adapters() -> Vec<AdapterInfo> {
     pollster::block_on(foveal::adapters())
 }
 
-/// Packages to install where there is no driver.
-pub(crate) const HOW_TO_GET_ONE: &str = "a software adapter comes with the package mesa-vulkan-drivers (Debian, Ubuntu, \
-                                         Fedora) or vulkan-swrast (Arch)";
+/// Where an adapter comes from, on this system.
+pub(crate) fn how_to_get_one() -> String {
+    let backends = std::env::var("WGPU_BACKEND").ok().filter(|names| !names.is_empty());
+    adapter_source(std::env::consts::OS, backends.as_deref())
+}
+
+fn adapter_source(os: &str, backends: Option<&str>) -> String {
+    let source = match os {
+        "windows" => {
+            "DirectX 12 comes with Windows 10 and newer, and a software adapter with it; \
+             drivers for Vulkan come from the GPU's maker"
+        }
+        "macos" | "ios" => "Metal comes with the system",
+        "android" => "drivers come with the device; Vulkan or OpenGL ES 3.1 is needed",
+        _ => {
+            "a software adapter comes with the package mesa-vulkan-drivers (Debian, Ubuntu, Fedora) or \
+             vulkan-swrast (Arch)"
+        }
+    };
+    match backends {
+        None => source.to_owned(),
+        Some(names) => format!("{source}; WGPU_BACKEND allows `{names}` only"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::adapter_source;
+
+    #[test]
+    fn advice_is_for_the_system_it_is_given_on() {
+        assert!(adapter_source("linux", None).contains("mesa-vulkan-drivers"));
+        for os in ["windows", "macos", "android"] {
+            let advice = adapter_source(os, None);
+            assert!(!advice.contains("Debian") && !advice.contains("WGPU_BACKEND"), "{os}: {advice}");
+        }
+        assert!(adapter_source("windows", Some("gl")).contains("`gl`"));
+    }
+}

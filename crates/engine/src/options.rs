@@ -98,10 +98,13 @@ impl fmt::Debug for Options {
 }
 
 /// Which adapter to open.
+///
+/// wgpu's environment variables count, as in its own programs: `WGPU_BACKEND` limits the adapters to those of some APIs,
+/// `WGPU_DX12_COMPILER` names DirectX 12's compiler (`fxc`, `dxc`), and so on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AdapterChoice {
     /// The first of [`adapters`](crate::adapters) or, where the environment variable `FOVEAL_ADAPTER` is set and not
-    /// empty, the first whose name contains its value.
+    /// empty, the first whose name contains its value. As [`AdapterChoice::LowPower`] where `WGPU_POWER_PREF` is `low`.
     #[default]
     Auto,
     /// The one at this index of [`adapters`](crate::adapters).

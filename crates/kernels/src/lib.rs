@@ -35,7 +35,7 @@ mod suggest;
 pub mod specs {
     pub use crate::append::{Append, CacheDtype};
     pub use crate::attention::{
-        Attention, BlockSparsity, DeviceBlockMask, Integers, Mask, Pages, Quantised, Scale, Shape,
+        Attention, BlockSparsity, DeviceBlockMask, Integers, Mask, Pages, Quantised, Rotary, Scale, Shape,
     };
     pub use crate::block_mask::{BlockGrid, BlockMask};
     pub use crate::combine::Combine;

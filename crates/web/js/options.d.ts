@@ -16,6 +16,21 @@ export interface AttentionOptions {
   scale?: number | string;
   /** divide the rows of q and k by their norms first */
   qkNorm?: "l2";
+  /**
+   * turns elements i and i + d/2, or 2i and 2i + 1, of q and k by their positions: key j is at j, query i at i + nk -
+   * nq (default: none)
+   */
+  rope?: "none" | "halves" | "pairs";
+  /** base of the frequencies, from 1 to 1e30 (default: 10000) */
+  ropeBase?: number;
+  /** elements of a row that are turned, even (default: all) */
+  ropeDim?: number;
+  /** what is turned; of keys that `append` has turned as it wrote them, q alone (default: qk) */
+  ropeOf?: "qk" | "q";
+  /** a tensor [B, Tq] of i32, of packed queries [1, Tq]: their positions for the rotation (default: i + nk - nq) */
+  pos?: string;
+  /** the same of keys, [B, Tk] or [1, Tk] (default: 0, 1, ...); may be the tensor of pos */
+  kPos?: string;
   /** a tensor [H] of logits that enter the softmax denominators, and nothing else */
   sinkLogits?: string;
   /**
@@ -57,7 +72,11 @@ export interface AttentionOptions {
   kScale?: string;
   /** the same of v; given with k_scale */
   vScale?: string;
-  /** keys that share a scale, by their positions (default: 64) */
+  /**
+   * a tensor [B, H, ceil(Tq / quant_block)] of f32, given with k_scale: q holds i8, and a query is scale times integer
+   */
+  qScale?: string;
+  /** keys, or queries, that share a scale, by their numbers in an entry (default: 64) */
   quantBlock?: number;
   /** scales a key/value head (default: as k_scale has them, or as many as Tk keys need) */
   quantBlocks?: number;
@@ -167,7 +186,7 @@ export interface AppendOptions {
   qLen?: string;
   /** a tensor [B, n] of i32: the pages of each entry, -1 for none */
   blockTable?: string;
-  /** slots of a page (default: 16, or as the caches have them) */
+  /** slots of a page: a multiple of 16 (default: 16, or as the caches have them) */
   page?: number;
   /** pages of the pools (default: one for each place of the table, or as the caches have them) */
   pages?: number;

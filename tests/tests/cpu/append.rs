@@ -68,10 +68,12 @@ fn rows_go_where_the_definition_says() -> Result<()> {
     // In a ring of 2 the first is lost: 1 at slot 2 % 2, then 3 over it.
     let cache = output(&spec(2).ring(), &[k(), ("n", ints(&[5]))], "k_cache")?;
     ensure!(cache == [3.0, 2.0], "overrun {cache:?}");
-    // Positions 1, 2, 3: the end of page 2, then page 0.
-    let pages = spec(6).block_table("table", 2, 3);
-    let cache = output(&pages, &[k(), ("n", ints(&[4])), ("table", ints(&[2, 0, -1]))], "k_cache")?;
-    ensure!(cache == [2.0, 3.0, OLD, OLD, OLD, 1.0], "pages {cache:?}");
+    // Positions 15, 16, 17: the end of page 2, then page 0.
+    let pages = spec(48).block_table("table", 16, 3);
+    let cache = output(&pages, &[k(), ("n", ints(&[18])), ("table", ints(&[2, 0, -1]))], "k_cache")?;
+    let mut right = [OLD; 48];
+    (right[0], right[1], right[47]) = (2.0, 3.0, 1.0);
+    ensure!(cache == right, "pages {cache:?}");
     // Two of the three are new, and there are no more.
     let some = spec(4).q_lengths("n");
     let cache = output(&some, &[k(), ("n", ints(&[2]))], "k_cache")?;
@@ -169,11 +171,11 @@ fn input_that_makes_no_sense_is_refused() -> Result<()> {
     for (options, words) in [
         (json!({"kv_len": "n"}), &[][..]),
         (json!({"kv_len": "short"}), &["short", "[2]", "[1]"]),
-        (json!({"kv_len": "k"}), &["k", "two tensors"]),
+        (json!({"kv_len": "k"}), &["k", "that of two tensors"]),
         (json!({"block_table": "short"}), &["short", "2 dimensions"]),
         (json!({"block_table": "table", "page": 8}), &["page", "16", "8"]),
         (json!({"block_table": "table", "ring": true}), &["ring"]),
-        (json!({"block_table": "table", "kv_len": "table"}), &["table", "two tensors"]),
+        (json!({"block_table": "table", "kv_len": "table"}), &["table", "that of two tensors"]),
         (json!({"k_scale": "s", "v_scale": "s"}), &["k_scale", "kv_dtype"]),
         (json!({"rope": "thirds"}), &["rope", "halves"]),
         (json!({"rope_dim": 4}), &["rope_dim", "without the option `rope`"]),
@@ -212,7 +214,8 @@ fn input_that_makes_no_sense_is_refused() -> Result<()> {
             json!({"kv_dtype": "i8", "k_scale": "a", "v_scale": "b", "quant_block": 0}),
             &["quant_block"],
         ),
-        ("1x1x3x16x8", json!({"block_table": "t", "page": 0}), &["page"]),
+        ("1x1x3x16x8", json!({"block_table": "t", "page": 0}), &["page", "multiple of 16, got 0"]),
+        ("1x1x3x24x8", json!({"block_table": "t", "page": 8}), &["page", "multiple of 16, got 8"]),
         ("1x1x3x18x8", json!({"block_table": "t"}), &["page", "18"]),
         ("1x1x3x4294967296x8", json!({}), &["capacity"]),
         ("1x1x3x16", json!({}), &["shape"]),
@@ -227,7 +230,7 @@ fn input_that_makes_no_sense_is_refused() -> Result<()> {
 #[test]
 fn lengths_and_pages_without_room_are_refused() -> Result<()> {
     let plain = Append::new([2, 1, 3], 8, [4, 4]).kv_lengths("n");
-    let pages = || plain.clone().block_table("table", 4, 5);
+    let pages = || Append::new([2, 1, 3], 32, [4, 4]).kv_lengths("n").block_table("table", 16, 5);
     let table = |pages: &[i32]| ("table", ints(pages));
     let good = table(&[0, 1, 2, 3]);
     for (spec, given, words) in [
@@ -239,21 +242,25 @@ fn lengths_and_pages_without_room_are_refused() -> Result<()> {
             vec![("n", ints(&[8, 8])), ("m", ints(&[0, 4]))],
             &["m", "element 1 is 4"],
         ),
-        (pages(), vec![("n", ints(&[8, 3])), table(&[0, 1, 5, 3])], &["table", "element 2 is 5", "0 to 4"]),
-        (pages(), vec![("n", ints(&[8, 8])), table(&[0, -1, 2, 3])], &["table", "element 1 is -1"]),
-        (pages(), vec![("n", ints(&[8, 3])), table(&[0, 1, 1, 3])], &["table", "elements 1 and 2", "page 1"]),
+        (pages(), vec![("n", ints(&[32, 3])), table(&[0, 1, 5, 3])], &["table", "element 2 is 5", "0 to 4"]),
+        (pages(), vec![("n", ints(&[32, 32])), table(&[0, -1, 2, 3])], &["table", "element 1 is -1"]),
+        (
+            pages(),
+            vec![("n", ints(&[32, 3])), table(&[0, 1, 1, 3])],
+            &["table", "elements 1 and 2", "page 1"],
+        ),
     ] {
         let said = outputs(&spec, &tensors(&spec, &given)?).err().map(|error| error.to_string());
         let said = said.context("it was taken")?;
         ensure!(words.iter().all(|word| said.contains(word)), "{said}");
     }
     // Only read by entry 0, but written by entry 1.
-    let read = outputs(&pages(), &tensors(&pages(), &[("n", ints(&[7, 3])), table(&[0, 1, 0, 3])])?);
+    let read = outputs(&pages(), &tensors(&pages(), &[("n", ints(&[19, 3])), table(&[0, 1, 0, 3])])?);
     ensure!(read.is_err_and(|error| error.to_string().contains("elements 0 and 2")));
     // A page that is shared and only read is fine.
-    let shared = [("n", ints(&[7, 7])), table(&[0, 1, 0, 3])];
+    let shared = [("n", ints(&[19, 19])), table(&[0, 1, 0, 3])];
     outputs(&pages(), &tensors(&pages(), &shared)?)?;
-    outputs(&pages(), &tensors(&pages(), &[("n", ints(&[8, 8])), good])?)?;
+    outputs(&pages(), &tensors(&pages(), &[("n", ints(&[32, 32])), good])?)?;
     Ok(())
 }
 

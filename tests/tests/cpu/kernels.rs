@@ -17,6 +17,18 @@ struct All {
     by_request: BTreeMap<u128, usize>,
 }
 
+/// At most `most` of the distinct texts, from all over them.
+pub(crate) fn sample(who: &str, most: usize) -> Result<Vec<Kernel>> {
+    let mut kernels: Vec<&Kernel> = all()?.kernels.iter().collect();
+    kernels.sort_by_key(|kernel| &kernel.specialised.text);
+    kernels.dedup_by_key(|kernel| &kernel.specialised.text);
+    let step = kernels.len().div_ceil(most).max(1);
+    // Sorted by text, neighbours are alike: every so many is a fair sample.
+    let sample: Vec<Kernel> = kernels.iter().step_by(step).map(|kernel| (*kernel).clone()).collect();
+    say(&format!("{who} sees {} of {} distinct texts", sample.len(), kernels.len()));
+    Ok(sample)
+}
+
 fn all() -> Result<&'static All> {
     static ALL: OnceLock<Result<All, String>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
@@ -49,7 +61,7 @@ fn none_fails(kernels: &[Kernel], test: impl Fn(&Kernel) -> Result<()> + Sync) -
     Ok(())
 }
 
-fn validated(specialised: &Specialised) -> Result<Validated> {
+pub(crate) fn validated(specialised: &Specialised) -> Result<Validated> {
     // Kernels without subgroups have to do without any optional feature.
     translate::validate(&specialised.text, specialised.interface.uses_subgroups)
 }
@@ -85,14 +97,7 @@ fn spirv_is_valid_for_vulkan() -> Result<()> {
         skipped("SPIR-V", "spirv-val is not installed (Debian: spirv-tools)");
         return Ok(());
     }
-    const MOST: usize = 150;
-    let mut kernels: Vec<&Kernel> = all()?.kernels.iter().collect();
-    kernels.sort_by_key(|kernel| &kernel.specialised.text);
-    kernels.dedup_by_key(|kernel| &kernel.specialised.text);
-    let step = kernels.len().div_ceil(MOST).max(1);
-    // Sorted by text, neighbours are alike: every so many is a fair sample.
-    let sample: Vec<Kernel> = kernels.iter().step_by(step).map(|kernel| (*kernel).clone()).collect();
-    say(&format!("spirv-val sees {} of {} distinct texts", sample.len(), kernels.len()));
+    let sample = sample("spirv-val", 150)?;
     none_fails(&sample, |kernel| {
         let words = translate::spirv(&validated(&kernel.specialised)?)?;
         match spirv_val::complaint(&words)? {

@@ -90,6 +90,11 @@ fn options_that_exclude_each_other_are_errors_that_name_both() -> Result<()> {
         (json!({"causal": false, "state_window": 2}), "state_window", &["not causal", "got 2"]),
         (json!({"causal": false, "state_dtype": "f16"}), "state_dtype", &["not causal", "got f16"]),
         (
+            json!({"direction": "both", "state_dtype": "bf16"}),
+            "state_dtype",
+            &["both directions", "got bf16"],
+        ),
+        (
             json!({"normaliser": "sum", "checkpoint_every": 8}),
             "checkpoint_every",
             &["normaliser sum", "got 8"],

@@ -66,7 +66,7 @@ fn tables_that_make_no_sense_are_errors_that_name_them() -> Result<()> {
         ("doc[k] > 0", doc("i32[80,]"), "table `doc`", &["i32[80,]"]),
         ("doc[k] > 0", json!({"doc": 5}), "table `doc`", &["5"]),
         ("doc[k] > 0", json!(["doc"]), "tables", &["object"]),
-        ("v[k] > 0", json!({"v": "i32[80]"}), "v", &["two tensors"]),
+        ("v[k] > 0", json!({"v": "i32[80]"}), "v", &["got that of two tensors"]),
     ] {
         let options = json!({"mask": mask, "tables": tables});
         let text = options.to_string();
@@ -91,8 +91,8 @@ fn other_options_that_make_no_sense_are_errors_that_name_them() -> Result<()> {
         (json!({"lse": 1}), "lse", &["true or false"]),
         (json!({"layout": "bdht"}), "layout", &["bhtd", "bdht"]),
         (json!({"dtype": "i32"}), "dtype", &["f32"]),
-        (json!({"sink_logits": "q"}), "q", &["two tensors"]),
-        (json!({"scale": "x", "sink_logits": "x"}), "x", &["two tensors"]),
+        (json!({"sink_logits": "q"}), "q", &["got that of two tensors"]),
+        (json!({"scale": "x", "sink_logits": "x"}), "x", &["different names", "got `x` for both"]),
         (json!({"block_mask": 5}), "block_mask", &["q_block", "5"]),
         (json!({"block_mask": {"kv_block": 64, "random": 0.5}}), "block_mask", &["q_block"]),
         (json!({"block_mask": {"q_block": 64, "kv_block": 64}}), "block_mask", &["row_ptr"]),

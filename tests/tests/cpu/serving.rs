@@ -170,13 +170,27 @@ fn options_that_make_no_sense_are_errors() -> Result<()> {
         (json!({"block_table": "t", "page": 20}), "page", "multiple of 16, got 20"),
         (json!({"block_table": "t", "page": 64}), "kv_len", "whole pages of 64 keys, got 80"),
         (json!({"block_table": "t", "pages": 0}), "pages", "at least 1"),
-        (json!({"page": 16}), "page", "`block_table`"),
+        (json!({"page": 16}), "page", "nothing without the option `block_table`, got 16"),
         (json!({"block_table": 3}), "block_table", "text"),
-        (json!({"block_table": "q"}), "q", "two tensors have this name"),
+        (json!({"block_table": "q"}), "q", "got that of two tensors"),
         (json!({"k_scale": "ks"}), "v_scale", "scales of k and of v"),
-        (json!({"quant_block": 32}), "quant_block", "`k_scale`"),
+        (
+            json!({"quant_block": 32}),
+            "quant_block",
+            "nothing without the options `k_scale` and `v_scale`, got 32",
+        ),
         (json!({"k_scale": "ks", "v_scale": "vs", "quant_block": 0}), "quant_block", "at least 1"),
         (json!({"k_scale": "ks", "v_scale": "vs", "kv_dtype": "i5"}), "kv_dtype", "i8"),
+        (json!({"q_scale": "qs"}), "k_scale", "scales of k and of v"),
+        (json!({"rope_dim": 8}), "rope_dim", "nothing without the option `rope`, got 8"),
+        (json!({"pos": "p"}), "pos", "nothing without the option `rope`"),
+        (json!({"rope": "thirds"}), "rope", "halves"),
+        (json!({"rope": "pairs", "rope_dim": 7}), "rope_dim", "even number from 2 to 32, got 7"),
+        (json!({"rope": "pairs", "rope_base": 0.5}), "rope_base", "from 1 to 1e30"),
+        (json!({"rope": "pairs", "rope_of": "k"}), "rope_of", "qk"),
+        (json!({"rope": "pairs", "rope_of": "q", "k_pos": "p"}), "k_pos", "where k is not turned, got `p`"),
+        (json!({"rope": "pairs", "block_table": "t"}), "rope_of", "expected `q` where keys lie in pages"),
+        (json!({"rope": "pairs", "pos": "p", "k_pos": "p"}), "p", "expected one type and shape"),
         (json!({"cu_seqlens_q": "cu", "q_len": "n"}), "cu_seqlens_q", "q_len"),
         (json!({"cu_seqlens_k": "cu", "kv_len": "n"}), "cu_seqlens_k", "kv_len"),
         (json!({"cu_seqlens_k": "cu", "block_table": "t"}), "cu_seqlens_k", "block_table"),
@@ -228,6 +242,15 @@ fn tensors_that_do_not_belong_together_are_errors() -> Result<()> {
     };
     says(&packed(&[2, 2, 9, 8], &[4])?, "q", "packed sequences as one batch entry, got 2")?;
     says(&packed(&[1, 2, 9, 8], &[1])?, "cu", "at least 2 elements")?;
+    let tensors = vec![
+        ("q", float(&[1, 2, 9, 8])?),
+        ("k", float(&[1, 2, 9, 8])?),
+        ("v", float(&[1, 2, 9, 8])?),
+        ("cu_q", zeros(&[4], Dtype::I32)?),
+        ("cu_k", zeros(&[3], Dtype::I32)?),
+    ];
+    let said = problem(tensors, json!({"cu_seqlens_q": "cu_q", "cu_seqlens_k": "cu_k"}))?;
+    says(&said, "cu_k", "borders of 3 sequences as in `cu_q`, got those of 2")?;
     let scales = |k: Dtype, v: Dtype| -> Result<Error> {
         let tensors = vec![
             ("q", float(&[1, 2, 9, 8])?),

@@ -215,6 +215,9 @@ fn one_tensor_may_have_several_uses() -> Result<()> {
     ensure!(said.contains("n: element 0 is 21, expected 0 to 20"), "{said}");
     let wrong = problem(Some("k < n[q]"), None, &[("n", LEN)])?.kv_lengths("n");
     let error = wrong.validate().err().context("it was taken")?;
-    ensure!(error.to_string().contains("two tensors have this name"), "{error}");
+    ensure!(
+        error.to_string().contains("expected one type and shape of all tensors of this name, got"),
+        "{error}"
+    );
     Ok(())
 }

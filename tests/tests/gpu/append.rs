@@ -78,16 +78,16 @@ fn ints(values: &[i32]) -> TensorData {
 #[test]
 fn pages_that_are_none_are_not_written() -> Result<()> {
     let engine = engine_or_skip!();
-    let spec = Append::new([3, 2, 6], 8, [8, 8]).kv_lengths("n").block_table("table", 4, 4);
+    let spec = Append::new([3, 2, 6], 32, [8, 8]).kv_lengths("n").block_table("table", 16, 4);
     let mut inputs = spec.random_inputs(6);
-    set(&mut inputs, "n", ints(&[7, 7, 20]))?;
+    set(&mut inputs, "n", ints(&[18, 18, 50]))?;
     set(&mut inputs, "table", ints(&[2, -1, 4, i32::MAX, 0, 1]))?;
     let outputs = run(&engine, &spec, &inputs)?;
-    // Of six new rows at 1 to 6 of entry 0 those at 1 to 3 lie on page 2; entry 1 has no page, entry 2 no room.
-    let found = changed([4, 2, 4], &inputs, &outputs)?;
+    // Of six new rows at 12 to 17 of entry 0 those at 12 to 15 lie on page 2; entry 1 has no page, entry 2 no room.
+    let found = changed([4, 2, 16], &inputs, &outputs)?;
     let mut right: Vec<[usize; 3]> = Vec::new();
     for head in 0..2 {
-        right.extend((1..4).map(|slot| [2, head, slot]));
+        right.extend((12..16).map(|slot| [2, head, slot]));
     }
     ensure!(found == right, "{found:?}");
     Ok(())

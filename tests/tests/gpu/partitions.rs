@@ -2,10 +2,11 @@
 
 use anyhow::{Context, Result, ensure};
 use foveal::Engine;
-use foveal_kernels::attention::{Attention, Layout, QkNorm, Scale, Shape};
+use foveal_kernels::attention::{Attention, Layout, QkNorm, Rotary, Scale, Shape};
 use foveal_kernels::block_mask::{BlockGrid, BlockMask};
 use foveal_kernels::expr::{Expr, Table};
 use foveal_kernels::linear_attention::{FeatureMap, Gate, LinearAttention, LinearShape, Rule};
+use foveal_kernels::specs::Pairing;
 use foveal_kernels::{
     AdapterProfile, Constraints, Described, Dtype, ErrorKind, Problem, operator, testing::Case,
 };
@@ -64,7 +65,8 @@ fn keys_beyond_a_binding_are_right() -> Result<()> {
     (odd.head_dim, odd.value_dim) = (63, 70);
     odd.sink_logits = Some("sinks".into());
     let few = Attention::new(Shape::bhtd(1, 4, 2, 64).kv(2, 700)).with_lse().causal();
-    for spec in [spec().causal(), spec().qk_norm(QkNorm::L2), odd, few.clone().splits(5), few] {
+    let turned = spec().causal().dtype(Dtype::F16).rotary(Rotary::new(Pairing::Halves));
+    for spec in [spec().causal(), spec().qk_norm(QkNorm::L2), turned, odd, few.clone().splits(5), few] {
         let prepared =
             Prepared::new(Case { name: spec.describe(), problem: Arc::new(spec.clone()), seed: 9 })?;
         let mut seen = 0;
@@ -99,7 +101,12 @@ fn pieces_that_fit_in_bindings_equal_the_whole() -> Result<()> {
     let tiny = lowered(&engine, |limits| limits.max_storage_buffer_binding_size = 12 << 10);
     split_equals_whole(&engine, &odd, &tiny, "bindings of 12 KiB")?;
     let grouped = Attention::new(Shape::bhtd(4, 8, 3, 64).kv(2, 100)).with_lse().causal();
-    split_equals_whole(&engine, &grouped, &small, "bindings of 64 KiB")
+    split_equals_whole(&engine, &grouped, &small, "bindings of 64 KiB")?;
+    // Turned rows are more than a binding holds, and are bound in parts as the others are.
+    let rotary = Rotary::new(Pairing::Pairs).positions("p").key_positions("kp");
+    let turned = spec.clone().dtype(Dtype::F16).rotary(rotary.clone());
+    split_equals_whole(&engine, &turned, &small, "bindings of 64 KiB, turned")?;
+    split_equals_whole(&engine, &grouped.rotary(rotary), &small, "bindings of 64 KiB, turned")
 }
 
 /// The scratch of chunks has to fit, too, and a dispatch may begin in the middle of a sequence.

@@ -206,6 +206,7 @@ fn examine(item: &Item, device: Option<&Device>, variant: Option<&str>, adapter:
         reason,
         repro: format!("{}{adapter}", item.repro),
         blind: None,
+        quantisation: Vec::new(),
     };
     let prepared = match &item.what {
         What::Case(case) => of_case(item.operator, case, device, variant),
@@ -224,6 +225,7 @@ fn examine(item: &Item, device: Option<&Device>, variant: Option<&str>, adapter:
     };
     let mut row = row(Status::Skipped, None);
     row.blind = prepared.blind();
+    row.quantisation = prepared.quantisation();
     row.status = Status::of_all(tried.iter().map(|tried| tried.status));
     if row.status == Status::Skipped {
         row.reason = tried.first().and_then(|tried| tried.reason.clone());

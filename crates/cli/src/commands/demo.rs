@@ -12,7 +12,7 @@ use foveal_kernels::{
 use serde_json::{Map, Value, json};
 
 use crate::commands::Verdict;
-use crate::device::{Choice, Device, HOW_TO_GET_ONE};
+use crate::device::{Choice, Device, how_to_get_one};
 use crate::failure::one_line;
 use crate::io::{self, OutputPath};
 use crate::job::Job;
@@ -247,7 +247,7 @@ fn json_row(shown: &Shown) -> Value {
 
 fn on_cpu(sample: &Sample, choice: &Choice, ui: Ui) -> Result<Told> {
     if !choice.is_cpu() {
-        ui.line(format!("No adapter was found; {HOW_TO_GET_ONE}."));
+        ui.line(format!("No adapter was found; {}.", how_to_get_one()));
     }
     ui.line("Computing with the f64 reference on the CPU.\n");
     let start = Instant::now();

@@ -7,7 +7,7 @@ use foveal_kernels::AdapterProfile;
 use serde_json::{Value, json};
 
 use crate::commands::Verdict;
-use crate::device::{self, Choice, Device, HOW_TO_GET_ONE};
+use crate::device::{self, Choice, Device, how_to_get_one};
 use crate::failure::usage;
 use crate::ui::{self, Ui};
 
@@ -16,7 +16,7 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
     let adapters = device::adapters();
     let device = Device::open_quietly(&choice)?;
     if adapters.is_empty() {
-        ui.line(format!("No adapter was found; {HOW_TO_GET_ONE}."));
+        ui.line(format!("No adapter was found; {}.", how_to_get_one()));
         ui.line("Without one, `foveal run`, `foveal plan` and `foveal demo` work with the f64 reference on the CPU.");
     }
     let taken = device.as_ref().map(|device| device.profile().key());
@@ -33,7 +33,8 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
         (_, false) => Value::Null,
         (None, true) => {
             return Err(usage(format!(
-                "--roofline measures an adapter and none was found; {HOW_TO_GET_ONE}"
+                "--roofline measures an adapter and none was found; {}",
+                how_to_get_one()
             )));
         }
         (Some(device), true) => {
@@ -57,6 +58,9 @@ fn describe(ui: Ui, profile: &AdapterProfile) {
         Some((min, max)) if min == max => format!("subgroups of {min}"),
         Some((min, max)) => format!("subgroups of {min} to {max}"),
     };
+    if profile.backend == "dx12" && features.subgroups.is_none() {
+        ui.line("   compiled by FXC, which has no subgroups: they take dxcompiler.dll and dxil.dll of Microsoft's DXC beside foveal");
+    }
     let has = |there: bool, what: &str| if there { what.to_owned() } else { format!("no {what}") };
     ui.line(format!(
         "   {subgroups}, {}, {}, {}",

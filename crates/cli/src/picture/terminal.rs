@@ -20,10 +20,28 @@ pub(crate) enum Shades {
 impl Shades {
     /// The capabilities of stdout.
     pub(crate) fn of_stdout() -> Self {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let able = std::env::var("COLORTERM").is_ok_and(|value| value == "truecolor" || value == "24bit");
-        if wanted && able && std::io::stdout().is_terminal() { Self::Colour } else { Self::Ink }
+        let able = || match anstyle_query::windows::enable_ansi_colors() {
+            // A console of Windows that interprets escapes has all colours, and no variable says so.
+            Some(able) => able,
+            None => has_all_colours(|name| std::env::var(name).ok()),
+        };
+        // In this order: a pipe is no console whose mode could be set.
+        if std::io::stdout().is_terminal() && !anstyle_query::no_color() && able() {
+            Self::Colour
+        } else {
+            Self::Ink
+        }
     }
+}
+
+/// Whether a terminal's variables promise 24-bit colours. `COLORTERM` is for that, but neither every terminal nor `ssh` passes it on.
+fn has_all_colours(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let is = |name: &str, known: &[&str]| variable(name).is_some_and(|value| known.contains(&&*value));
+    is("COLORTERM", &["truecolor", "24bit"])
+        || is("TERM_PROGRAM", &["iTerm.app", "WezTerm", "ghostty", "vscode", "Hyper"])
+        || is("TERM", &["alacritty", "foot", "wezterm", "xterm-ghostty", "xterm-kitty"])
+        || variable("TERM").is_some_and(|value| value.ends_with("-direct"))
+        || variable("WT_SESSION").is_some()
 }
 
 /// The weights on `columns` by half as many characters, which is about square.
@@ -87,6 +105,22 @@ fn index(level: f64, count: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn terminals_are_known_by_their_variables() {
+        let given = |name: &'static str, value: &'static str| {
+            has_all_colours(|asked| (asked == name).then(|| value.to_owned()))
+        };
+        assert!(
+            given("COLORTERM", "truecolor") && given("TERM", "xterm-kitty") && given("TERM", "xterm-direct")
+        );
+        assert!(given("WT_SESSION", "a number") && given("TERM_PROGRAM", "vscode"));
+        assert!(
+            !given("TERM", "xterm-256color")
+                && !given("TERM", "dumb")
+                && !given("TERM_PROGRAM", "Apple_Terminal")
+        );
+    }
 
     #[test]
     fn a_diagonal_is_drawn_as_one() {

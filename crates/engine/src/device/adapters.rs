@@ -79,7 +79,8 @@ async fn enumerate(tier: Tier, _low_power: bool) -> Vec<Found> {
     if backends.is_empty() {
         return Vec::new();
     }
-    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    // Debug layers, DirectX's compiler, GL's version: `WGPU_*` variables count here as in every program on wgpu.
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
     descriptor.backends = backends;
     let instance = wgpu::Instance::new(descriptor);
     let adapters = instance.enumerate_adapters(backends).await.into_iter();
@@ -109,7 +110,6 @@ fn sort(found: &mut [Found]) {
 
 /// The adapter of choice.
 async fn choose(choice: &AdapterChoice) -> Result<Found, Error> {
-    let low_power = *choice == AdapterChoice::LowPower;
     let wanted = match choice {
         AdapterChoice::Name(name) => Some((name.clone(), "adapter")),
         AdapterChoice::Auto => std::env::var("FOVEAL_ADAPTER")
@@ -118,6 +118,9 @@ async fn choose(choice: &AdapterChoice) -> Result<Found, Error> {
             .map(|name| (name, "environment variable FOVEAL_ADAPTER")),
         AdapterChoice::Index(_) | AdapterChoice::LowPower => None,
     };
+    let saves_power = || wgpu::PowerPreference::from_env() == Some(wgpu::PowerPreference::LowPower);
+    let low_power = *choice == AdapterChoice::LowPower
+        || (*choice == AdapterChoice::Auto && wanted.is_none() && saves_power());
     let matches = |found: &Found| match &wanted {
         Some((name, _)) => found.profile.name.to_lowercase().contains(&name.to_lowercase()),
         None if low_power => found.profile.kind == AdapterKind::Integrated,

@@ -12,7 +12,7 @@ pub(crate) fn profile(
     AdapterProfile {
         // Browsers withhold names that might identify their user.
         name: if info.name.is_empty() { "an adapter without a name".to_owned() } else { info.name.clone() },
-        driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+        driver: driver(info, features),
         backend: info.backend.to_str().to_owned(),
         kind,
         limits: Limits {
@@ -48,6 +48,14 @@ pub(crate) fn profile(
     }
 }
 
+/// The driver, and what else makes code of a shader. DirectX 12 has two compilers, of which only DXC knows subgroups: a self-check
+/// that one passed says nothing of the other.
+fn driver(info: &wgpu::AdapterInfo, features: wgpu::Features) -> String {
+    let dxc = info.backend == wgpu::Backend::Dx12 && features.contains(wgpu::Features::SUBGROUP);
+    let parts = [&*info.driver, &*info.driver_info, if dxc { "(DXC)" } else { "" }];
+    parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
 fn kind(kind: wgpu::DeviceType) -> AdapterKind {
     match kind {
         wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
@@ -55,5 +63,24 @@ fn kind(kind: wgpu::DeviceType) -> AdapterKind {
         wgpu::DeviceType::VirtualGpu => AdapterKind::Virtual,
         wgpu::DeviceType::Cpu => AdapterKind::Cpu,
         wgpu::DeviceType::Other => AdapterKind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(backend: wgpu::Backend, features: wgpu::Features) -> String {
+        let mut info = wgpu::AdapterInfo::new(wgpu::DeviceType::DiscreteGpu, backend);
+        (info.name, info.driver_info) = ("a GPU".to_owned(), "1.2.3".to_owned());
+        profile(&info, features, &wgpu::Limits::default()).key()
+    }
+
+    #[test]
+    fn what_one_compiler_of_directx_passed_is_not_trusted_of_the_other() {
+        use wgpu::{Backend, Features};
+        assert_eq!(key(Backend::Dx12, Features::empty()), "a GPU | 1.2.3 | dx12");
+        assert_eq!(key(Backend::Dx12, Features::SUBGROUP), "a GPU | 1.2.3 (DXC) | dx12");
+        assert_eq!(key(Backend::Vulkan, Features::SUBGROUP), key(Backend::Vulkan, Features::empty()));
     }
 }

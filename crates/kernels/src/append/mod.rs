@@ -83,7 +83,7 @@ pub struct Append {
     pub q_lengths: Option<String>,
     /// The name of a table i32 `[B, n]` of pages; -1 is none.
     pub block_table: Option<String>,
-    /// Slots of a page.
+    /// Slots of a page: a multiple of 16.
     pub page: usize,
     /// Pages of the pools; one for each place of the table if 0.
     pub pages: usize,

@@ -8,6 +8,7 @@ use crate::{
     plan::builder::PlanBuilder,
     rope::Pairing,
     spec::{
+        PAGE_UNIT,
         options::Arguments,
         read::{self, shape_pairs, sizes, storage},
     },
@@ -121,7 +122,8 @@ impl OperatorSpec for Append {
         let mut names = vec!["k", "v", "q", "q_rotated", "k_cache", "v_cache"];
         for name in named {
             if names.contains(&name) {
-                return Err(Error::invalid(name, "two tensors have this name"));
+                let message = format!("expected another name, got that of two tensors: `{name}`");
+                return Err(Error::invalid(name, message));
             }
             names.push(name);
         }
@@ -275,8 +277,10 @@ impl Append {
         if self.ring {
             return Err(Error::invalid("ring", "expected none with `block_table`: pages are no ring"));
         }
-        if self.page == 0 {
-            return Err(Error::invalid("page", "expected at least 1, got 0"));
+        // What attention reads.
+        if self.page == 0 || !self.page.is_multiple_of(PAGE_UNIT) {
+            let message = format!("expected a multiple of {PAGE_UNIT}, got {}", self.page);
+            return Err(Error::invalid("page", message));
         }
         if !self.capacity.is_multiple_of(self.page) {
             let message =

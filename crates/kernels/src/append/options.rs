@@ -46,7 +46,7 @@ impl Options for Append {
         row(
             "page",
             "N",
-            "slots of a page (default: 16, or as the caches have them)",
+            "slots of a page: a multiple of 16 (default: 16, or as the caches have them)",
             |spec, input| input.count().map(|page| spec.page = page),
             |spec| spec.block_table.as_ref().map(|_| json!(spec.page)),
             |spec| spec.block_table.as_ref().map(|_| format!("of {}", spec.page)),

@@ -1,6 +1,8 @@
 //! Attention problems, option by option.
 
-use super::{Attention, BlockSparsity, Layout, Mask, Pages, QkNorm, Quantised, Scale, Strides, TableInput};
+use super::{
+    Attention, BlockSparsity, Layout, Mask, Pages, QkNorm, Quantised, Rotary, Scale, Strides, TableInput,
+};
 use crate::{
     Dtype,
     expr::{Expr, Table},
@@ -78,7 +80,7 @@ impl Attention {
         self
     }
 
-    /// With keys and values that are integers with scales.
+    /// With keys and values, or queries too, that are integers with scales.
     #[must_use]
     pub fn quantised(mut self, quantised: Quantised) -> Self {
         self.quantised = Some(quantised);
@@ -130,6 +132,13 @@ impl Attention {
     #[must_use]
     pub fn qk_norm(mut self, norm: QkNorm) -> Self {
         self.qk_norm = Some(norm);
+        self
+    }
+
+    /// With rows of q, and of k, turned by their positions before they meet.
+    #[must_use]
+    pub fn rotary(mut self, rotary: Rotary) -> Self {
+        self.rotary = rotary;
         self
     }
 

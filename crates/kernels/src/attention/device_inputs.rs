@@ -43,7 +43,7 @@ impl Attention {
         Ok(())
     }
 
-    /// The tensors that only the device reads: lengths, borders of sequences, pages, scales, lists.
+    /// The tensors that only the device reads: lengths, borders of sequences, pages, scales, positions, lists.
     pub(super) fn device_tensors(&self) -> Vec<TensorSpec> {
         let tensor_spec =
             |name: &str, shape| TensorSpec::dense(name.to_owned(), Access::Read, Dtype::I32, shape, None);
@@ -60,12 +60,17 @@ impl Attention {
             [&quantised.k_scale, &quantised.v_scale]
                 .map(|name| TensorSpec::dense(name.clone(), Access::Read, Dtype::F32, shape.clone(), None))
         });
+        let q_scales = self.q_scale().into_iter().map(|name| {
+            let shape = vec![self.batch, self.q_heads, self.q_scales_of_head()];
+            TensorSpec::dense(name.clone(), Access::Read, Dtype::F32, shape, None)
+        });
         let lists = self.device_blocks().into_iter().flat_map(|listed| {
             let lists = vec![listed.batch, listed.heads, self.q_len.div_ceil(listed.q_block.max(1))];
             let indices = lists.iter().copied().chain([listed.max_blocks]).collect();
             [tensor_spec(&listed.num_blocks, lists), tensor_spec(&listed.indices, indices)]
         });
-        lengths.chain(borders).chain(pages).chain(scales).chain(lists).collect()
+        let of_rows = scales.chain(q_scales).chain(self.position_tensors());
+        lengths.chain(borders).chain(pages).chain(of_rows).chain(lists).collect()
     }
 
     /// The lengths of batch entries, where a tensor says them.

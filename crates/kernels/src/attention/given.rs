@@ -71,12 +71,32 @@ impl Attention {
         let (q, k, v) = (given.needed("q")?, given.needed("k")?, given.needed("v")?);
         let of_q = sequences(given, "cu_seqlens_q")?;
         let of_k = sequences(given, "cu_seqlens_k")?;
+        if let (Some((q_name, _)), Some((k_name, _))) =
+            (named(given, "cu_seqlens_q")?, named(given, "cu_seqlens_k")?)
+            && of_q != of_k
+        {
+            let [of_q, of_k] = [of_q, of_k].map(Option::unwrap_or_default);
+            let message =
+                format!("expected borders of {of_q} sequences as in `{q_name}`, got those of {of_k}");
+            return Err(Error::invalid(k_name, message));
+        }
         let q_sizes = packed("q", sizes("q", q, layout)?, of_q)?;
         let mut k_sizes = packed("k", sizes("k", k, layout)?, of_k)?;
         let mut v_sizes = packed("v", sizes("v", v, layout)?, of_k)?;
         let quantised = Self::quantised_of(given, (k, &mut k_sizes), (v, &mut v_sizes))?;
         let pages = Self::pages_of(given, q_sizes[0], &mut k_sizes, &mut v_sizes)?;
-        let dtype = storage("q", q)?;
+        let q_scale = named(given, "q_scale")?.map(|(name, _)| name);
+        let dtype = match (q_scale, q.dtype()) {
+            // Integers do not say how o is stored, an option may.
+            (Some(_), Some(Dtype::I8)) => {
+                given.input("dtype").map_or(Ok(Dtype::F32), |input| input.word())?
+            }
+            (Some(_), other) => {
+                let got = other.map_or_else(|| "64-bit elements".to_owned(), |dtype| dtype.to_string());
+                return Err(Error::invalid("q", format!("expected i8 beside scales, got {got}")));
+            }
+            (None, _) => storage("q", q)?,
+        };
         for (name, tensor) in [("k", k), ("v", v)] {
             if quantised.is_none() {
                 let got = storage(name, tensor)?;

@@ -37,6 +37,7 @@ impl OperatorSpec for Attention {
         ("attention/device_block_mask", 64, 0),
         ("combine/combine", 64, 0),
         ("attention/norms", 64, 0),
+        ("attention/rotate", 64, 0),
         ("attention/classify", 64, 32),
         ("attention/compact", 64, 512),
         ("attention/bits", 64, 0),
@@ -114,6 +115,19 @@ impl OperatorSpec for Attention {
 
     fn reference(&self, inputs: &[(&str, &HostTensor)], rows: Rows) -> Result<Vec<Expected>, Error> {
         reference::reference(self, inputs, rows)
+    }
+
+    fn quantisation_bounds(
+        &self,
+        inputs: &[(&str, &HostTensor)],
+        rows: Rows,
+    ) -> Result<Vec<(Name, f64)>, Error> {
+        if self.quantised.is_none() {
+            return Ok(Vec::new());
+        }
+        let [lse, o] = reference::quantisation_bounds(self, inputs, rows)?;
+        let of_lse = self.lse.then(|| ("lse".into(), lse));
+        Ok([("o".into(), o)].into_iter().chain(of_lse).collect())
     }
 
     fn queries_without_keys(

@@ -2,11 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::{Attention, Mask, Pages, QkNorm, Quantised, Scale, block_option, mask::describe_table};
+use super::{
+    Attention, Mask, Pages, QkNorm, Scale, block_option,
+    mask::describe_table,
+    option_values::{of_scales, parse_of_pages, parse_rope_of, parse_scale, parse_splits, quantised},
+};
 use crate::{
     Dtype, Error,
     expr::Expr,
-    spec::options::{Arguments, Input, OptionRow, Options, flag_row, layout_row, name_row, row, untold},
+    rope::{BASE, Pairing},
+    spec::options::{Arguments, OptionRow, Options, flag_row, layout_row, name_row, row, untold, word},
 };
 
 impl Options for Attention {
@@ -61,6 +66,65 @@ impl Options for Attention {
             },
             |spec| spec.qk_norm.map(|QkNorm::L2| json!("l2")),
             |spec| spec.qk_norm.map(|_| "q and k normalised".to_owned()),
+        ),
+        row(
+            "rope",
+            "none|halves|pairs",
+            "turns elements i and i + d/2, or 2i and 2i + 1, of q and k by their positions: key j is at j, query i at i + nk - nq \
+             (default: none)",
+            |spec, input| input.word().map(|pairing| spec.rotary.pairing = pairing),
+            |spec| word(&spec.rotary.pairing),
+            |spec| (spec.rotary.pairing != Pairing::None).then(|| format!("rope {}", spec.rotary.pairing)),
+        ),
+        row(
+            "rope_base",
+            "X",
+            "base of the frequencies, from 1 to 1e30 (default: 10000)",
+            |spec, input| input.number().map(|base| spec.rotary.base = base),
+            |spec| {
+                let rotary = &spec.rotary;
+                let told = rotary.pairing != Pairing::None && rotary.base.to_bits() != BASE.to_bits();
+                told.then(|| json!(rotary.base))
+            },
+            untold,
+        ),
+        row(
+            "rope_dim",
+            "N",
+            "elements of a row that are turned, even (default: all)",
+            |spec, input| input.count().map(|dim| spec.rotary.dim = dim),
+            |spec| {
+                let rotary = &spec.rotary;
+                (rotary.pairing != Pairing::None && rotary.dim != 0).then(|| json!(rotary.dim))
+            },
+            |spec| {
+                let rotary = &spec.rotary;
+                (rotary.pairing != Pairing::None && rotary.dim != 0).then(|| format!("of {}", rotary.dim))
+            },
+        ),
+        row(
+            "rope_of",
+            "qk|q",
+            "what is turned; of keys that `append` has turned as it wrote them, q alone (default: qk)",
+            parse_rope_of,
+            |spec| (spec.rotary.pairing != Pairing::None && !spec.rotary.keys).then(|| json!("q")),
+            |spec| (spec.rotary.pairing != Pairing::None && !spec.rotary.keys).then(|| "q alone".to_owned()),
+        ),
+        row(
+            "pos",
+            "NAME",
+            "a tensor [B, Tq] of i32, of packed queries [1, Tq]: their positions for the rotation (default: i + nk - nq)",
+            |spec, input| input.text().map(|name| spec.rotary.positions = Some(name.to_owned())),
+            |spec| spec.rotary.positions.as_ref().map(|name| json!(name)),
+            |spec| spec.rotary.positions.as_ref().map(|_| "pos".to_owned()),
+        ),
+        row(
+            "k_pos",
+            "NAME",
+            "the same of keys, [B, Tk] or [1, Tk] (default: 0, 1, ...); may be the tensor of pos",
+            |spec, input| input.text().map(|name| spec.rotary.key_positions = Some(name.to_owned())),
+            |spec| spec.rotary.key_positions.as_ref().map(|name| json!(name)),
+            |spec| spec.rotary.key_positions.as_ref().map(|_| "k_pos".to_owned()),
         ),
         name_row!(
             "sink_logits",
@@ -152,9 +216,17 @@ impl Options for Attention {
             untold,
         ),
         row(
+            "q_scale",
+            "NAME",
+            "a tensor [B, H, ceil(Tq / quant_block)] of f32, given with k_scale: q holds i8, and a query is scale times integer",
+            |spec, input| quantised(spec, input).map(|(quantised, name)| quantised.q_scale = Some(name)),
+            |spec| spec.q_scale().map(|name| json!(name)),
+            |spec| spec.q_scale().map(|_| "i8 queries".to_owned()),
+        ),
+        row(
             "quant_block",
             "N",
-            "keys that share a scale, by their positions (default: 64)",
+            "keys, or queries, that share a scale, by their numbers in an entry (default: 64)",
             |spec, input| {
                 let block = input.count()?;
                 of_scales(spec, input)?.block = block;
@@ -239,6 +311,12 @@ impl Options for Attention {
     }
 
     fn complete(&mut self, given: &Arguments<'_>) -> Result<(), Error> {
+        let turned = self.rotary.pairing != Pairing::None;
+        for name in ["rope_base", "rope_dim", "rope_of", "pos", "k_pos"] {
+            if let Some(input) = given.input(name).filter(|_| !turned) {
+                return Err(input.expected("nothing without the option `rope`"));
+            }
+        }
         if let Some(pages) = &mut self.pages {
             if pages.page == 0 {
                 pages.page = 16;
@@ -261,73 +339,4 @@ impl Options for Attention {
         self.tables = block_option::tables(self, given)?;
         Ok(())
     }
-}
-
-/// A number of pages, which tensors that are there have already.
-fn parse_of_pages(
-    spec: &mut Attention,
-    input: &Input<'_>,
-    field: fn(&mut Pages) -> &mut usize,
-) -> Result<(), Error> {
-    let number = input.count()?;
-    let given = input.given.tensors.is_some();
-    let Some(pages) = &mut spec.pages else {
-        return Err(Error::invalid(input.name, "is about pages, which `block_table` names"));
-    };
-    let field = field(pages);
-    if given && *field != number {
-        return Err(input.expected(&format!("{field} as in k")));
-    }
-    if number == 0 {
-        return Err(input.expected("at least 1"));
-    }
-    *field = number;
-    Ok(())
-}
-
-/// The scales, of which one is named, and its name.
-fn quantised<'s>(spec: &'s mut Attention, input: &Input<'_>) -> Result<(&'s mut Quantised, String), Error> {
-    let name = input.text()?.to_owned();
-    Ok((spec.quantised.get_or_insert_with(|| Quantised::new("", "")), name))
-}
-
-fn of_scales<'s>(spec: &'s mut Attention, input: &Input<'_>) -> Result<&'s mut Quantised, Error> {
-    let missing =
-        || Error::invalid(input.name, "is about integers, whose scales `k_scale` and `v_scale` name");
-    spec.quantised.as_mut().ok_or_else(missing)
-}
-
-/// A number, the text of one, or `auto`. Whether the number makes sense is a matter of validation.
-fn parse_splits(spec: &mut Attention, input: &Input<'_>) -> Result<(), Error> {
-    let number = match input.value {
-        Value::String(text) if text == "auto" => {
-            spec.splits = None;
-            return Ok(());
-        }
-        Value::String(text) => text.parse().ok(),
-        value => value.as_u64().and_then(|splits| usize::try_from(splits).ok()),
-    };
-    spec.splits = Some(number.ok_or_else(|| input.expected("`auto` or a number from 1 to 256"))?);
-    Ok(())
-}
-
-/// A number, the text of one, or the name of a tensor.
-fn parse_scale(spec: &mut Attention, input: &Input<'_>) -> Result<(), Error> {
-    let (number, text) = match input.value {
-        Value::String(text) => (text.parse().ok(), Some(text)),
-        value => (value.as_f64(), None),
-    };
-    let is_name = |text: &&String| text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    match (number, text) {
-        (Some(number), _) => spec.scale = number.into(),
-        (None, Some(text)) if is_name(&text) => spec.scale = Scale::PerHead(text.clone()),
-        (None, Some(text)) => {
-            return Err(Error::invalid(
-                input.name,
-                format!("expected a number or a tensor's name, got `{text}`"),
-            ));
-        }
-        (None, None) => return Err(input.expected("a number or a tensor's name")),
-    }
-    Ok(())
 }

@@ -127,7 +127,8 @@ impl Attention {
             let message = format!("expected scales for {longest} keys, got those for {room}");
             return Err(Error::invalid(quantised.k_scale.as_str(), message));
         }
-        for name in [&quantised.k_scale, &quantised.v_scale].into_iter().filter(|name| there(name)) {
+        let names = [&quantised.k_scale, &quantised.v_scale].into_iter().chain(&quantised.q_scale);
+        for name in names.filter(|name| there(name)) {
             let scales = tensor_named(inputs, name)?.to_f64();
             if let Some(at) = scales.iter().position(|scale| !scale.is_finite()) {
                 let message = format!("element {at} is {}, expected a finite scale", scales[at]);
@@ -160,6 +161,13 @@ impl Attention {
         let (Some(pages), Some(numbers)) = (&self.pages, &placement.pages) else { return Some((entry, key)) };
         let page = numbers.get(entry * (self.kv_len / pages.page) + key / pages.page).copied()??;
         Some((page, key % pages.page))
+    }
+
+    /// The number in its entry of a key that lies at `position` of a stored entry without pages.
+    pub(super) fn key_number(&self, placement: &Placement, position: usize) -> usize {
+        let Some(borders) = &placement.k_borders else { return position };
+        let entry = borders.partition_point(|&border| border <= position).saturating_sub(1);
+        position - borders.get(entry).copied().unwrap_or(0)
     }
 
     /// The rows of a tensor of keys, head by head, that are stored: `[stored batch, G, positions]`.

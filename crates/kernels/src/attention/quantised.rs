@@ -1,4 +1,4 @@
-//! Keys and values that are integers with scales.
+//! Keys and values, and queries, that are integers with scales.
 
 use crate::spec::Integers;
 
@@ -11,7 +11,10 @@ pub struct Quantised {
     pub k_scale: String,
     /// The name of the scales of v.
     pub v_scale: String,
-    /// Keys that share a scale; at least 1.
+    /// The name of the scales of q `[B, H, ceil(Tq / block)]`, where q holds i8 too; blocks are counted by the queries' numbers in
+    /// their entry.
+    pub q_scale: Option<String>,
+    /// Keys, or queries, that share a scale; at least 1.
     pub block: usize,
     /// Scales of a head, where they are fewer than `ceil(Tk / block)`: no entry may then have more keys.
     pub blocks: Option<usize>,
@@ -26,6 +29,7 @@ impl Quantised {
         Self {
             k_scale: k_scale.into(),
             v_scale: v_scale.into(),
+            q_scale: None,
             block: 64,
             blocks: None,
             integers: Integers::I8,
@@ -39,7 +43,14 @@ impl Quantised {
         self
     }
 
-    /// With integers of that type.
+    /// With queries that are i8, and scales of that name.
+    #[must_use]
+    pub fn queries(mut self, q_scale: impl Into<String>) -> Self {
+        self.q_scale = Some(q_scale.into());
+        self
+    }
+
+    /// With integers of that type in k and v.
     #[must_use]
     pub fn integers(mut self, integers: Integers) -> Self {
         self.integers = integers;

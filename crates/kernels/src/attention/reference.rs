@@ -7,6 +7,7 @@ use super::{
     layout::Tensor,
     placement::Placement,
     programs::Programs,
+    quantisation::{QuantisationErrors, Stepped},
     reference_inputs::{Scales, Values, of_heads, table_values},
     rounding::{RowErrors, norm},
 };
@@ -31,6 +32,7 @@ struct Definition<'a> {
     v: Values,
     /// Norms of the integers or numbers in the stored rows of k.
     key_norms: Vec<f64>,
+    q_scales: Option<Scales>,
     k_scales: Option<Scales>,
     v_scales: Option<Scales>,
     /// One a head.
@@ -63,6 +65,8 @@ struct Room {
     mask: Option<Scratch>,
     score: Option<Scratch>,
     errors: RowErrors,
+    /// Where bounds are asked for.
+    quantisation: Option<QuantisationErrors>,
 }
 
 impl Definition<'_> {
@@ -71,6 +75,7 @@ impl Definition<'_> {
             mask: self.mask.as_ref().map(Evaluator::scratch),
             score: self.score.as_ref().map(Evaluator::scratch),
             errors: RowErrors::default(),
+            quantisation: None,
         }
     }
 
@@ -104,12 +109,10 @@ impl Definition<'_> {
         if query < q_len { spec.num_visible_keys_of(query, q_len, kv_len) } else { 0 }
     }
 
-    /// The factor of a key's integers, or of a value's.
-    fn factor(&self, scales: Option<&Scales>, [batch, kv_head, key]: [usize; 3]) -> f64 {
-        scales.map_or(1.0, |scales| {
-            let block = (batch * self.spec.kv_heads + kv_head) * scales.of_head + key / scales.block;
-            scales.values[block]
-        })
+    /// A row with half the step of its integers, of which real numbers have none.
+    fn stepped<'r>(&self, tensor: Tensor, row: &'r [f64], factor: f64) -> Stepped<'r> {
+        let half = if self.spec.dtype_of(tensor).is_float() { 0.0 } else { factor.abs() / 2.0 };
+        Stepped { row, factor, half }
     }
 
     /// `(lse, o)` of one row.
@@ -118,12 +121,15 @@ impl Definition<'_> {
         let [stored_batch, head, position] = place.stored;
         let (batch, query) = (place.entry.unwrap_or(0), place.query);
         let kv_head = head / spec.group();
-        let normalise = |row: &[f64]| match spec.qk_norm {
-            Some(QkNorm::L2) => 1.0 / norm(row).max(1e-12),
+        let query_row = self.q.row(stored_batch, head, position);
+        // Rows beyond the last packed sequence see nothing.
+        let factor =
+            place.entry.map_or(1.0, |entry| Scales::factor(self.q_scales.as_ref(), [entry, head, query]));
+        let normalise = match spec.qk_norm {
+            Some(QkNorm::L2) => 1.0 / (norm(query_row) * factor.abs()).max(1e-12),
             None => 1.0,
         };
-        let query_row = self.q.row(stored_batch, head, position);
-        let scale = self.scale[head] * normalise(query_row);
+        let scale = self.scale[head] * factor * normalise;
         let num_visible_keys = place.entry.map_or(0, |entry| self.num_visible_keys(entry, query));
         for (evaluator, scratch) in [(&self.mask, &mut room.mask), (&self.score, &mut room.score)] {
             if num_visible_keys > 0
@@ -135,6 +141,10 @@ impl Definition<'_> {
         // An evaluator that has not moved to a row knows no errors of its steps.
         let score = self.score.as_ref().zip(room.score.as_ref()).filter(|_| num_visible_keys > 0);
         room.errors.begin(spec, query_row, scale, score);
+        if let Some(bounds) = &mut room.quantisation {
+            bounds.begin(score);
+        }
+        let query_step = self.stepped(Tensor::Q, query_row, factor);
         let mut scores: Vec<(usize, f64)> = Vec::new();
         for key in 0..num_visible_keys {
             let Some((stored, at)) = spec.key_at(&self.placement, batch, key) else { continue };
@@ -142,11 +152,11 @@ impl Definition<'_> {
                 continue;
             }
             let key_row = self.k.row(stored, kv_head, at);
-            let factor = self.factor(self.k_scales.as_ref(), [batch, kv_head, key]);
+            let key_factor = Scales::factor(self.k_scales.as_ref(), [batch, kv_head, key]);
             let mut key_norm =
-                factor.abs() * self.key_norms[spec.stored_row(Tensor::K, [stored, kv_head, at])];
+                key_factor.abs() * self.key_norms[spec.stored_row(Tensor::K, [stored, kv_head, at])];
             let dot: f64 = query_row.iter().zip(key_row).map(|(a, b)| a * b).sum();
-            let mut scaled = scale * factor * dot;
+            let mut scaled = scale * key_factor * dot;
             if let Some(QkNorm::L2) = spec.qk_norm {
                 scaled /= key_norm.max(1e-12);
                 key_norm = 1.0;
@@ -158,7 +168,12 @@ impl Definition<'_> {
             score = as_device_has_it(score, if spec.natural_scores() { 1.0 } else { LOG2_E });
             if score != f64::NEG_INFINITY {
                 scores.push((key, score));
-                room.errors.add(key_norm, scaled, score, self.score.as_ref().zip(room.score.as_ref()));
+                let evaluator = self.score.as_ref().zip(room.score.as_ref());
+                room.errors.add(key_norm, scaled, score, evaluator);
+                if let Some(bounds) = &mut room.quantisation {
+                    let key_step = self.stepped(Tensor::K, key_row, key_factor);
+                    bounds.add(spec, self.scale[head], [query_step, key_step], evaluator);
+                }
             }
         }
         let sink = self.sinks.as_ref().map(|sinks| sinks[head]);
@@ -178,7 +193,7 @@ impl Definition<'_> {
         // Keys without a page have no score.
         let value = |key: usize| {
             let (stored, at) = spec.key_at(&self.placement, batch, key).unwrap_or_default();
-            let factor = self.factor(self.v_scales.as_ref(), [batch, kv_head, key]);
+            let factor = Scales::factor(self.v_scales.as_ref(), [batch, kv_head, key]);
             (factor, self.v.row(stored, kv_head, at))
         };
         for &(key, score) in &scores {
@@ -190,6 +205,12 @@ impl Definition<'_> {
             }
         }
         let lse = maximum + total.ln();
+        if let Some(bounds) = &mut room.quantisation {
+            bounds.end(&scores, sink, (lse, &output), |key| {
+                let (factor, row) = value(key);
+                self.stepped(Tensor::V, row, factor)
+            });
+        }
         room.errors.end(&scores, sink, (lse, &output), value);
         Ok((lse, output))
     }
@@ -253,10 +274,11 @@ fn define<T>(
     let placement = spec.placement(inputs)?;
     let lengths = &placement.lengths;
     let evaluator = |program| Evaluator::with_lengths(program, spec.expr_sizes(), lengths.clone(), &tables);
-    let scales = |name: fn(&Quantised) -> &String| {
-        let of = |quantised: &Quantised| Scales::of(spec, inputs, name(quantised), quantised.block);
-        spec.quantised.as_ref().map(of).transpose()
+    let scales = |name: fn(&Quantised) -> Option<&String>, heads: usize, of_head: usize| {
+        let of = |of: &Quantised| Some(Scales::of(spec, inputs, name(of)?, [heads, of.block, of_head]));
+        spec.quantised.as_ref().and_then(of).transpose()
     };
+    let (kv_heads, of_keys) = (spec.kv_heads, spec.scales_of_head());
     let scale = match &spec.head_scale() {
         Some(name) => of_heads(spec, inputs, name)?,
         None => vec![spec.resolved_scale(); spec.q_heads],
@@ -264,12 +286,13 @@ fn define<T>(
     let k = Values::of(spec, inputs, Tensor::K)?;
     and(&Definition {
         spec,
-        q: Values::of(spec, inputs, Tensor::Q)?,
+        q: spec.as_turned(Values::of(spec, inputs, Tensor::Q)?, Tensor::Q, &placement, inputs)?,
         key_norms: k.norms(spec),
-        k,
+        k: spec.as_turned(k, Tensor::K, &placement, inputs)?,
         v: Values::of(spec, inputs, Tensor::V)?,
-        k_scales: scales(|quantised| &quantised.k_scale)?,
-        v_scales: scales(|quantised| &quantised.v_scale)?,
+        q_scales: scales(|of| of.q_scale.as_ref(), spec.q_heads, spec.q_scales_of_head())?,
+        k_scales: scales(|of| Some(&of.k_scale), kv_heads, of_keys)?,
+        v_scales: scales(|of| Some(&of.v_scale), kv_heads, of_keys)?,
         scale,
         sinks: spec.sink_logits.as_ref().map(|name| of_heads(spec, inputs, name)).transpose()?,
         listed: spec.listed_values(inputs)?,
@@ -285,6 +308,26 @@ pub(super) fn reference(
     rows: Rows,
 ) -> Result<Vec<Expected>, Error> {
     define(spec, inputs, &spec.programs()?, |definition| expected(definition, rows))
+}
+
+/// How far lse and o of these rows can be from those of the numbers that integers were rounded from.
+pub(super) fn quantisation_bounds(
+    spec: &Attention,
+    inputs: &[(&str, &HostTensor)],
+    rows: Rows,
+) -> Result<[f64; 2], Error> {
+    define(spec, inputs, &spec.programs()?, |definition| {
+        let count = spec.stored_rows();
+        let chosen = rows.chosen(count);
+        let room = || Room { quantisation: Some(QuantisationErrors::default()), ..definition.room() };
+        let largest =
+            parallel::try_map_with(chosen.as_ref().map_or(count, Vec::len), room, |room, index| {
+                let row = chosen.as_ref().map_or(index, |chosen| chosen[index]);
+                definition.row(room, definition.place(row))?;
+                Ok::<_, Error>(room.quantisation.as_ref().map_or([0.0; 2], |bounds| bounds.largest))
+            })?;
+        Ok(largest.into_iter().fold([0.0; 2], |a: [f64; 2], b| [a[0].max(b[0]), a[1].max(b[1])]))
+    })
 }
 
 fn expected(definition: &Definition<'_>, rows: Rows) -> Result<Vec<Expected>, Error> {

@@ -7,8 +7,8 @@ use crate::{Error, HostTensor, spec::tensor_named};
 
 /// The stored rows of q, k or v.
 pub(super) struct Values {
-    elements: Vec<f64>,
-    strides: Strides,
+    pub(super) elements: Vec<f64>,
+    pub(super) strides: Strides,
     pub(super) dim: usize,
 }
 
@@ -55,11 +55,12 @@ impl Values {
     }
 }
 
-/// Scales of the integers of keys or values, `[B, G, ceil(Tk / block)]`.
+/// Scales of the integers of rows, `[B, heads, ceil(T / block)]`.
 pub(super) struct Scales {
-    pub(super) values: Vec<f64>,
-    pub(super) block: usize,
-    pub(super) of_head: usize,
+    values: Vec<f64>,
+    heads: usize,
+    block: usize,
+    of_head: usize,
 }
 
 impl Scales {
@@ -67,16 +68,25 @@ impl Scales {
         spec: &Attention,
         inputs: &[(&str, &HostTensor)],
         name: &str,
-        block: usize,
+        [heads, block, of_head]: [usize; 3],
     ) -> Result<Self, Error> {
-        let of_head = spec.scales_of_head();
         let given = tensor_named(inputs, name)?;
-        let shape = [spec.batch, spec.kv_heads, of_head];
+        let shape = [spec.batch, heads, of_head];
         if given.shape() != shape {
             let message = format!("expected scales {shape:?}, got {:?}", given.shape());
             return Err(Error::invalid(name, message));
         }
-        Ok(Self { values: given.to_f64(), block, of_head })
+        Ok(Self { values: given.to_f64(), heads, block, of_head })
+    }
+
+    /// The factor of a row's integers; 1 of one that holds real numbers.
+    pub(super) fn factor(scales: Option<&Self>, row: [usize; 3]) -> f64 {
+        scales.map_or(1.0, |scales| scales.at(row))
+    }
+
+    /// The scale of row `number` of an entry's head.
+    fn at(&self, [entry, head, number]: [usize; 3]) -> f64 {
+        self.values[(entry * self.heads + head) * self.of_head + number / self.block]
     }
 }
 

@@ -4,7 +4,7 @@
 //! key j's score and p_j its weight, lse is off by at most about `sum_j p_j e_j` and o by `sum_j p_j e_j |v_j - o|`. The
 //! bounds here hold for large e_j too; however large, o stays among the values that are visible.
 
-use super::{Attention, QkNorm};
+use super::{Attention, QkNorm, layout::Tensor};
 use crate::expr::{Evaluator, Scratch, StepErrors, UNIT};
 
 /// Below this mean error of a row's weights, tolerances are for what f32 does to it, and nothing is added to them.
@@ -23,6 +23,8 @@ pub(super) struct RowErrors {
     scores: Vec<f64>,
     /// The scale times the query's norm.
     query: f64,
+    /// Roundings of products with rows' norms: those of the sum, and what turning rows costs.
+    of_norms: f64,
     /// Roundings of a scaled score itself.
     roundings: f64,
     /// Of lse and of each element of o; none where the row is an ordinary one.
@@ -43,6 +45,11 @@ impl RowErrors {
         let normalised = matches!(spec.qk_norm, Some(QkNorm::L2));
         self.query = scale.abs() * norm(query);
         self.roundings = if normalised { 7.0 } else { 3.0 };
+        // Two elements of a pair, each within 2^-21 of its length: less than 12 units of it, and those of many pairs seldom agree.
+        #[expect(clippy::cast_precision_loss, reason = "a width")]
+        let of_pairs = 12.0 / (spec.rotation().dim as f64 / 2.0).max(1.0).sqrt();
+        let turned = |tensor| if spec.turns(tensor) { of_pairs } else { 0.0 };
+        self.of_norms = 2.0 + turned(Tensor::Q) + turned(Tensor::K);
         if let Some((evaluator, scratch)) = score {
             let steps = self.steps.get_or_insert_with(|| evaluator.step_errors(scratch));
             evaluator.row_errors(scratch, steps);
@@ -58,7 +65,7 @@ impl RowErrors {
         evaluator: Option<(&Evaluator<'_>, &Scratch)>,
     ) {
         // A sum of D products may be off by more than its size says; the norms bound the products.
-        let mut error = UNIT * (2.0 * self.query * key_norm + self.roundings * scaled.abs());
+        let mut error = UNIT * (self.of_norms * self.query * key_norm + self.roundings * scaled.abs());
         if let (Some((evaluator, scratch)), Some(steps)) = (evaluator, &mut self.steps) {
             // Kernels compute in powers of 2: a rounding of the product with log2(e), and that of the constant.
             error = evaluator.score_error(scratch, steps, error) + 2.0 * UNIT * score.abs();

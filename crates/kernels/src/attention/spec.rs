@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
-    BlockSparsity, DeviceBlockMask, Layout, Mask, Pages, QkNorm, Quantised, Scale, Shape, Strides,
+    BlockSparsity, DeviceBlockMask, Layout, Mask, Pages, QkNorm, Quantised, Rotary, Scale, Shape, Strides,
     TableInput, layout::Tensor,
 };
 use crate::{
@@ -45,6 +45,8 @@ pub struct Attention {
     pub scale: Scale,
     /// How rows of q and k are normalised.
     pub qk_norm: Option<QkNorm>,
+    /// How rows of q and k are turned by their positions.
+    pub rotary: Rotary,
     /// The name of a tensor `[H]` of logits that enter the denominators, and so `lse`, and nothing else.
     pub sink_logits: Option<String>,
     /// The tables that mask and score read.
@@ -66,13 +68,13 @@ pub struct Attention {
     pub cu_seqlens_k: Option<String>,
     /// Keys and values lie in pages.
     pub pages: Option<Pages>,
-    /// Keys and values are integers that have scales.
+    /// Keys and values, and queries too where they have scales, are integers.
     pub quantised: Option<Quantised>,
     /// Parts that the keys of a tile are divided into, each for a workgroup of its own, and merged: 1 to 256. `None` leaves it to
     /// the plan, which then depends on the batch size, unless entries have lengths of their own. With a number, and few rows a key/value head, a batch entry's bits are the
     /// same in any batch.
     pub splits: Option<usize>,
-    /// Storage of q, k, v and o; of q and o where keys and values are integers. Arithmetic is f32, and `lse` is stored as f32.
+    /// Storage of q, k, v and o, but for those that are integers. Arithmetic is f32, and `lse` is stored as f32.
     pub dtype: Dtype,
     /// Whether `lse` is computed too.
     pub lse: bool,
@@ -116,6 +118,7 @@ impl Attention {
             score: None,
             scale: Scale::default(),
             qk_norm: None,
+            rotary: Rotary::default(),
             sink_logits: None,
             tables: Vec::new(),
             sparsity: BlockSparsity::Dense,
@@ -229,6 +232,7 @@ impl Attention {
             ));
         }
         self.validate_stored()?;
+        self.validate_rotary()?;
         for tensor in Tensor::ALL {
             self.span(tensor)
                 .ok_or_else(|| Error::invalid(tensor.name(), "has more elements than can be addressed"))?;

@@ -1,10 +1,7 @@
 //! Where rows of q, k and v lie, and how they are stored.
 
 use super::{Attention, Quantised, layout::Tensor};
-use crate::{Dtype, Error};
-
-/// Pages are whole steps of every variant's loads.
-const PAGE_UNIT: usize = 16;
+use crate::{Dtype, Error, spec::PAGE_UNIT};
 
 impl Attention {
     /// Batch entries of a tensor as it is stored: packed sequences are one, and pages are entries of their own.
@@ -33,6 +30,7 @@ impl Attention {
     pub(crate) fn dtype_of(&self, tensor: Tensor) -> Dtype {
         match (&self.quantised, tensor) {
             (Some(quantised), Tensor::K | Tensor::V) => quantised.integers.dtype(),
+            (Some(Quantised { q_scale: Some(_), .. }), Tensor::Q) => Dtype::I8,
             _ => self.dtype,
         }
     }
@@ -50,6 +48,17 @@ impl Attention {
             quantised.blocks.unwrap_or_else(|| self.kv_len.div_ceil(quantised.block.max(1)))
         };
         self.quantised.as_ref().map_or(0, of)
+    }
+
+    /// The name of the scales of q, where it holds integers.
+    pub(crate) fn q_scale(&self) -> Option<&String> {
+        self.quantised.as_ref().and_then(|quantised| quantised.q_scale.as_ref())
+    }
+
+    /// Scales of a query head.
+    pub(crate) fn q_scales_of_head(&self) -> usize {
+        let block = self.quantised.as_ref().filter(|of| of.q_scale.is_some()).map(|of| of.block.max(1));
+        block.map_or(0, |block| self.q_len.div_ceil(block))
     }
 
     /// Checks of what is stored where.

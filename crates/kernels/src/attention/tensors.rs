@@ -58,19 +58,22 @@ impl Attention {
     /// Checks that inputs of one name are one tensor: of one type and shape.
     pub(super) fn validate_names(&self) -> Result<(), Error> {
         if let Some(name) = self.head_scale().filter(|_| self.head_scale() == self.sink_logits.as_ref()) {
-            return Err(Error::invalid(name.as_str(), "two tensors have this name: factors and sinks"));
+            let message = format!("expected different names of factors and sinks, got `{name}` for both");
+            return Err(Error::invalid(name.as_str(), message));
         }
         let mut known: Vec<TensorSpec> = Vec::new();
         for tensor_spec in self.named_tensors() {
             if ["q", "k", "v", "o", "lse"].contains(&&*tensor_spec.name) {
-                return Err(Error::invalid(&*tensor_spec.name, "two tensors have this name"));
+                let message =
+                    format!("expected another name, got that of two tensors: `{}`", tensor_spec.name);
+                return Err(Error::invalid(&*tensor_spec.name, message));
             }
             if let Some(other) = known.iter().find(|other| other.name == tensor_spec.name)
                 && (other.dtype != tensor_spec.dtype || other.shape != tensor_spec.shape)
             {
                 let (a, b) = ((other.dtype, &other.shape), (tensor_spec.dtype, &tensor_spec.shape));
                 let message = format!(
-                    "two tensors have this name: {} {:?} is expected, and {} {:?}",
+                    "expected one type and shape of all tensors of this name, got {} {:?} and {} {:?}",
                     a.0, a.1, b.0, b.1
                 );
                 return Err(Error::invalid(&*tensor_spec.name, message));

@@ -67,7 +67,10 @@ impl OperatorSpec for Combine {
             .as_ref()
             .filter(|name| ["o_parts", "lse_parts", "o", "lse"].contains(&name.as_str()))
         {
-            return Err(Error::invalid(taken.as_str(), "two tensors have this name"));
+            return Err(Error::invalid(
+                taken.as_str(),
+                format!("expected another name, got that of two tensors: `{taken}`"),
+            ));
         }
         let all = [self.parts, self.batch, self.heads, self.len, self.value_dim];
         match all.into_iter().try_fold(1usize, usize::checked_mul) {

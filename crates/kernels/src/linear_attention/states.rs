@@ -31,6 +31,13 @@ impl LinearAttention {
             );
             return Err(Error::invalid("state_dtype", message));
         }
+        if self.direction == Direction::Both && self.state_dtype != Dtype::F32 {
+            let message = format!(
+                "expected f32 with both directions, which have no states to store, got {}",
+                self.state_dtype
+            );
+            return Err(Error::invalid("state_dtype", message));
+        }
         if self.checkpoint_every == Some(0) {
             return Err(Error::invalid("checkpoint_every", "expected at least 1 token, got 0"));
         }

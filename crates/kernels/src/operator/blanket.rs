@@ -72,6 +72,16 @@ impl<S: OperatorSpec> Problem for S {
         self.check_values(inputs)
     }
 
+    fn quantisation_bounds(
+        &self,
+        inputs: &[(&str, &HostTensor)],
+        rows: Rows,
+    ) -> Result<Vec<(Name, f64)>, Error> {
+        self.validate()?;
+        self.check_values(inputs)?;
+        OperatorSpec::quantisation_bounds(self, inputs, rows)
+    }
+
     fn queries_without_keys(
         &self,
         inputs: &[(&str, &HostTensor)],

@@ -127,6 +127,19 @@ pub(crate) trait OperatorSpec: Options + Clone + fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// See [`Problem::quantisation_bounds`].
+    ///
+    /// # Errors
+    /// As [`OperatorSpec::reference`].
+    fn quantisation_bounds(
+        &self,
+        inputs: &[(&str, &HostTensor)],
+        rows: Rows,
+    ) -> Result<Vec<(Name, f64)>, Error> {
+        let _ = (inputs, rows);
+        Ok(Vec::new())
+    }
+
     /// See [`Problem::queries_without_keys`].
     fn queries_without_keys(
         &self,

@@ -85,6 +85,17 @@ impl PlanBuilder {
         Ok(self.scratch.len() - 1)
     }
 
+    /// A scratch buffer that no pass binds whole: it may be larger than a binding.
+    pub(crate) fn add_scratch_in_parts(&mut self, name: &'static str, bytes: u64) -> Result<usize, Error> {
+        let allowed = self.adapter.limits.max_buffer_size;
+        if bytes > allowed {
+            let message = format!("{name} needs {bytes} bytes, the adapter allows {allowed}");
+            return Err(Error::limit("max_buffer_size", message));
+        }
+        self.scratch.push(Scratch { name, bytes, contents: None });
+        Ok(self.scratch.len() - 1)
+    }
+
     /// A buffer that holds these words, for passes to read.
     pub(crate) fn add_contents(&mut self, name: &'static str, words: Arc<[u32]>) -> Result<usize, Error> {
         let at = self.add_scratch(name, 4 * words.len() as u64)?;

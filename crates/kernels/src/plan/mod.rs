@@ -15,7 +15,10 @@ use foveal_shaders::Request;
 pub(crate) use choose::plan;
 pub use pass::{BoundTo, Cost, ParamValue, Pass, PassBinding, RejectedVariant, Scratch};
 
-use crate::{AdapterProfile, Described, Error, HostTensor, TensorSpec, Work, check::Reference};
+use crate::{
+    AdapterProfile, Described, Error, HostTensor, Name, TensorSpec, Work,
+    check::{Reference, Rows},
+};
 
 /// One problem: shapes, options and storage types, ready to be planned or computed by the reference.
 pub trait Problem: Described + Reference + fmt::Debug + Send + Sync {
@@ -48,6 +51,20 @@ pub trait Problem: Described + Reference + fmt::Debug + Send + Sync {
     fn check_inputs(&self, inputs: &[(&str, &HostTensor)]) -> Result<(), Error> {
         let _ = inputs;
         Ok(())
+    }
+
+    /// How far elements of the outputs, of these rows, can be from those of the numbers that the inputs' integers were rounded
+    /// from: the largest bound of each output. Nothing where no inputs are integers with scales.
+    ///
+    /// # Errors
+    /// As [`Reference::reference`].
+    fn quantisation_bounds(
+        &self,
+        inputs: &[(&str, &HostTensor)],
+        rows: Rows,
+    ) -> Result<Vec<(Name, f64)>, Error> {
+        let _ = (inputs, rows);
+        Ok(Vec::new())
     }
 
     /// How many queries see no key, and of how many that is known, as these outputs tell: `output` gives an output's values, or

@@ -12,6 +12,9 @@ mod tensor;
 mod tensor_spec;
 mod work;
 
+/// Pages are whole steps of the loads of every variant that reads them.
+pub(crate) const PAGE_UNIT: usize = 16;
+
 pub use described::Described;
 pub use dtype::Dtype;
 pub use integers::Integers;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use foveal::testing::{Status, VariantCheck};
-use foveal_kernels::testing::Case;
+use foveal_kernels::{Name, testing::Case};
 
 /// A case or a golden file to check.
 pub(super) struct Item {
@@ -27,4 +27,6 @@ pub(super) struct ItemResult {
     pub(super) repro: String,
     /// Queries that see no key, of how many: as the reference has it.
     pub(super) blind: Option<[usize; 2]>,
+    /// How far each output can be from that of unquantised inputs, by their rounding to integers alone.
+    pub(super) quantisation: Vec<(Name, f64)>,
 }

@@ -26,6 +26,8 @@ pub(super) struct Prepared {
     problem: Arc<dyn Problem>,
     inputs: Vec<(Name, HostTensor)>,
     expected: Vec<Expected>,
+    /// The rows of outputs that are compared.
+    rows: Rows,
     /// Whether that comes from a file.
     stored: bool,
 }
@@ -52,7 +54,7 @@ pub(super) fn of_case(
     let borrowed: Vec<(&str, &HostTensor)> = inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     let rows = Rows::affordable(&case.problem.work(), case.seed);
     let expected = case.problem.reference(&borrowed, rows)?;
-    Ok(Prepared { operator, problem: Arc::clone(&case.problem), inputs, expected, stored: false })
+    Ok(Prepared { operator, problem: Arc::clone(&case.problem), inputs, expected, rows, stored: false })
 }
 
 pub(super) fn of_golden(path: &Path, only: &str) -> Result<Prepared> {
@@ -80,7 +82,7 @@ pub(super) fn of_golden(path: &Path, only: &str) -> Result<Prepared> {
     let inputs =
         job.inputs()?.into_iter().map(|(name, tensor)| (name.to_owned().into(), tensor.clone())).collect();
     let problem = Arc::clone(&job.problem);
-    Ok(Prepared { operator: job.operator, problem, inputs, expected, stored: true })
+    Ok(Prepared { operator: job.operator, problem, inputs, expected, rows: Rows::All, stored: true })
 }
 
 /// Why a file or case is passed over, if that is what `error` means.
@@ -172,6 +174,14 @@ fn variants(operator: &dyn Operator, only: Option<&str>) -> impl Iterator<Item =
 const NOTHING: &str = "there was nothing to compare";
 
 impl Prepared {
+    /// How far each output can be from that of unquantised inputs; nothing where no inputs are integers.
+    pub(super) fn quantisation(&self) -> Vec<(Name, f64)> {
+        let inputs: Vec<(&str, &HostTensor)> =
+            self.inputs.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+        // Inputs that make no sense are told of where they are compared.
+        self.problem.quantisation_bounds(&inputs, self.rows).unwrap_or_default()
+    }
+
     /// Queries that see no key, of how many.
     pub(super) fn blind(&self) -> Option<[usize; 2]> {
         let inputs: Vec<(&str, &HostTensor)> =

@@ -1,6 +1,7 @@
 //! Prints and serialises the result of each item.
 
 use foveal::testing::Status;
+use foveal_kernels::Name;
 use serde_json::{Value, json};
 
 use super::item::{Item, ItemResult};
@@ -33,6 +34,11 @@ pub(super) fn print(ui: Ui, item: &Item, row: &ItemResult, width: usize) {
         if let Some(note) = tried.checked.as_ref().and_then(Checked::note) {
             ui.line(format!("      {}: {note}", tried.variant));
         }
+    }
+    if !row.quantisation.is_empty() {
+        let bounds: Vec<String> =
+            row.quantisation.iter().map(|(name, bound)| format!("{name} by up to {bound:.1e}")).collect();
+        ui.line(format!("      note: rounding to integers alone moves {}", bounds.join(", ")));
     }
     if let Some(note) = row.blind.and_then(verify::blindness) {
         ui.line(format!("      note: {note}"));
@@ -84,6 +90,13 @@ pub(super) fn json_row(item: &Item, row: &ItemResult) -> Value {
         "repro": row.repro,
         "reason": row.reason,
         "queries_without_keys": row.blind.map(|[blind, _]| blind),
+        "quantisation": quantisation(&row.quantisation),
         "variants": variants,
     })
+}
+
+/// The bound of each output, or null where no inputs are integers. JSON has no infinity: a bound that is none is null.
+fn quantisation(bounds: &[(Name, f64)]) -> Option<serde_json::Map<String, Value>> {
+    let fields = bounds.iter().map(|(name, bound)| (name.to_string(), json!(bound)));
+    (!bounds.is_empty()).then(|| fields.collect())
 }

@@ -3,7 +3,7 @@
 use super::{
     hooks::Evaluates,
     params::{row_field, stride_fields},
-    partition::Partition,
+    partition::{Partition, TensorExtent},
     passes::Passes,
 };
 use crate::{
@@ -18,6 +18,30 @@ impl Passes<'_> {
             tables.into_iter().filter(|of| ["q_lengths", "kv_lengths"].contains(&of.0))
         {
             bindings.push(self.plan.tensor(variable, name)?);
+        }
+        Ok(())
+    }
+
+    /// The bindings of what says where rows of q, or k, are in their entries: lengths of both for q, the borders of packed keys for k.
+    pub(crate) fn bind_borders(&self, of_keys: bool, bindings: &mut Vec<PassBinding>) -> Result<(), Error> {
+        if !of_keys {
+            return self.bind_lengths(bindings);
+        }
+        match &self.spec.cu_seqlens_k {
+            Some(name) => {
+                bindings.push(self.plan.tensor("kv_lengths", name)?);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The bindings of the scales of q, with the borders that say whose they are.
+    pub(crate) fn bind_queries(&self, bindings: &mut Vec<PassBinding>) -> Result<(), Error> {
+        let Some(scale) = self.spec.q_scale() else { return Ok(()) };
+        bindings.push(self.plan.tensor("q_scale", scale)?);
+        if let Some(name) = &self.spec.cu_seqlens_q {
+            bindings.push(self.plan.tensor("q_lengths", name)?);
         }
         Ok(())
     }
@@ -52,19 +76,48 @@ impl Passes<'_> {
         Ok(())
     }
 
-    /// The ranges of q, k, v, o and lse that a partition touches, and their strides.
+    /// The ranges of q, k, v, o and lse that a partition of the kernel touches, and their strides.
     pub(crate) fn bind_tensors(
         &self,
         partition: &Partition,
         bindings: &mut Vec<PassBinding>,
         params: &mut Params,
     ) -> Result<(), Error> {
+        let turned = [("q", "q_turned", self.at.turned[0]), ("k", "k_turned", self.at.turned[1])];
+        self.bind_extents(self.spec.extents(), turned, partition, bindings, params)
+    }
+
+    /// The same of a pass that reads rows as they are stored.
+    pub(crate) fn bind_stored(
+        &self,
+        partition: &Partition,
+        bindings: &mut Vec<PassBinding>,
+        params: &mut Params,
+    ) -> Result<(), Error> {
+        self.bind_extents(self.spec.stored_extents(), [], partition, bindings, params)
+    }
+
+    fn bind_extents<const N: usize>(
+        &self,
+        extents: Vec<TensorExtent>,
+        turned: [(&str, &'static str, Option<usize>); N],
+        partition: &Partition,
+        bindings: &mut Vec<PassBinding>,
+        params: &mut Params,
+    ) -> Result<(), Error> {
         let spec = self.spec;
-        for extent in spec.extents() {
+        for extent in extents {
             let range = spec.range(&extent, partition, &self.plan.adapter.limits);
+            let scratch = turned
+                .iter()
+                .find_map(|&(name, variable, at)| Some((variable, at?)).filter(|_| name == extent.name));
+            let (name, source) = match scratch {
+                Some((variable, at)) => (variable, BoundTo::Scratch(at)),
+                None => (spec.variable(extent.name), BoundTo::Tensor(self.plan.tensor_index(extent.name)?)),
+            };
             bindings.push(PassBinding {
-                name: spec.variable(extent.name).into(),
-                source: BoundTo::Tensor(self.plan.tensor_index(extent.name)?),
+                name: name.into(),
+                source,
                 offset_bytes: range.offset_bytes,
                 size_bytes: range.size_bytes,
             });

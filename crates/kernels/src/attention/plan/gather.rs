@@ -35,6 +35,10 @@ impl Attention {
             tables.push(("k_scale", "k_scale_at", &of.k_scale, words));
             tables.push(("v_scale", "v_scale_at", &of.v_scale, words));
         }
+        if let Some(name) = self.q_scale() {
+            let words = self.batch * self.q_heads * self.q_scales_of_head();
+            tables.push(("q_scale", "q_scale_at", name, words));
+        }
         tables
     }
 

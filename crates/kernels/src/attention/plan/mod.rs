@@ -14,6 +14,8 @@ pub(super) mod params;
 pub(super) mod partition;
 pub(super) mod passes;
 pub(super) mod preprocess;
+mod rotate;
+mod row_pieces;
 pub(super) mod split_kv;
 pub(super) mod split_passes;
 pub(super) mod tile_scheduler;

@@ -55,11 +55,13 @@ impl Attention {
             ("pages_of_entry", self.pages.as_ref().map_or(0, |pages| self.kv_len / pages.page)),
             ("pages", self.pages.as_ref().map_or(0, |pages| pages.count)),
             ("scales_of_head", self.scales_of_head()),
+            ("q_scales_of_head", self.q_scales_of_head()),
             ("q_lengths_at", 0),
             ("kv_lengths_at", 0),
             ("block_table_at", 0),
             ("k_scale_at", 0),
             ("v_scale_at", 0),
+            ("q_scale_at", 0),
         ] {
             let x = u32_of(name, x)?;
             if x > EVERYTHING.unsigned_abs() {

@@ -28,7 +28,36 @@ pub(crate) struct TensorExtent {
 }
 
 impl Attention {
+    /// The tensors as the kernel reads them: rows that a pass has turned lie in the order bhtd.
     pub(crate) fn extents(&self) -> Vec<TensorExtent> {
+        let mut extents = self.stored_extents();
+        for (tensor, extent) in Tensor::ALL.into_iter().zip(&mut extents) {
+            if self.turns(tensor) {
+                let [heads, len, dim] = self.turned_sizes(tensor);
+                let strides = Strides { batch: heads * len * dim, head: len * dim, position: dim };
+                *extent = TensorExtent { strides, dim, element_bytes: 4, ..*extent };
+            }
+        }
+        extents
+    }
+
+    /// All that some pass binds: as the kernel reads it, and as it is stored where that is not the same.
+    fn bound_extents(&self) -> Vec<TensorExtent> {
+        let mut extents = self.extents();
+        if self.turns(Tensor::Q) {
+            extents.extend(self.stored_extents());
+        }
+        extents
+    }
+
+    /// Heads, positions and width of rows that are turned.
+    pub(crate) fn turned_sizes(&self, tensor: Tensor) -> [usize; 3] {
+        let [heads, len, _] = self.sizes(tensor);
+        [heads, len, self.padded_dims().0]
+    }
+
+    /// The tensors as they are stored.
+    pub(crate) fn stored_extents(&self) -> Vec<TensorExtent> {
         let mut extents: Vec<TensorExtent> = Tensor::ALL
             .into_iter()
             .map(|tensor| TensorExtent {
@@ -93,13 +122,13 @@ impl Attention {
         }
         // Room for the rounding of a binding's offset, and for the last row's end.
         let room = limits.max_storage_buffer_binding_size.saturating_sub(UNALIGNED);
-        let held = [Tensor::K, Tensor::V].map(|tensor| {
-            let row = self.strides(tensor).position.max(1) * self.dtype_of(tensor).size_bytes();
+        let held = self.bound_extents().into_iter().filter(|extent| !extent.of_queries).map(|extent| {
+            let row = extent.strides.position.max(1) * extent.element_bytes;
             let all = (row as u64).saturating_mul(self.kv_len as u64);
             let held = usize::try_from(room).unwrap_or(usize::MAX) / row;
             if all > limits.max_storage_buffer_binding_size { held } else { usize::MAX }
         });
-        let keys = held[0].min(held[1]);
+        let keys = held.min()?;
         (keys < self.kv_len).then_some(keys / SEGMENT_UNIT * SEGMENT_UNIT).filter(|&keys| keys > 0)
     }
 
@@ -173,7 +202,7 @@ impl Attention {
     /// in how their start is aligned, and in how many key/value heads they touch.
     fn excess(&self, partitions: &[Partition], limits: &Limits) -> Excess {
         let mut excess = Excess { total: 0, worst: None };
-        for extent in self.extents() {
+        for extent in self.bound_extents() {
             let keys: Vec<(usize, usize)> = match self.keys_of_binding(limits) {
                 Some(keys) if !extent.of_queries => ranges(self.stored_keys(), keys).collect(),
                 _ => vec![self.stored_keys()],

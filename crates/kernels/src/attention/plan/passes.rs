@@ -1,4 +1,4 @@
-//! The passes of a plan: norms and lists where they are needed, then the kernel, over as many dispatches as limits ask for.
+//! The passes of a plan: norms, turned rows and lists where they are needed, then the kernel, over as many dispatches as limits ask for.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,8 +28,13 @@ use crate::{
 pub(crate) struct ScratchAt {
     pub(crate) lists: Option<usize>,
     pub(crate) norms: Option<usize>,
+    /// Turned rows of q, and of k.
+    pub(crate) turned: [Option<usize>; 2],
     pub(crate) gathered: Option<usize>,
 }
+
+/// The scratch that holds turned rows of q, and of k.
+pub(crate) const TURNED: [&str; 2] = ["foveal.attention.q_turned", "foveal.attention.k_turned"];
 
 /// The context that all passes of a plan share.
 pub(crate) struct Passes<'a> {
@@ -76,7 +81,9 @@ impl Attention {
         let made = passes(self.choose_lists(taken, visibility, limits)?).all()?;
         let largest = limits.max_storage_buffer_binding_size;
         // How long the orders of work are shows only when the partitions are cut.
-        match made.scratch.iter().find(|scratch| scratch.bytes > largest) {
+        // Turned rows are bound in parts.
+        let mut whole = made.scratch.iter().filter(|scratch| !TURNED.contains(&scratch.name));
+        match whole.find(|scratch| scratch.bytes > largest) {
             None => Ok(made),
             Some(_) if !self.is_block_sparse() => passes(None).all(),
             Some(scratch) => {
@@ -143,6 +150,7 @@ impl<'a> Passes<'a> {
         if self.spec.qk_norm.is_some() {
             self.norms(&partitions)?;
         }
+        self.rotate(&partitions)?;
         if self.lists.is_some() {
             self.at.lists = Some(self.plan.add_scratch("foveal.attention.lists", 0)?);
         }

@@ -11,7 +11,6 @@ use crate::{
     plan::{
         builder::{Params, u32_params},
         cost::small,
-        partition::ranges,
         turns::of_loop,
     },
 };
@@ -30,51 +29,22 @@ impl Passes<'_> {
         self.at.norms = Some(at);
         for of_keys in [false, true] {
             let request = Arc::new(spec.norms_request(of_keys));
-            let mut done: Vec<Partition> = Vec::new();
-            for partition in partitions {
-                // Pieces in terms of rows of the tensor: folded heads come apart, and keys are shared by their group.
-                let pack_gqa = spec.pack_gqa();
-                let heads = (partition.heads.0 * pack_gqa, partition.heads.1 * pack_gqa);
-                let part = if of_keys {
-                    let heads = (heads.0 / spec.group(), (heads.1 - 1) / spec.group() + 1);
-                    let batch = match (&spec.cu_seqlens_q, &spec.cu_seqlens_k) {
-                        (_, Some(_)) => (0, 1),
-                        // Packed queries are those of all entries.
-                        (Some(_), None) => (0, spec.batch),
-                        (None, None) => partition.batch,
-                    };
-                    Partition { batch, heads, rows: (0, spec.kv_len), ..*partition }
+            let max = self.plan.adapter.limits.max_compute_workgroups_per_dimension as usize;
+            for piece in self.row_pieces(partitions, of_keys, max * THREADS) {
+                let mut bindings = Vec::new();
+                let mut params = self.params([piece.batch.0, piece.heads.0, piece.rows.0])?;
+                params.extend(spec.width_params()?);
+                self.bind_rows(&piece, of_keys, &mut bindings, &mut params)?;
+                if of_keys {
+                    self.bind_keys(&mut bindings)?;
                 } else {
-                    let rows = if pack_gqa > 1 { (0, spec.q_len) } else { partition.rows };
-                    Partition { heads, rows, ..*partition }
-                };
-                if done.contains(&part) {
-                    continue;
+                    self.bind_queries(&mut bindings)?;
                 }
-                done.push(part);
-                let name = if of_keys { "k" } else { "q" };
-                let max = self.plan.adapter.limits.max_compute_workgroups_per_dimension as usize;
-                for heads in ranges(part.heads, max) {
-                    // Of a head of keys no more than a binding holds.
-                    let held = spec.keys_of_binding(&self.plan.adapter.limits).filter(|_| of_keys);
-                    for rows in ranges(part.rows, held.unwrap_or(usize::MAX).min(max * THREADS)) {
-                        let keys = if held.is_some() { rows } else { partition.keys };
-                        let partition = &Partition { keys, ..*partition };
-                        let mut bindings = Vec::new();
-                        let mut params = self.params([part.batch.0, heads.0, rows.0])?;
-                        params.extend(spec.width_params()?);
-                        self.bind_tensors(partition, &mut bindings, &mut params)?;
-                        bindings.retain(|binding| binding.name == spec.variable(name));
-                        if of_keys {
-                            self.bind_keys(&mut bindings)?;
-                        }
-                        bindings.push(self.plan.scratch("norms", at));
-                        let groups = (rows.1 - rows.0).div_ceil(THREADS);
-                        let workgroups = [groups, heads.1 - heads.0, part.batch.1 - part.batch.0];
-                        let turns = of_loop(spec.padded_dims().0 / 4, 0);
-                        self.plan.push("norms", &request, bindings, params, workgroups, turns)?;
-                    }
-                }
+                bindings.push(self.plan.scratch("norms", at));
+                let groups = (piece.rows.1 - piece.rows.0).div_ceil(THREADS);
+                let workgroups = [groups, piece.heads.1 - piece.heads.0, piece.batch.1 - piece.batch.0];
+                let turns = of_loop(spec.padded_dims().0 / 4, 0) + spec.turns_of_search(of_keys);
+                self.plan.push("norms", &request, bindings, params, workgroups, turns)?;
             }
         }
         Ok(())

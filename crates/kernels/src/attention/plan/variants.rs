@@ -105,7 +105,7 @@ impl Attention {
     pub(crate) fn request(&self, module: &str) -> Request {
         let (head_dim, value_dim) = self.padded_dims();
         let request = Request::new(module)
-            .replace("shared/inputs", storage_module("inputs", self.dtype, self.aligned()))
+            .replace("shared/inputs", self.inputs_module())
             .replace("shared/kv", self.kv_module())
             .replace("shared/output", storage_module("output", self.dtype, self.aligned()))
             .tunable("HEAD_DIM", small(head_dim))
@@ -120,11 +120,16 @@ impl Attention {
             .tunable("Q_LENGTHS", self.own_lengths().queries)
             .tunable("KV_LENGTHS", self.own_lengths().keys)
             .tunable("PACKED_Q", self.cu_seqlens_q.is_some());
+        let request = match [Tensor::Q, Tensor::K].map(|tensor| self.turns(tensor)) {
+            [false, false] => request,
+            [q, k] => request.tunable("Q_TURNED", q).tunable("K_TURNED", k),
+        };
         let request = if self.quantised.is_none() {
             request.tunable("PACKED_K", self.cu_seqlens_k.is_some())
         } else {
             request
         };
+        let request = if self.q_scale().is_some() { request.tunable("QUANTISED_Q", true) } else { request };
         self.with_keys(request)
     }
 
@@ -135,6 +140,11 @@ impl Attention {
             "v" if self.quantised.is_some() => "v_integers",
             other => other,
         }
+    }
+
+    /// The module that reads rows of q, and of all that are stored alike.
+    fn inputs_module(&self) -> String {
+        storage_module("inputs", self.dtype_of(Tensor::Q), self.aligned())
     }
 
     /// The module that reads rows of k and v.
@@ -162,6 +172,17 @@ impl Attention {
         }
     }
 
+    /// With the tunables that say what integers in queries stand for, in a request that knows of no keys.
+    fn with_queries(&self, request: Request) -> Request {
+        match (&self.quantised, self.q_scale()) {
+            (Some(of), Some(_)) => request
+                .tunable("QUANTISED_Q", true)
+                .tunable("QUANT_BLOCK", small(of.block.min(1 << 30)))
+                .tunable("PACKED_Q", self.cu_seqlens_q.is_some()),
+            _ => request,
+        }
+    }
+
     /// Whether some keys may be hidden from some queries.
     pub(crate) fn may_hide(&self) -> bool {
         let own = self.own_lengths();
@@ -172,12 +193,16 @@ impl Attention {
 
     /// The request of the pass that computes norms.
     pub(crate) fn norms_request(&self, of_keys: bool) -> Request {
-        let request = Request::new("attention/norms")
-            .replace("shared/inputs", storage_module("inputs", self.dtype, self.aligned()))
+        let request = self.rows_request("attention/norms").tunable("OF_KEYS", of_keys);
+        if of_keys { self.with_keys(request) } else { self.with_queries(request) }
+    }
+
+    /// The request of a pass over rows of q or k.
+    pub(crate) fn rows_request(&self, module: &str) -> Request {
+        Request::new(module)
+            .replace("shared/inputs", self.inputs_module())
             .replace("shared/kv", self.kv_module())
             .tunable("HEAD_DIM", small(self.padded_dims().0))
-            .tunable("OF_KEYS", of_keys);
-        if of_keys { self.with_keys(request) } else { request }
     }
 
     /// Rows and (row, key) pairs that tiles of `rows` x `keys` visit, over the whole problem, if they can follow lists of

@@ -1,6 +1,6 @@
 //! The table of cases.
 
-use super::serving::SERVING;
+use super::{serving::SERVING, turned::TURNED};
 use crate::{
     Dtype,
     attention::{Attention, Layout, Mask, Shape},
@@ -264,7 +264,8 @@ pub(crate) fn cases() -> Vec<(String, Attention)> {
     cases.push(("no_lse".into(), Attention::new(Shape::bhtd(1, 2, 65, 64))));
     cases.push(("len_1000".into(), self_attention(1000, 64).causal()));
     cases.push(("empty".into(), spec([1, 2, 0, 64], [1, 2, 7, 64])));
-    let described = [EXPRESSIONS, FEW_ROWS, SERVING].into_iter().flat_map(described_cases::<Attention>);
+    let described =
+        [EXPRESSIONS, FEW_ROWS, SERVING, TURNED].into_iter().flat_map(described_cases::<Attention>);
     cases.extend(described.map(|(name, spec)| (name, spec.with_lse())));
     cases
 }
@@ -276,7 +277,7 @@ mod tests {
 
     #[test]
     fn every_described_case_parses() {
-        for (name, shape, options) in [EXPRESSIONS, FEW_ROWS, SERVING].into_iter().flatten() {
+        for (name, shape, options) in [EXPRESSIONS, FEW_ROWS, SERVING, TURNED].into_iter().flatten() {
             let options = serde_json::from_str(options).unwrap_or_else(|error| panic!("{name}: {error}"));
             described::<Attention>(shape, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
         }

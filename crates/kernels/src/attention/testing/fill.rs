@@ -82,9 +82,11 @@ fn drawn(
                     let low = if tensor_spec.dtype == Dtype::I8 { -127 } else { 0 };
                     integers(seed, tensor_spec.span, low..=low + if low == 0 { 255 } else { 254 })
                 }
-                None if spec.is_scale_of_keys(&tensor_spec.name) => {
+                None if spec.is_scale_of_integers(&tensor_spec.name) => {
                     // Integers then stand for numbers of ordinary size.
-                    let largest = if spec.dtype_of(Tensor::K) == Dtype::I8 { 0.02 } else { 0.3 };
+                    let bytes = spec.dtype_of(Tensor::K) == Dtype::I8
+                        || spec.q_scale().is_some_and(|name| **name == *tensor_spec.name);
+                    let largest = if bytes { 0.02 } else { 0.3 };
                     normal(seed, tensor_spec.span)
                         .into_iter()
                         .map(|x| largest * (0.1 + x.abs()) / 2.0)
@@ -244,12 +246,13 @@ impl Attention {
         borders
     }
 
-    /// Whether a tensor holds scales of keys or values.
-    fn is_scale_of_keys(&self, name: &str) -> bool {
-        self.quantised.as_ref().is_some_and(|of| of.k_scale == name || of.v_scale == name)
+    /// Whether a tensor holds scales of integers.
+    fn is_scale_of_integers(&self, name: &str) -> bool {
+        let of_q = self.q_scale().is_some_and(|scale| scale == name);
+        of_q || self.quantised.as_ref().is_some_and(|of| of.k_scale == name || of.v_scale == name)
     }
 
-    /// Random lists and lengths: none of anything, all of it, and what is in between.
+    /// Random lists, positions and lengths: none of anything, all of it, and what is in between.
     fn random_device_input(&self, name: &str, random: &mut fastrand::Rng) -> Option<Vec<f32>> {
         #[expect(clippy::cast_precision_loss, reason = "lengths and blocks are far below 2^24")]
         let float = |x: usize| x as f32;
@@ -281,6 +284,19 @@ impl Attention {
             let count = self.batch * (self.kv_len / pages.page);
             let page = |at: usize| all.get(at % pages.count).map_or(-1.0, |&page| float(page));
             return Some((0..count).map(|at| if random.u8(..12) == 0 { -1.0 } else { page(at) }).collect());
+        }
+        for tensor in [Tensor::Q, Tensor::K] {
+            if self.positions_of(tensor).is_some_and(|given| given == name) {
+                // Near ones, as of a sequence, and some that f32 has no fractions of an angle for.
+                let position = |random: &mut fastrand::Rng| match random.u8(..8) {
+                    0 => random.i32(-2000..0),
+                    1 => random.i32(0..1 << 20),
+                    _ => random.i32(0..5000),
+                };
+                let count = self.stored_batch(tensor) * self.sizes(tensor)[1];
+                #[expect(clippy::cast_precision_loss, reason = "at most 2^20")]
+                return Some((0..count).map(|_| position(random) as f32).collect());
+            }
         }
         let listed = self.device_blocks()?;
         let lists = listed.batch * listed.heads * self.q_len.div_ceil(listed.q_block);

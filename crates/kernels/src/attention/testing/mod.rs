@@ -6,3 +6,4 @@ pub(super) mod random_case;
 pub(super) mod recipes;
 pub(super) mod self_check_problem;
 mod serving;
+mod turned;

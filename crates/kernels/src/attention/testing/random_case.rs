@@ -3,12 +3,13 @@
 use crate::{
     Dtype,
     attention::{
-        Attention, BlockSparsity, DeviceBlockMask, Integers, Layout, Mask, Pages, QkNorm, Quantised, Scale,
-        Shape, TableInput,
+        Attention, BlockSparsity, DeviceBlockMask, Integers, Layout, Mask, Pages, QkNorm, Quantised, Rotary,
+        Scale, Shape, TableInput,
     },
     block_mask::{BlockGrid, BlockMask},
     check::TableDistribution,
     expr::{Expr, ExprKind, Table},
+    rope::Pairing,
 };
 use std::sync::Arc;
 
@@ -89,7 +90,33 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> Attention {
     if random.u8(..if few_rows { 2 } else { 12 }) == 0 {
         spec.splits = Some(one(random, &SPLITS));
     }
+    if let Some(quantised) = spec.quantised.as_mut().filter(|_| random.u8(..4) == 0) {
+        quantised.q_scale = Some("query_scales".into());
+    }
+    if random.u8(..6) == 0 {
+        spec.rotary = rotary(random, &spec);
+    }
     spec
+}
+
+/// Rows turned by their positions, or not where they are too short.
+fn rotary(random: &mut fastrand::Rng, spec: &Attention) -> Rotary {
+    let pairs = spec.head_dim / 2;
+    if pairs == 0 {
+        return Rotary::default();
+    }
+    let mut rotary = Rotary::new(if random.bool() { Pairing::Halves } else { Pairing::Pairs });
+    rotary.keys = spec.pages.is_none() && random.u8(..4) != 0;
+    if spec.head_dim % 2 == 1 || random.u8(..3) == 0 {
+        rotary.dim = 2 * random.usize(1..=pairs);
+    }
+    if random.bool() {
+        rotary.base = one(random, &[1.0, 500_000.0]);
+    }
+    let name = |random: &mut fastrand::Rng, name: &str| (random.u8(..3) == 0).then(|| name.to_owned());
+    rotary.positions = name(random, "positions");
+    rotary.key_positions = name(random, "key_positions").filter(|_| rotary.keys);
+    rotary
 }
 
 /// Packed sequences, pages, and keys and values that are integers.

@@ -54,6 +54,24 @@ pub(crate) const RECIPES: &[Recipe] = &[
         "Beltagy et al. 2020, Longformer, section 3.1"
     ),
     recipe!(
+        "rope",
+        "1x4x200x64",
+        r#"{"mask":"causal","rope":"pairs"}"#,
+        "Su et al. 2021, RoFormer, section 3.2.2"
+    ),
+    recipe!(
+        "rope-part",
+        "1x4x200x96",
+        r#"{"mask":"causal","rope":"halves","rope_dim":24}"#,
+        "Black et al. 2022, GPT-NeoX-20B, section 2.1 (a quarter of each row)"
+    ),
+    recipe!(
+        "int8-scores",
+        "1x4x200x64",
+        r#"{"mask":"causal","k_scale":"k_scale","v_scale":"v_scale","q_scale":"q_scale","quant_block":1}"#,
+        "Chen et al. 2024, INT-FlashAttention (scales a token; the weights stay real here)"
+    ),
+    recipe!(
         "prefix-lm",
         "1x4x200x64",
         r#"{"mask":"prefix(50) | causal"}"#,

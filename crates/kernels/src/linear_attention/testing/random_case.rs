@@ -93,7 +93,7 @@ fn keep_states(random: &mut fastrand::Rng, spec: &mut LinearAttention) {
     if !spec.causal {
         return;
     }
-    if rarely(random, 4) {
+    if rarely(random, 4) && spec.direction != Direction::Both {
         spec.state_dtype = one(random, &[Dtype::F16, Dtype::Bf16]);
     }
     // Small ones: there are many.
