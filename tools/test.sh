@@ -2,13 +2,16 @@
 # Runs every test, and installs what the tests need.
 #
 #   tools/test.sh              everything
-#   FOVEAL_INSTALL=0 ...       installs nothing; what is missing is skipped, and said
+#   FOVEAL_INSTALL=0 ...       installs and fetches nothing; what is missing is skipped, and said
+#   FOVEAL_ALL_DRIVERS=1 ...   all tests of devices on the newer lavapipe too, and kernels compiled for every GPU of the shims
 #   FOVEAL_ALL_PLATFORMS=1 ... checks the sources for Windows, macOS, iOS and Android too, runs the Windows program in Wine, and
 #                              compiles all kernels with other platforms' compilers, not a sample: half an hour more
 #
 # On Debian and Ubuntu, as root or with sudo, it installs two Vulkan drivers that need no GPU (Mesa's lavapipe, and
 # SwiftShader, which comes with Chromium), SPIR-V's validator, Khronos' compiler of GLSL and, without rustup's, a compiler for
-# browsers. Microsoft's compiler of HLSL comes as a wheel (tools/shader-compilers.sh). Elsewhere it uses what it finds. A test that cannot run is SKIPPED, never passed; where a driver was found, its tests have to run.
+# browsers. On Debian tools/drivers.sh fetches a newer Mesa besides. Microsoft's compiler of HLSL comes as a wheel
+# (tools/shader-compilers.sh). Elsewhere it uses what it finds. A test that cannot run is SKIPPED, never passed; where a driver
+# was found, its tests have to run.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
@@ -115,11 +118,38 @@ swiftshader_icd() {
   [ -f "$file" ] && echo "$file"
 }
 
+# A newer Mesa beside the system's: its lavapipe, and its compilers for GPUs, which gpu-stats uses.
+fetch_drivers() {
+  export FOVEAL_DRIVERS=${CARGO_TARGET_DIR:-target}/drivers
+  FOVEAL_DRIVERS=$(realpath -m "$FOVEAL_DRIVERS")
+  [ -d "$FOVEAL_DRIVERS/testing" ] && return
+  if [ "${FOVEAL_INSTALL:-1}" = 0 ]; then
+    skip 'newer drivers' 'FOVEAL_INSTALL=0'
+    return
+  fi
+  say 'fetching newer drivers'
+  local status=0
+  tools/drivers.sh 2>&1 | tee "$scratch/drivers.log"
+  status=${PIPESTATUS[0]}
+  while IFS= read -r skips; do echo "newer drivers: ${skips#SKIPPED: }" >>"$notes"; done < <(grep '^SKIPPED: ' "$scratch/drivers.log")
+  [ "$status" -eq 0 ] || [ "$status" -eq 3 ] || echo 'newer drivers' >>"$failed"
+}
+
 rustdoc() { RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace; }
 
 # One set of packages in every call: another set would mean other features of shared dependencies, and building them again.
 all_tests() { cargo test --workspace --no-fail-fast; }
 device_tier() { cargo test --workspace --no-fail-fast --test gpu --test host; }
+# On the newer lavapipe, which the whole tier would take too long on: whatever needs matrix units, which only it has; forms of
+# decode, appending, plans for other adapters. Stored results, by every variant, are checked beside.
+NEWER_TESTS=(matri decode::every_form_is_right append::rows_without_a_place adversarial::plans_for_other_adapters)
+newer_tier() {
+  local filters=("${NEWER_TESTS[@]}")
+  if [ "${FOVEAL_ALL_DRIVERS:-0}" = 1 ]; then filters=(); fi
+  CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$FOVEAL_DRIVERS/run lavapipe" \
+    cargo test --workspace --no-fail-fast --test gpu -- "${filters[@]}"
+}
+newer_golden() { "$FOVEAL_DRIVERS/run" lavapipe "${CARGO_TARGET_DIR:-target}/debug/foveal" check --golden tests/golden; }
 examples() { cargo build --workspace --bins; }
 
 # The command, as `cargo test` built it, and examples, which check their results themselves and leave pictures.
@@ -174,7 +204,18 @@ checks() {
   examples_on "$name"
 }
 
+# checks_on_newer: the newer lavapipe by its runner.
+checks_on_newer() {
+  if [ ! -f "$FOVEAL_DRIVERS/testing/icd/lvp.json" ]; then
+    skip 'tests on the newer lavapipe' 'the driver was not found'
+    return
+  fi
+  on_driver "$FOVEAL_DRIVERS/testing/icd/lvp.json" llvmpipe step 'some tests on the newer lavapipe' newer_tier
+  on_driver "$FOVEAL_DRIVERS/testing/icd/lvp.json" llvmpipe step 'golden files on the newer lavapipe' newer_golden
+}
+
 install
+fetch_drivers
 step 'format' cargo fmt --all --check
 step 'clippy' cargo clippy --workspace --all-targets -- -D warnings
 step 'documentation' rustdoc
@@ -188,6 +229,7 @@ fi
 SWIFTSHADER_ICD=$(swiftshader_icd)
 tests_on lavapipe "$LAVAPIPE_ICD" llvmpipe all_tests || [ -f "$LAVAPIPE_ICD" ] || step 'tests without a device' all_tests
 tests_on SwiftShader "$SWIFTSHADER_ICD" SwiftShader device_tier
+checks_on_newer
 # Nearly all of what follows is compiling in a driver, which takes one core: the two drivers' run side by side.
 checks_on lavapipe "$LAVAPIPE_ICD" llvmpipe >"$scratch/lavapipe.out" 2>&1 &
 checks_on SwiftShader "$SWIFTSHADER_ICD" SwiftShader

@@ -61,6 +61,17 @@ pub fn integrated(min: u32, max: u32) -> AdapterProfile {
     profile(&name, AdapterKind::Integrated, (min, max), gpu_limits())
 }
 
+/// As Apple's GPUs, for which tiles are of their own; without subgroups, so that its plans run everywhere.
+#[must_use]
+pub fn apple() -> AdapterProfile {
+    let like = integrated(32, 32);
+    AdapterProfile {
+        name: "as Apple".into(),
+        features: Features { subgroups: None, ..like.features },
+        ..like
+    }
+}
+
 /// All that plans are tested for. The floor comes first.
 #[must_use]
 pub fn all() -> Vec<AdapterProfile> {
@@ -74,5 +85,6 @@ pub fn all() -> Vec<AdapterProfile> {
         integrated(8, 32),
         // Mobile GPUs whose drivers promise no more than this.
         integrated(4, 128),
+        apple(),
     ]
 }

@@ -17,6 +17,7 @@ use crate::{engine_or_skip, folder};
 fn specs() -> Vec<Attention> {
     vec![
         Attention::new(Shape::bhtd(1, 2, 70, 64).kv(2, 90)).with_lse().causal(),
+        Attention::new(Shape::bhtd(1, 2, 70, 128).kv(1, 150)).with_lse().causal(),
         Attention::new(Shape::bhtd(2, 6, 5, 40).kv(2, 77)).with_lse().dtype(Dtype::F16).layout(Layout::Bthd),
         Attention::new(Shape::bhtd(1, 1, 130, 7).kv(1, 65))
             .with_lse()

@@ -1,10 +1,10 @@
-//! Command line of `gpu-stats`: compile shaders for AMD GPUs without having one.
+//! Command line of `gpu-stats`: compile shaders for GPUs without having one.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use gpu_stats::{Cost, Error, Family, Job, Report, Setting, model, planned, survey};
+use gpu_stats::{Cost, Error, Family, Job, Report, Setting, model, planned, shims, survey};
 
 /// Exit code where the driver is missing: 1 is a failed compilation, 2 a wrong command line.
 const NO_DRIVER: u8 = 3;
@@ -32,19 +32,25 @@ THE MODEL
   No latencies, bank conflicts, broadcasts, cache misses or instruction fetch. README.md has the reasons.
 
 EXIT CODES
-  0 done, 1 shader or worker failed, 2 wrong command line, 3 no RADV null device";
+  0 done, 1 shader or worker failed, 2 wrong command line, 3 no driver";
 
 #[derive(Parser)]
-#[command(about = "Compiles WGSL compute shaders for AMD GPUs with Mesa's RADV, without a GPU", after_help = MODEL)]
+#[command(about = "Compiles WGSL compute shaders with the compilers of GPUs that are not here", after_help = MODEL)]
 struct Arguments {
     /// WGSL files.
-    #[arg(required_unless_present = "planned")]
+    #[arg(required_unless_present_any = ["planned", "shims"])]
     files: Vec<PathBuf>,
     /// Instead of files, compile every variant of every operator as it would be planned for each family.
     #[arg(long, conflicts_with = "files")]
     planned: bool,
+    /// The same for other makers' GPUs, with the drivers that tools/drivers.sh fetches.
+    #[arg(long, conflicts_with_all = ["files", "planned", "family", "parts", "asm", "json"])]
+    shims: bool,
+    /// Of those, devices such as radv:navi31 or nvk:172; all by default.
+    #[arg(long, value_delimiter = ',', requires = "shims", value_parser = device)]
+    device: Vec<shims::Device>,
     /// Write the figures that the test compares with.
-    #[arg(long, requires = "planned", conflicts_with = "family")]
+    #[arg(long, conflicts_with_all = ["files", "family", "device"])]
     write_figures: bool,
     /// Families to compile for: vega10, navi10, navi21, gfx1100.
     #[arg(long, value_delimiter = ',', default_values_t = Family::USUAL)]
@@ -86,6 +92,13 @@ fn pair<K: std::str::FromStr>(text: &str) -> Result<(K, f64), String> {
     Ok((key, value))
 }
 
+fn device(name: &str) -> Result<shims::Device, String> {
+    shims::DEVICES.into_iter().find(|device| device.name == name).ok_or_else(|| {
+        let known: Vec<&str> = shims::DEVICES.iter().map(|device| device.name).collect();
+        format!("unknown device {name}; known are {}", known.join(", "))
+    })
+}
+
 fn main() -> ExitCode {
     gpu_stats::serve_if_asked();
     let arguments = Arguments::parse();
@@ -106,6 +119,9 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
         .map_err(|e| Error::Worker { message: format!("this program does not know its own path: {e}") })?;
     if arguments.planned {
         return run_planned(arguments, &program);
+    }
+    if arguments.shims {
+        return run_shims(arguments, &program);
     }
     let mut jobs = Vec::new();
     for file in &arguments.files {
@@ -170,6 +186,24 @@ fn run_planned(arguments: &Arguments, program: &Path) -> Result<(), Error> {
         for report in &survey.reports {
             println!("\n{}\n{}\n{}", report.label, report.headline(), report.table(true));
         }
+    }
+    Ok(())
+}
+
+fn run_shims(arguments: &Arguments, program: &Path) -> Result<(), Error> {
+    let all = arguments.device.is_empty();
+    let devices = if all { &shims::DEVICES[..] } else { &arguments.device };
+    let survey = shims::measure(program, devices)?;
+    if arguments.write_figures {
+        let file = shims::folder().join(format!("mesa-{}.txt", survey.version));
+        std::fs::write(&file, survey.figures.text())
+            .map_err(|e| Error::Worker { message: format!("{} cannot be written: {e}", file.display()) })?;
+    }
+    println!("Mesa {}: compiled, never executed", survey.version);
+    println!("registers / spills / occupancy, % / workgroup memory, bytes / multiply-adds, %");
+    println!("{}", shims::table(&survey.figures));
+    for reason in &survey.missing {
+        println!("no figure: {reason}");
     }
     Ok(())
 }

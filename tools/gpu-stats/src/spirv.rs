@@ -63,6 +63,8 @@ pub struct Spirv {
     pub entry_point: String,
     /// Invocations a workgroup along x, y, z.
     pub workgroup_size: [u32; 3],
+    /// Bytes of workgroup memory.
+    pub workgroup_bytes: u32,
     /// Buffers, in order of declaration.
     pub bindings: Vec<Binding>,
 }
@@ -114,7 +116,11 @@ pub fn translate(job: &Job) -> Result<Spirv, Error> {
         .ok_or_else(|| fail(format!("entry point {name} is gone after the overrides were resolved")))?;
 
     let mut bindings = Vec::new();
+    let mut workgroup_bytes = 0;
     for (_, variable) in module.global_variables.iter() {
+        if variable.space == AddressSpace::WorkGroup {
+            workgroup_bytes += module.types[variable.ty].inner.size(module.to_ctx()).next_multiple_of(16);
+        }
         let Some(at) = &variable.binding else { continue };
         let kind = match variable.space {
             AddressSpace::Uniform => BindingKind::Uniform,
@@ -146,5 +152,5 @@ pub fn translate(job: &Job) -> Result<Spirv, Error> {
     };
     let pipeline = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: name.clone() };
     let words = spv::write_vec(&module, &info, &options, Some(&pipeline)).map_err(|e| fail(e.to_string()))?;
-    Ok(Spirv { words, entry_point: name, workgroup_size: entry.workgroup_size, bindings })
+    Ok(Spirv { words, entry_point: name, workgroup_size: entry.workgroup_size, workgroup_bytes, bindings })
 }

@@ -1,4 +1,4 @@
-//! The Vulkan calls: opens RADV's null device and compiles one compute pipeline on it.
+//! The Vulkan calls: opens a device that need not execute and compiles one compute pipeline on it.
 #![expect(unsafe_code, reason = "Vulkan is a C interface, and wgpu cannot open a device without hardware")]
 
 use std::ffi::{CStr, CString, c_char};
@@ -31,11 +31,12 @@ pub(crate) struct Raw {
     pub(crate) representations: Vec<(String, String)>,
 }
 
-/// The null device. Lives as long as its worker process.
+/// The device. Lives as long as its worker process.
 pub(crate) struct Device {
     // Dropped last: everything below points into the library it keeps loaded.
     _entry: ash::Entry,
     instance: ash::Instance,
+    physical: vk::PhysicalDevice,
     device: ash::Device,
     executables: khr::pipeline_executable_properties::Device,
     name: String,
@@ -45,8 +46,9 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// Opens the null device: the only one RADV lists while `RADV_FORCE_FAMILY` is set.
-    pub(crate) fn open() -> Result<Self, String> {
+    /// Opens the first device whose name contains `named`: RADV lists a single one while `RADV_FORCE_FAMILY` is set, as does
+    /// every driver on a shim.
+    pub(crate) fn open(named: &str) -> Result<Self, String> {
         // SAFETY: loading the Vulkan loader runs its initialisers; this process loads it once and has no other thread
         // that changes the environment.
         let entry = unsafe { ash::Entry::load() }.map_err(|e| format!("no Vulkan loader: {e}"))?;
@@ -55,13 +57,13 @@ impl Device {
         // SAFETY: the structures live until the call returns, and no layer or extension is asked for.
         let instance =
             unsafe { entry.create_instance(&info, None) }.map_err(|e| format!("no Vulkan instance: {e}"))?;
-        let opened =
-            Self::pick(&instance).and_then(|(p, name)| Self::logical(&instance, p).map(|d| (p, name, d)));
+        let opened = Self::pick(&instance, named)
+            .and_then(|(p, name)| Self::logical(&instance, p).map(|d| (p, name, d)));
         match opened {
             Ok((physical, name, device)) => {
                 let executables = khr::pipeline_executable_properties::Device::new(&instance, &device);
                 let (driver, subgroups) = describe(&instance, physical);
-                Ok(Self { _entry: entry, instance, device, executables, name, driver, subgroups })
+                Ok(Self { _entry: entry, instance, physical, device, executables, name, driver, subgroups })
             }
             Err(message) => {
                 // SAFETY: nothing made from the instance survives.
@@ -71,7 +73,7 @@ impl Device {
         }
     }
 
-    fn pick(instance: &ash::Instance) -> Result<(vk::PhysicalDevice, String), String> {
+    fn pick(instance: &ash::Instance, named: &str) -> Result<(vk::PhysicalDevice, String), String> {
         // SAFETY: the instance is alive.
         let all = unsafe { instance.enumerate_physical_devices() }
             .map_err(|e| format!("the driver lists no device: {e}"))?;
@@ -80,12 +82,12 @@ impl Device {
             // SAFETY: the handle comes from this instance.
             let properties = unsafe { instance.get_physical_device_properties(physical) };
             let name = text(&properties.device_name);
-            if name.contains("RADV") {
+            if name.contains(named) {
                 return Ok((physical, name));
             }
             seen.push(name);
         }
-        Err(format!("no null device among {seen:?}; the family may be unknown to this Mesa"))
+        Err(format!("no device to compile for among {seen:?}; it may be unknown to this Mesa"))
     }
 
     fn logical(instance: &ash::Instance, physical: vk::PhysicalDevice) -> Result<ash::Device, String> {
@@ -112,7 +114,12 @@ impl Device {
             .push_next(&mut features);
         // SAFETY: the features were reported by this device, the names are static strings.
         unsafe { instance.create_device(physical, &info, None) }
-            .map_err(|e| format!("the null device cannot be opened: {e}"))
+            .map_err(|e| format!("the device cannot be opened: {e}"))
+    }
+
+    /// The instance and the device, for queries.
+    pub(crate) fn physical(&self) -> (&ash::Instance, vk::PhysicalDevice) {
+        (&self.instance, self.physical)
     }
 
     /// Compiles a compute pipeline and reads what the driver captured.
@@ -284,7 +291,7 @@ fn describe(instance: &ash::Instance, physical: vk::PhysicalDevice) -> (String, 
 }
 
 /// A fixed C array as text.
-fn text(chars: &[c_char]) -> String {
+pub(crate) fn text(chars: &[c_char]) -> String {
     // SAFETY: the driver terminates its names inside the array, as the specification demands.
     unsafe { CStr::from_ptr(chars.as_ptr()) }.to_string_lossy().into_owned()
 }

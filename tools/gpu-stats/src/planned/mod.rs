@@ -127,11 +127,11 @@ pub fn profile(family: Family) -> AdapterProfile {
 }
 
 /// One shader to compile, and for what.
-struct Planned {
-    problem: String,
-    variant: String,
-    request: Request,
-    text: String,
+pub(crate) struct Planned {
+    pub(crate) problem: String,
+    pub(crate) variant: String,
+    pub(crate) request: Request,
+    pub(crate) text: String,
 }
 
 /// Measurements of all families.
@@ -174,7 +174,12 @@ fn measure_family(program: &Path, family: Family) -> Result<Survey, Error> {
     let mut compiler = Compiler::start(program, family)?;
     let mut survey = Survey::default();
     let mut known: BTreeMap<String, Report> = BTreeMap::new();
-    for planned in plan_all(family, &mut survey.missing)? {
+    for planned in plan_all(
+        &profile(family),
+        family.name(),
+        &|only| only.is_none_or(|only| only == family),
+        &mut survey.missing,
+    )? {
         let label = format!("{family} {} {}", planned.problem, planned.variant);
         let report = match known.get(&planned.text) {
             Some(report) => Report { label, ..report.clone() },
@@ -195,8 +200,14 @@ fn measure_family(program: &Path, family: Family) -> Result<Survey, Error> {
     Ok(survey)
 }
 
-fn plan_all(family: Family, missing: &mut Vec<String>) -> Result<Vec<Planned>, Error> {
-    let adapter = profile(family);
+/// The kernels that are planned for an adapter, called `name` in messages. Variants that samples leave out for a family are left
+/// out if `of_family` says so.
+pub(crate) fn plan_all(
+    adapter: &AdapterProfile,
+    name: &str,
+    of_family: &dyn Fn(Option<Family>) -> bool,
+    missing: &mut Vec<String>,
+) -> Result<Vec<Planned>, Error> {
     let mut all = Vec::new();
     for &operator in operators() {
         for (shape, options, without) in samples(operator) {
@@ -211,8 +222,8 @@ fn plan_all(family: Family, missing: &mut Vec<String>) -> Result<Vec<Planned>, E
             };
             let problem = operator.problem_of_shape(shape, &options).map_err(|e| fail(e.to_string()))?;
             for variant in operator.variants() {
-                let left_out = |&(name, only): &(&str, Option<Family>)| {
-                    name == variant.name && only.is_none_or(|only| only == family)
+                let left_out = |&(variant_name, only): &(&str, Option<Family>)| {
+                    variant_name == variant.name && of_family(only)
                 };
                 if without.iter().any(left_out) {
                     let why = if without == DECODE_ONLY {
@@ -220,13 +231,13 @@ fn plan_all(family: Family, missing: &mut Vec<String>) -> Result<Vec<Planned>, E
                     } else {
                         "needs so many registers that the compiler takes minutes"
                     };
-                    missing.push(format!("{family} {label} {}: {why}", variant.name));
+                    missing.push(format!("{name} {label} {}: {why}", variant.name));
                     continue;
                 }
-                match problem.plan(&adapter, &Constraints::variant(variant.name)) {
+                match problem.plan(adapter, &Constraints::variant(variant.name)) {
                     Ok(plan) => all.extend(specialise(&label, &plan).map_err(fail)?),
                     Err(reason) => {
-                        missing.push(format!("{family} {label} {}: {reason}", variant.name));
+                        missing.push(format!("{name} {label} {}: {reason}", variant.name));
                     }
                 }
             }

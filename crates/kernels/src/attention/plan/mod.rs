@@ -22,4 +22,5 @@ pub(super) mod split_kv;
 pub(super) mod split_passes;
 pub(super) mod tile_scheduler;
 pub(super) mod token_order;
+mod tuning;
 pub(super) mod variants;

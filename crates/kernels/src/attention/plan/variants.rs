@@ -2,7 +2,7 @@
 
 use foveal_shaders::Request;
 
-use super::mask_program::MaskProgram;
+use super::{mask_program::MaskProgram, tuning::Tuning};
 use crate::{
     AdapterKind, AdapterProfile, Cost,
     attention::{Attention, Mask, layout::Tensor},
@@ -296,12 +296,12 @@ pub(crate) fn tiled(
 ) -> Result<Candidate, String> {
     let (head_dim, value_dim) = spec.padded_dims();
     let widest = head_dim.max(value_dim);
-    // Hardware whose subgroups are always 64 wide has 256 registers a lane for all waves of a SIMD: two vectors of o a row
-    // would leave room for two waves only.
-    let few_registers = adapter.features.subgroups.is_some_and(|(min, _)| min >= 64);
+    // A CPU gains nothing from long unrolled stages and pays for compiling them.
+    let longest = if adapter.kind == AdapterKind::Cpu { 8 } else { 32 };
+    let tuning = Tuning::of(spec, adapter, widest, longest);
     let (lanes, row_lanes) = match widest {
         0..=64 => (16, 16),
-        65..=128 if !few_registers => (16, 16),
+        65..=128 if !tuning.few_registers => (16, 16),
         65..=256 => (32, 8),
         _ => (64, 4),
     };
@@ -310,11 +310,9 @@ pub(crate) fn tiled(
     if let Some(listed) = spec.device_blocks().filter(|listed| !listed.kv_block.is_multiple_of(block_k)) {
         return Err(format!("visits {block_k} keys at a time, the lists have blocks of {}", listed.kv_block));
     }
-    // A CPU gains nothing from long unrolled stages and pays for compiling them.
-    let longest = if adapter.kind == AdapterKind::Cpu { 8 } else { 32 };
     let slice = best_slice(head_dim, (STAGE_VECTORS / (row_lanes + lanes)).min(longest));
     let value_lanes = value_dim.div_ceil(block_k) * lanes;
-    let key_slice = (0..=longest.ilog2())
+    let key_slice = (0..=tuning.key_slice.ilog2())
         .rev()
         .map(|power| 1usize << power)
         .find(|keys| block_k % keys == 0 && keys * (row_lanes + value_lanes) <= STAGE_VECTORS)
@@ -342,24 +340,31 @@ pub(crate) fn tiled(
     } else {
         0
     };
+    let mut tiles = vec![
+        tile("rows", block_q),
+        tile("keys", block_k),
+        tile("slice of d", slice),
+        tile("slice of keys", key_slice),
+    ];
+    tiles.extend(tuning.why.map(|(maker, why)| (format!("on {maker}'s GPUs"), why.to_owned())));
+    let request = spec
+        .request("attention/tiled")
+        .tunable("LANES", small(lanes))
+        .tunable("ROW_LANES", small(row_lanes))
+        .tunable("SLICE", small(slice))
+        .tunable("KEY_SLICE", small(key_slice));
+    let request = match tuning.batch {
+        Some(batch) => request.tunable("BATCH", batch),
+        None => request,
+    };
     Ok(Candidate {
         variant: "tiled",
         threads: small(threads),
         workgroup_bytes,
-        tiles: vec![
-            tile("rows", block_q),
-            tile("keys", block_k),
-            tile("slice of d", slice),
-            tile("slice of keys", key_slice),
-        ],
+        tiles,
         cost: timed(cost, adapter),
         schedule: Tiles {
-            request: spec
-                .request("attention/tiled")
-                .tunable("LANES", small(lanes))
-                .tunable("ROW_LANES", small(row_lanes))
-                .tunable("SLICE", small(slice))
-                .tunable("KEY_SLICE", small(key_slice)),
+            request,
             tile_rows: block_q,
             kv_block: block_k,
             turns: Turns {
