@@ -225,22 +225,38 @@ if [ "${FOVEAL_ALL_PLATFORMS:-}" = 1 ]; then
 else
   step "other platforms' shader compilers" tools/shader-compilers.sh
 fi
-# All tests run on the first driver; those that need a device again on the second, whose subgroups are half as wide.
-SWIFTSHADER_ICD=$(swiftshader_icd)
-tests_on lavapipe "$LAVAPIPE_ICD" llvmpipe all_tests || [ -f "$LAVAPIPE_ICD" ] || step 'tests without a device' all_tests
-tests_on SwiftShader "$SWIFTSHADER_ICD" SwiftShader device_tier
-checks_on_newer
-# Nearly all of what follows is compiling in a driver, which takes one core: the two drivers' run side by side.
-checks_on lavapipe "$LAVAPIPE_ICD" llvmpipe >"$scratch/lavapipe.out" 2>&1 &
-checks_on SwiftShader "$SWIFTSHADER_ICD" SwiftShader
-wait
-cat "$scratch/lavapipe.out"
+step 'building the tests' cargo test --workspace --no-run
 
 # The report that tools/gpu-day.sh makes on a machine with a GPU, in short.
 gpu_day() { FOVEAL_BIN="${CARGO_TARGET_DIR:-target}/debug" tools/gpu-day.sh --short --seconds 120 "${CARGO_TARGET_DIR:-target}/gpu-day"; }
-if [ -f "$LAVAPIPE_ICD" ]; then
-  on_driver "$LAVAPIPE_ICD" llvmpipe step 'a short GPU day on lavapipe' gpu_day
-fi
+
+# All tests run on the first driver; those that need a device again on the second, whose subgroups are half as wide, and some on a
+# newer release of the first.
+SWIFTSHADER_ICD=$(swiftshader_icd)
+on_lavapipe() {
+  tests_on lavapipe "$LAVAPIPE_ICD" llvmpipe all_tests || [ -f "$LAVAPIPE_ICD" ] || step 'tests without a device' all_tests
+  checks_on lavapipe "$LAVAPIPE_ICD" llvmpipe
+  if [ -f "$LAVAPIPE_ICD" ]; then
+    on_driver "$LAVAPIPE_ICD" llvmpipe step 'a short GPU day on lavapipe' gpu_day
+  fi
+}
+elsewhere() {
+  tests_on SwiftShader "$SWIFTSHADER_ICD" SwiftShader device_tier
+  checks_on SwiftShader "$SWIFTSHADER_ICD" SwiftShader
+  checks_on_newer
+  # The browser package and its page, in Chromium, which brings SwiftShader.
+  if command -v node >/dev/null && command -v npm >/dev/null && command -v chromium >/dev/null; then
+    step 'the browser package and its page' tools/web.sh test
+    step 'clippy for browsers' tools/web.sh lint
+  else
+    skip 'the browser package and its page' 'node, npm or chromium was not found'
+  fi
+}
+# Much of both is compiling in a driver, which takes one core: side by side.
+on_lavapipe >"$scratch/lavapipe.out" 2>&1 &
+elsewhere
+wait
+cat "$scratch/lavapipe.out"
 
 # Other systems, without a machine that runs them.
 if [ "${FOVEAL_ALL_PLATFORMS:-}" = 1 ]; then
@@ -248,14 +264,6 @@ if [ "${FOVEAL_ALL_PLATFORMS:-}" = 1 ]; then
   step 'the Windows program in Wine' tools/windows.sh
 else
   skip 'other systems' 'FOVEAL_ALL_PLATFORMS=1 checks and runs what can be without them'
-fi
-
-# The browser package and its page, in Chromium, which brings SwiftShader.
-if command -v node >/dev/null && command -v npm >/dev/null && command -v chromium >/dev/null; then
-  step 'the browser package and its page' tools/web.sh test
-  step 'clippy for browsers' tools/web.sh lint
-else
-  skip 'the browser package and its page' 'node, npm or chromium was not found'
 fi
 
 say "summary, $(((SECONDS - started) / 60)) min $(((SECONDS - started) % 60)) s"
