@@ -13,6 +13,7 @@ fn profile(name: &str, kind: AdapterKind, subgroups: (u32, u32), limits: Limits)
         rates: Rates::assumed(kind),
         loop_turns: None,
         maths: None,
+        matrix: None,
     }
 }
 

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Attention, Mask, Pages, QkNorm, Quantised, Scale, block_option, mask::describe_table};
+use super::{
+    Attention, Mask, Pages, Precision, QkNorm, Quantised, Scale, block_option, mask::describe_table,
+};
 use crate::{
     Dtype, Error,
     expr::Expr,
@@ -213,6 +215,21 @@ impl Options for Attention {
             parse_splits,
             |spec| spec.splits.map(|splits| json!(splits)),
             |spec| spec.splits.map(|splits| format!("{splits} splits")),
+        ),
+        row(
+            "precision",
+            "stored|f16",
+            "f16 rounds q, k and v to f16 first, so that matrix units can multiply them (default: stored, as they are)",
+            |spec, input| {
+                spec.precision = match input.text()? {
+                    "stored" => Precision::Stored,
+                    "f16" => Precision::F16,
+                    other => return Err(Error::no_word("precision", &["stored", "f16"], other)),
+                };
+                Ok(())
+            },
+            |spec| (spec.precision != Precision::Stored).then(|| json!(spec.precision.to_string())),
+            |spec| (spec.precision == Precision::F16).then(|| "rounded to f16".to_owned()),
         ),
         row(
             "tables",

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
-    BlockSparsity, DeviceBlockMask, Layout, Mask, Pages, QkNorm, Quantised, Scale, Shape, Strides,
+    BlockSparsity, DeviceBlockMask, Layout, Mask, Pages, Precision, QkNorm, Quantised, Scale, Shape, Strides,
     TableInput, layout::Tensor,
 };
 use crate::{
@@ -74,6 +74,8 @@ pub struct Attention {
     pub splits: Option<usize>,
     /// Storage of q, k, v and o; of q and o where keys and values are integers. Arithmetic is f32, and `lse` is stored as f32.
     pub dtype: Dtype,
+    /// How precise q, k and v are in products.
+    pub precision: Precision,
     /// Whether `lse` is computed too.
     pub lse: bool,
     /// Strides of q where it is not dense.
@@ -128,6 +130,7 @@ impl Attention {
             quantised: None,
             splits: None,
             dtype: Dtype::F32,
+            precision: Precision::default(),
             lse: false,
             q_strides: None,
             k_strides: None,
@@ -229,6 +232,7 @@ impl Attention {
             ));
         }
         self.validate_stored()?;
+        self.validate_precision()?;
         for tensor in Tensor::ALL {
             self.span(tensor)
                 .ok_or_else(|| Error::invalid(tensor.name(), "has more elements than can be addressed"))?;

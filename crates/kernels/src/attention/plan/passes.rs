@@ -29,6 +29,7 @@ pub(crate) struct ScratchAt {
     pub(crate) lists: Option<usize>,
     pub(crate) norms: Option<usize>,
     pub(crate) gathered: Option<usize>,
+    pub(crate) packed: Option<usize>,
 }
 
 /// The context that all passes of a plan share.
@@ -152,6 +153,7 @@ impl<'a> Passes<'a> {
             _ => {}
         }
         self.segments = self.choose_split_kv()?;
+        self.pack()?;
         self.kernel(&partitions)?;
         if let Some(segments) = &self.segments {
             self.plan.notes.push(("segments of keys".to_owned(), segments.count.to_string()));
@@ -289,6 +291,7 @@ impl<'a> Passes<'a> {
         let mut params = self.params([first_batch, first_head, first_row])?;
         params.extend(spec.width_params()?);
         self.bind_tensors(partition, &mut bindings, &mut params)?;
+        self.bind_packed(&mut bindings);
         match run {
             Some(run) => set(&mut params, "order_at", run.order_at)?,
             None => set(&mut params, "list_tiles", workgroups[0])?,

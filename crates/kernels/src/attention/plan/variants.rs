@@ -27,6 +27,8 @@ pub(crate) struct Tiles {
     pub(crate) turns: Turns,
     /// Whether the keys are split in the grid, rather than over dispatches.
     pub(crate) splits_in_grid: bool,
+    /// Of a kernel for matrix units, which takes keys and values packed: the side of its matrices.
+    pub(crate) matrix_side: Option<usize>,
 }
 
 /// Turns that an invocation's loops take at most (see [`crate::turns`]).
@@ -105,7 +107,7 @@ impl Attention {
     pub(crate) fn request(&self, module: &str) -> Request {
         let (head_dim, value_dim) = self.padded_dims();
         let request = Request::new(module)
-            .replace("shared/inputs", storage_module("inputs", self.dtype, self.aligned()))
+            .replace("shared/inputs", self.inputs_module())
             .replace("shared/kv", self.kv_module())
             .replace("shared/output", storage_module("output", self.dtype, self.aligned()))
             .tunable("HEAD_DIM", small(head_dim))
@@ -147,7 +149,7 @@ impl Attention {
     }
 
     /// The tunables that say where keys lie and how they are stored.
-    fn with_keys(&self, request: Request) -> Request {
+    pub(super) fn with_keys(&self, request: Request) -> Request {
         let request = match &self.pages {
             None => request,
             Some(pages) => request.tunable("PAGED", true).tunable("PAGE", small(pages.page)),
@@ -173,7 +175,7 @@ impl Attention {
     /// The request of the pass that computes norms.
     pub(crate) fn norms_request(&self, of_keys: bool) -> Request {
         let request = Request::new("attention/norms")
-            .replace("shared/inputs", storage_module("inputs", self.dtype, self.aligned()))
+            .replace("shared/inputs", self.inputs_module())
             .replace("shared/kv", self.kv_module())
             .tunable("HEAD_DIM", small(self.padded_dims().0))
             .tunable("OF_KEYS", of_keys);
@@ -247,6 +249,7 @@ pub(crate) fn naive(
             kv_block: KV_BLOCK,
             turns: Turns { of_block: KV_BLOCK as u64 * (1 + of_loop(head_dim / 4, 0)), other: 1 },
             splits_in_grid: false,
+            matrix_side: None,
         },
     })
 }
@@ -336,6 +339,7 @@ pub(crate) fn tiled(
                 other: 1 + of_loop(lanes, 0),
             },
             splits_in_grid: false,
+            matrix_side: None,
         },
     })
 }

@@ -1,0 +1,54 @@
+//! How precise products have to be.
+
+use std::fmt;
+
+use super::Attention;
+use crate::{Dtype, Error, spec::storage::storage_module};
+
+/// The precision of q, k and v in products.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As they are stored.
+    #[default]
+    Stored,
+    /// Rounded to f16 first, to nearest; what rounds beyond 65,504 is infinite. Sums stay f32, and weights may be f16 too. Relative
+    /// to products of f32, scores are off by up to `2^-10 |q| |k|` times the scale, typically by 2^-12 of `|q| |k| / sqrt(Dk)`.
+    F16,
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stored => "stored",
+            Self::F16 => "f16",
+        })
+    }
+}
+
+impl Attention {
+    /// With q, k and v of that precision.
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// Whether q, k and v are rounded before they are used.
+    pub(crate) fn rounds_inputs(&self) -> bool {
+        self.precision == Precision::F16 && self.dtype != Dtype::F16
+    }
+
+    /// The shader module that reads q, k and v.
+    pub(crate) fn inputs_module(&self) -> String {
+        let stored = storage_module("inputs", self.dtype, self.aligned());
+        if self.rounds_inputs() { format!("{stored}_as_f16") } else { stored }
+    }
+
+    pub(super) fn validate_precision(&self) -> Result<(), Error> {
+        if self.precision == Precision::F16 && self.quantised.is_some() {
+            let message = "f16 is for q, k and v that are stored as floats: keys and values are integers";
+            return Err(Error::invalid("precision", message));
+        }
+        Ok(())
+    }
+}
