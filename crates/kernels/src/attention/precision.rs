@@ -38,6 +38,11 @@ impl Attention {
         self.precision == Precision::F16 && self.dtype != Dtype::F16
     }
 
+    /// Whether products are of f16, and so a matter for matrix units.
+    pub(crate) fn multiplies_f16(&self) -> bool {
+        self.quantised.is_none() && (self.dtype == Dtype::F16 || self.rounds_inputs())
+    }
+
     /// The shader module that reads q, k and v.
     pub(crate) fn inputs_module(&self) -> String {
         let stored = storage_module("inputs", self.dtype, self.aligned());

@@ -11,8 +11,8 @@ use super::{
     variants::{Candidate, KV_BLOCK, Tiles, Turns, occupancy},
 };
 use crate::{
-    AdapterProfile, Cost, Dtype, Error, MatrixUnit, PassBinding,
-    attention::{Attention, Precision, layout::Tensor},
+    AdapterProfile, Cost, Error, MatrixUnit, PassBinding,
+    attention::{Attention, layout::Tensor},
     plan::{
         builder::Params,
         cost::{check_workgroup, float, small, tile, timed},
@@ -144,9 +144,9 @@ fn unit_of(adapter: &AdapterProfile) -> Result<MatrixUnit, String> {
         return Err(reason);
     }
     let Some(unit) = adapter.matrix else {
-        return Err("needs matrix units for f16 added in f32, 16 x 16 or 8 x 8, which the adapter does not list (or the \
-                    device was opened without EXPERIMENTAL_COOPERATIVE_MATRIX, or a probe failed)"
-            .into());
+        return Err(
+            "needs matrix units, of f16 added in f32, which the adapter lacks (or the device was opened without)"
+                .into());
     };
     if !adapter.features.f16 {
         return Err("needs shader-f16, which the adapter lacks (or the device was opened without)".into());
@@ -168,7 +168,7 @@ fn check_problem(spec: &Attention, adapter: &AdapterProfile) -> Result<(), Strin
     if spec.quantised.is_some() {
         return Err("takes keys and values of f16, not integers".into());
     }
-    if spec.dtype != Dtype::F16 && spec.precision != Precision::F16 {
+    if !spec.multiplies_f16() {
         return Err(format!("rounds to f16, and q, k and v are {}: only with `precision` f16", spec.dtype));
     }
     let widest = spec.head_dim.max(spec.value_dim);
