@@ -122,8 +122,7 @@ pub enum AdapterChoice {
 /// wgpu calls the feature experimental, which its own devices then ask for. Variants that use it prove themselves as all others do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MatrixUnits {
-    /// If the adapter lists such matrices or, where the environment variable `FOVEAL_MATRIX` is set, as it says: `off`, `8` or `16`.
-    /// On a device of the host's, which does not tell, not.
+    /// If the adapter lists such matrices; on a device of the host's, which does not tell, not.
     #[default]
     Listed,
     /// Not.
@@ -131,18 +130,6 @@ pub enum MatrixUnits {
     /// Matrices of this side, 8 or 16, whether the adapter lists them or not: on a device of the host's, what
     /// [`Engine::matrix_side`](crate::Engine::matrix_side) said of its adapter. A device without the features does without.
     Side(u32),
-}
-
-impl MatrixUnits {
-    /// What the environment says, if nothing else was said.
-    pub(crate) fn or_from_environment(self) -> Self {
-        match (self, std::env::var("FOVEAL_MATRIX").as_deref()) {
-            (Self::Listed, Ok("off")) => Self::Off,
-            (Self::Listed, Ok("8")) => Self::Side(8),
-            (Self::Listed, Ok("16")) => Self::Side(16),
-            _ => self,
-        }
-    }
 }
 
 /// Whether a variant has to prove itself on this adapter and driver before it is used.

@@ -32,7 +32,7 @@ pub(crate) fn listed(adapter: &wgpu::Adapter, profile: &AdapterProfile) -> Optio
 
 /// The side that an engine's own device is opened for, if it is to have matrices.
 pub(crate) fn wanted(units: MatrixUnits, adapter: &wgpu::Adapter, profile: &AdapterProfile) -> Option<u32> {
-    match units.or_from_environment() {
+    match units {
         MatrixUnits::Off => None,
         MatrixUnits::Listed => listed(adapter, profile),
         MatrixUnits::Side(side) => {

@@ -49,12 +49,11 @@ mod tensors;
 mod testing;
 
 pub use crate::spec::{Integers, Layout, Strides};
-pub use choices::{BlockSparsity, Scale};
+pub use choices::{BlockSparsity, Precision, Scale};
 pub use device_block_mask::DeviceBlockMask;
 pub use mask::{Mask, QkNorm, TableInput};
 pub(crate) use operator::OPERATOR;
 pub use pages::Pages;
-pub use precision::Precision;
 pub use quantised::Quantised;
 pub use shape::Shape;
 pub use spec::Attention;

@@ -1,29 +1,7 @@
 //! How precise products have to be.
 
-use std::fmt;
-
-use super::Attention;
+use super::{Attention, Precision};
 use crate::{Dtype, Error, spec::storage::storage_module};
-
-/// The precision of q, k and v in products.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Precision {
-    /// As they are stored.
-    #[default]
-    Stored,
-    /// Rounded to f16 first, to nearest; what rounds beyond 65,504 is infinite. Sums stay f32, and weights may be f16 too. Relative
-    /// to products of f32, scores are off by up to `2^-10 |q| |k|` times the scale, typically by 2^-12 of `|q| |k| / sqrt(Dk)`.
-    F16,
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Stored => "stored",
-            Self::F16 => "f16",
-        })
-    }
-}
 
 impl Attention {
     /// With q, k and v of that precision.
