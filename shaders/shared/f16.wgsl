@@ -12,3 +12,8 @@ fn narrow_f16(value: vec2f) -> u32 {
     let halves = select(vec2u(pair & 0xffffu, pair >> 16u), ends, large);
     return halves.x | (halves.y << 16u);
 }
+
+// Each rounded to f16, as `narrow_f16` does.
+fn rounded_to_f16(value: vec4f) -> vec4f {
+    return vec4f(unpack2x16float(narrow_f16(value.xy)), unpack2x16float(narrow_f16(value.zw)));
+}

@@ -32,6 +32,8 @@ pub struct Interface {
     pub uses_subgroups: bool,
     /// Whether it uses 16-bit float types (packed formats do not count).
     pub uses_f16: bool,
+    /// Whether it uses matrices that a subgroup shares (`coop_mat8x8` and `coop_mat16x16`, naga's own).
+    pub uses_matrices: bool,
 }
 
 /// A buffer that a kernel uses.
@@ -248,6 +250,11 @@ pub(crate) fn is_f16_type(name: &str) -> bool {
     let is_matrix =
         || name.len() == 7 && name.starts_with("mat") && name.ends_with('h') && name.as_bytes()[4] == b'x';
     matches!(name, "f16" | "vec2h" | "vec3h" | "vec4h") || is_matrix()
+}
+
+/// Whether a name is that of a type of matrices that a subgroup shares.
+pub(crate) fn is_matrix_of_subgroup(name: &str) -> bool {
+    matches!(name, "coop_mat8x8" | "coop_mat16x16")
 }
 
 /// Whether a name is that of a subgroup built-in function.

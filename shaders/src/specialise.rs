@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::library::Library;
 use crate::link::{Linked, hook_sources};
 use crate::print::Printer;
-use crate::reflect::{Interface, is_f16_type, is_subgroup_function};
+use crate::reflect::{Interface, is_f16_type, is_matrix_of_subgroup, is_subgroup_function};
 use crate::request::{Request, Target, Tunable};
 use crate::tree::{self, Mention, global_ident};
 use crate::tunables;
@@ -96,6 +96,7 @@ impl Library {
             bindings,
             uses_subgroups: reached.uses_subgroups,
             uses_f16: reached.uses_f16,
+            uses_matrices: reached.uses_matrices,
         };
         let text = reached.print(&linked, request)?;
         Ok(Specialised { text, interface, arrays_left: reached.arrays_left })
@@ -127,6 +128,7 @@ struct Reached {
     globals: Vec<(usize, GlobalDeclaration, Span)>,
     uses_subgroups: bool,
     uses_f16: bool,
+    uses_matrices: bool,
     arrays_left: Vec<String>,
 }
 
@@ -164,6 +166,7 @@ impl Reached {
                     let name = ident.name();
                     if !linked.items.contains_key(name.as_str()) {
                         reached.uses_f16 |= is_f16_type(&name);
+                        reached.uses_matrices |= is_matrix_of_subgroup(&name);
                         reached.uses_subgroups |= is_type_or_call && is_subgroup_function(&name);
                     } else if !seen.contains(&*name) {
                         seen.insert(name.clone());
@@ -193,6 +196,9 @@ impl Reached {
         let mut printer = Printer::default();
         if self.uses_f16 {
             printer.raw("enable f16;\n");
+        }
+        if self.uses_matrices {
+            printer.raw("enable wgpu_cooperative_matrix;\n");
         }
         if self.uses_subgroups && request.target == Target::Browser {
             printer.raw("enable subgroups;\n");

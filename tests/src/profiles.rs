@@ -1,6 +1,6 @@
 //! Adapters as plain data: the floor, the software drivers that tests run on, and GPUs that need not be there.
 
-use foveal_kernels::{AdapterKind, AdapterProfile, Features, Limits, Rates};
+use foveal_kernels::{AdapterKind, AdapterProfile, Features, Limits, MatrixUnit, Rates};
 
 fn profile(name: &str, kind: AdapterKind, subgroups: (u32, u32), limits: Limits) -> AdapterProfile {
     AdapterProfile {
@@ -13,6 +13,7 @@ fn profile(name: &str, kind: AdapterKind, subgroups: (u32, u32), limits: Limits)
         rates: Rates::assumed(kind),
         loop_turns: None,
         maths: None,
+        matrix: None,
     }
 }
 
@@ -72,6 +73,13 @@ pub fn apple() -> AdapterProfile {
     }
 }
 
+/// An adapter with matrix units besides: matrices of that side, in subgroups of so many lanes.
+#[must_use]
+pub fn with_matrices(adapter: AdapterProfile, side: u32, lanes: u32) -> AdapterProfile {
+    let name = format!("{}, matrices of {side} in {lanes} lanes", adapter.name);
+    AdapterProfile { name, matrix: Some(MatrixUnit { side, lanes }), ..adapter }
+}
+
 /// All that plans are tested for. The floor comes first.
 #[must_use]
 pub fn all() -> Vec<AdapterProfile> {
@@ -86,5 +94,7 @@ pub fn all() -> Vec<AdapterProfile> {
         // Mobile GPUs whose drivers promise no more than this.
         integrated(4, 128),
         apple(),
+        with_matrices(discrete(32, 64), 16, 64),
+        with_matrices(lavapipe(), 8, 8),
     ]
 }

@@ -22,16 +22,19 @@ const UNCHECKED: BoundsCheckPolicies = BoundsCheckPolicies {
     binding_array: BoundsCheckPolicy::Unchecked,
 };
 
-/// Parses and validates a kernel. It may use what `subgroups` allows and nothing else that is optional.
+/// Parses and validates a kernel. It may use what `subgroups` and `matrices` allow and nothing else that is optional.
 ///
 /// # Errors
 /// naga's complaint, with the place in the text.
-pub fn validate(text: &str, subgroups: bool) -> Result<Validated> {
+pub fn validate(text: &str, subgroups: bool, matrices: bool) -> Result<Validated> {
     let module =
         naga::front::wgsl::parse_str(text).map_err(|error| anyhow!("{}", error.emit_to_string(text)))?;
     // `unpack2x16float` is WGSL of the floor; naga tells it apart for GL drivers below that.
     let floor = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    let capabilities = if subgroups { floor | Capabilities::SUBGROUP } else { floor };
+    let mut capabilities = if subgroups { floor | Capabilities::SUBGROUP } else { floor };
+    if matrices {
+        capabilities |= Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16;
+    }
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|error| anyhow!("{}", error.emit_to_string(text)))?;

@@ -21,6 +21,8 @@ const SEED: u64 = 7;
 pub(crate) struct Measured {
     /// The variant that ran.
     pub(crate) variant: String,
+    /// Whether its products are matrix units'.
+    pub(crate) by_matrices: bool,
     /// The check that came first.
     pub(crate) checked: Checked,
     /// The times; nothing if the check failed.
@@ -46,11 +48,12 @@ impl Times {
     }
 }
 
-/// The rate in GFLOP/s that nothing can beat which does this work: the adapter's FMA peak or, where there are few
-/// operations a byte, what its memory can feed.
-pub(crate) fn roof(work: &Work, roofline: &Roofline) -> f64 {
+/// The rate in GFLOP/s that nothing can beat which does this work: the adapter's peak, of FMAs or of the matrix units that the
+/// kernel uses, or, where there are few operations a byte, what its memory can feed.
+pub(crate) fn roof(work: &Work, by_matrices: bool, roofline: &Roofline) -> f64 {
     let fed = work.flops / work.bytes.max(1.0) * roofline.memory_gbps;
-    roofline.peak_gflops().min(fed)
+    let of_matrices = roofline.matrix_gflops().filter(|_| by_matrices);
+    of_matrices.unwrap_or_else(|| roofline.peak_gflops()).min(fed)
 }
 
 /// Checks that a problem's made-up tensors and the reference's copies of them fit into memory, before any is made: a
@@ -102,7 +105,8 @@ pub(crate) fn measure(
     let expected = problem.reference(&inputs, Rows::affordable(&problem.work(), SEED))?;
     let checked = Checked::new(problem, &expected, &device.run(&kernel, &inputs)?)?;
     let times = if checked.passed() { Some(time(device, &kernel, &inputs, repeats, limit)?) } else { None };
-    Ok(Measured { variant: kernel.plan().variant.clone(), checked, times })
+    let plan = kernel.plan();
+    Ok(Measured { variant: plan.variant.clone(), by_matrices: plan.cost.matrix > 0.0, checked, times })
 }
 
 /// Measures a kernel `repeats` times after warming up, or as often as `limit` allows, but at least three times.

@@ -11,7 +11,7 @@ use crate::device::profile::profile;
 use crate::device::store::{KnownFacts, PassedChecks, StoredPipelines};
 use crate::memory::pool::Pool;
 use crate::prepare::pipeline::{Compiler, Pipelines};
-use crate::{Error, Options, SelfCheck, device::adapters};
+use crate::{Error, Options, SelfCheck, device::adapters, device::matrix};
 
 /// A device, and everything that is kept with it: compiled shaders, idle buffers, which variants are trusted.
 ///
@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) refused: Mutex<BTreeMap<(&'static str, String), String>>,
     pub(crate) passed: PassedChecks,
     pub(crate) facts: KnownFacts,
+    /// The side of the matrices that the device is probed for.
+    pub(crate) matrix_side: Option<u32>,
     pub(crate) stored: Option<StoredPipelines>,
 }
 
@@ -55,9 +57,9 @@ impl Engine {
     /// (the message lists those there are), or if the driver does not open it; as [`Engine::prepare`] if it does not run what
     /// measures it.
     pub async fn new(options: Options) -> Result<Self, Error> {
-        let (device, queue) = adapters::open(&options.adapter, options.floor).await?;
+        let (device, queue, side) = adapters::open(&options).await?;
         let gpu = Gpu::own(device, queue, options.wait_limit);
-        let engine = Self::with_gpu(gpu, options, true);
+        let engine = Self::with_gpu(gpu, options, Some(side));
         engine.learn().await?;
         Ok(engine)
     }
@@ -90,14 +92,15 @@ impl Engine {
         check_layouts(&device.limits())?;
         let gpu = Gpu::borrowed(device, queue, options.wait_limit);
         gpu.probe_now()?;
-        Ok(Self::with_gpu(gpu, options, false))
+        Ok(Self::with_gpu(gpu, options, None))
     }
 
     /// Features that make the engine faster, as far as the adapter has them. None is needed: a host adds them to its own
     /// when it asks for a device.
     ///
     /// `SUBGROUP` and `SUBGROUP_BARRIER` are for drivers that run on the CPU, `TIMESTAMP_QUERY` for measuring and for
-    /// [`Slices::calibrate`](crate::Slices::calibrate); `SHADER_F16` and `PIPELINE_CACHE` cost nothing.
+    /// [`Slices::calibrate`](crate::Slices::calibrate); `SHADER_F16` and `PIPELINE_CACHE` cost nothing. Matrix units are not
+    /// among them, because a device has to ask for experimental features in a way of its own: see [`Engine::matrix_side`].
     #[must_use]
     pub fn desired_features(adapter: &wgpu::Adapter) -> wgpu::Features {
         adapter.features() & adapters::useful()
@@ -156,7 +159,9 @@ impl Engine {
         if other.profile.rates.measured { self.with_rates(other.profile.rates) } else { self }
     }
 
-    fn with_gpu(gpu: Gpu, options: Options, own: bool) -> Self {
+    /// `opened` is the side of matrices that a device of the engine's own was opened for.
+    fn with_gpu(gpu: Gpu, options: Options, opened: Option<Option<u32>>) -> Self {
+        let own = opened.is_some();
         let info = gpu.device.adapter_info();
         let mut profile = profile(&info, gpu.device.features(), &gpu.device.limits());
         if own && options.subgroups && info.subgroup_min_size > 0 {
@@ -169,7 +174,8 @@ impl Engine {
             .and_then(|dir| StoredPipelines::open(dir, &gpu.device, &info, &profile));
         let passed = PassedChecks::new(options.cache_dir.as_deref(), &profile);
         let again = options.self_check == SelfCheck::Again;
-        let facts = KnownFacts::new(options.cache_dir.as_deref(), &profile, again);
+        let matrix_side = matrix::to_probe(options.matrix, opened.flatten(), &gpu.device, &profile);
+        let facts = KnownFacts::new(options.cache_dir.as_deref(), &profile, matrix_side, again);
         let shared = Shared {
             gpu,
             own,
@@ -180,6 +186,7 @@ impl Engine {
             refused: Mutex::default(),
             passed,
             facts,
+            matrix_side,
             stored,
         };
         Self::of(Arc::new(shared), profile)

@@ -70,8 +70,8 @@ mod documents {
 pub use foveal_kernels::specs::*;
 pub use foveal_kernels::{
     self as kernels, Access, AdapterKind, AdapterProfile, Constraints, Described, Dtype, HostTensor, Maths,
-    Operator, OptionMap, OptionValue, Plan, Problem, Rates, RejectedVariant, TensorData, TensorSpec,
-    TextSpan, Work, operator, operators,
+    MatrixUnit, Operator, OptionMap, OptionValue, Plan, Problem, Rates, RejectedVariant, TensorData,
+    TensorSpec, TextSpan, Work, operator, operators,
 };
 pub use foveal_shaders as shaders;
 /// The graphics API, in the version that buffers and encoders have to come from.
@@ -85,7 +85,7 @@ pub use kernel::bound_kernel::BoundKernel;
 pub use kernel::prepared::{Kernel, SelfCheckReport};
 pub use kernel::tensors::*;
 pub use memory::tensor::{DeviceTensor, Input};
-pub use options::{AdapterChoice, Options, SelfCheck};
+pub use options::{AdapterChoice, MatrixUnits, Options, SelfCheck};
 pub use run::roofline::Roofline;
 pub use run::timing::{Clock, Timing, Timings};
 pub use slices::job::{Job, Progress, Slices};

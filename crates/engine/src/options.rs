@@ -32,6 +32,8 @@ pub struct Options {
     /// Whether the device has subgroup operations that wgpu does not know of. In browsers wgpu 30 cannot ask for the feature
     /// `subgroups`: set this if the page asks for it instead. Read by [`Engine::new`](crate::Engine::new) only.
     pub subgroups: bool,
+    /// Whether kernels may use matrix units.
+    pub matrix: MatrixUnits,
     /// Compiles shaders with naga's bounds checks and loop guards, for tests of the kernels. Slower.
     pub runtime_checks: bool,
     /// Ends the loops of an invocation once they have taken the turns that the plan states of its pass
@@ -59,6 +61,7 @@ impl Default for Options {
             cache_dir: crate::device::store::default_dir(),
             floor: false,
             subgroups: false,
+            matrix: MatrixUnits::default(),
             runtime_checks: false,
             bounded_loops: false,
             wait_limit: Duration::from_secs(600),
@@ -77,6 +80,7 @@ impl fmt::Debug for Options {
             cache_dir,
             floor,
             subgroups,
+            matrix,
             runtime_checks,
             bounded_loops,
             wait_limit,
@@ -89,6 +93,7 @@ impl fmt::Debug for Options {
             .field("cache_dir", cache_dir)
             .field("floor", floor)
             .field("subgroups", subgroups)
+            .field("matrix", matrix)
             .field("runtime_checks", runtime_checks)
             .field("bounded_loops", bounded_loops)
             .field("wait_limit", wait_limit)
@@ -113,6 +118,21 @@ pub enum AdapterChoice {
     Name(String),
     /// The first that is integrated, or what a browser takes for saving power; as [`AdapterChoice::Auto`] if there is none.
     LowPower,
+}
+
+/// Whether kernels may use the adapter's matrix units: products of matrices of f16, added in f32, that a subgroup shares.
+///
+/// wgpu calls the feature experimental, which its own devices then ask for. Variants that use it prove themselves as all others do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MatrixUnits {
+    /// If the adapter lists such matrices; on a device of the host's, which does not tell, not.
+    #[default]
+    Listed,
+    /// Not.
+    Off,
+    /// Matrices of this side, 8 or 16, whether the adapter lists them or not: on a device of the host's, what
+    /// [`Engine::matrix_side`](crate::Engine::matrix_side) said of its adapter. A device without the features does without.
+    Side(u32),
 }
 
 /// Whether a variant has to prove itself on this adapter and driver before it is used.

@@ -29,6 +29,18 @@ pub struct AdapterProfile {
     /// Results of f32 functions at the ends of their ranges; `None` where nothing was measured.
     #[serde(default)]
     pub maths: Option<Maths>,
+    /// Products of matrices of f16 that are added in f32, if the device has them: listed by the adapter, and measured.
+    #[serde(default)]
+    pub matrix: Option<MatrixUnit>,
+}
+
+/// Products of matrices that a subgroup shares, of f16 and added in f32, all of them square.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MatrixUnit {
+    /// Rows and columns of the matrices: 8 or 16.
+    pub side: u32,
+    /// Lanes of the subgroups that kernels with such matrices run in, as a probe found them.
+    pub lanes: u32,
 }
 
 /// Results of an adapter's f32 functions at the ends of their ranges, where WGSL lets an implementation choose. A field is true
@@ -143,6 +155,9 @@ pub struct Rates {
     pub broadcast: f64,
     /// `exp2`.
     pub exp2: f64,
+    /// Multiply-adds of matrix units, f16 added in f32; 0 without them.
+    #[serde(default)]
+    pub matrix: f64,
     /// Whether the rates were measured on this adapter (`foveal info --roofline`) or assumed from its kind.
     pub measured: bool,
 }
@@ -152,14 +167,16 @@ impl Rates {
     /// a driver that runs shaders on the CPU pays about thirty FMAs for a load, a GPU two to four.
     #[must_use]
     pub fn assumed(kind: AdapterKind) -> Self {
-        let (fma, storage, workgroup, broadcast, exp2) = match kind {
-            AdapterKind::Cpu => (60.0, 2.0, 3.0, 20.0, 10.0),
-            AdapterKind::Discrete => (8000.0, 1000.0, 4000.0, 2000.0, 2000.0),
+        // A driver on a CPU takes matrices apart and converts every element.
+        let (fma, storage, workgroup, broadcast, exp2, matrix) = match kind {
+            AdapterKind::Cpu => (60.0, 2.0, 3.0, 20.0, 10.0, 2.0),
+            AdapterKind::Discrete => (8000.0, 1000.0, 4000.0, 2000.0, 2000.0, 64_000.0),
             AdapterKind::Integrated | AdapterKind::Virtual | AdapterKind::Other => {
-                (700.0, 90.0, 350.0, 180.0, 180.0)
+                (700.0, 90.0, 350.0, 180.0, 180.0, 2800.0)
             }
         };
-        Self { fma, storage_load: storage, workgroup_load: workgroup, broadcast, exp2, measured: false }
+        let (storage_load, workgroup_load) = (storage, workgroup);
+        Self { fma, storage_load, workgroup_load, broadcast, exp2, matrix, measured: false }
     }
 
     /// GFLOP/s of the FMA peak: two operations each.
@@ -200,6 +217,7 @@ impl AdapterProfile {
             rates: Rates::assumed(AdapterKind::Other),
             loop_turns: None,
             maths: None,
+            matrix: None,
         }
     }
 
@@ -212,6 +230,18 @@ impl AdapterProfile {
             "max_compute_workgroups_per_dimension",
             "it is 0: the device was opened without compute shaders",
         ))
+    }
+
+    /// Why kernels with matrices of subgroups are not even compiled here, if so.
+    #[must_use]
+    pub fn matrix_denied(&self) -> Option<String> {
+        let denied = self.backend == "vulkan"
+            && self.driver.contains("AMD proprietary driver")
+            && self.driver.contains("25.10");
+        denied.then(|| {
+            "AMD's driver 25.10 is reported to end the process while it compiles kernels with matrices"
+                .to_owned()
+        })
     }
 
     /// About how many workgroups run at the same time, for estimates: as many take hardly longer than one.

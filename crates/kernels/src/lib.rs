@@ -52,7 +52,7 @@ pub mod testing {
     pub use crate::operator::Case;
 }
 
-pub use adapter::{AdapterKind, AdapterProfile, Features, Limits, Maths, Rates};
+pub use adapter::{AdapterKind, AdapterProfile, Features, Limits, Maths, MatrixUnit, Rates};
 pub use error::{Error, ErrorKind, TextSpan};
 pub use operator::{Operator, Recipe, VariantInfo};
 pub use operators::{operator, operators};

@@ -92,6 +92,8 @@ export interface AttentionOptions {
    * the batch (default: auto, as many as fill the adapter)
    */
   splits?: "auto" | number;
+  /** f16 rounds q, k and v to f16 first, so that matrix units can multiply them (default: stored, as they are) */
+  precision?: "stored" | "f16";
   /** types and sizes of tables where no tensors are given: {"doc":"i32[1,4096]"} */
   tables?: Record<string, string>;
   /** compute lse too: ln of the softmax denominators */

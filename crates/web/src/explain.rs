@@ -46,6 +46,9 @@ pub(crate) fn roofline(roofline: &Roofline) -> String {
         json!({"name": "storage load, cached", "value": roofline.storage_load, "unit": "billion/s"}),
         json!({"name": "memory", "value": roofline.memory_gbps, "unit": "GB/s"}),
     ];
+    if let Some(rate) = roofline.matrix_gflops() {
+        rows.push(json!({"name": "matrix FMA", "value": rate, "unit": "GFLOP/s"}));
+    }
     if let Some(rate) = roofline.broadcast {
         rows.insert(2, json!({"name": "subgroup broadcast", "value": rate, "unit": "billion/s"}));
     }

@@ -16,6 +16,7 @@ mod linear_options;
 mod linear_tasks;
 mod loops;
 mod mask_program;
+mod matrix;
 mod options;
 mod plans;
 mod properties;

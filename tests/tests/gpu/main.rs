@@ -18,6 +18,7 @@ mod linear_nonfinite;
 mod lists;
 mod loops;
 mod lost;
+mod matrix;
 mod not_finite;
 mod partitions;
 mod rolled;

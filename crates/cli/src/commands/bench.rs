@@ -51,9 +51,12 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
 
     if let Some(roofline) = roofline {
         ui.line(format!(
-            "measured in this run: {} GFLOP/s of FMAs, {} GB/s of memory; a problem's roof is the lower of the first and \
-             of what the second can feed",
+            "measured in this run: {} GFLOP/s of FMAs{}, {} GB/s of memory; a problem's roof is the lower of its kernel's peak \
+             and of what the memory can feed",
             ui::three(roofline.peak_gflops()),
+            roofline
+                .matrix_gflops()
+                .map_or_else(String::new, |rate| format!(", {} of matrix units", ui::three(rate))),
             ui::three(roofline.memory_gbps)
         ));
     }
@@ -148,7 +151,10 @@ fn cells(name: &str, problem: &dyn Problem, measured: &Measured, roofline: Optio
         ui::time(times.p90),
         ui::three(gflops),
         ui::three(times.rate(work.bytes)),
-        roofline.map_or_else(|| "-".into(), |roofline| ui::percent(gflops / measure::roof(&work, roofline))),
+        roofline.map_or_else(
+            || "-".into(),
+            |roofline| ui::percent(gflops / measure::roof(&work, measured.by_matrices, roofline)),
+        ),
         ui::percent(work.density()),
         times.taken.to_string(),
     ]
@@ -176,7 +182,11 @@ fn json_row(
         ("gbps", json!(times.map(|times| times.rate(work.bytes)))),
         (
             "roofline_share",
-            json!(gflops.zip(roofline).map(|(gflops, roofline)| gflops / measure::roof(&work, roofline))),
+            json!(
+                gflops
+                    .zip(roofline)
+                    .map(|(gflops, roofline)| gflops / measure::roof(&work, measured.by_matrices, roofline))
+            ),
         ),
         ("density", json!(work.density())),
         ("checked", json!(measured.checked.passed())),

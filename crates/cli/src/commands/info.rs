@@ -86,6 +86,12 @@ fn measured(ui: Ui, profile: &AdapterProfile) {
             "   the driver ends an invocation's loops after {max} turns together, without a word: plans stay below"
         ),
     });
+    if let Some(matrix) = profile.matrix {
+        ui.line(format!(
+            "   matrix units: {0} x {0}, f16 added in f32, in subgroups of {1}",
+            matrix.side, matrix.lanes
+        ));
+    }
     let Some(maths) = profile.maths else { return };
     let not: Vec<&str> =
         maths.facts().into_iter().filter(|(_, holds)| !holds).map(|(fact, _)| fact).collect();
@@ -120,6 +126,13 @@ fn rates_table(ui: Ui, profile: &AdapterProfile, roofline: &Roofline) {
         ),
         row("subgroup broadcast", roofline.broadcast, "with an FMA that uses it".into()),
         row("exp2", Some(roofline.exp2), "one for every query and key that see each other".into()),
+        row(
+            "matrix FMA",
+            roofline.matrix,
+            roofline
+                .matrix_gflops()
+                .map_or_else(String::new, |rate| format!("f16 added in f32: {} GFLOP/s", ui::three(rate))),
+        ),
         row(
             "memory",
             Some(roofline.memory_gbps / 4.0),

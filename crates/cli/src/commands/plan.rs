@@ -133,7 +133,7 @@ fn document(plan: &Plan, profile: &AdapterProfile, micros: f64, kernels: &Kernel
         "cost": {
             "estimated_ms": cost.time.as_secs_f64() * 1e3, "fma": cost.fma, "storage_loads": cost.storage_loads,
             "workgroup_loads": cost.workgroup_loads, "broadcasts": cost.broadcasts, "exp2": cost.exp2,
-            "occupancy": cost.occupancy,
+            "matrix": cost.matrix, "occupancy": cost.occupancy,
         },
         "rejected": rejected,
         "planned_in_us": micros,

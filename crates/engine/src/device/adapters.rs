@@ -5,8 +5,9 @@ use std::fmt;
 use foveal_kernels::{AdapterKind, AdapterProfile};
 
 use crate::device::profile::profile;
+use crate::device::{matrix, trusted};
 use crate::error::ErrorKind;
-use crate::{AdapterChoice, Error};
+use crate::{AdapterChoice, Error, Options};
 
 /// An adapter of this machine, not opened.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,12 +170,22 @@ pub(crate) fn useful() -> wgpu::Features {
         | wgpu::Features::PIPELINE_CACHE
 }
 
-/// Opens the adapter of choice.
-pub(crate) async fn open(choice: &AdapterChoice, floor: bool) -> Result<(wgpu::Device, wgpu::Queue), Error> {
-    let Found { adapter, profile } = choose(choice).await?;
+/// Opens the adapter of choice: the device, its queue, and the side of the matrices that it was opened for.
+pub(crate) async fn open(options: &Options) -> Result<(wgpu::Device, wgpu::Queue, Option<u32>), Error> {
+    let floor = options.floor;
+    let Found { adapter, profile } = choose(&options.adapter).await?;
+    let side = if floor { None } else { matrix::wanted(options.matrix, &adapter, &profile) };
+    let own = match side {
+        Some(_) => useful() | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX,
+        None => useful(),
+    };
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("foveal"),
-        required_features: if floor { wgpu::Features::empty() } else { adapter.features() & useful() },
+        required_features: if floor { wgpu::Features::empty() } else { adapter.features() & own },
+        experimental_features: match side {
+            Some(_) => trusted::experimental_features(),
+            None => wgpu::ExperimentalFeatures::disabled(),
+        },
         // An adapter that lacks what WebGPU guarantees is opened with what it has.
         required_limits: if floor {
             wgpu::Limits::default().or_worse_values_from(&adapter.limits())
@@ -183,7 +194,8 @@ pub(crate) async fn open(choice: &AdapterChoice, floor: bool) -> Result<(wgpu::D
         },
         ..wgpu::DeviceDescriptor::default()
     };
-    adapter.request_device(&descriptor).await.map_err(|error| {
+    let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| {
         Error::new(ErrorKind::NoAdapter, "adapter", format!("cannot open {}: {error}", profile.key()))
-    })
+    })?;
+    Ok((device, queue, side))
 }

@@ -3,6 +3,7 @@
 pub(crate) mod adapters;
 pub(crate) mod facts;
 pub(crate) mod gpu;
+pub(crate) mod matrix;
 pub(crate) mod profile;
 pub(crate) mod scope;
 pub(crate) mod store;

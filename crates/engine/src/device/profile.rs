@@ -45,6 +45,7 @@ pub(crate) fn profile(
         rates: Rates::assumed(kind),
         loop_turns: None,
         maths: None,
+        matrix: None,
     }
 }
 

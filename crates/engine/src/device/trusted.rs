@@ -1,7 +1,7 @@
-//! The two calls of wgpu that are `unsafe`, and why they may be made.
+//! The three calls of wgpu that are `unsafe`, and why they may be made.
 #![expect(
     unsafe_code,
-    reason = "wgpu marks both calls unsafe; each function below says why its use is sound"
+    reason = "wgpu marks these calls unsafe; each function below says why its use is sound"
 )]
 
 /// A module of WGSL that Foveal made.
@@ -37,4 +37,13 @@ pub(crate) fn pipeline_cache(device: &wgpu::Device, data: Option<&[u8]>) -> wgpu
     // SAFETY: `data` was returned by `PipelineCache::get_data` on the same adapter and driver: the caller has verified
     // a header that names both and a checksum over all bytes. wgpu checks its own header as well.
     unsafe { device.create_pipeline_cache(&descriptor) }
+}
+
+/// wgpu's token for experimental features, with which a device of the engine's own may have matrix units.
+pub(crate) fn experimental_features() -> wgpu::ExperimentalFeatures {
+    // SAFETY: the token says that undefined behaviour of experimental features is known of and accepted. The one that is asked for
+    // with it is cooperative matrices: only modules of the engine's shader library name them, with sizes that the adapter lists and in
+    // uniform control flow; a product is computed and compared before any kernel is trusted, and every variant is checked between
+    // guard words. Drivers that are known not to survive such modules are not asked (`AdapterProfile::matrix_denied`).
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
 }

@@ -137,6 +137,11 @@ impl Compiler<'_> {
                 .map_err(|error| Error::internal(label, error.to_string()))?;
         }
         self.check_interface(&interface, label)?;
+        let matrices = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        if interface.uses_matrices && !gpu.device.features().contains(matrices) {
+            let message = "the shader needs matrices of subgroups, the device has none";
+            return Err(Error::new(ErrorKind::Unsupported, label, message));
+        }
         let ((pipeline, layouts), caught) = scoped(&gpu.device, || {
             let layouts = bind_group_layouts(&gpu.device, &interface, label);
             let groups: Vec<Option<&wgpu::BindGroupLayout>> = layouts.iter().map(Option::as_ref).collect();

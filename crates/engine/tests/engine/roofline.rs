@@ -16,6 +16,7 @@ fn rates_are_measured_and_can_be_planned_with() {
         rates.measured && rates.fma > rates.exp2 && rates.storage_load > 0.0 && rates.workgroup_load > 0.0
     );
     assert_eq!(rates.broadcast > 0.0, engine.profile().features.subgroups.is_some());
+    assert_eq!(roofline.matrix.is_some(), engine.profile().matrix.is_some());
     assert_eq!(engine.with_rates(rates).profile().rates, rates);
     assert!(!engine.profile().rates.measured);
     let text = serde_json::to_string(&roofline).unwrap();

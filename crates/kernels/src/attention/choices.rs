@@ -1,6 +1,6 @@
 //! Choices among ways of saying one thing.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::DeviceBlockMask;
 use crate::block_mask::BlockMask;
@@ -52,5 +52,25 @@ impl From<Arc<BlockMask>> for BlockSparsity {
 impl From<DeviceBlockMask> for BlockSparsity {
     fn from(blocks: DeviceBlockMask) -> Self {
         Self::Device(blocks)
+    }
+}
+
+/// The precision of q, k and v in products.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As they are stored.
+    #[default]
+    Stored,
+    /// Rounded to f16 first, to nearest; what rounds beyond 65,504 is infinite. Sums stay f32, and weights may be f16 too. Relative
+    /// to products of f32, scores are off by up to `2^-10 |q| |k|` times the scale, typically by 2^-12 of `|q| |k| / sqrt(Dk)`.
+    F16,
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stored => "stored",
+            Self::F16 => "f16",
+        })
     }
 }

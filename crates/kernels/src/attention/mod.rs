@@ -36,6 +36,7 @@ mod options;
 mod pages;
 mod placement;
 mod plan;
+mod precision;
 mod programs;
 mod quantisation;
 mod quantised;
@@ -53,7 +54,7 @@ mod tensors;
 mod testing;
 
 pub use crate::spec::{Integers, Layout, Strides};
-pub use choices::{BlockSparsity, Scale};
+pub use choices::{BlockSparsity, Precision, Scale};
 pub use device_block_mask::DeviceBlockMask;
 pub use mask::{Mask, QkNorm, TableInput};
 pub(crate) use operator::OPERATOR;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Attention, Mask, Pages, QkNorm, Scale, block_option,
+    Attention, Mask, Pages, Precision, QkNorm, Scale, block_option,
     mask::describe_table,
     option_values::{of_scales, parse_of_pages, parse_rope_of, parse_scale, parse_splits, quantised},
 };
@@ -294,6 +294,21 @@ impl Options for Attention {
             parse_splits,
             |spec| spec.splits.map(|splits| json!(splits)),
             |spec| spec.splits.map(|splits| format!("{splits} splits")),
+        ),
+        row(
+            "precision",
+            "stored|f16",
+            "f16 rounds q, k and v to f16 first, so that matrix units can multiply them (default: stored, as they are)",
+            |spec, input| {
+                spec.precision = match input.text()? {
+                    "stored" => Precision::Stored,
+                    "f16" => Precision::F16,
+                    other => return Err(Error::no_word("precision", &["stored", "f16"], other)),
+                };
+                Ok(())
+            },
+            |spec| (spec.precision != Precision::Stored).then(|| json!(spec.precision.to_string())),
+            |spec| (spec.precision == Precision::F16).then(|| "rounded to f16".to_owned()),
         ),
         row(
             "tables",

@@ -29,7 +29,10 @@ impl Values {
             let expected = format!("expected {batch} x {heads} x {len} x {dim}, {span} elements");
             return Err(Error::invalid(name, format!("{expected}, got {:?}", given.shape())));
         }
-        let elements = given.to_f64();
+        let mut elements = given.to_f64();
+        if spec.rounds_inputs() {
+            elements.iter_mut().for_each(|x| *x = as_f16(*x));
+        }
         match &spec.quantised {
             Some(quantised) if matches!(tensor, Tensor::K | Tensor::V) => {
                 let in_a_byte = quantised.integers.in_a_byte();
@@ -53,6 +56,12 @@ impl Values {
         let row = |at: usize| self.row(at / len / heads, at / len % heads, at % len);
         (0..spec.stored_batch(Tensor::K) * heads * len).map(|at| norm(row(at))).collect()
     }
+}
+
+/// Rounded to f16, to nearest, ties to even; beyond its range infinite. Inputs are stored as f32 or less.
+#[expect(clippy::cast_possible_truncation, reason = "the value is an f32's")]
+fn as_f16(x: f64) -> f64 {
+    f64::from(half::f16::from_f32(x as f32).to_f32())
 }
 
 /// Scales of the integers of rows, `[B, heads, ceil(T / block)]`.

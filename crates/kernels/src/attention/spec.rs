@@ -3,8 +3,8 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
-    BlockSparsity, DeviceBlockMask, Layout, Mask, Pages, QkNorm, Quantised, Rotary, Scale, Shape, Strides,
-    TableInput, layout::Tensor,
+    BlockSparsity, DeviceBlockMask, Layout, Mask, Pages, Precision, QkNorm, Quantised, Rotary, Scale, Shape,
+    Strides, TableInput, layout::Tensor,
 };
 use crate::{
     Dtype, Error,
@@ -78,6 +78,8 @@ pub struct Attention {
     pub splits: Option<usize>,
     /// Storage of q, k, v and o, but for those that are integers. Arithmetic is f32, and `lse` is stored as f32.
     pub dtype: Dtype,
+    /// How precise q, k and v are in products.
+    pub precision: Precision,
     /// Whether `lse` is computed too.
     pub lse: bool,
     /// Strides of q where it is not dense.
@@ -136,6 +138,7 @@ impl Attention {
             shared_prefix: 0,
             splits: None,
             dtype: Dtype::F32,
+            precision: Precision::default(),
             lse: false,
             q_strides: None,
             k_strides: None,
@@ -239,6 +242,7 @@ impl Attention {
         }
         self.validate_stored()?;
         self.validate_rotary()?;
+        self.validate_precision()?;
         for tensor in Tensor::ALL {
             self.span(tensor)
                 .ok_or_else(|| Error::invalid(tensor.name(), "has more elements than can be addressed"))?;

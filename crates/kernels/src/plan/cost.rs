@@ -37,6 +37,7 @@ pub(crate) fn timed(mut cost: Cost, adapter: &AdapterProfile) -> Cost {
         cost.workgroup_loads / rates.workgroup_load,
         if cost.broadcasts > 0.0 { cost.broadcasts / rates.broadcast } else { 0.0 },
         cost.exp2 / rates.exp2,
+        if cost.matrix > 0.0 { cost.matrix / rates.matrix } else { 0.0 },
     ];
     let nanoseconds = match adapter.kind {
         AdapterKind::Cpu => parts.iter().sum::<f64>(),

@@ -57,6 +57,9 @@ impl fmt::Display for Plan {
             cost.exp2,
             cost.occupancy * 100.0
         )?;
+        if cost.matrix > 0.0 {
+            writeln!(f, "            {:.3e} multiply-adds of matrix units beside them", cost.matrix)?;
+        }
         for rejected in &self.rejected_variants {
             writeln!(f, "  not       {}: {}", rejected.variant, rejected.reason)?;
         }

@@ -97,6 +97,8 @@ pub struct Cost {
     pub broadcasts: f64,
     /// Exponentials.
     pub exp2: f64,
+    /// Multiply-adds of matrix units.
+    pub matrix: f64,
     /// The share of the adapter's lanes that the dispatch can occupy, 0 to 1.
     pub occupancy: f64,
     /// The estimate that variants are compared by.

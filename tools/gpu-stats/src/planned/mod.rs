@@ -123,6 +123,7 @@ pub fn profile(family: Family) -> AdapterProfile {
         rates: Rates::assumed(AdapterKind::Discrete),
         loop_turns: None,
         maths: None,
+        matrix: None,
     }
 }
 

@@ -5,6 +5,7 @@ mod maths;
 mod probe;
 
 use foveal_kernels::Plan;
+use foveal_shaders::Request;
 
 use crate::device::facts::known::Facts;
 use crate::{Constraints, Engine, Error, ErrorKind};
@@ -35,10 +36,13 @@ impl Engine {
     async fn measure_facts(&self) -> Result<Facts, Error> {
         let mut counts = Vec::new();
         for nest in NESTS {
-            counts.extend(self.probe("loops", &nest, 1).await?);
+            counts.extend(self.probe(&Request::new("probe/loops"), &nest, 1).await?);
         }
-        let results = self.probe("maths", &maths::OPERANDS, maths::OPERANDS.len() * maths::FUNCTIONS).await?;
-        Ok(Facts { loop_turns: bound_of(&counts), maths: maths::of(&results) })
+        let results = self
+            .probe(&Request::new("probe/maths"), &maths::OPERANDS, maths::OPERANDS.len() * maths::FUNCTIONS)
+            .await?;
+        let matrix = self.probe_matrix().await?;
+        Ok(Facts { loop_turns: bound_of(&counts), maths: maths::of(&results), matrix })
     }
 
     /// The plan in place of one that was made before it was known after how many turns loops end here, if that one has too many:

@@ -7,15 +7,20 @@ use crate::prepare::assemble::STORAGE;
 use crate::{Engine, Error};
 
 impl Engine {
-    /// Runs the probe of that name, one workgroup of one thread, on these words: as many `results`.
-    pub(super) async fn probe(&self, name: &str, words: &[u32], results: usize) -> Result<Vec<u32>, Error> {
+    /// Runs a probe, one workgroup, on these words: as many `results`.
+    pub(crate) async fn probe(
+        &self,
+        request: &Request,
+        words: &[u32],
+        results: usize,
+    ) -> Result<Vec<u32>, Error> {
         let shared = &self.shared;
         let (gpu, limits) = (&shared.gpu, &shared.profile.limits);
-        let label = format!("foveal.probe.{name}");
+        let label = format!("foveal.{}", request.module.replace('/', "."));
         // Not the engine's own library, which need not have these modules.
-        let (library, request) = (Library::builtin(), Request::new(format!("probe/{name}")));
+        let library = Library::builtin();
         let (pipeline, _) =
-            shared.pipelines.get(gpu, library, &request, &label, &shared.compiler(), None).await?;
+            shared.pipelines.get(gpu, library, request, &label, &shared.compiler(), None).await?;
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let input = gpu.buffer(&label, bytes.len() as u64, STORAGE, limits).await?;
         gpu.write(&input, 0, &bytes).await?;

@@ -34,9 +34,17 @@ struct Content {
 
 impl KnownFacts {
     /// Facts that this process or, by the file in `dir`, another one measured; none, if they are to be measured `again`.
-    pub(crate) fn new(dir: Option<&Path>, profile: &AdapterProfile, again: bool) -> Self {
-        let path = dir.map(|dir| dir.join(format!("adapter-{:032x}.json", key(profile, ""))));
-        let known = Self { path, adapter: profile.key(), facts: OnceLock::new() };
+    pub(crate) fn new(
+        dir: Option<&Path>,
+        profile: &AdapterProfile,
+        matrix_side: Option<u32>,
+        again: bool,
+    ) -> Self {
+        // Devices with matrices and without have facts of their own.
+        let with = matrix_side.map_or_else(String::new, |side| format!("matrices of {side}"));
+        let path = dir.map(|dir| dir.join(format!("adapter-{:032x}.json", key(profile, &with))));
+        let adapter = if with.is_empty() { profile.key() } else { format!("{} | {with}", profile.key()) };
+        let known = Self { path, adapter, facts: OnceLock::new() };
         if !again {
             let measured = lock(&MEASURED).get(&known.adapter).copied();
             if let Some(facts) = measured.or_else(|| known.load()) {
@@ -88,29 +96,33 @@ mod tests {
     #[test]
     fn facts_are_remembered_by_adapter_and_driver() {
         let dir = tempfile::tempdir().unwrap();
-        let (here, facts) = (profile("facts"), Facts { loop_turns: Some(65_319), maths: None });
-        let known = KnownFacts::new(Some(dir.path()), &here, false);
+        let (here, facts) = (profile("facts"), Facts { loop_turns: Some(65_319), maths: None, matrix: None });
+        let known = KnownFacts::new(Some(dir.path()), &here, None, false);
         assert_eq!(known.get(), None);
         known.set(facts);
         assert_eq!(known.get(), Some(facts));
-        assert_eq!(KnownFacts::new(None, &here, false).get(), Some(facts), "by the process");
-        assert_eq!(KnownFacts::new(None, &here, true).get(), None, "to be measured again");
+        assert_eq!(KnownFacts::new(None, &here, None, false).get(), Some(facts), "by the process");
+        assert_eq!(KnownFacts::new(None, &here, None, true).get(), None, "to be measured again");
         lock(&MEASURED).remove(&here.key());
-        assert_eq!(KnownFacts::new(None, &here, false).get(), None);
-        assert_eq!(KnownFacts::new(Some(dir.path()), &here, false).get(), Some(facts), "by the file");
+        assert_eq!(KnownFacts::new(None, &here, None, false).get(), None);
+        assert_eq!(KnownFacts::new(Some(dir.path()), &here, None, false).get(), Some(facts), "by the file");
 
         let newer = AdapterProfile { driver: "newer".into(), ..here.clone() };
-        let other = KnownFacts::new(Some(dir.path()), &newer, false);
+        let other = KnownFacts::new(Some(dir.path()), &newer, None, false);
         assert_eq!(other.get(), None, "a driver update forgets");
         std::fs::copy(known.path.as_ref().unwrap(), other.path.as_ref().unwrap()).unwrap();
-        assert_eq!(KnownFacts::new(Some(dir.path()), &newer, false).get(), None, "another adapter's file");
+        assert_eq!(
+            KnownFacts::new(Some(dir.path()), &newer, None, false).get(),
+            None,
+            "another adapter's file"
+        );
     }
 
     #[test]
     fn damaged_files_are_ignored_and_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let here = profile("damaged facts");
-        let known = KnownFacts::new(Some(dir.path()), &here, false);
+        let known = KnownFacts::new(Some(dir.path()), &here, None, false);
         known.set(Facts::default());
         let path = known.path.clone().unwrap();
         let good = std::fs::read_to_string(&path).unwrap();
@@ -119,7 +131,7 @@ mod tests {
         for bad in [&good[..good.len() / 2], "", "{}", "\u{feff}", &zero] {
             std::fs::write(&path, bad).unwrap();
             lock(&MEASURED).remove(&here.key());
-            let again = KnownFacts::new(Some(dir.path()), &here, false);
+            let again = KnownFacts::new(Some(dir.path()), &here, None, false);
             assert_eq!(again.get(), None, "{bad}");
             again.set(Facts::default());
             assert_eq!(std::fs::read_to_string(&path).unwrap(), good);

@@ -4,7 +4,7 @@ mod probe;
 
 use std::fmt;
 
-use foveal_kernels::{AdapterKind, Rates};
+use foveal_kernels::{AdapterKind, MatrixUnit, Rates};
 use serde::{Deserialize, Serialize};
 
 use crate::{Engine, Error};
@@ -30,6 +30,9 @@ pub struct Roofline {
     pub workgroup_load: f64,
     /// Subgroup broadcasts, each with an FMA; `None` without subgroups.
     pub broadcast: Option<f64>,
+    /// Multiply-adds of matrix units, f16 added in f32; `None` without them.
+    #[serde(default)]
+    pub matrix: Option<f64>,
     /// Gigabytes a second (10^9 bytes) when a large buffer is read once.
     pub memory_gbps: f64,
 }
@@ -41,6 +44,12 @@ impl Roofline {
         2.0 * self.fma
     }
 
+    /// GFLOP/s of the matrix units: two operations each; `None` without them.
+    #[must_use]
+    pub fn matrix_gflops(&self) -> Option<f64> {
+        self.matrix.map(|rate| 2.0 * rate)
+    }
+
     /// The rates for the cost model, see [`Engine::with_rates`].
     #[must_use]
     pub fn rates(&self) -> Rates {
@@ -50,6 +59,7 @@ impl Roofline {
             workgroup_load: self.workgroup_load,
             broadcast: self.broadcast.unwrap_or(0.0),
             exp2: self.exp2,
+            matrix: self.matrix.unwrap_or(0.0),
             measured: true,
         }
     }
@@ -68,6 +78,14 @@ impl fmt::Display for Roofline {
         }
         writeln!(f, "  workgroup load     {}", relative(self.workgroup_load))?;
         writeln!(f, "  storage load       {}, cached", relative(self.storage_load))?;
+        if let Some(rate) = self.matrix {
+            writeln!(
+                f,
+                "  matrix FMA         {}, {:.1} GFLOP/s",
+                relative(rate),
+                self.matrix_gflops().unwrap_or(0.0)
+            )?;
+        }
         write!(f, "  memory             {:9.2} GB/s", self.memory_gbps)
     }
 }
@@ -129,6 +147,8 @@ impl Engine {
             None
         };
 
+        let matrix = self.measure_matrix().await?;
+
         let len = self.stream_len();
         // A driver on a CPU runs a whole subgroup before the next, which should find the rest of a cache line still
         // there.
@@ -143,8 +163,21 @@ impl Engine {
             storage_load,
             workgroup_load,
             broadcast,
+            matrix,
             memory_gbps,
         })
+    }
+
+    /// The rate of products of matrices, each chain of which adds ones to ones.
+    async fn measure_matrix(&self) -> Result<Option<f64>, Error> {
+        let Some(MatrixUnit { side, lanes }) = self.profile().matrix else { return Ok(None) };
+        let (chains, steps) = (4, 4);
+        let tunables = [("CHAINS", chains), ("UNROLL_STEPS", steps)];
+        let probe = Probe::of_matrices(self, lanes, &tunables, side).await?;
+        // Multiply-adds of a turn, of the whole subgroup: a product is shared by its lanes.
+        let of_turn = chains * steps * side.pow(3);
+        let sum = move |turns: u32| vec![f64::from(chains * steps * side) * f64::from(turns)];
+        Ok(Some(probe.rate(of_turn, sum).await? / f64::from(lanes)))
     }
 
     /// Elements of a buffer that is larger than caches are, as far as the device allows: 256 MiB on a GPU, where caches

@@ -54,10 +54,33 @@ impl<'e> Probe<'e> {
         tunables: &[(&str, u32)],
         data: Option<Data>,
     ) -> Result<Self, Error> {
+        let request = Request::new(format!("roofline/{name}"));
+        Self::of(engine, request, threads, tunables, data).await
+    }
+
+    /// Of matrices of that side.
+    pub(super) async fn of_matrices(
+        engine: &'e Engine,
+        threads: u32,
+        tunables: &[(&str, u32)],
+        side: u32,
+    ) -> Result<Self, Error> {
+        let request = Request::new("roofline/matrix");
+        let request = request.replace("shared/matrix", format!("shared/matrix_{side}"));
+        Self::of(engine, request, threads, tunables, None).await
+    }
+
+    async fn of(
+        engine: &'e Engine,
+        request: Request,
+        threads: u32,
+        tunables: &[(&str, u32)],
+        data: Option<Data>,
+    ) -> Result<Self, Error> {
         let shared = &engine.shared;
         let limits = &shared.profile.limits;
-        let label = format!("foveal.roofline.{name}");
-        let mut request = Request::new(format!("roofline/{name}")).tunable("THREADS", threads);
+        let label = format!("foveal.{}", request.module.replace('/', "."));
+        let mut request = request.tunable("THREADS", threads);
         for (tunable, value) in tunables {
             request = request.tunable(*tunable, *value);
         }

@@ -127,6 +127,7 @@ fn of_rows(
                 other: 1 + attempts * (2 + 2 * of_loop(rows_a_lane, 0)),
             },
             splits_in_grid: false,
+            matrix_side: None,
         },
     }
 }

@@ -298,6 +298,7 @@ pub(crate) fn propose(
                 other: 8 + 2 * of_loop(tile_rows, 0) + attempts * (2 + of_loop(threads, 0)) + merging,
             },
             splits_in_grid: true,
+            matrix_side: None,
         },
     })
 }

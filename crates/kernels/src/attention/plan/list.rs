@@ -3,6 +3,7 @@
 use super::{
     broadcast, decode,
     mask_program::MaskProgram,
+    matrix,
     variants::{Candidate, naive, tiled},
 };
 use crate::{AdapterProfile, attention::Attention, operator::Variant};
@@ -25,6 +26,12 @@ pub(crate) fn variants() -> Vec<Variant<Attention>> {
             "for up to 16 rows a key/value head: keys and values are streamed once for all of them, in parts that fill a GPU; with \
              subgroups or without",
             |of, adapter| decode::propose(of.spec, of.analysis, adapter),
+        ),
+        Variant::new(
+            "matrix",
+            "products by the adapter's matrix units, f16 added in f32: for f16, or with `precision` f16; where the adapter lists \
+             such matrices",
+            |of, adapter| unless_split(of.spec, of.analysis, adapter, matrix::propose),
         ),
         Variant::new(
             "naive",

@@ -10,6 +10,7 @@ mod hooks;
 pub(super) mod indirect;
 pub(super) mod list;
 pub(super) mod mask_program;
+mod matrix;
 pub(super) mod params;
 pub(super) mod partition;
 pub(super) mod passes;

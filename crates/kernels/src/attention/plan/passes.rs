@@ -32,6 +32,7 @@ pub(crate) struct ScratchAt {
     /// Turned rows of q, and of k.
     pub(crate) turned: [Option<usize>; 2],
     pub(crate) gathered: Option<usize>,
+    pub(crate) packed: Option<usize>,
 }
 
 /// The scratch that holds turned rows of q, and of k.
@@ -170,6 +171,7 @@ impl<'a> Passes<'a> {
         }
         self.prefix = self.choose_prefix()?;
         self.segments = self.choose_split_kv()?;
+        self.pack()?;
         self.kernel(&partitions)?;
         if let Some(segments) = &self.segments {
             self.plan.notes.push(("segments of keys".to_owned(), segments.count.to_string()));
@@ -312,6 +314,7 @@ impl<'a> Passes<'a> {
         let mut params = self.params([first_batch, first_head, first_row])?;
         params.extend(spec.width_params()?);
         self.bind_tensors(partition, &mut bindings, &mut params)?;
+        self.bind_packed(&mut bindings);
         match run {
             Some(run) => set(&mut params, "order_at", run.order_at)?,
             None => set(&mut params, "list_tiles", workgroups[0])?,

@@ -27,6 +27,8 @@ pub(crate) struct Tiles {
     pub(crate) turns: Turns,
     /// Whether the keys are split in the grid, rather than over dispatches.
     pub(crate) splits_in_grid: bool,
+    /// Of a kernel for matrix units, which takes keys and values packed: the side of its matrices.
+    pub(crate) matrix_side: Option<usize>,
 }
 
 /// Turns that an invocation's loops take at most (see [`crate::turns`]).
@@ -147,11 +149,6 @@ impl Attention {
         }
     }
 
-    /// The module that reads rows of q, and of all that are stored alike.
-    fn inputs_module(&self) -> String {
-        storage_module("inputs", self.dtype_of(Tensor::Q), self.aligned())
-    }
-
     /// The module that reads rows of k and v.
     fn kv_module(&self) -> String {
         let vectors = if self.aligned() { "x4" } else { "" };
@@ -162,7 +159,7 @@ impl Attention {
     }
 
     /// The tunables that say where keys lie and how they are stored.
-    fn with_keys(&self, request: Request) -> Request {
+    pub(super) fn with_keys(&self, request: Request) -> Request {
         let request = match &self.pages {
             None => request,
             Some(pages) => request.tunable("PAGED", true).tunable("PAGE", small(pages.page)),
@@ -282,6 +279,7 @@ pub(crate) fn naive(
             kv_block: KV_BLOCK,
             turns: Turns { of_block: KV_BLOCK as u64 * (1 + of_loop(head_dim / 4, 0)), other: 1 },
             splits_in_grid: false,
+            matrix_side: None,
         },
     })
 }
@@ -376,6 +374,7 @@ pub(crate) fn tiled(
                 other: 1 + of_loop(lanes, 0),
             },
             splits_in_grid: false,
+            matrix_side: None,
         },
     })
 }

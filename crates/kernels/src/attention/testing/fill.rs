@@ -105,6 +105,10 @@ fn drawn(
                 None if spec.head_scale().is_some_and(|name| **name == *tensor_spec.name) => {
                     normal(seed, tensor_spec.span).into_iter().map(|x| 0.1 + x.abs()).collect()
                 }
+                // Scores that grow along the keys: a self-check is to see rows whose maximum grows much.
+                None if spec.odd_values && tensor_spec.name == "k" && spec.multiplies_f16() => {
+                    growing(spec, normal(seed, tensor_spec.span))
+                }
                 None => normal(seed, tensor_spec.span),
             };
             HostTensor::from_f32(shape, &values, tensor_spec.dtype)
@@ -117,6 +121,16 @@ fn drawn(
     }
     spec.share_rows(&mut inputs);
     inputs
+}
+
+/// Keys of growing norm: of every row of 128, the last is seven times as long as the first.
+#[expect(clippy::cast_precision_loss, reason = "a remainder by 128")]
+fn growing(spec: &Attention, mut keys: Vec<f32>) -> Vec<f32> {
+    let row = spec.strides(Tensor::K).position.max(1);
+    for (at, key) in keys.iter_mut().enumerate() {
+        *key *= 1.0 + 6.0 * ((at / row) % 128) as f32 / 128.0;
+    }
+    keys
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the integers are small")]

@@ -3,8 +3,8 @@
 use crate::{
     Dtype,
     attention::{
-        Attention, BlockSparsity, DeviceBlockMask, Integers, Layout, Mask, Pages, QkNorm, Quantised, Rotary,
-        Scale, Shape, TableInput,
+        Attention, BlockSparsity, DeviceBlockMask, Integers, Layout, Mask, Pages, Precision, QkNorm,
+        Quantised, Rotary, Scale, Shape, TableInput,
     },
     block_mask::{BlockGrid, BlockMask},
     check::TableDistribution,
@@ -48,6 +48,10 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> Attention {
         spec = spec.scale(one(random, &[0.1, 1.0, 0.37, 0.0]));
     } else if random.u8(..8) == 0 {
         spec.scale = Scale::PerHead("scales".into());
+    }
+    // For f32 and bf16 too, matrix units are one way to compute the problem then.
+    if random.u8(..6) == 0 {
+        spec.precision = Precision::F16;
     }
     spec.lse = random.u8(..4) != 0;
     spec.qk_norm = (random.u8(..10) == 0).then_some(QkNorm::L2);
@@ -132,7 +136,7 @@ fn rotary(random: &mut fastrand::Rng, spec: &Attention) -> Rotary {
 
 /// Packed sequences, pages of so many keys, and keys and values that are integers.
 fn serving(random: &mut fastrand::Rng, spec: &mut Attention, page: Option<usize>) {
-    if random.u8(..6) == 0 {
+    if spec.precision == Precision::Stored && random.u8(..6) == 0 {
         let block = one(random, &[1, 16, 32, 64, 64, 100]);
         let mut quantised = Quantised::new("key_scales", "value_scales").block(block);
         // A cache that is larger than what it holds.
