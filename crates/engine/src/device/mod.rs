@@ -4,6 +4,7 @@ pub(crate) mod adapters;
 pub(crate) mod facts;
 pub(crate) mod gpu;
 pub(crate) mod matrix;
+mod matrix_probe;
 pub(crate) mod profile;
 pub(crate) mod scope;
 pub(crate) mod store;
