@@ -1,12 +1,13 @@
 //! The figures of docs/BENCHMARKS.md, measured on one adapter in one run: `cargo run --release -p foveal-benches`.
 //!
 //! Ratios only: a share of the FMA peak that is measured in the same run, or one time over another. `--json` prints them as
-//! one document; `attention`, `masks`, `linear`, `embedding` choose some of them. The process times need the `foveal` command beside this one: `cargo build --release` makes it.
+//! one document; `attention`, `masks`, `linear`, `serving`, `embedding` choose some of them. The process times need the `foveal` command beside this one: `cargo build --release` makes it.
 
 mod embedding;
 mod linear;
 mod masks;
 mod process;
+mod serving;
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use foveal::{
     Constraints, Dtype, Engine, HostTensor, Options, Problem, Timing,
     testing::{Rows, compare},
 };
+use foveal_kernels::Name;
 use foveal_kernels::attention::{Attention, Shape};
 use serde::Serialize;
 
@@ -47,7 +49,7 @@ fn main() -> Result<()> {
     let (flags, wanted): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
     for given in flags.iter().chain(&wanted) {
-        let known = ["--json", "attention", "masks", "linear", "embedding"];
+        let known = ["--json", "attention", "masks", "linear", "serving", "embedding"];
         anyhow::ensure!(
             known.contains(&given.as_str()),
             "expected some of {}, got `{given}`",
@@ -101,6 +103,9 @@ async fn measure(wanted: &[String]) -> Result<Report> {
     }
     if wants("linear") {
         figures.extend(linear::measure(&engine, !four_wide).await?);
+    }
+    if wants("serving") {
+        figures.extend(serving::measure(&engine, !four_wide).await?);
     }
     if wants("embedding") {
         figures.extend(embedding::measure(&engine, !four_wide).await?);
@@ -163,8 +168,18 @@ pub(crate) async fn time(
     constraints: &Constraints,
     repeats: usize,
 ) -> Result<Duration> {
+    time_of(engine, spec, spec.random_inputs(7), constraints, repeats).await
+}
+
+/// The same with these inputs.
+pub(crate) async fn time_of(
+    engine: &Engine,
+    spec: &dyn Problem,
+    owned: Vec<(Name, HostTensor)>,
+    constraints: &Constraints,
+    repeats: usize,
+) -> Result<Duration> {
     let kernel = engine.prepare(&engine.plan_with(spec, constraints)?).await?;
-    let owned = spec.random_inputs(7);
     let inputs: Vec<(&str, &HostTensor)> = owned.iter().map(|(name, tensor)| (&**name, tensor)).collect();
     let outputs = engine.run(&kernel, &inputs).await?;
     for expected in spec.reference(&inputs, Rows::affordable(&spec.work(), 1))? {

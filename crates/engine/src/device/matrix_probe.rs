@@ -13,8 +13,8 @@ impl Engine {
     /// The side of the matrices of f16, added in f32, that an adapter lists and kernels are made for: 16 or 8.
     ///
     /// A host whose device is to use them asks for `EXPERIMENTAL_COOPERATIVE_MATRIX`, with wgpu's token for experimental features,
-    /// `SHADER_F16` and `SUBGROUP`, and gives the engine [`MatrixUnits::Side`] of this. A device does not tell what its adapter
-    /// lists.
+    /// `SHADER_F16` and `SUBGROUP`, and gives the engine [`MatrixUnits::Side`](crate::MatrixUnits::Side) of this. A device does not
+    /// tell what its adapter lists.
     #[must_use]
     pub fn matrix_side(adapter: &wgpu::Adapter) -> Option<u32> {
         let profile = profile(&adapter.get_info(), adapter.features(), &adapter.limits());
