@@ -27,7 +27,7 @@ describe("the package", { skip, concurrency: 1 }, () => {
     const wasm = readFileSync(join(packageFolder, "foveal_web_bg.wasm"));
     const packed = gzipSync(wasm, { level: 9 }).length;
     console.log(`the module is ${wasm.length} bytes, ${packed} gzipped`);
-    assert.ok(packed <= 780_000, `${packed}`);
+    assert.ok(packed <= 800_000, `${packed}`);
   });
 
   test("says what it runs on", async () => {

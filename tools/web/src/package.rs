@@ -13,7 +13,7 @@ use wasm_bindgen_cli_support::Bindgen;
 use crate::{Places, files, toolchain};
 
 /// The bar of a page's download: gzipped, as servers send it.
-const MOST_WASM_BYTES: usize = 780_000;
+const MOST_WASM_BYTES: usize = 800_000;
 const MOST_PACKAGE_BYTES: usize = 1 << 20;
 
 const MODULE: &str = "foveal_web";
