@@ -58,8 +58,9 @@ fn options_that_do_not_exist_are_answered_with_those_that_do() {
     run(&input, &place, &["--variant", "tield"]).refused(&["tield", "did you mean `tiled`"]);
     run(&input, &place, &["--variant", "tiled"]).refused(&["--variant", "cpu"]);
     run(&input, &place, &["--dtype", "f8"]).refused(&["f8", "bf16"]);
-    run(&input, &place, &["--device", "tpu"]).refused(&["tpu", "auto", "gpu", "cpu"]);
     let output = place.path("out.safetensors");
+    let line = words(&[&"run", &"attention", &"--device", &"tpu", &"--input", &input, &"--output", &output]);
+    foveal(&line).refused(&["tpu", "auto", "gpu", "cpu"]);
     foveal(&words(&[&"run", &"atention", &"--input", &input, &"--output", &output]))
         .refused(&["unknown operator `atention`", "did you mean `attention`"]);
     foveal(&words(&[&"run", &"--input", &input, &"--output", &output]))
