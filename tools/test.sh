@@ -233,17 +233,12 @@ gpu_day() { FOVEAL_BIN="${CARGO_TARGET_DIR:-target}/debug" tools/gpu-day.sh --sh
 # All tests run on the first driver; those that need a device again on the second, whose subgroups are half as wide, and some on a
 # newer release of the first.
 SWIFTSHADER_ICD=$(swiftshader_icd)
-on_lavapipe() {
+on_lavapipe_and_in_browser() {
   tests_on lavapipe "$LAVAPIPE_ICD" llvmpipe all_tests || [ -f "$LAVAPIPE_ICD" ] || step 'tests without a device' all_tests
   checks_on lavapipe "$LAVAPIPE_ICD" llvmpipe
   if [ -f "$LAVAPIPE_ICD" ]; then
     on_driver "$LAVAPIPE_ICD" llvmpipe step 'a short GPU day on lavapipe' gpu_day
   fi
-}
-elsewhere() {
-  tests_on SwiftShader "$SWIFTSHADER_ICD" SwiftShader device_tier
-  checks_on SwiftShader "$SWIFTSHADER_ICD" SwiftShader
-  checks_on_newer
   # The browser package and its page, in Chromium, which brings SwiftShader.
   if command -v node >/dev/null && command -v npm >/dev/null && command -v chromium >/dev/null; then
     step 'the browser package and its page' tools/web.sh test
@@ -252,9 +247,14 @@ elsewhere() {
     skip 'the browser package and its page' 'node, npm or chromium was not found'
   fi
 }
+on_others() {
+  tests_on SwiftShader "$SWIFTSHADER_ICD" SwiftShader device_tier
+  checks_on SwiftShader "$SWIFTSHADER_ICD" SwiftShader
+  checks_on_newer
+}
 # Much of both is compiling in a driver, which takes one core: side by side.
-on_lavapipe >"$scratch/lavapipe.out" 2>&1 &
-elsewhere
+on_lavapipe_and_in_browser >"$scratch/lavapipe.out" 2>&1 &
+on_others
 wait
 cat "$scratch/lavapipe.out"
 

@@ -207,7 +207,7 @@ pub(crate) fn adapters() -> Vec<AdapterInfo> {
 
 /// Where an adapter comes from, on this system.
 pub(crate) fn how_to_get_one() -> String {
-    let backends = std::env::var("WGPU_BACKEND").ok().filter(|names| !names.is_empty());
+    let backends = std::env::var("WGPU_BACKEND").ok();
     adapter_source(std::env::consts::OS, backends.as_deref())
 }
 

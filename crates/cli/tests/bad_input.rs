@@ -68,6 +68,7 @@ fn options_that_do_not_exist_are_answered_with_those_that_do() {
     foveal(&["rnu"]).refused(&["rnu"]);
     foveal(&["bench", "attention", "--shape", "1x8"]).refused(&["shape", "1x8"]);
     foveal(&["plan", "attention"]).refused(&["--shape"]);
+    foveal(&["check", "--recipe", "causal", "--dtype", "f16"]).refused(&["--dtype", "--shape"]);
     foveal(&["check", "--cases", "nonesuch"]).refused(&["nonesuch"]);
 }
 

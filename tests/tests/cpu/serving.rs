@@ -147,12 +147,11 @@ fn contents_that_make_no_sense_are_errors() -> Result<()> {
     let mut quantised =
         Attention::new(Shape::bhtd(1, 1, 2, 4).kv(1, 80)).quantised(Quantised::new("ks", "vs"));
     let mut inputs = quantised.random_inputs(1);
-    *value(&mut inputs, "ks")? = HostTensor::from_f32(vec![1, 1, 2], &[0.0, f32::NAN], Dtype::F32)?;
-    says(
-        &quantised.check_inputs(&harness::borrowed(&inputs)).err().context("taken")?,
-        "ks",
-        "element 1 is NaN, expected a finite scale",
-    )?;
+    // 1e300 is finite as f64 alone.
+    for (odd, words) in [(f64::NAN, "element 1 is NaN, expected a scale"), (1e300, "element 1 is 1e300")] {
+        *value(&mut inputs, "ks")? = HostTensor::new(vec![1, 1, 2], TensorData::F64(vec![0.0, odd]))?;
+        says(&quantised.check_inputs(&harness::borrowed(&inputs)).err().context("taken")?, "ks", words)?;
+    }
     *value(&mut inputs, "ks")? = HostTensor::from_f32(vec![1, 1, 2], &[0.0, 1.0], Dtype::F32)?;
     quantised.check_inputs(&harness::borrowed(&inputs))?;
     if let Some(of) = &mut quantised.quantised {
@@ -181,7 +180,7 @@ fn options_that_make_no_sense_are_errors() -> Result<()> {
         ),
         (json!({"k_scale": "ks", "v_scale": "vs", "quant_block": 0}), "quant_block", "at least 1"),
         (json!({"k_scale": "ks", "v_scale": "vs", "kv_dtype": "i5"}), "kv_dtype", "i8"),
-        (json!({"q_scale": "qs"}), "k_scale", "scales of k and of v"),
+        (json!({"q_scale": "qs"}), "q_scale", "k_scale and v_scale beside it, got neither"),
         (json!({"rope_dim": 8}), "rope_dim", "nothing without the option `rope`, got 8"),
         (json!({"pos": "p"}), "pos", "nothing without the option `rope`"),
         (json!({"rope": "thirds"}), "rope", "halves"),
@@ -200,7 +199,9 @@ fn options_that_make_no_sense_are_errors() -> Result<()> {
         let problem = operator("attention")?.problem_of_shape("1x2x64:80x32", &given);
         says(&problem.err().with_context(|| format!("{options} was taken"))?, argument, words)?;
     }
-    Ok(())
+    let given: OptionMap = serde_json::from_value(json!({"rope": "pairs"}))?;
+    let narrow = operator("attention")?.problem_of_shape("1x2x64:80x1", &given).err().context("taken")?;
+    says(&narrow, "rope", "rows of 2 elements or more, got 1")
 }
 
 #[test]

@@ -23,6 +23,17 @@ fn split_equals_whole<P: Problem + Clone + 'static>(
     lowered: &AdapterProfile,
     why: &str,
 ) -> Result<()> {
+    split_is_right(engine, spec, lowered, why, |_| true)
+}
+
+/// Pieces are right, and have the bits of the whole by variants of which that is asked.
+fn split_is_right<P: Problem + Clone + 'static>(
+    engine: &Engine,
+    spec: &P,
+    lowered: &AdapterProfile,
+    why: &str,
+    same_bits: impl Fn(&str) -> bool,
+) -> Result<()> {
     let prepared = Prepared::new(Case { name: spec.describe(), problem: Arc::new(spec.clone()), seed: 9 })?;
     let mut max = 0;
     for variant in operator(spec.operator())?.variants() {
@@ -40,7 +51,12 @@ fn split_equals_whole<P: Problem + Clone + 'static>(
             let kernel = block_on(engine.prepare_exact(&plan))?;
             prepared.check(engine, &kernel, folder()).with_context(|| format!("{why}: {}", variant.name))
         });
-        ensure!(whole? == split?, "{why}: pieces by {} differ from the whole in their bits", variant.name);
+        let same = whole? == split?;
+        ensure!(
+            same || !same_bits(variant.name),
+            "{why}: pieces by {} differ from the whole in their bits",
+            variant.name
+        );
     }
     ensure!(max > 1, "{why}: nothing was split");
     say(&format!("{}: in up to {max} pieces ({why})", spec.describe()));
@@ -151,7 +167,11 @@ fn pieces_that_fit_in_grids_equal_the_whole() -> Result<()> {
     split_equals_whole(&engine, &grouped, &narrow, "two workgroups a dimension")?;
     let shared = Attention::new(Shape::bhtd(7, 4, 30, 64).kv(2, 290)).with_lse().causal().shared_prefix(256);
     let three = lowered(&engine, |limits| limits.max_compute_workgroups_per_dimension = 4);
-    split_equals_whole(&engine, &shared, &three, "four workgroups a dimension")
+    // Rows of all entries of a piece meet the prefix together, so another piece gives a row another lane; and lanes of four take
+    // keys in an order of their own.
+    let of_eight = engine.profile().features.subgroups.is_some_and(|(min, _)| min >= 8);
+    let same_bits = |variant: &str| of_eight || variant != "broadcast";
+    split_is_right(&engine, &shared, &three, "four workgroups a dimension", same_bits)
 }
 
 /// Random problems of every operator where bindings are small: keys in segments, heads and batch entries apart.

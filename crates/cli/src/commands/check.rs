@@ -86,6 +86,9 @@ pub(crate) fn run(matches: &ArgMatches, ui: Ui) -> Result<Verdict> {
 
 fn items(matches: &ArgMatches, operators: &[&'static dyn Operator], golden: Option<&Path>) -> Result<Items> {
     if args::string(matches, "shape").is_none() {
+        if args::string(matches, "dtype").is_some() {
+            return Err(usage("--dtype needs a --shape to be checked at"));
+        }
         for operator in operators {
             if let Some((name, _)) = options::given(matches, *operator)?.iter().next() {
                 let name = name.replace('_', "-");

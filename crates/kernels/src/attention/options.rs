@@ -353,6 +353,10 @@ impl Options for Attention {
         let usual = self.quantised.as_ref().map(|of| self.kv_len.div_ceil(of.block.max(1)));
         if let Some(quantised) = &mut self.quantised {
             quantised.blocks = quantised.blocks.filter(|&blocks| Some(blocks) != usual);
+            if quantised.k_scale.is_empty() && quantised.v_scale.is_empty() {
+                let message = "expected k_scale and v_scale beside it, got neither";
+                return Err(Error::invalid("q_scale", message));
+            }
             for (name, scale) in [("k_scale", &quantised.k_scale), ("v_scale", &quantised.v_scale)] {
                 if scale.is_empty() {
                     let message = "expected scales of k and of v, got one of them";

@@ -130,8 +130,12 @@ impl Attention {
         let names = [&quantised.k_scale, &quantised.v_scale].into_iter().chain(&quantised.q_scale);
         for name in names.filter(|name| there(name)) {
             let scales = tensor_named(inputs, name)?.to_f64();
-            if let Some(at) = scales.iter().position(|scale| !scale.is_finite()) {
-                let message = format!("element {at} is {}, expected a finite scale", scales[at]);
+            // Scales given as f64 are f32 where they are used.
+            #[expect(clippy::cast_possible_truncation, reason = "whether f32 holds it is the question")]
+            let finite = |scale: f64| (scale as f32).is_finite();
+            if let Some(at) = scales.iter().position(|&scale| !finite(scale)) {
+                let message =
+                    format!("element {at} is {:?}, expected a scale that is finite in f32", scales[at]);
                 return Err(Error::invalid(name.as_str(), message));
             }
         }

@@ -86,6 +86,9 @@ impl Rope {
         if self.pairing == Pairing::None {
             return Ok(());
         }
+        if width < 2 {
+            return Err(Error::invalid("rope", format!("expected rows of 2 elements or more, got {width}")));
+        }
         if self.dim == 0 || !self.dim.is_multiple_of(2) || self.dim > width {
             let message = format!("expected an even number from 2 to {width}, got {}", self.dim);
             return Err(Error::invalid("rope_dim", message));
