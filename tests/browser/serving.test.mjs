@@ -154,7 +154,7 @@ describe("serving in a browser", { skip, concurrency: 1 }, () => {
         await caught(() => engine.attention(paged([[0, 1, 2], [0, 1, 5]], { sharedPrefix: 40 }))),
       ];
     });
-    assert.deepEqual(wrong.map(({ ours, kind }) => [ours, kind]), Array(3).fill([true, "invalid"]));
+    assert.deepEqual(wrong.map(({ ours, kind }) => [ours, kind]), Array(3).fill([true, "usage"]));
     assert.match(wrong[0].message, /element 5 is 8, expected a page/);
     assert.match(wrong[1].message, /element 4 is 4, expected 1 as of entry 0/);
     assert.match(wrong[2].message, /whole pages of 16 keys, got 40/);
