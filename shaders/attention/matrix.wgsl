@@ -47,7 +47,7 @@ const_assert ROW_LANES <= KEYS / 4u;
 var<workgroup> score_rows: array<f32, BLOCK_Q * SCORE_ROW>;
 // Weights of the step, or a part of q.
 var<workgroup> weight_rows: array<f16, BLOCK_Q * WEIGHT_ROW>;
-// What o is to be multiplied by, and in the end divided by.
+// Factors of rows of o, and in the end their divisors.
 var<workgroup> row_factors: array<f32, BLOCK_Q>;
 // Bits of the keys that each lane sees of each of its rows.
 var<workgroup> seen_bits: array<u32, LANES * LANE_ROWS>;

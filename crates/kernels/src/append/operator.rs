@@ -277,7 +277,7 @@ impl Append {
         if self.ring {
             return Err(Error::invalid("ring", "expected none with `block_table`: pages are no ring"));
         }
-        // What attention reads.
+        // Attention takes no others.
         if self.page == 0 || !self.page.is_multiple_of(PAGE_UNIT) {
             let message = format!("expected a multiple of {PAGE_UNIT}, got {}", self.page);
             return Err(Error::invalid("page", message));

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use comfy_table::{Table, presets};
 
-/// What one compiler made of one kernel.
+/// One compiler's figures of one kernel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Figure {
     /// Registers a thread: of 32 bits, but with Apple of 16, and with Adreno of four times 32.
@@ -128,7 +128,7 @@ impl Figures {
         new
     }
 
-    /// What is worse than in `before` by more than a share, what is new and what is gone; in words. Devices that were not measured
+    /// Figures that are worse than in `before` by more than a share, new ones and missing ones; in words. Devices that were not measured
     /// are left out.
     #[must_use]
     pub fn falls(&self, before: &Self, tolerance: f64) -> Vec<String> {

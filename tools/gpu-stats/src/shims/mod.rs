@@ -49,7 +49,7 @@ pub struct Device {
     pub name: &'static str,
     /// Its maker.
     pub maker: Maker,
-    /// What people know it as.
+    /// The name that people know it by.
     pub about: &'static str,
     /// Subgroups that a core (a SIMD of AMD's) holds at most; threads, with Apple.
     held: u64,
@@ -109,7 +109,7 @@ fn runner() -> Result<PathBuf, Error> {
     Err(Error::NoDriver { message })
 }
 
-/// What a worker says of a kernel.
+/// A worker's answer about a kernel.
 #[derive(Debug, Serialize, Deserialize)]
 struct Answer {
     subgroup: u32,

@@ -2,7 +2,7 @@
 
 use super::{Device, Figure, Maker, mix};
 
-/// What a driver says of a pipeline.
+/// A driver's statistics of a pipeline.
 pub(super) struct Said<'a> {
     pub(super) subgroup: u32,
     pub(super) workgroup_bytes: u32,
@@ -31,7 +31,7 @@ pub(super) fn figure(device: Device, said: &Said<'_>) -> Result<Figure, String> 
             let share = ratio(get("Subgroups per SIMD")?, doubled);
             (get("VGPRs")?, spilled.max(get("Scratch size")? / 4), share)
         }
-        // What goes from scalar to vector registers stays in registers.
+        // Values that go from scalar to vector registers stay in registers.
         Maker::Nvidia => {
             let spilled = get("Spills to memory")?.max(get("SLM size")? / 4);
             (get("Number of GPRs")?, spilled, ratio(get("Max warps/SM")?, device.held))

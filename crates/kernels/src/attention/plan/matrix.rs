@@ -98,7 +98,7 @@ pub(crate) fn propose(
     let width = float(widths.key + widths.value);
     let cost = Cost {
         matrix: pairs * width,
-        // What is left to ordinary lanes: masks, maxima, exponents and conversions of every score.
+        // Work of ordinary lanes: masks, maxima, exponents and conversions of every score.
         fma: pairs * 14.0,
         // Two elements a load, once for all rows of a tile; then what is packed.
         storage_loads: pairs * width / float(2 * rows)
@@ -258,7 +258,7 @@ impl Passes<'_> {
         Ok(())
     }
 
-    /// What the kernel binds in place of k and v, if they are packed.
+    /// Binds the packed keys and values in place of k and v, if there are any.
     pub(crate) fn bind_packed(&self, bindings: &mut Vec<PassBinding>) {
         if let Some(at) = self.at.packed {
             bindings.retain(|binding| !["k", "v"].contains(&&*binding.name));

@@ -44,7 +44,7 @@ impl Attention {
 }
 
 impl Passes<'_> {
-    /// What a piece has of the rows that are turned.
+    /// A piece's part of the rows that are turned.
     fn turned_range(&self, piece: &Partition, tensor: Tensor) -> ByteRange {
         let spec = self.spec;
         let of_keys = tensor == Tensor::K;
