@@ -14,6 +14,7 @@
 # was found, its tests have to run.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
+. tools/common.sh
 
 LAVAPIPE_ICD=/usr/share/vulkan/icd.d/lvp_icd.x86_64.json
 PACKAGES=(mesa-vulkan-drivers libvulkan1 chromium spirv-tools glslang-tools)
@@ -71,10 +72,6 @@ skip() {
   printf 'SKIPPED: %s: %s\n' "$1" "$2"
 }
 
-as_root() {
-  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
-}
-
 missing_packages() {
   local package
   for package in "${PACKAGES[@]}"; do
@@ -87,7 +84,7 @@ command -v node >/dev/null || PACKAGES+=(nodejs)
 command -v npm >/dev/null || PACKAGES+=(npm)
 
 # Package by package: one that a distribution lacks must not keep the others from being installed.
-install() {
+install_wanted() {
   local package wanted
   if [ "${FOVEAL_INSTALL:-1}" = 0 ]; then
     skip 'installing' 'FOVEAL_INSTALL=0'
@@ -214,7 +211,7 @@ checks_on_newer() {
   on_driver "$FOVEAL_DRIVERS/testing/icd/lvp.json" llvmpipe step 'golden files on the newer lavapipe' newer_golden
 }
 
-install
+install_wanted
 fetch_drivers
 step 'format' cargo fmt --all --check
 step 'clippy' cargo clippy --workspace --all-targets -- -D warnings

@@ -17,39 +17,7 @@ command=${1:-build}
 [ $# -gt 0 ] && shift
 target=wasm32-unknown-unknown
 
-as_root() {
-  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
-}
-
-has_target() { [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; }
-
-# Whether packages may and can be installed.
-can_install() {
-  [ "${FOVEAL_INSTALL:-1}" != 0 ] && command -v apt-get >/dev/null && command -v dpkg-query >/dev/null || return 1
-  [ "$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null
-}
-
-# install PACKAGE...: those that are missing.
-install() {
-  local package wanted=()
-  command -v dpkg-query >/dev/null || return 0
-  for package in "$@"; do
-    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || wanted+=("$package")
-  done
-  [ "${#wanted[@]}" -eq 0 ] && return
-  if ! can_install; then
-    echo "not installed: ${wanted[*]}" >&2
-    return
-  fi
-  as_root apt-get update -qq || echo 'the package lists could not be renewed' >&2
-  for package in "${wanted[@]}"; do
-    echo "installing $package"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null || {
-      echo "$package could not be installed; with rustup, all that building needs is: rustup target add $target" >&2
-      return 1
-    }
-  done
-}
+. tools/common.sh
 
 # The tool that builds and serves. It is built first, which takes minutes once, with cargo's progress.
 tool() {
@@ -59,7 +27,12 @@ tool() {
 
 # A compiler and a linker, and clippy with them if asked to, where they can be installed. rust-web-llvm, which rustc-web recommends,
 # brings a link to the linker, lld-22 the linker itself: it is called by its own name.
-compiler() { has_target || install rustc-web cargo-web rust-web-src lld-22 "$@"; }
+compiler() {
+  has_target "$target" || install rustc-web cargo-web rust-web-src lld-22 "$@" || {
+    echo "with rustup, all that building needs is: rustup target add $target" >&2
+    return 1
+  }
+}
 
 # Where nothing may be installed, what is missing is a skipped test, and said; anywhere else it is a failed one.
 or_skip() {
