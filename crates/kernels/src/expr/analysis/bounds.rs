@@ -90,7 +90,7 @@ fn check_within(
         }
         let value = steps.values[id];
         if step.ty == Type::Float && constant[id] && value == Value::Unknown {
-            return complain("this constant is not a finite 32-bit number".to_owned());
+            return complain("this constant is no finite number of at most 3e38 in size".to_owned());
         }
         match &step.op {
             Op::Divide(_, b) | Op::Remainder(_, b)

@@ -152,9 +152,9 @@ fn bounds_are_checked() {
         }
     };
     refused(constant(Op::Exp, 80.0), "");
-    refused(constant(Op::Exp, 90.0), "this constant is not a finite 32-bit number");
-    refused(constant(Op::Log, 0.0), "this constant is not a finite 32-bit number");
-    refused(constant(Op::Sqrt, 1e300), "this constant is not a finite 32-bit number");
+    refused(constant(Op::Exp, 90.0), "this constant is no finite number of at most 3e38 in size");
+    refused(constant(Op::Log, 0.0), "this constant is no finite number of at most 3e38 in size");
+    refused(constant(Op::Sqrt, 1e300), "this constant is no finite number of at most 3e38 in size");
 }
 
 /// Programs that pass the check have no int beyond i32, no index out of range and no zero divisor at any element.
